@@ -7,3 +7,77 @@ Conventions, the same in every file:
 * Labels are 0 for background and 1..N for cells; saved as uint16 up to 65,535 cells and as uint32 above.
 * Lengths are pixels; sigma is a standard deviation.
 """
+
+import importlib
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from wsis_jax.checkpoint import Run as Run
+    from wsis_jax.checkpoint import load_run as load_run
+    from wsis_jax.config import Config as Config
+    from wsis_jax.config import preset as preset
+    from wsis_jax.guided import WinnerMap as WinnerMap
+    from wsis_jax.guided import contribution_maps as contribution_maps
+    from wsis_jax.guided import guided_relu as guided_relu
+    from wsis_jax.guided import winner_map as winner_map
+    from wsis_jax.imageio import normalize_image as normalize_image
+    from wsis_jax.imageio import read_image as read_image
+    from wsis_jax.imageio import write_labels as write_labels
+    from wsis_jax.likelihood import centre_regions as centre_regions
+    from wsis_jax.likelihood import find_peaks as find_peaks
+    from wsis_jax.likelihood import render_likelihood as render_likelihood
+    from wsis_jax.metrics import match_labels as match_labels
+    from wsis_jax.metrics import match_points as match_points
+    from wsis_jax.metrics import pool_scores as pool_scores
+    from wsis_jax.points import read_points as read_points
+    from wsis_jax.points import suggest_sigma as suggest_sigma
+    from wsis_jax.segmentation import Segmentation as Segmentation
+    from wsis_jax.segmentation import segment as segment
+    from wsis_jax.synthetic import draw_scene as draw_scene
+    from wsis_jax.training import train as train
+    from wsis_jax.unet import UNet as UNet
+    from wsis_jax.unet import fold_batch_norm as fold_batch_norm
+
+__version__ = version("wsis-jax")
+
+# Where each public name lives; it is imported when it is first used, so that `wsis --help` does not wait for
+# JAX.
+_HOMES = {
+    "Config": "config",
+    "Run": "checkpoint",
+    "Segmentation": "segmentation",
+    "UNet": "unet",
+    "WinnerMap": "guided",
+    "centre_regions": "likelihood",
+    "contribution_maps": "guided",
+    "draw_scene": "synthetic",
+    "find_peaks": "likelihood",
+    "fold_batch_norm": "unet",
+    "guided_relu": "guided",
+    "load_run": "checkpoint",
+    "match_labels": "metrics",
+    "match_points": "metrics",
+    "normalize_image": "imageio",
+    "pool_scores": "metrics",
+    "preset": "config",
+    "read_image": "imageio",
+    "read_points": "points",
+    "render_likelihood": "likelihood",
+    "segment": "segmentation",
+    "suggest_sigma": "points",
+    "train": "training",
+    "winner_map": "guided",
+    "write_labels": "imageio",
+}
+__all__ = ["__version__", *sorted(_HOMES)]  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> object:
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"wsis_jax.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'wsis_jax' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,452 @@
+"""Images, labels and pictures: every format there and back, and every bad file in one sentence."""
+
+import io
+import logging
+import struct
+from pathlib import Path
+
+import imagecodecs
+import numpy as np
+import pytest
+import tifffile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
+from PIL import Image
+
+from wsis_jax import imageio
+
+TIFF = (".tif", ".tiff")
+
+
+def some_pixels(shape: tuple[int, ...], dtype: str) -> np.ndarray:
+    """Values over most of the range of the type."""
+    generator = np.random.default_rng(0)
+    if np.dtype(dtype).kind == "f":
+        return generator.normal(0, 1000, shape).astype(dtype)
+    low, high = np.iinfo(dtype).min // 2, np.iinfo(dtype).max // 2
+    return generator.integers(low, high, shape).astype(dtype)
+
+
+def touch(folder: Path, *names: str) -> list[Path]:
+    """Makes empty files."""
+    paths = [folder / name for name in names]
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return paths
+
+
+# Finding files
+
+
+def test_list_files_of_a_folder_are_sorted_and_neither_hidden_nor_of_other_kinds(tmp_path):
+    touch(tmp_path, "b.tif", "a.TIF", ".c.tif", "d.csv", "sub/e.tif")
+    (tmp_path / "folder.tif").mkdir()
+    assert [path.name for path in imageio.list_files(tmp_path, suffixes=TIFF)] == ["a.TIF", "b.tif"]
+
+
+def test_list_files_of_a_file_is_that_file_whatever_its_suffix(tmp_path):
+    (path,) = touch(tmp_path, "odd[1].dat")
+    assert imageio.list_files(str(path), suffixes=TIFF) == [path]
+
+
+def test_list_files_of_a_pattern(tmp_path, monkeypatch):
+    touch(tmp_path, "x1/a.tif", "x2/b.tif", "x2/.b.tif", "x2/b.csv", "y/c.tif")
+    assert [p.name for p in imageio.list_files(tmp_path / "x?" / "*", suffixes=TIFF)] == ["a.tif", "b.tif"]
+    monkeypatch.chdir(tmp_path / "y")
+    assert imageio.list_files("*.tif", suffixes=TIFF) == [Path("c.tif")]
+    assert imageio.list_files("../**/a.*", suffixes=TIFF) == [Path("../x1/a.tif")]
+
+
+@pytest.mark.parametrize(
+    ("where", "sentence"),
+    [
+        ("none", "none: there is no such file or folder"),
+        ("empty", r"empty: the folder holds no file ending in \.tif, \.tiff; give"),
+        ("*.tif", r"\*\.tif: the pattern matches no file ending in \.tif, \.tiff; check"),
+    ],
+)
+def test_list_files_says_what_was_looked_for(tmp_path, where, sentence):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(FileNotFoundError, match=sentence):
+        imageio.list_files(tmp_path / where, suffixes=TIFF)
+
+
+def test_stem():
+    assert imageio.stem("folder/well_3.tif") == "well_3"
+    assert imageio.stem(Path("well_3_labels.tif")) == "well_3"
+    assert imageio.stem("labels_of.day.2.png") == "labels_of.day.2"
+
+
+def test_pair_by_stem():
+    images = [Path("i/b.tif"), Path("i/a.tif"), Path("i/c.tif")]
+    labels = [Path("l/a_labels.tif"), Path("l/b_labels.tif"), Path("l/d_labels.tif")]
+    pairs, images_alone, labels_alone = imageio.pair_by_stem(images, labels)
+    assert pairs == [(images[0], labels[1]), (images[1], labels[0])]
+    assert images_alone == [images[2]]
+    assert labels_alone == [labels[2]]
+
+
+def test_pair_by_stem_of_one_and_one_or_none():
+    image, points = Path("image.tif"), Path("clicks.csv")
+    assert imageio.pair_by_stem([image], [points]) == ([(image, points)], [], [])
+    assert imageio.pair_by_stem([image], []) == ([], [image], [])
+
+
+def test_pair_by_stem_refuses_two_files_of_one_name():
+    with pytest.raises(ValueError, match=r"b/x\.png: a/x\.tif would be paired by the same name; remove"):
+        imageio.pair_by_stem([Path("y.tif")], [Path("a/x.tif"), Path("b/x.png")])
+
+
+# Reading images
+
+
+@pytest.mark.parametrize("byteorder", ["<", ">"])
+@pytest.mark.parametrize("compression", [None, "lzw", "zlib"])
+@pytest.mark.parametrize("dtype", ["u1", "i1", "u2", "i2", "u4", "i4", "f2", "f4", "f8"])
+def test_tiff(tmp_path, dtype, compression, byteorder):
+    values = some_pixels((7, 5), dtype)
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, values, compression=compression, byteorder=byteorder)
+    image = imageio.read_image(path)
+    assert image.dtype == np.float32
+    np.testing.assert_array_equal(image, values.astype(np.float32)[None])
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"compression": "zlib"}, {"imagej": True}, {"bigtiff": True}, {"ome": True}]
+)
+def test_pages_of_a_tiff_are_frames(tmp_path, options):
+    values = some_pixels((3, 7, 5), "u2")
+    tifffile.imwrite(tmp_path / "a.tif", values, photometric="minisblack", **options)
+    np.testing.assert_array_equal(imageio.read_image(tmp_path / "a.tif"), values)
+
+
+def test_pages_written_one_by_one_are_frames(tmp_path):
+    values = some_pixels((3, 7, 5), "u1")
+    with tifffile.TiffWriter(tmp_path / "a.tif") as writer:
+        for page in values:
+            writer.write(page, contiguous=False)
+    np.testing.assert_array_equal(imageio.read_image(tmp_path / "a.tif"), values)
+    first, *others = [Image.fromarray(page) for page in values]
+    first.save(tmp_path / "b.tif", save_all=True, append_images=others)
+    np.testing.assert_array_equal(imageio.read_image(tmp_path / "b.tif"), values)
+
+
+@pytest.mark.parametrize("shape", [(1, 6), (6, 1), (1, 1)])
+def test_thin_images_keep_their_axes(tmp_path, shape):
+    tifffile.imwrite(tmp_path / "a.tif", np.ones(shape, "u1"))
+    assert imageio.read_image(tmp_path / "a.tif").shape == (1, *shape)
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+@pytest.mark.parametrize("planar", ["contig", "separate"])
+@pytest.mark.parametrize("frames", [1, 2])
+def test_colours_of_a_tiff_become_luminance(tmp_path, channels, planar, frames):
+    rgb = some_pixels((frames, 7, 5, channels), "u2")
+    stored = rgb if planar == "contig" else np.moveaxis(rgb, -1, 1)
+    options = {"extrasamples": ["unassalpha"]} if channels == 4 else {}
+    tifffile.imwrite(tmp_path / "a.tif", stored, photometric="rgb", planarconfig=planar, **options)
+    expected = rgb[..., :3] @ [0.299, 0.587, 0.114]
+    np.testing.assert_allclose(imageio.read_image(tmp_path / "a.tif"), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["u1", "u2"])
+@pytest.mark.parametrize("channels", [None, 2, 3, 4])
+def test_png(tmp_path, dtype, channels):
+    grey = some_pixels((7, 5), dtype)
+    values = grey if channels is None else np.repeat(grey[..., None], channels, axis=-1)
+    if channels in (2, 4):
+        values[..., -1] = 3  # Alpha, to be ignored.
+    (tmp_path / "a.png").write_bytes(imagecodecs.png_encode(values))
+    np.testing.assert_array_equal(imageio.read_image(tmp_path / "a.png")[0], grey)
+
+
+def test_png_of_a_palette(tmp_path):
+    palette = Image.fromarray(some_pixels((7, 5), "u1")).convert("P")
+    palette.save(tmp_path / "a.png")
+    np.testing.assert_array_equal(imageio.read_image(tmp_path / "a.png")[0], np.asarray(palette.convert("L")))
+
+
+def test_jpeg(tmp_path):
+    Image.new("L", (5, 7), 100).save(tmp_path / "a.jpg")
+    np.testing.assert_allclose(imageio.read_image(tmp_path / "a.jpg"), np.full((1, 7, 5), 100), atol=1)
+
+
+def test_the_first_bytes_count_and_not_the_name(tmp_path):
+    values = some_pixels((7, 5), "u2")
+    tifffile.imwrite(tmp_path / "a.png", values)
+    np.testing.assert_array_equal(imageio.read_image(tmp_path / "a.png")[0], values)
+
+
+def test_look_up_table_of_a_tiff_is_ignored(tmp_path):
+    values = some_pixels((7, 5), "u1")
+    table = np.zeros((3, 256), "u2")
+    tifffile.imwrite(tmp_path / "a.tif", values, photometric="palette", colormap=table)
+    np.testing.assert_array_equal(imageio.read_image(tmp_path / "a.tif")[0], values)
+
+
+def encoded(kind: str) -> bytes:
+    """A good file, as bytes."""
+    buffer = io.BytesIO()
+    pages = some_pixels((4, 40, 50), "u1")
+    if kind == "tiff":
+        tifffile.imwrite(buffer, pages, photometric="minisblack", metadata=None)
+    elif kind == "zlib":
+        tifffile.imwrite(buffer, pages, photometric="minisblack", compression="zlib")
+    else:
+        Image.fromarray(pages[0]).save(buffer, format=kind)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("part", [0.02, 0.3, 0.5, 0.9])
+@pytest.mark.parametrize("kind", ["tiff", "zlib", "PNG", "JPEG"])
+def test_an_image_cut_short_is_an_error(tmp_path, caplog, kind, part):
+    content = encoded(kind)
+    (tmp_path / "a").write_bytes(content[: max(9, int(len(content) * part))])
+    with (
+        caplog.at_level(logging.CRITICAL),
+        pytest.raises(ValueError, match="a: the image is damaged") as info,
+    ):
+        imageio.read_image(tmp_path / "a")
+    assert "\n" not in str(info.value)
+
+
+def test_a_missing_page_at_the_end_is_an_error(tmp_path):
+    # Four pages of which the last, without a pixel lost elsewhere, is not in the file.
+    content = bytearray(encoded("tiff"))
+    with tifffile.TiffFile(io.BytesIO(bytes(content))) as tiff:
+        offset = tiff.pages[2].offset
+    (tags,) = struct.unpack_from("<H", content, offset)
+    struct.pack_into("<I", content, offset + 2 + 12 * tags, 10**6)
+    (tmp_path / "a.tif").write_bytes(content)
+    with pytest.raises(ValueError, match="pages are missing after the first 3"):
+        imageio.read_image(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("read", [imageio.read_image, imageio.read_labels])
+def test_files_that_are_no_image(tmp_path, read):
+    with pytest.raises(FileNotFoundError, match=r"a\.tif: there is no such image file; check the path"):
+        read(tmp_path / "a.tif")
+    with pytest.raises(FileNotFoundError, match="there is no such image file"):
+        read(tmp_path)
+    (tmp_path / "b.tif").touch()
+    with pytest.raises(ValueError, match=r"b\.tif: the file is empty \(0 bytes\); copy"):
+        read(tmp_path / "b.tif")
+    (tmp_path / "c.tif").write_text("index,axis-0,axis-1\n")
+    with pytest.raises(
+        ValueError, match=r"c\.tif: this is not an image of a known kind; give a TIFF, PNG, JPEG"
+    ):
+        read(tmp_path / "c.tif")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e300])
+def test_values_that_are_not_finite_name_their_frame(tmp_path, value):
+    values = np.zeros((3, 7, 5))
+    values[1, 2, 3] = value
+    tifffile.imwrite(tmp_path / "a.tif", values, photometric="minisblack")
+    with pytest.raises(ValueError, match=r"a\.tif: frame 1 holds NaN or infinite values; make"):
+        imageio.read_image(tmp_path / "a.tif")
+
+
+def test_images_of_the_wrong_kind(tmp_path):
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, np.zeros((7, 5), "c8"))
+    with pytest.raises(ValueError, match="the values are complex numbers; save their magnitude"):
+        imageio.read_image(path)
+    tifffile.imwrite(path, np.zeros((2, 3, 7, 5), "u2"), imagej=True, metadata={"axes": "TCYX"})
+    with pytest.raises(ValueError, match="the image has 4 axes without colours; save one channel"):
+        imageio.read_image(path)
+    tifffile.imwrite(path, np.zeros((7, 5, 6), "u1"), photometric="minisblack", planarconfig="contig")
+    with pytest.raises(ValueError, match="a pixel has 6 channels; save one of them"):
+        imageio.read_image(path)
+    with tifffile.TiffWriter(path) as writer:
+        writer.write(np.zeros((7, 5), "u1"))
+        writer.write(np.zeros((7, 6), "u1"))
+    with pytest.raises(ValueError, match="the pages differ in size; save them as separate files"):
+        imageio.read_image(path)
+
+
+# Normalising
+
+images = npst.arrays(
+    np.float32,
+    npst.array_shapes(min_dims=2, max_dims=2, max_side=6),
+    elements=st.floats(width=32, allow_nan=False, allow_infinity=False),
+)
+
+
+@settings(deadline=None, max_examples=80)
+@given(
+    image=images, method=st.sampled_from(["percentile", "max"]), low=st.floats(0, 50), high=st.floats(51, 100)
+)
+def test_normalised_values_are_in_0_to_1_and_keep_their_order(image, method, low, high):
+    result = imageio.normalize_image(image, method=method, low=low, high=high)
+    assert 0 <= result.min() <= result.max() <= 1
+    assert (np.diff(result.ravel()[np.argsort(image, axis=None)]) >= 0).all()
+
+
+def test_percentiles_are_stretched_and_clipped():
+    image = np.arange(101, dtype=np.float32)[None]
+    result = imageio.normalize_image(image, method="percentile", low=10.0, high=90.0)
+    np.testing.assert_allclose(result, np.clip((image - 10) / 80, 0, 1), atol=1e-6)
+
+
+def test_a_few_bright_pixels_on_an_even_ground_are_not_lost():
+    image = np.full((20, 20), 7, np.float32)
+    image[3, 3] = 9
+    result = imageio.normalize_image(image, method="percentile", low=1.0, high=99.0)
+    assert result[3, 3] == 1
+    assert result.sum() == 1
+
+
+def test_division_by_the_greatest_value():
+    image = np.array([[-2, 0, 1, 4]], np.float32)
+    result = imageio.normalize_image(image, method="max", low=0.0, high=100.0)
+    np.testing.assert_array_equal(result, [[0, 0, 0.25, 1]])
+    assert not imageio.normalize_image(-image[:, 1:], method="max", low=0.0, high=100.0).any()
+
+
+def test_no_normalisation_returns_a_copy():
+    image = np.array([[-2, 300]], np.float32)
+    result = imageio.normalize_image(image, method="none", low=0.0, high=100.0)
+    np.testing.assert_array_equal(result, image)
+    assert not np.shares_memory(result, image)
+
+
+@pytest.mark.parametrize("value", [0, 5, -5])
+@pytest.mark.parametrize("method", ["percentile", "max"])
+def test_a_constant_image_becomes_zeros(method, value):
+    image = np.full((4, 4), value, np.float32)
+    assert imageio.is_constant(image)
+    assert not imageio.normalize_image(image, method=method, low=1.0, high=99.0).any()
+
+
+def test_one_pixel_makes_an_image_not_constant():
+    assert not imageio.is_constant(np.eye(2, dtype=np.float32))
+
+
+@pytest.mark.parametrize(
+    ("low", "high"), [(50.0, 50.0), (90.0, 10.0), (-1.0, 99.0), (1.0, 101.0), (float("nan"), 99.0)]
+)
+def test_percentiles_out_of_order(low, high):
+    with pytest.raises(ValueError, match=r"percentiles .* are no range; choose 0 <= low < high <= 100"):
+        imageio.normalize_image(np.eye(2, dtype=np.float32), method="percentile", low=low, high=high)
+
+
+# Labels
+
+label_images = st.sampled_from(["u1", "u2", "u4", "i4", "i8"]).flatmap(
+    lambda dtype: npst.arrays(
+        dtype,
+        npst.array_shapes(min_dims=2, max_dims=2, max_side=8),
+        elements=st.integers(0, min(np.iinfo(dtype).max, 2**31 - 1)),
+    )
+)
+
+
+@settings(deadline=None, max_examples=40)
+@given(labels=label_images)
+def test_labels_there_and_back(tmp_path_factory, labels):
+    path = tmp_path_factory.getbasetemp() / "labels" / "there_and_back.tif"
+    imageio.write_labels(path, labels)
+    back = imageio.read_labels(path)
+    assert back.dtype == np.int32
+    np.testing.assert_array_equal(back, labels)
+
+
+@pytest.mark.parametrize(("greatest", "dtype"), [(0, "u2"), (65_535, "u2"), (65_536, "u4")])
+def test_labels_are_saved_as_uint16_where_they_fit(tmp_path, greatest, dtype):
+    labels = np.zeros((3, 4), np.int32)
+    labels[1, 1] = greatest
+    imageio.write_labels(tmp_path / "new" / "a.tif", labels)
+    with tifffile.TiffFile(tmp_path / "new" / "a.tif") as tiff:
+        assert tiff.pages[0].dtype == np.dtype(dtype)
+        assert tiff.pages[0].compression == tifffile.COMPRESSION.ADOBE_DEFLATE
+
+
+@pytest.mark.parametrize("dtype", ["u1", "u2", "u4", "f4", "bool"])
+def test_labels_of_other_programs(tmp_path, dtype):
+    labels = np.array([[0, 1], [1, 0]]).astype(dtype)
+    tifffile.imwrite(tmp_path / "a.tif", labels, byteorder=">")
+    np.testing.assert_array_equal(imageio.read_labels(tmp_path / "a.tif"), labels)
+    if dtype in ("u1", "u2"):
+        (tmp_path / "a.png").write_bytes(imagecodecs.png_encode(labels))
+        np.testing.assert_array_equal(imageio.read_labels(tmp_path / "a.png"), labels)
+
+
+@pytest.mark.parametrize(
+    ("labels", "sentence"),
+    [
+        (np.zeros((3, 4, 3), "u1"), "are a colour picture; save the cell numbers"),
+        (np.zeros((2, 3, 4), "u2"), "have several pages; save each page"),
+        (np.full((3, 4), 1.5, "f4"), "are not whole numbers; save them as 16- or 32-bit"),
+        (np.full((3, 4), np.nan, "f4"), "are not whole numbers"),
+        (np.zeros((3, 4), "c8"), "are not whole numbers"),
+        (np.full((3, 4), -1, "i2"), r"a label is negative \(-1\); number the cells"),
+        (np.full((3, 4), 2**31, "u4"), "the label 2147483648 is too large; number"),
+        (np.full((3, 4), np.inf, "f4"), "the label inf is too large"),
+    ],
+)
+def test_label_images_of_the_wrong_kind(tmp_path, labels, sentence):
+    colour = labels.shape[-1] == 3
+    tifffile.imwrite(tmp_path / "a.tif", labels, photometric="rgb" if colour else "minisblack")
+    with pytest.raises(ValueError, match=r"a\.tif: .*" + sentence):
+        imageio.read_labels(tmp_path / "a.tif")
+
+
+def test_negative_labels_are_not_written(tmp_path):
+    with pytest.raises(ValueError, match=r"a label is negative \(-3\); nothing was saved"):
+        imageio.write_labels(tmp_path / "a.tif", np.full((2, 2), -3))
+    assert not list(tmp_path.iterdir())
+
+
+# Pictures, texts and interrupted writes
+
+
+def test_picture_there_and_back(tmp_path):
+    rgb = np.random.default_rng(0).integers(0, 256, (6, 5, 3), dtype=np.uint8)
+    imageio.write_picture(tmp_path / "new" / "a.png", rgb)
+    with Image.open(tmp_path / "new" / "a.png") as picture:
+        assert picture.format == "PNG"
+        np.testing.assert_array_equal(np.asarray(picture), rgb)
+
+
+def test_text_there_and_back(tmp_path):
+    imageio.write_text(tmp_path / "new" / "a.csv", "größe,µm\r\n1,2\n")
+    assert (tmp_path / "new" / "a.csv").read_bytes() == "größe,µm\r\n1,2\n".encode()
+
+
+@pytest.mark.parametrize("interruption", [KeyboardInterrupt, OSError])
+@pytest.mark.parametrize("kind", ["labels", "picture", "text"])
+def test_an_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch, kind, interruption):
+    path = tmp_path / "a"
+    path.write_text("old")
+
+    def write_a_little_and_stop(*arguments, **_):
+        # The path is the first argument of imwrite and the second of the methods save and write_text.
+        target = next(argument for argument in arguments if isinstance(argument, Path))
+        target.write_bytes(b"half")
+        raise interruption
+
+    owner, name = {
+        "labels": (tifffile, "imwrite"),
+        "picture": (Image.Image, "save"),
+        "text": (Path, "write_text"),
+    }[kind]
+    monkeypatch.setattr(owner, name, write_a_little_and_stop)
+    with pytest.raises(interruption):
+        {
+            "labels": lambda: imageio.write_labels(path, np.zeros((2, 2), np.int32)),
+            "picture": lambda: imageio.write_picture(path, np.zeros((2, 2, 3), np.uint8)),
+            "text": lambda: imageio.write_text(path, "new"),
+        }[kind]()
+    assert [file.name for file in tmp_path.iterdir()] == ["a"]
+    assert path.read_bytes() == b"old"
+
+
+def test_a_written_file_is_readable_by_others(tmp_path):
+    (tmp_path / "usual").touch()
+    imageio.write_text(tmp_path / "a", "text")
+    assert (tmp_path / "a").stat().st_mode == (tmp_path / "usual").stat().st_mode

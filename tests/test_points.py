@@ -1,0 +1,229 @@
+"""Files of points: every table that is understood, every bad line in one sentence, sigma from the spacing."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
+
+from wsis_jax.points import check_points, read_points, suggest_sigma, write_points
+
+
+def read(folder: Path, text: str, *, encoding: str = "utf-8") -> dict[int, list[list[float]]]:
+    """Reads a table from a text; lists are easier to compare."""
+    path = folder / "points.csv"
+    path.write_bytes(text.encode(encoding))
+    frames = read_points(path)
+    assert all(points.dtype == np.float64 and points.shape[1:] == (2,) for points in frames.values())
+    return {frame: points.tolist() for frame, points in frames.items()}
+
+
+# Two points: row 10, column 20.5 and row 30, column 40.
+@pytest.mark.parametrize(
+    "text",
+    [
+        "index,axis-0,axis-1\n0,10.0,20.5\n1,30,40\n",
+        "index,axis-0,axis-1,confidence,name\r\n0,1e1,20.5,0.9,a\r\n1,30,40,0.8,\r\n",
+        " ,X,Y\n1,20.5,10\n2,40,30\n",
+        " \tX\tY\n1\t20.5\t10\n2\t40\t30\n",
+        "\tX\tY\n1\t20.5\t10\n2\t40\t30\n",
+        ' ,Label,Area,Mean,X,Y\n1,"cell, the first",0,7,20.5,10\n2,b,0,NaN,40,30\n',
+        "# frame, x, y\n000,20.5,010\n000,040,030\n",
+        "#frame,x,y\n0,20.5,10\n0,40,30",
+        "row,column\n10,20.5\n30,40\n",
+        "Column;ROW\n20.5;10\n40;30\n",
+        "y,x\n10,20.5\n30,40\n",
+        "x, y\n20.5, 10\n40, 30\n",
+        "c,r\n20.5,10\n40,30\n",
+        "id\trow\tcol\n1\t10\t20.5\n2\t30\t40\n",
+        "\ufeffrow,column\n10,20.5\n\n30,40\n  \n",
+        '\n"row","column"\n"10","20.5"\n"30","40"\n',
+        ",x,y,frame\n0,20.5,10,0\n1,40,30,0\n",
+    ],
+)
+def test_every_table_of_one_image(tmp_path, text):
+    assert read(tmp_path, text) == {0: [[10, 20.5], [30, 40]]}
+
+
+# Frame 0: (1, 2) and (5, 6). Frame 2: (3, 4).
+@pytest.mark.parametrize(
+    "text",
+    [
+        "index,axis-0,axis-1,axis-2\n0,0.0,1,2\n1,2.0,3,4\n2,0.0,5,6\n",
+        "# frame, x, y\n000,002,001\n002,004,003\n000,006,005\n",
+        "Frame,row,column\n0,1,2\n2,3,4\n0,5,6\n",
+        "x,y,frame\n2,1,0\n4,3,2\n6,5,0\n",
+        " ,X,Y,Frame\n1,2,1,1\n2,4,3,3\n3,6,5,1\n",
+        " ,Area,X,Y,Slice\n1,0,2,1,1\n2,0,4,3,3\n3,0,6,5,1\n",
+        " \tX\tY\tCh\tSlice\tFrame\n1\t2\t1\t1\t1\t1\n2\t4\t3\t1\t1\t3\n3\t6\t5\t1\t1\t1\n",
+        " ,X,Y,Slice,Frame\n1,2,1,1,1\n2,4,3,3,1\n3,6,5,1,1\n",
+    ],
+)
+def test_every_table_of_a_sequence(tmp_path, text):
+    frames = read(tmp_path, text)
+    assert frames == {0: [[1, 2], [5, 6]], 2: [[3, 4]]}
+    assert list(frames) == [0, 2]
+
+
+def test_imagej_counts_frames_from_1_and_others_from_0(tmp_path):
+    assert list(read(tmp_path, " ,X,Y,Slice,Frame\n1,5,6,1,1\n")) == [0]
+    assert list(read(tmp_path, "x,y,frame\n5,6,1\n")) == [1]
+
+
+@pytest.mark.parametrize("header", ["index,axis-0,axis-1", " ,X,Y\n", "# frame, x, y\n\n", "x,y,frame\r\n"])
+def test_a_header_alone_is_an_image_without_cells(tmp_path, header):
+    assert read(tmp_path, header) == {0: []}
+
+
+def test_letters_in_other_encodings_do_no_harm(tmp_path):
+    assert read(tmp_path, "Größe µm²,X,Y\n1,2,3\n", encoding="latin-1") == {0: [[3, 2]]}
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("", r"points\.csv: the file is empty; save the points again"),
+        ("\n \n", "the file is empty"),
+        ("1,2\n3,4\n", r"the header `1,2` is not understood; write one of .*napari.*ImageJ.*`row,column`"),
+        ("a,b\n3,4\n", "the header `a,b` is not understood"),
+        ("row,x\n3,4\n", "the header `row,x` is not understood"),
+        ("axis-0,axis-1,axis-2,axis-3\n1,2,3,4\n", "is not understood"),
+        ("x y\n3 4\n", "the header `x y` is not understood"),
+        ("x,y\n1,2\n3,four\n", "`four` in line 3, column y, is not a number; correct"),
+        ("x,y\n\n1,\n", "`` in line 3, column y, is not a number"),
+        ("x,y\nnan,2\n", "`nan` in line 2, column x, is not a number"),
+        ("x;y\n1;inf\n", "`inf` in line 2, column y, is not a number"),
+        ("x;y\n1,5;2\n", "`1,5` in line 2, column x, is not a number"),
+        ("x,y,frame\n1,2,\n", "`` in line 2, column frame, is not a number"),
+        ("x,y\n1,2,3\n", "line 2 has 3 fields and the header 2; correct"),
+        ("x,y\n1,2\n1\n", "line 3 has 1 fields and the header 2"),
+        ("frame,x,y\n0.5,1,2\n", r"the frame 0\.5 in line 2 is not a whole number from 0 on; correct it$"),
+        ("frame,x,y\n0,1,2\n-1,1,2\n", "the frame -1 in line 3 is not a whole number from 0 on"),
+        (
+            "X,Y,Frame\n1,2,0\n",
+            "the frame 0 in line 2 is not a whole number from 1 on; correct it, or write `x,y`",
+        ),
+        (
+            " ,X,Y,Slice,Frame\n1,2,1,1,2\n2,4,3,3,1\n",
+            "both Frame and Slice change; save the points of one plane",
+        ),
+    ],
+)
+def test_bad_tables(tmp_path, text, sentence):
+    with pytest.raises(ValueError, match=sentence) as info:
+        read(tmp_path, text)
+    assert str(info.value).startswith(str(tmp_path / "points.csv: "))
+    assert "\n" not in str(info.value)
+
+
+def test_files_that_are_no_table(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"a\.csv: there is no such file of points; check the path"):
+        read_points(tmp_path / "a.csv")
+    with pytest.raises(ValueError, match="this is a folder; give a file of points"):
+        read_points(tmp_path)
+    with pytest.raises(ValueError, match=r"this is not a text file in UTF-8; save the points as a CSV"):
+        read(tmp_path, "x,y\n1,2\n", encoding="utf-16")
+
+
+# Checking
+
+
+def test_points_inside_pass():
+    check_points(np.array([[-0.5, -0.5], [99.49, 49.49], [0, 0]]), (100, 50), name="a.csv")
+    check_points(np.empty((0, 2)), (100, 50), name="a.csv")
+
+
+@pytest.mark.parametrize("point", [(-0.51, 3), (3, -0.51), (99.5, 3), (3, 49.5), (np.nan, 3)])
+def test_points_outside_are_named(point):
+    sentence = (
+        rf"a\.csv: point 1 \(counted from 0\) at row {point[0]:g}, column {point[1]:g} is outside the image "
+        "of 100 rows and 50 columns; correct"
+    )
+    with pytest.raises(ValueError, match=sentence):
+        check_points(np.array([(5, 5), point, (2000, 2000)]), (100, 50), name="a.csv")
+
+
+def test_swapped_rows_and_columns_are_told():
+    with pytest.raises(ValueError, match=r"point 0 .* row 20, column 80 .*; rows and columns look swapped"):
+        check_points(np.array([[20.0, 80.0], [5.0, 5.0]]), (100, 50), name="a.csv")
+    with pytest.raises(ValueError, match=r"; correct it, or check that the points are in pixels"):
+        check_points(np.array([[20.0, 80.0], [80.0, 20.0]]), (100, 50), name="a.csv")
+
+
+# Writing
+
+coordinates = npst.arrays(
+    np.float64, st.tuples(st.integers(0, 20), st.just(2)), elements=st.floats(-1000, 100_000, width=32)
+)
+
+
+@settings(deadline=None, max_examples=60)
+@given(points=coordinates)
+def test_points_there_and_back(tmp_path_factory, points):
+    path = tmp_path_factory.getbasetemp() / "new" / "there_and_back.csv"
+    write_points(path, points)
+    frames = read_points(path)
+    assert list(frames) == [0]
+    np.testing.assert_allclose(frames[0], points, rtol=0, atol=0.00501)
+
+
+def test_points_are_written_as_napari_does(tmp_path):
+    write_points(str(tmp_path / "new" / "a.csv"), np.array([[1.0, 2.345], [10.5, 0.0]]))
+    assert (tmp_path / "new" / "a.csv").read_bytes() in (
+        b"index,axis-0,axis-1\n0,1.00,2.35\n1,10.50,0.00\n",
+        b"index,axis-0,axis-1\n0,1.00,2.34\n1,10.50,0.00\n",
+    )
+
+
+@pytest.mark.parametrize("interruption", [KeyboardInterrupt, OSError])
+def test_an_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch, interruption):
+    path = tmp_path / "a.csv"
+    path.write_text("old")
+
+    def write_a_little_and_stop(target, *_, **__):
+        target.write_bytes(b"half")
+        raise interruption
+
+    monkeypatch.setattr(Path, "write_text", write_a_little_and_stop)
+    with pytest.raises(interruption):
+        write_points(path, np.zeros((1, 2)))
+    assert [file.name for file in tmp_path.iterdir()] == ["a.csv"]
+    assert path.read_bytes() == b"old"
+
+
+# Sigma
+
+
+def grid(spacing: float, *, side: int = 5) -> np.ndarray:
+    """Points on a square grid."""
+    return np.stack(np.meshgrid(*[np.arange(side) * float(spacing)] * 2), axis=-1).reshape(-1, 2)
+
+
+@settings(deadline=None, max_examples=20)
+@given(spacing=st.floats(1, 500), shift=st.floats(-100, 100))
+def test_sigma_is_about_a_third_of_the_spacing(spacing, shift):
+    assert suggest_sigma([grid(spacing) + shift]) == pytest.approx(0.32 * spacing, rel=1e-6)
+
+
+def test_sigma_is_the_median_over_all_images():
+    # 50 distances of 10 against 25 of 100; the mean over images would be another.
+    assert suggest_sigma([grid(10), grid(10) + 7, grid(100)]) == pytest.approx(3.2)
+
+
+def test_images_with_fewer_than_two_points_do_not_contribute():
+    lonely, empty = np.zeros((1, 2)), np.empty((0, 2))
+    assert suggest_sigma([lonely, grid(10), empty]) == pytest.approx(3.2)
+
+
+def test_points_clicked_twice_count_once():
+    assert suggest_sigma([np.concatenate([grid(10), grid(10)])]) == pytest.approx(3.2)
+
+
+@pytest.mark.parametrize("images", [[], [np.empty((0, 2))], [np.zeros((1, 2))] * 3, [np.ones((4, 2))]])
+def test_sigma_needs_two_points_in_an_image(images):
+    with pytest.raises(
+        ValueError, match=r"no image has two points .*; give the sigma .* `likelihood\.sigma`"
+    ):
+        suggest_sigma(images)

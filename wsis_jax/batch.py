@@ -1,0 +1,137 @@
+"""Many files: reading training pairs, and segmenting images one after the other."""
+
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float32, Float64
+
+from wsis_jax.checkpoint import Run
+from wsis_jax.config import Config
+from wsis_jax.imageio import (
+    IMAGE_SUFFIXES,
+    list_files,
+    pair_by_stem,
+    read_image,
+    stem,
+    write_labels,
+    write_picture,
+)
+from wsis_jax.points import POINT_SUFFIXES, read_points, write_points
+from wsis_jax.report import overlay
+from wsis_jax.segmentation import segment
+
+
+class TrainingSet(NamedTuple):
+    """Images with their points, as `train` takes them; `names` tell the files in messages."""
+
+    images: list[Float32[np.ndarray, "_ _"]]
+    points: list[Float64[np.ndarray, "_ 2"]]
+    names: list[str]
+
+
+class Outcome(NamedTuple):
+    """What became of one image of a batch: a number of cells, or an error."""
+
+    name: str
+    cells: int | None
+    warnings: list[str]
+    error: str | None
+
+
+def read_training_set(images: str | Path, points: str | Path) -> TrainingSet:
+    """Reads images and points, each a file, a folder or a pattern, paired by stem.
+
+    An image without a point file, and a point file without an image, are left out with a warning; so is a page
+    of a multi-page image that the point file does not mention.
+
+    Raises:
+        FileNotFoundError: if a name leads to no file.
+        ValueError: if a file cannot be read, or no image and point file have the same stem.
+    """
+    pairs, lonely_images, lonely_points = pair_by_stem(
+        list_files(images, suffixes=IMAGE_SUFFIXES), list_files(points, suffixes=POINT_SUFFIXES)
+    )
+    if not pairs:
+        raise ValueError(
+            f"{points}: no point file has the name of an image in {images}; name them alike, as in a.tif and a.csv"
+        )
+    for path in lonely_images:
+        warnings.warn(f"{path}: left out, since no point file has its name", stacklevel=2)
+    for path in lonely_points:
+        warnings.warn(f"{path}: left out, since no image has its name", stacklevel=2)
+    result = TrainingSet([], [], [])
+    for image_path, points_path in pairs:
+        frames, by_frame = read_image(image_path), read_points(points_path)
+        if len(frames) == 1 and len(by_frame) == 1:
+            by_frame = {0: next(iter(by_frame.values()))}  # of one image it does not matter what its frame is called
+        if beyond := [frame for frame in by_frame if frame >= len(frames)]:
+            raise ValueError(
+                f"{points_path}: has points in frame {beyond[0]}, but {image_path} has {len(frames)} frame(s), "
+                "counted from 0; correct the frame numbers"
+            )
+        for index, frame in enumerate(frames):
+            if index not in by_frame:
+                warnings.warn(f"{image_path}: page {index} is left out, since it has no points", stacklevel=2)
+                continue
+            result.images.append(frame)
+            result.points.append(by_frame[index])
+            result.names.append(str(points_path) if len(frames) == 1 else f"{points_path}, frame {index}")
+    return result
+
+
+def segment_files(
+    run: Run,
+    files: Sequence[Path],
+    out: Path,
+    *,
+    config: Config,
+    on_file: Callable[[list[Outcome]], None] = lambda outcomes: None,
+) -> list[Outcome]:
+    """Segments files one after the other; a file that cannot be segmented does not stop the others.
+
+    Writes `<name>_labels.tif`, `<name>_overlay.png` and `<name>_points.csv` (the detected cells) for each
+    image; name is the file's stem, followed by `_0000`, `_0001`, … for the pages of a multi-page file.
+
+    Args:
+        run: a trained model.
+        files: image files.
+        out: the folder to write to.
+        config: the settings to use.
+        on_file: called with the outcomes of each file.
+
+    Raises:
+        ValueError: if two files have the same stem, so that one's results would replace the other's.
+    """
+    stems = [stem(path) for path in files]
+    if clash := {name for name in stems if stems.count(name) > 1}:
+        raise ValueError(f"two images are called {min(clash)}, so their results would be too; rename one")
+    outcomes: list[Outcome] = []
+    for path in files:
+        try:
+            frames = read_image(path)
+        except (ValueError, OSError) as error:
+            found = [Outcome(stem(path), None, [], str(error))]
+        else:
+            found = [
+                _segment_one(run, frame, out, stem(path) + (f"_{i:04d}" if len(frames) > 1 else ""), config)
+                for i, frame in enumerate(frames)
+            ]
+        on_file(found)
+        outcomes += found
+    return outcomes
+
+
+def _segment_one(
+    run: Run, image: Float32[np.ndarray, "height width"], out: Path, name: str, config: Config
+) -> Outcome:
+    """Segments one image, writes its files and says what became of it."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        result = segment(run, image, config=config)
+    write_picture(out / f"{name}_overlay.png", overlay(image, result.labels, result.points))
+    write_points(out / f"{name}_points.csv", result.points)
+    write_labels(out / f"{name}_labels.tif", result.labels)  # last: where it is, all is
+    return Outcome(name, len(result.points), [str(w.message) for w in caught], None)

@@ -1,0 +1,153 @@
+"""Run folders: `config.json`, the best model's weights, the state of an unfinished training, `metrics.jsonl`.
+
+The only file that imports orbax. Numbers are saved as numbers and settings as JSON; nothing is pickled.
+
+    run/
+      config.json       every setting, with what was chosen from the data filled in
+      metrics.jsonl     one line per validation
+      weights/<step>/   variables of the best model so far
+      state/<step>/     everything a training needs to go on from there
+"""
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from orbax.checkpoint import v1 as ocp
+
+from wsis_jax.config import Config
+from wsis_jax.unet import UNet, Variables, fold_batch_norm
+
+
+class Run(NamedTuple):
+    """A trained model, ready for use.
+
+    Attributes:
+        model: the network, batch norm folded.
+        variables: its variables.
+        config: the settings it was trained with; `image.scale` and `likelihood.sigma` are numbers.
+    """
+
+    model: UNet
+    variables: Variables
+    config: Config
+
+
+def build_model(config: Config) -> UNet:
+    """Returns the (untrained) network that a configuration describes."""
+    return UNet(config.unet.encoder, config.unet.decoder, align_corners=config.unet.align_corners)
+
+
+def initial_variables(model: UNet, seed: int) -> Variables:
+    """Returns fresh variables of a network."""
+    return jax.jit(model.init)(jax.random.key(seed), jnp.zeros((1, model.stride, model.stride, 1)))
+
+
+def load_run(folder: str | Path) -> Run:
+    """Returns the best model of a run folder.
+
+    Raises:
+        FileNotFoundError: if the folder holds no trained model.
+        ValueError: if its `config.json` cannot be read.
+    """
+    folder = Path(folder)
+    step = _latest(folder / "weights")
+    if step is None:
+        raise FileNotFoundError(f"{folder}: no trained model here; make one with 'wsis train ... --run {folder}'")
+    config = load_config(folder)
+    model = build_model(config)
+    variables = ocp.load((folder / "weights" / str(step)).resolve(), initial_variables(model, 0))
+    return Run(*fold_batch_norm(model, variables), config)
+
+
+def save_config(folder: Path, config: Config) -> None:
+    """Writes `config.json`."""
+    _write(folder / "config.json", json.dumps(config.to_dict(), indent=2) + "\n")
+
+
+def load_config(folder: Path) -> Config:
+    """Reads `config.json`.
+
+    Raises:
+        FileNotFoundError: if there is none.
+        ValueError: if it is no configuration of this package.
+    """
+    file = folder / "config.json"
+    if not file.is_file():
+        raise FileNotFoundError(f"{folder}: no config.json here, so this is no run folder")
+    try:
+        return Config.from_dict(json.loads(file.read_text()))
+    except (ValueError, KeyError, TypeError) as error:
+        reason = error.args[0] if error.args else error
+        raise ValueError(f"{file}: not a configuration of wsis_jax ({reason})") from error
+
+
+def save_weights(folder: Path, step: int, variables: Variables) -> None:
+    """Saves the variables of the best model so far in place of earlier ones."""
+    _save(folder / "weights", step, dict(variables))
+
+
+def save_state(folder: Path, step: int, state: Any) -> None:
+    """Saves the state of a training in place of earlier ones."""
+    _save(folder / "state", step, state)
+
+
+def load_state(folder: Path, template: Any) -> Any | None:
+    """Returns the latest saved state in the form of `template`, or None where there is none."""
+    step = _latest(folder / "state")
+    return None if step is None else ocp.load((folder / "state" / str(step)).resolve(), template)
+
+
+def append_metrics(folder: Path, metrics: dict[str, Any]) -> None:
+    """Adds one line to `metrics.jsonl`."""
+    with (folder / "metrics.jsonl").open("a") as file:
+        file.write(json.dumps(metrics) + "\n")
+
+
+def read_metrics(folder: Path) -> list[dict[str, Any]]:
+    """Returns the lines of `metrics.jsonl`; a line that a crash cut short is left out."""
+    file = folder / "metrics.jsonl"
+    lines = file.read_text().splitlines(keepends=True) if file.is_file() else []
+    return [json.loads(line) for line in lines if line.endswith("\n")]
+
+
+def rewind_metrics(folder: Path, step: int) -> None:
+    """Drops the lines of `metrics.jsonl` after `step`, which a resumed training will write again."""
+    kept = [json.dumps(line) + "\n" for line in read_metrics(folder) if line["step"] <= step]
+    _write(folder / "metrics.jsonl", "".join(kept))
+
+
+def clear(folder: Path) -> None:
+    """Removes what an earlier training left in a run folder."""
+    for name in ("weights", "state"):
+        shutil.rmtree(folder / name, ignore_errors=True)
+    (folder / "metrics.jsonl").unlink(missing_ok=True)
+
+
+def _save(folder: Path, step: int, tree: Any) -> None:
+    """Saves a tree as `folder/step`, then removes the others; orbax itself writes beside and renames."""
+    target = (folder / str(step)).resolve()
+    if target.exists():
+        shutil.rmtree(target)
+    ocp.save(target, tree)
+    for other in folder.iterdir():
+        if other.name != str(step):
+            shutil.rmtree(other)
+
+
+def _latest(folder: Path) -> int | None:
+    """Returns the greatest step saved in a folder."""
+    steps = [int(path.name) for path in folder.glob("*") if path.name.isdigit()]
+    return max(steps, default=None)
+
+
+def _write(path: Path, text: str) -> None:
+    """Writes a text file beside its place and renames it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.part")
+    beside.write_text(text)
+    os.replace(beside, path)

@@ -1,0 +1,255 @@
+"""Every setting of the method, with its default: frozen dataclasses, JSON, `section.key=value` overrides, presets.
+
+Lengths are pixels of the images as given unless a comment says otherwise; "× sigma" counts in units of
+`likelihood.sigma`. `None` means: chosen from the data when a model is trained, and stored in its run folder.
+"""
+
+import dataclasses
+import json
+import types
+import typing
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+PresetName = Literal["default", "paper", "reference"]
+
+
+@dataclass(frozen=True)
+class ImageConfig:
+    """How an image becomes the input of the network; the same at training and at inference."""
+
+    normalization: Literal["percentile", "max"] = "percentile"
+    low: float = 1.0  # percentile that becomes 0
+    high: float = 99.8  # percentile that becomes 1
+    scale: float | None = None  # images are resized by this before the network; None: sigma becomes 7 pixels
+
+
+@dataclass(frozen=True)
+class LikelihoodConfig:
+    """The training target (paper §3.1)."""
+
+    sigma: float | None = None  # None: suggested from the spacing of the points
+
+
+@dataclass(frozen=True)
+class UNetConfig:
+    """The shape of the network."""
+
+    encoder: tuple[int, ...] = (64, 128, 256, 512, 512)
+    decoder: tuple[int, ...] = (256, 128, 64, 64)
+    align_corners: bool = False  # as in the authors' code; needed to run weights trained by it
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How the network is trained. Patches are in pixels of the network, after `image.scale`."""
+
+    steps: int = 4000
+    batch: int = 16
+    patch: int = 320
+    learning_rate: float = 1e-3
+    schedule: Literal["cosine", "constant"] = "cosine"
+    warmup: int = 100  # steps of linear warm-up before the schedule
+    augment: bool = True  # exact quarter turns, flips and intensity jitter
+    validation: float = 0.2  # share of the images held out; at least one where there are two
+    evaluate_every: int = 100  # steps between validations and checkpoints
+    select: Literal["f_measure", "loss"] = "f_measure"  # which validation figure chooses the best model
+    patience: int = 20  # validations without a better model before the training stops
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class DetectConfig:
+    """From the likelihood map to peaks and centre regions (paper §3.2). Pixels are those of the network."""
+
+    threshold: float = 0.49  # a peak's likelihood is above this
+    min_distance: int = 3  # a peak is the greatest value this far around (Chebyshev)
+    exclude_border: int = 0  # peaks nearer to the image's border are dropped
+    quantize: bool = False  # look for peaks in the map rounded down to 8 bits
+    region: Literal["disc", "response"] = "disc"
+    radius: float = 2.58  # "disc": × sigma; "Voronoi ∩ disc" of the authors' code
+    response: float = 0.1  # "response": likelihood above which a pixel belongs to a component
+
+
+@dataclass(frozen=True)
+class ContributionConfig:
+    """From centre regions to contribution maps (paper Eq. 1-3)."""
+
+    method: Literal["vmap", "loop"] = "vmap"
+    rule: Literal["guided", "gradient", "deconvnet"] = "guided"
+    start: Literal["likelihood", "one"] = "likelihood"  # Eq. 1: y inside the region; the code: 1
+    start_at: Literal["likelihood", "logit"] = "likelihood"  # enters after or before the sigmoid
+    chunk: int = 8  # cells propagated at a time; memory grows with it
+
+
+@dataclass(frozen=True)
+class CutConfig:
+    """From the winner map to the label image (paper §4)."""
+
+    seed_scale: Literal["max", "raw"] = "max"  # contributions relative to the image's greatest, or / 255
+    seed_threshold: float = 0.02  # scaled contributions above this are foreground seeds
+    min_seed_area: int = 3  # smaller seed components are dropped, pixels of the network
+    fill_others: bool = False  # fill holes in the union of the other cells' seeds too
+    conflict: Literal["foreground", "background"] = "foreground"  # which seed wins where both claim a pixel
+    reach: float | None = 3.2  # × sigma: pixels farther from the peak are background; None: no such seeds
+    data: Literal["inverse", "flat"] = "inverse"  # dark is cell, or a hair's preference for background
+    data_weight: float = 0.5
+    edge: Literal["bright", "difference"] = "bright"  # cheap to cut: bright pixels, or steps of intensity
+    edge_weight: float = 20.0
+    edge_decay: float = 10.0  # edge weight = edge_weight · exp(-edge_decay · intensity or step)
+    edge_pixel: Literal["max", "first"] = "max"  # of the pair: the brighter, or the top/left one
+    dilate: int = 0  # radius of the dilation of each cut, before holes are filled
+    erode: int = 0  # radius of the erosion after it
+    overlap: Literal["nearest", "sequential"] = "nearest"  # order-free, or as in the authors' code
+
+
+@dataclass(frozen=True)
+class Config:
+    """All settings. `Config()` is the default; see `preset` for the paper's and the authors' code's."""
+
+    image: ImageConfig = field(default_factory=ImageConfig)
+    likelihood: LikelihoodConfig = field(default_factory=LikelihoodConfig)
+    unet: UNetConfig = field(default_factory=UNetConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    detect: DetectConfig = field(default_factory=DetectConfig)
+    contribution: ContributionConfig = field(default_factory=ContributionConfig)
+    cut: CutConfig = field(default_factory=CutConfig)
+
+    def override(self, assignments: Iterable[str]) -> "Config":
+        """Returns a copy with `section.key=value` assignments applied, in order.
+
+        Values are JSON (`0.5`, `true`, `null`, `[16, 32]`) or plain words for text.
+
+        Raises:
+            KeyError: for an unknown section or key; names the nearest known ones.
+            TypeError: for a value of the wrong type.
+            ValueError: for text that is no assignment.
+        """
+        tree = self.to_dict()
+        for assignment in assignments:
+            path, equals, text = assignment.partition("=")
+            section, dot, key = path.strip().partition(".")
+            if not (equals and dot):
+                raise ValueError(f"'{assignment}' is no assignment; write section.key=value, as in train.steps=500")
+            if section not in tree:
+                raise KeyError(f"unknown section '{section}' in '{assignment}'; known are {', '.join(tree)}")
+            if key not in tree[section]:
+                known = ", ".join(tree[section])
+                raise KeyError(f"unknown key '{key}' in '{assignment}'; section {section} has {known}")
+            tree[section][key] = _parse(text.strip())
+        return Config.from_dict(tree)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns nested dictionaries of JSON values."""
+        return json.loads(json.dumps(dataclasses.asdict(self)))
+
+    @staticmethod
+    def from_dict(tree: dict[str, Any]) -> "Config":
+        """Returns the configuration of nested dictionaries, such as `to_dict` makes; missing keys get defaults.
+
+        Raises:
+            KeyError: for an unknown section or key.
+            TypeError: for a value of the wrong type.
+        """
+        sections: dict[str, Any] = {}
+        hints = typing.get_type_hints(Config)
+        for section, values in tree.items():
+            if section not in hints:
+                raise KeyError(f"unknown section '{section}'; known are {', '.join(hints)}")
+            sections[section] = _section(hints[section], section, values)
+        return Config(**sections)
+
+
+def preset(name: PresetName, base: Config | None = None) -> Config:
+    """Returns the named preset; of `base`, only what concerns a trained model's use is replaced.
+
+    "default" is what measured best, "paper" follows the text, "reference" the authors' released code
+    (wherever the two differ; the README lists the differences that are not copied). With a `base`, the
+    configuration of a trained model, image, likelihood, network and training stay what the model was made with.
+
+    Raises:
+        ValueError: for an unknown name.
+    """
+    presets = {"default": Config(), "paper": _PAPER, "reference": _REFERENCE}
+    if name not in presets:
+        raise ValueError(f"unknown preset '{name}'; known are {', '.join(presets)}")
+    chosen = presets[name]
+    if base is None:
+        return chosen
+    return dataclasses.replace(base, detect=chosen.detect, contribution=chosen.contribution, cut=chosen.cut)
+
+
+_PAPER = Config(
+    image=ImageConfig(normalization="max", scale=1.0),
+    train=TrainConfig(augment=False, schedule="constant"),
+    detect=DetectConfig(region="response"),
+    cut=CutConfig(reach=None, conflict="background"),
+)
+
+_REFERENCE = Config(
+    image=ImageConfig(normalization="max", scale=1.0),
+    likelihood=LikelihoodConfig(sigma=12.0),
+    unet=UNetConfig(align_corners=True),
+    train=TrainConfig(patch=256, schedule="constant", warmup=0, select="loss"),
+    detect=DetectConfig(
+        threshold=125 / 255, min_distance=2, exclude_border=2, quantize=True, region="disc", radius=2.58
+    ),
+    contribution=ContributionConfig(start="one"),
+    cut=CutConfig(
+        seed_scale="raw",
+        seed_threshold=0.01,
+        fill_others=True,
+        conflict="background",
+        reach=None,
+        data="flat",
+        data_weight=2e-4,
+        edge_pixel="first",
+        dilate=2,
+        erode=1,
+        overlap="sequential",
+    ),
+)
+
+
+def _parse(text: str) -> Any:
+    """Returns the JSON value of a text, or the text itself."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text
+
+
+def _section(kind: type, section: str, values: Any) -> Any:
+    """Returns the section's dataclass from a dictionary, checking names and types."""
+    if not isinstance(values, dict):
+        raise TypeError(f"section {section} must hold key-value pairs, not {values!r}")
+    hints = typing.get_type_hints(kind)
+    checked: dict[str, Any] = {}
+    for key, value in values.items():
+        if key not in hints:
+            raise KeyError(f"unknown key '{section}.{key}'; section {section} has {', '.join(hints)}")
+        checked[key] = _checked(hints[key], f"{section}.{key}", value)
+    return kind(**checked)
+
+
+def _checked(hint: Any, path: str, value: Any) -> Any:
+    """Returns the value as the hinted type, or raises TypeError naming the path."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Literal:
+        if value in arguments:
+            return value
+        raise TypeError(f"{path} must be one of {', '.join(map(str, arguments))}, not {value!r}")
+    if origin in (types.UnionType, typing.Union):
+        if value is None and type(None) in arguments:
+            return None
+        return _checked(next(a for a in arguments if a is not type(None)), path, value)
+    if origin is tuple:
+        if isinstance(value, list | tuple) and value and all(type(v) is arguments[0] for v in value):
+            return tuple(value)
+        raise TypeError(f"{path} must be a list of {arguments[0].__name__}, as in [16, 32], not {value!r}")
+    if hint is float and type(value) is int:
+        return float(value)
+    if type(value) is not hint:
+        raise TypeError(f"{path} must be {hint.__name__}, not {value!r}")
+    return value

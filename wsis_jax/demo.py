@@ -1,0 +1,90 @@
+"""The whole method in a few minutes on drawn scenes: no data, no annotation, nothing to download."""
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from wsis_jax.batch import segment_files
+from wsis_jax.config import Config, LikelihoodConfig, TrainConfig, UNetConfig
+from wsis_jax.evaluation import Evaluation, evaluate_files
+from wsis_jax.imageio import write_labels, write_picture, write_text
+from wsis_jax.points import write_points
+from wsis_jax.report import contribution_picture, grey_picture, heat_picture, label_picture, overlay, strip
+from wsis_jax.segmentation import segment
+from wsis_jax.synthetic import Scene, draw_scene
+from wsis_jax.training import train
+
+# Small enough to be learnt in two minutes on two cores, large enough to be learnt well.
+DEMO_CONFIG = Config(
+    likelihood=LikelihoodConfig(sigma=6.0),
+    unet=UNetConfig(encoder=(12, 24, 48, 48), decoder=(24, 12, 12)),
+    train=TrainConfig(steps=300, batch=8, patch=128, warmup=20, evaluate_every=50, learning_rate=3e-3),
+)
+_SHAPE, _CELLS, _TRAINING_SCENES = (256, 256), 45, 6
+
+
+def run_demo(
+    out: Path,
+    *,
+    seed: int = 0,
+    on_step: Callable[[int, int], None] = lambda step, steps: None,
+    on_metrics: Callable[[dict[str, Any]], None] = lambda metrics: None,
+) -> Evaluation:
+    """Draws scenes, trains on their centroids alone, segments another scene and scores it.
+
+    Writes to `out`: `run/` (the run folder), `image/`, `mask/` and `points/` of the test scene, `result/` (what
+    `wsis segment` writes), `scores.json`, and the pictures `likelihood.png`, `contributions.png`, `labels.png`
+    and, all in a row, `stages.png`.
+
+    Args:
+        out: a folder that does not hold a demo yet.
+        seed: of the scenes; another seed, other cells.
+        on_step, on_metrics: see `training.train`.
+
+    Raises:
+        ValueError: if `out` holds a demo already.
+    """
+    scenes = [draw_scene(seed + 1000 * i, shape=_SHAPE, cells=_CELLS) for i in range(_TRAINING_SCENES + 1)]
+    *training, test = scenes
+    run = train(
+        [scene.image for scene in training],
+        [scene.points for scene in training],
+        config=dataclasses.replace(DEMO_CONFIG, train=dataclasses.replace(DEMO_CONFIG.train, seed=seed)),
+        run=out / "run",
+        names=[f"scene {i}" for i in range(_TRAINING_SCENES)],
+        on_step=on_step,
+        on_metrics=on_metrics,
+    )
+    image = out / "image" / "scene.png"
+    write_picture(image, np.repeat(np.round(test.image * 255).astype(np.uint8)[..., None], 3, axis=2))
+    write_labels(out / "mask" / "scene.tif", test.labels)
+    (out / "points").mkdir(exist_ok=True)
+    write_points(out / "points" / "scene.csv", test.points)
+    segment_files(run, [image], out / "result", config=run.config)
+    _draw_stages(out, test, segment(run, test.image))
+    scores = evaluate_files(out / "result" / "scene_labels.tif", out / "mask", points=out / "points")
+    write_text(out / "scores.json", json.dumps(scores.to_dict(), indent=2) + "\n")
+    return scores
+
+
+def _draw_stages(out: Path, scene: Scene, result: Any) -> None:
+    """Writes the pictures of the way from the image to its labels."""
+    stages = {
+        "likelihood": heat_picture(result.detection.likelihood),
+        "contributions": contribution_picture(result.winner),
+        "labels": label_picture(result.labels),
+    }
+    for name, picture in stages.items():
+        write_picture(out / f"{name}.png", picture)
+    panels = [
+        ("image", grey_picture(scene.image)),
+        ("likelihood map", stages["likelihood"]),
+        ("contribution maps", stages["contributions"]),
+        ("cells found", overlay(scene.image, result.labels, result.points)),
+        ("cells drawn", overlay(scene.image, scene.labels)),
+    ]
+    write_picture(out / "stages.png", strip(panels, height=320))

@@ -1,0 +1,99 @@
+"""Label images scored against hand-made masks, file by file and pooled."""
+
+import warnings
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float64, Int
+
+from wsis_jax.imageio import LABEL_SUFFIXES, list_files, pair_by_stem, read_labels, stem
+from wsis_jax.metrics import Scores, centroids, match_labels, match_points, pool_scores
+from wsis_jax.points import POINT_SUFFIXES, read_points
+
+
+class Evaluation(NamedTuple):
+    """Scores of each image, by name, and of all cells together."""
+
+    pooled: Scores
+    images: dict[str, Scores]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns `{"pooled": scores, "images": {name: scores}}`, ready for JSON."""
+        return {
+            "pooled": self.pooled.to_dict(),
+            "images": {name: scores.to_dict() for name, scores in self.images.items()},
+        }
+
+
+def evaluate_files(
+    labels: str | Path, masks: str | Path, *, points: str | Path | None = None, distance: float = 10.0
+) -> Evaluation:
+    """Compares label images with masks, each a file, a folder or a pattern, paired by stem.
+
+    The detection scores compare points. The predicted ones are those of `<name>_points.csv` beside the label
+    image, which `wsis segment` writes, or else the centroids of its labels; the true ones are those of
+    `points`, or else the centroids of the masks.
+
+    Args:
+        labels: predicted label images; a trailing `_labels` of the name does not count.
+        masks: true label images.
+        points: true centroids.
+        distance: pixels within which a predicted point counts as a true one.
+
+    Raises:
+        FileNotFoundError: if a name leads to no file.
+        ValueError: if no two files have the same stem, or a file cannot be read, or shapes differ.
+    """
+    # The pictures that `wsis segment` writes beside its label images are none themselves.
+    predictions = [f for f in list_files(labels, suffixes=LABEL_SUFFIXES) if not f.stem.endswith("_overlay")]
+    pairs, lonely_labels, lonely_masks = pair_by_stem(predictions, list_files(masks, suffixes=LABEL_SUFFIXES))
+    if not pairs:
+        raise ValueError(f"{labels}: no label image has the name of a mask in {masks}; name them alike")
+    for path in lonely_labels:
+        warnings.warn(f"{path}: left out, since no mask has its name", stacklevel=2)
+    for path in lonely_masks:
+        warnings.warn(f"{path}: left out, since no label image has its name", stacklevel=2)
+    truth = _true_points(points, [stem(label) for label, _ in pairs])
+    matches = {}
+    for label_path, mask_path in pairs:
+        predicted, true = read_labels(label_path), read_labels(mask_path)
+        if predicted.shape != true.shape:
+            raise ValueError(
+                f"{label_path}: is {predicted.shape[0]} × {predicted.shape[1]} pixels but {mask_path} is "
+                f"{true.shape[0]} × {true.shape[1]}; compare images of the same size"
+            )
+        name = stem(label_path)
+        wanted = truth[name] if name in truth else centroids(true)
+        found = match_points(_predicted_points(label_path, predicted), wanted, distance=distance)
+        matches[name] = match_labels(predicted, true), found
+    images = {name: pool_scores([cells], [found]) for name, (cells, found) in matches.items()}
+    pooled = pool_scores([cells for cells, _ in matches.values()], [found for _, found in matches.values()])
+    return Evaluation(pooled, images)
+
+
+def _predicted_points(
+    label_path: Path, labels: Int[np.ndarray, "height width"]
+) -> Float64[np.ndarray, "cells 2"]:
+    """Returns the detections saved beside a label image, or the centroids of its labels."""
+    beside = label_path.with_name(f"{stem(label_path)}_points.csv")
+    return _only_frame(beside) if beside.is_file() else centroids(labels)
+
+
+def _true_points(points: str | Path | None, names: list[str]) -> dict[str, Float64[np.ndarray, "_ 2"]]:
+    """Returns the true points by name; every label image must have some, if any has."""
+    if points is None:
+        return {}
+    files = list_files(points, suffixes=POINT_SUFFIXES)
+    by_name = {names[0]: files[0]} if len(files) == len(names) == 1 else {stem(path): path for path in files}
+    if missing := [name for name in names if name not in by_name]:
+        raise ValueError(f"{points}: holds no point file for {missing[0]}; add it, or leave --points out")
+    return {name: _only_frame(by_name[name]) for name in names}
+
+
+def _only_frame(path: Path) -> Float64[np.ndarray, "cells 2"]:
+    """Returns the points of a file that holds those of one image."""
+    by_frame = read_points(path)
+    if len(by_frame) > 1:
+        raise ValueError(f"{path}: holds the points of {len(by_frame)} frames; give a file for each image")
+    return next(iter(by_frame.values()))

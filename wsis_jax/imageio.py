@@ -1,0 +1,295 @@
+"""Finds, reads and writes images, label images and pictures.
+
+Grey values are read as they are stored; `normalize_image` brings them to 0..1. A file is recognised by its
+first bytes, not by its name. Everything is written under a temporary name beside its place and then moved
+there, so that an interrupted run leaves the old file or none, never half a file.
+"""
+
+import logging
+import os
+import re
+import struct
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+import imagecodecs
+import numpy as np
+import tifffile
+from jaxtyping import Float32, Int32, Integer, UInt8
+from PIL import Image
+
+IMAGE_SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg")
+LABEL_SUFFIXES = (".tif", ".tiff", ".png")
+
+# ITU-R BT.601, as in Pillow and OpenCV; they sum to 1, so a grey picture saved as RGB keeps its values.
+_LUMINANCE = np.array([0.299, 0.587, 0.114])
+
+# A file is known by how it starts.
+_STARTS = {
+    "TIFF": (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
+    "PNG": b"\x89PNG\r\n\x1a\n",
+    "JPEG": b"\xff\xd8\xff",
+}
+
+# Without a handler, tifffile's remarks on a damaged file would be printed beside our one sentence.
+logging.getLogger("tifffile").addHandler(logging.NullHandler())
+
+
+def list_files(where: str | Path, *, suffixes: Sequence[str]) -> list[Path]:
+    """Lists the files meant by a file's name, a folder or a pattern.
+
+    Args:
+        where: A file (whatever its suffix), a folder, or a pattern such as `day?/*.tif` or `**/*.tif`.
+        suffixes: Endings to keep in a folder or of a pattern, as `.tif`; small letters mean capitals too.
+
+    Returns:
+        At least one file, sorted by path; hidden files are skipped.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+    """
+    where = Path(where)
+    if where.is_file():
+        return [where]
+    endings = ", ".join(suffixes)
+    if where.is_dir():
+        candidates = where.iterdir()
+        problem = f"the folder holds no file ending in {endings}; give the folder that holds the files"
+    elif re.search(r"[*?\[]", str(where)):
+        candidates = Path(where.anchor).glob(str(where.relative_to(where.anchor)))
+        problem = f"the pattern matches no file ending in {endings}; check it, and quote it for the shell"
+    else:
+        raise FileNotFoundError(f"{where}: there is no such file or folder; check the path")
+    kept = [path for path in candidates if path.suffix.lower() in suffixes and not path.name.startswith(".")]
+    files = sorted(path for path in kept if path.is_file())
+    if not files:
+        raise FileNotFoundError(f"{where}: {problem}")
+    return files
+
+
+def stem(path: str | Path) -> str:
+    """Returns the name to pair files by: without the last suffix and then without a trailing `_labels`."""
+    return Path(path).stem.removesuffix("_labels")
+
+
+def pair_by_stem(
+    first: list[Path], second: list[Path]
+) -> tuple[list[tuple[Path, Path]], list[Path], list[Path]]:
+    """Pairs the files of two lists that have the same `stem`; one file and one file are always a pair.
+
+    Returns:
+        The pairs, the files of `first` without a partner and those of `second`, each in the order given.
+
+    Raises:
+        ValueError: If two files of one list have the same stem.
+    """
+    of_first, of_second = _by_stem(first), _by_stem(second)
+    if len(first) == len(second) == 1:
+        return [(first[0], second[0])], [], []
+    pairs = [(path, of_second[name]) for name, path in of_first.items() if name in of_second]
+    first_alone = [path for name, path in of_first.items() if name not in of_second]
+    second_alone = [path for name, path in of_second.items() if name not in of_first]
+    return pairs, first_alone, second_alone
+
+
+def _by_stem(paths: list[Path]) -> dict[str, Path]:
+    """Returns the paths under their stems, in the order given."""
+    named: dict[str, Path] = {}
+    for path in paths:
+        if (name := stem(path)) in named:
+            raise ValueError(f"{path}: {named[name]} would be paired by the same name; remove or rename one")
+        named[name] = path
+    return named
+
+
+def read_image(path: str | Path) -> Float32[np.ndarray, "frames height width"]:
+    """Reads the grey values of an image or of a multi-page image, as they are stored.
+
+    Every page is a frame, whether the file calls the axis time, depth or channel. RGB becomes luminance;
+    alpha is ignored, and so is a TIFF's look-up table, which says how to show the values. Integers above 2^24
+    lose their last digits in float32.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file is empty, damaged or not an image; if it has more axes than frames, rows and
+            columns (and colours), or pages of several sizes; if a value is complex, NaN or infinite.
+    """
+    parts = _decode(Path(path))
+    if any(np.iscomplexobj(array) for array, _ in parts):
+        raise ValueError(f"{path}: the values are complex numbers; save their magnitude as the image")
+    greys = [_to_grey(array, axes, path) for array, axes in parts]
+    if (axes := max(grey.ndim for grey in greys)) > 3:
+        raise ValueError(f"{path}: the image has {axes} axes without colours; save one channel and plane")
+    if len({grey.shape[-2:] for grey in greys}) > 1:
+        raise ValueError(f"{path}: the pages differ in size; save them as separate files")
+    with np.errstate(over="ignore"):  # What does not fit becomes infinite, and is reported as that.
+        frames = np.concatenate([grey.astype(np.float32).reshape(-1, *grey.shape[-2:]) for grey in greys])
+    finite = np.isfinite(frames).all(axis=(1, 2))
+    if not finite.all():
+        raise ValueError(f"{path}: frame {finite.argmin()} holds NaN or infinite values; make them numbers")
+    return frames
+
+
+def _to_grey(array: np.ndarray, axes: str, path: str | Path) -> np.ndarray:
+    """Removes the axis of colours (`S` of tifffile): grey (+ alpha) or RGB (+ alpha)."""
+    if "S" not in axes:
+        return array
+    colours = np.moveaxis(array, axes.index("S"), -1)
+    if colours.shape[-1] > 4:
+        raise ValueError(f"{path}: a pixel has {colours.shape[-1]} channels; save one of them in grey")
+    return colours[..., 0] if colours.shape[-1] <= 2 else colours[..., :3] @ _LUMINANCE
+
+
+def _decode(path: Path) -> list[tuple[np.ndarray, str]]:
+    """Returns the arrays of a file, each with its axes: `Y`, `X`, `S` for colours, others for pages."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: there is no such image file; check the path")
+    with path.open("rb") as file:
+        start = file.read(8)
+    if not start:
+        raise ValueError(f"{path}: the file is empty (0 bytes); copy or export it again")
+    kind = next((kind for kind, starts in _STARTS.items() if start.startswith(starts)), None)
+    if kind is None:
+        raise ValueError(f"{path}: this is not an image of a known kind; give a {', '.join(_STARTS)} file")
+    try:
+        parts = _decode_tiff(path) if kind == "TIFF" else _decode_picture(path, kind)
+    except Exception as error:  # The decoders raise a dozen unrelated classes for a damaged file.
+        reason = str(error).partition("\n")[0]
+        raise ValueError(f"{path}: the image is damaged ({reason}); copy or export it again") from error
+    if not parts or any(array.size == 0 or not {"Y", "X"} <= set(axes) for array, axes in parts):
+        raise ValueError(f"{path}: the file holds no pixels; copy or export it again")
+    return parts
+
+
+def _decode_picture(path: Path, kind: str) -> list[tuple[np.ndarray, str]]:
+    """Returns the one array of a PNG or JPEG."""
+    if kind == "PNG":
+        array = imagecodecs.png_decode(path.read_bytes())  # Pillow would cut 16-bit colours down to 8 bits.
+    else:
+        with Image.open(path) as picture:
+            array = np.asarray(picture.convert("RGB"))
+    return [(array, "YXS"[: array.ndim])]
+
+
+def _decode_tiff(path: Path) -> list[tuple[np.ndarray, str]]:
+    """Returns the series of a TIFF: one array for each run of pages of the same kind."""
+    with tifffile.TiffFile(path) as tiff:
+        # tifffile leaves out the pages that are missing when a file was cut short; the last page of a whole
+        # file names no next page.
+        layout, handle = tiff.tiff, tiff.filehandle
+        last = tiff.pages[len(tiff.pages) - 1].offset
+        handle.seek(last)
+        (tags,) = struct.unpack(layout.tagnoformat, handle.read(layout.tagnosize))
+        handle.seek(last + layout.tagnosize + tags * layout.tagsize)
+        (following,) = struct.unpack(layout.offsetformat, handle.read(layout.offsetsize))
+        if following:
+            raise ValueError(f"pages are missing after the first {len(tiff.pages)}")
+        return [(series.asarray(), series.axes) for series in tiff.series]
+
+
+def is_constant(image: Float32[np.ndarray, "height width"]) -> bool:
+    """Tells whether all pixels are equal: nothing can be found in such an image, and a caller may warn."""
+    return bool(image.min() == image.max())
+
+
+def normalize_image(
+    image: Float32[np.ndarray, "height width"],
+    *,
+    method: Literal["percentile", "max", "none"],
+    low: float,
+    high: float,
+) -> Float32[np.ndarray, "height width"]:
+    """Brings grey values to 0..1.
+
+    Args:
+        image: Finite grey values.
+        method: `percentile` stretches between two percentiles and clips; where the two are equal (a few cells
+            on an even ground) between the least and the greatest value instead. `max` divides by the greatest
+            value, as the reference does, and clips at 0. `none` returns the values as they are.
+        low: Lower percentile, from 0; used by `percentile` alone, as is `high`.
+        high: Upper percentile, above `low` and up to 100.
+
+    Returns:
+        A new image. Unless by `none`, a constant image becomes zeros, silently: see `is_constant`.
+
+    Raises:
+        ValueError: If the percentiles are out of order or out of range.
+    """
+    if method == "none":
+        return image.copy()
+    values = image.astype(np.float64)  # A difference of two float32 may overflow, a quotient lose digits.
+    if method == "max":
+        bottom, top = 0.0, values.max()
+    else:
+        if not 0 <= low < high <= 100:
+            raise ValueError(f"percentiles {low:g} and {high:g} are no range; choose 0 <= low < high <= 100")
+        bottom, top = np.percentile(values, [low, high])
+        if bottom >= top:
+            bottom, top = values.min(), values.max()
+    if bottom >= top or is_constant(image):
+        return np.zeros_like(image)
+    return np.clip((values - bottom) / (top - bottom), 0, 1).astype(np.float32)
+
+
+def read_labels(path: str | Path) -> Int32[np.ndarray, "height width"]:
+    """Reads a label image: 0 for background, a whole number for each cell.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file is empty, damaged or not an image; if it is in colour or has several pages; if
+            it holds a fraction, a negative number or one above 2,147,483,647.
+    """
+    parts = _decode(Path(path))
+    labels, axes = parts[0]
+    if "S" in axes:
+        raise ValueError(f"{path}: the labels are a colour picture; save the cell numbers as grey values")
+    if len(parts) > 1 or labels.ndim != 2:
+        raise ValueError(f"{path}: the labels have several pages; save each page as a file of its own")
+    if labels.dtype.kind not in "buif" or (labels.dtype.kind == "f" and (labels != np.round(labels)).any()):
+        raise ValueError(f"{path}: the labels are not whole numbers; save them as 16- or 32-bit integers")
+    if labels.min() < 0:
+        raise ValueError(f"{path}: a label is negative ({labels.min()}); number the cells 1, 2, 3 and so on")
+    if labels.max() > np.iinfo(np.int32).max:
+        raise ValueError(f"{path}: the label {labels.max()} is too large; number the cells 1, 2, 3 and so on")
+    return labels.astype(np.int32)
+
+
+def write_labels(path: str | Path, labels: Integer[np.ndarray, "height width"]) -> None:
+    """Writes a label image as a zlib-compressed TIFF: uint16 up to the label 65,535, else uint32.
+
+    Raises:
+        ValueError: If a label is negative.
+    """
+    if labels.min() < 0:
+        raise ValueError(f"{path}: a label is negative ({labels.min()}); nothing was saved, so number from 1")
+    kind = np.uint16 if labels.max() <= np.iinfo(np.uint16).max else np.uint32
+    with _replacing(path) as temporary:
+        tifffile.imwrite(temporary, labels.astype(kind), photometric="minisblack", compression="zlib")
+
+
+def write_picture(path: str | Path, rgb: UInt8[np.ndarray, "height width 3"]) -> None:
+    """Writes a picture to look at, as a PNG."""
+    with _replacing(path) as temporary:
+        Image.fromarray(rgb).save(temporary, format="PNG")
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Writes a text in UTF-8, its line ends as they are."""
+    with _replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="")
+
+
+@contextmanager
+def _replacing(path: str | Path) -> Generator[Path, None, None]:
+    """Lends a name beside `path`; what is written there takes the place of `path`, or goes on an error."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Hidden from `list_files` of another process. Not by `tempfile`: its files only their owner may read.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,114 @@
+"""Points to likelihood map; likelihood map to peaks; peaks to centre regions."""
+
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float, Float32, Int, Int32, Int64
+from scipy import ndimage
+from scipy.spatial import cKDTree
+
+# Gaussians are drawn as far as they exceed 4e-6, which is 5 sigma.
+_EXTENT = 5.0
+
+
+def render_likelihood(
+    points: Float[np.ndarray, "cells 2"], shape: tuple[int, int], *, sigma: float
+) -> Float32[np.ndarray, "height width"]:
+    """Draws a Gaussian of height 1 at every point and returns their maximum (paper §3.1).
+
+    Args:
+        points: (row, column) of rough cell centroids; fractions of pixels count.
+        shape: (height, width) of the map.
+        sigma: standard deviation of the Gaussians in pixels.
+
+    Raises:
+        ValueError: if `sigma` is not positive.
+    """
+    if not sigma > 0:
+        raise ValueError(f"sigma must be positive, not {sigma}")
+    height, width = shape
+    likelihood = np.zeros(shape, np.float32)
+    extent = int(np.ceil(_EXTENT * sigma))
+    for row, column in points:
+        top, left = max(int(row) - extent, 0), max(int(column) - extent, 0)
+        bottom, right = min(int(row) + extent + 2, height), min(int(column) + extent + 2, width)
+        if top >= bottom or left >= right:
+            continue
+        rows = np.exp(-((np.arange(top, bottom) - row) ** 2) / (2 * sigma**2))
+        columns = np.exp(-((np.arange(left, right) - column) ** 2) / (2 * sigma**2))
+        window = likelihood[top:bottom, left:right]
+        np.maximum(window, np.outer(rows, columns), out=window, casting="same_kind")
+    return likelihood
+
+
+def find_peaks(
+    likelihood: Float[np.ndarray, "height width"],
+    *,
+    threshold: float,
+    min_distance: int,
+    exclude_border: int = 0,
+    quantize: bool = False,
+) -> Int64[np.ndarray, "cells 2"]:
+    """Returns the (row, column) of the peaks, in raster order.
+
+    A peak is a pixel above the threshold that no pixel exceeds within a square of `min_distance` around it. A
+    plateau of 8-connected such pixels is one peak, at its mean truncated to pixels.
+
+    Args:
+        likelihood: the network's output, 0..1.
+        threshold: a peak's value is greater than this.
+        min_distance: half the side of the square, in pixels; at least 1.
+        exclude_border: peaks fewer than this many pixels from the border are dropped. 0 keeps the cells at
+            the border; the authors' code loses them (2).
+        quantize: search the map rounded down to 256 levels, as the authors' 8-bit files are.
+    """
+    if quantize:
+        likelihood = np.floor(likelihood * 255 + 1e-3) / 255  # the margin: 8-bit values come back exactly
+    greatest = ndimage.maximum_filter(likelihood, size=2 * min_distance + 1, mode="nearest")
+    candidates = (likelihood == greatest) & (likelihood > threshold)
+    if exclude_border:
+        inside = np.zeros_like(candidates)
+        inside[exclude_border:-exclude_border, exclude_border:-exclude_border] = True
+        candidates &= inside
+    plateaus, count = ndimage.label(candidates, structure=np.ones((3, 3)))
+    centres = ndimage.center_of_mass(candidates, plateaus, range(1, count + 1))
+    return np.array(centres, np.float64).reshape(-1, 2).astype(np.int64)
+
+
+def nearest_peak(
+    peaks: Int[np.ndarray, "cells 2"], shape: tuple[int, int]
+) -> tuple[Int32[np.ndarray, "height width"], Float32[np.ndarray, "height width"]]:
+    """Returns, per pixel, the index of the nearest peak (0-based) and its distance in pixels.
+
+    The index divides the image into the peaks' Voronoi cells. Without peaks the index is -1 and the distance
+    infinite.
+    """
+    if not len(peaks):
+        return np.full(shape, -1, np.int32), np.full(shape, np.inf, np.float32)
+    pixels = np.stack(np.indices(shape), axis=-1).reshape(-1, 2)
+    distance, index = cKDTree(peaks).query(pixels)
+    return index.reshape(shape).astype(np.int32), distance.reshape(shape).astype(np.float32)
+
+
+def centre_regions(
+    likelihood: Float[np.ndarray, "height width"],
+    peaks: Int[np.ndarray, "cells 2"],
+    *,
+    region: Literal["disc", "response"],
+    radius: float,
+    response: float,
+) -> Int32[np.ndarray, "height width"]:
+    """Returns the centre regions S_u: 0 outside, i + 1 in the region of `peaks[i]`.
+
+    "disc" is a peak's Voronoi cell within `radius` pixels of it, as the authors' code has it. It is the default
+    because every peak has a region, of a size that no threshold decides. "response" is the paper's: the
+    8-connected components of the map above `response` that hold a peak, divided by the Voronoi lines where
+    peaks share one.
+    """
+    index, distance = nearest_peak(peaks, likelihood.shape)
+    if region == "disc":
+        return np.where(distance <= radius, index + 1, 0).astype(np.int32)
+    components, _ = ndimage.label(likelihood > response, structure=np.ones((3, 3)))
+    own_component = np.concatenate([components[tuple(peaks.T)], [-1]])
+    same = (components > 0) & (own_component[index] == components)
+    return np.where(same, index + 1, 0).astype(np.int32)

@@ -1,0 +1,213 @@
+"""Reads, checks and writes rough cell centroids, and suggests a sigma from their spacing.
+
+A point is (row, column) in pixels; the centre of the top-left pixel is (0, 0). Coordinates are never scaled:
+a table in micrometres has to be brought to pixels before it is saved.
+"""
+
+import csv
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float64
+from scipy.spatial import KDTree
+
+POINT_SUFFIXES = (".csv", ".txt", ".tsv")
+
+# Names of the row and the column, in small letters, in the order in which they are looked for.
+_COORDINATES = (("y", "x"), ("row", "column"), ("row", "col"), ("r", "c"))
+
+_UNDERSTOOD = (
+    "`index,axis-0,axis-1` (napari), ` ,X,Y` (ImageJ), `# frame, x, y`, `row,column`, `r,c`, `y,x` and `x,y`"
+)
+
+
+def read_points(path: str | Path) -> dict[int, Float64[np.ndarray, "_ 2"]]:
+    """Reads the points of an image or of a sequence of images.
+
+    The first line names the columns; those not needed are ignored. Fields are separated by commas, semicolons
+    or tabulators. Understood are:
+
+    * napari's points layer, `index,axis-0,axis-1`; of three axes the first is the frame, counted from 0;
+    * ImageJ's table of results, known by `X` and `Y` in capitals; a `Frame` or `Slice` counts from 1;
+    * the reference's text, `# frame, x, y`;
+    * `row,column`, `row,col`, `r,c`, `y,x` or `x,y` in any order and case, and `frame`, counted from 0.
+
+    Returns:
+        Frame number, counted from 0 and rising, to points (row, column) in the order of the file. Frames
+        without a line are absent, but a file of a header alone is `{0: no points}`: an image that was looked
+        at and found to hold no cell.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file is empty or no text, or its header not understood; if a line has a field too
+            many or too few, a value that is not a finite number, or a frame that is not a whole one; if both
+            `Frame` and `Slice` change.
+    """
+    path = Path(path)
+    table = _lines(path)
+    _, names = next(table)
+    names = [name.strip(" #") for name in names]
+    columns, first = _find_columns(names, path)
+    values, numbers = [], []
+    for number, fields in table:
+        if len(fields) != len(names):
+            raise ValueError(
+                f"{path}: line {number} has {len(fields)} fields and the header {len(names)}; correct it"
+            )
+        values.append([_to_number(fields[column], names[column], number, path) for column in columns])
+        numbers.append(number)
+    if not values:
+        return {0: np.empty((0, 2))}
+    array = np.array(values)
+    frames = _to_frames(array[:, 2:], first, numbers, path)
+    return {int(frame): array[frames == frame, :2] for frame in np.unique(frames)}
+
+
+def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Yields the number, counted from 1, and the fields of each line that is not blank, header included."""
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: there is no such file of points; check the path")
+    if path.is_dir():
+        raise ValueError(f"{path}: this is a folder; give a file of points")
+    # Labels of ImageJ may hold letters in another encoding; the numbers are the same in all.
+    text = path.read_text(encoding="utf-8-sig", errors="replace")
+    if "\0" in text:
+        raise ValueError(f"{path}: this is not a text file in UTF-8; save the points as a CSV file in UTF-8")
+    if not text.strip():
+        raise ValueError(
+            f"{path}: the file is empty; save the points again, with a header even if there is no cell"
+        )
+    header = next(line for line in text.splitlines() if line.strip())
+    reader = csv.reader(text.splitlines(), delimiter=next((mark for mark in "\t;" if mark in header), ","))
+    for fields in reader:
+        if "".join(fields).strip() or len(fields) > 1:
+            yield reader.line_num, fields
+
+
+def _find_columns(names: list[str], path: Path) -> tuple[list[int], int]:
+    """Returns the indices of row, column and what may count frames, and the number of the first frame."""
+    lower = [name.lower() for name in names]
+    axes = [name for name in lower if name.startswith("axis-")]
+    if axes == ["axis-0", "axis-1"]:
+        return [lower.index("axis-0"), lower.index("axis-1")], 0
+    if axes == ["axis-0", "axis-1", "axis-2"]:
+        return [lower.index("axis-1"), lower.index("axis-2"), lower.index("axis-0")], 0
+    for row, column in _COORDINATES:
+        if row in lower and column in lower:
+            counters = [lower.index(name) for name in ("frame", "slice") if name in lower]
+            return [lower.index(row), lower.index(column), *counters], int("X" in names and "Y" in names)
+    shown = ",".join(names)[:60]
+    raise ValueError(f"{path}: the header `{shown}` is not understood; write one of {_UNDERSTOOD}")
+
+
+def _to_number(field: str, name: str, number: int, path: Path) -> float:
+    """Returns the finite number in a field."""
+    try:
+        value = float(field)
+    except ValueError:
+        value = np.nan
+    if not np.isfinite(value):
+        raise ValueError(
+            f"{path}: `{field.strip()}` in line {number}, column {name}, is not a number; correct the line"
+        )
+    return value
+
+
+def _to_frames(counters: np.ndarray, first: int, numbers: list[int], path: Path) -> np.ndarray:
+    """Returns the frame of each line, counted from 0, from no, one or two columns that may count it."""
+    if counters.shape[1] == 0:
+        return np.zeros(len(counters), int)
+    # ImageJ writes both `Slice` and `Frame` and keeps the one that is not used at 1.
+    changing = np.flatnonzero(np.ptp(counters, axis=0))
+    if len(changing) > 1:
+        raise ValueError(f"{path}: both Frame and Slice change; save the points of one plane")
+    frames = counters[:, changing[0] if len(changing) else 0] - first
+    wrong = np.flatnonzero((frames < 0) | (frames != np.round(frames)))
+    if len(wrong):
+        shown, number = frames[wrong[0]] + first, numbers[wrong[0]]
+        raise ValueError(
+            f"{path}: the frame {shown:g} in line {number} is not a whole number "
+            f"from {first} on; correct it{', or write `x,y`: frames then count from 0' if first else ''}"
+        )
+    return frames.astype(int)
+
+
+def check_points(points: Float64[np.ndarray, "points 2"], shape: tuple[int, int], *, name: str) -> None:
+    """Checks that all points lie in an image.
+
+    A pixel reaches half a pixel to each side of its centre: rows from -0.5 up to, but not including,
+    height - 0.5 are inside.
+
+    Args:
+        points: Points (row, column) in pixels.
+        shape: Height and width of the image.
+        name: The file of the points, for the message.
+
+    Raises:
+        ValueError: If a point lies outside; the message tells if rows and columns look swapped.
+    """
+    outside = np.flatnonzero(~_inside(points, shape))
+    if not len(outside):
+        return
+    row, column = points[outside[0]]
+    if _inside(points[:, ::-1], shape).all():
+        remedy = "rows and columns look swapped, so swap their names in the header"
+    else:
+        remedy = "correct it, or check that the points are in pixels and belong to this image"
+    raise ValueError(
+        f"{name}: point {outside[0]} (counted from 0) at row {row:g}, column {column:g} is outside the image "
+        f"of {shape[0]} rows and {shape[1]} columns; {remedy}"
+    )
+
+
+def _inside(points: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Tells of each point whether it lies on a pixel of the image; NaN does not."""
+    return np.all((points >= -0.5) & (points < np.array(shape) - 0.5), axis=1)
+
+
+def write_points(path: str | Path, points: Float64[np.ndarray, "points 2"]) -> None:
+    """Writes points as napari's points layer does, to a hundredth of a pixel.
+
+    The file is written under a temporary name in its folder, which is made, and then put in its place: an
+    interrupted write leaves the old file.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = [f"{index},{row:.2f},{column:.2f}\n" for index, (row, column) in enumerate(points)]
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_text("index,axis-0,axis-1\n" + "".join(lines), encoding="utf-8", newline="")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def suggest_sigma(points_per_image: Sequence[Float64[np.ndarray, "_ 2"]]) -> float:
+    """Suggests the sigma of the cell-position likelihood from the spacing of the points.
+
+    It is 0.32 of the median distance of a point to its nearest neighbour, found on packed cells.
+    About a third of the spacing keeps neighbouring peaks apart: two neighbours are then 3.1 sigma from each
+    other, and two Gaussians dip between their peaks where these are more than 2 sigma apart.
+
+    Args:
+        points_per_image: Points of each image, in pixels. Points at the very same place count as one, and an
+            image with fewer than two places does not contribute.
+
+    Returns:
+        Standard deviation in pixels.
+
+    Raises:
+        ValueError: If no image has two points.
+    """
+    distances = []
+    for points in points_per_image:
+        places = np.unique(points, axis=0)
+        if len(places) > 1:
+            distances.append(KDTree(places).query(places, k=2)[0][:, 1])
+    if not distances:
+        raise ValueError(
+            "no image has two points to suggest a sigma from; give the sigma in pixels as `likelihood.sigma`"
+        )
+    return float(0.32 * np.median(np.concatenate(distances)))

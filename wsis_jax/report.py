@@ -1,0 +1,77 @@
+"""Pictures of every stage: what a person looks at."""
+
+import colorsys
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float, Int, UInt8
+from PIL import Image, ImageDraw
+from skimage.segmentation import find_boundaries
+
+from wsis_jax.guided import WinnerMap
+from wsis_jax.imageio import normalize_image
+
+# Successive hues a golden angle apart: neighbours in number are never alike.
+_GOLDEN = 0.61803
+_CAPTION = 18  # pixels above each picture of a strip
+
+
+def cell_colours(cells: int) -> Float[np.ndarray, "{cells}+1 3"]:
+    """Returns a colour for every label, 0..1; that of the background, label 0, is black."""
+    hues = [colorsys.hsv_to_rgb((i * _GOLDEN) % 1, 0.75, 1.0) for i in range(cells)]
+    return np.array([(0.0, 0.0, 0.0), *hues])
+
+
+def grey_picture(image: Float[np.ndarray, "height width"]) -> UInt8[np.ndarray, "height width 3"]:
+    """Returns grey values of any range as a picture, contrast stretched."""
+    stretched = normalize_image(image.astype(np.float32), method="percentile", low=0.5, high=99.5)
+    return np.repeat(np.round(stretched * 255).astype(np.uint8)[..., None], 3, axis=2)
+
+
+def overlay(
+    image: Float[np.ndarray, "height width"],
+    labels: Int[np.ndarray, "height width"],
+    points: Float[np.ndarray, "cells 2"] | None = None,
+) -> UInt8[np.ndarray, "height width 3"]:
+    """Returns the image with each cell's outline in its own colour, and its point as a small cross."""
+    picture = grey_picture(image)
+    outlines = np.where(find_boundaries(labels, mode="inner"), labels, 0)
+    colours = np.round(cell_colours(int(labels.max(initial=0))) * 255).astype(np.uint8)
+    picture[outlines > 0] = colours[outlines[outlines > 0]]
+    for row, column in np.round(points if points is not None else np.empty((0, 2))).astype(int):
+        picture[max(row - 2, 0) : row + 3, max(column, 0) : column + 1] = (255, 255, 255)
+        picture[max(row, 0) : row + 1, max(column - 2, 0) : column + 3] = (255, 255, 255)
+    return picture
+
+
+def heat_picture(values: Float[np.ndarray, "height width"]) -> UInt8[np.ndarray, "height width 3"]:
+    """Returns values of 0..1 as black through red and yellow to white."""
+    ramp = np.clip(3 * np.clip(values, 0, 1)[..., None] - np.array([0.0, 1.0, 2.0]), 0, 1)
+    return np.round(ramp * 255).astype(np.uint8)
+
+
+def contribution_picture(winner: WinnerMap) -> UInt8[np.ndarray, "height width 3"]:
+    """Returns the winner map: each pixel in the colour of its cell, as bright as its contribution."""
+    # The largest contributions are few; a root shows the others too.
+    brightness = np.sqrt(np.clip(winner.value / max(float(np.percentile(winner.value, 99.8)), 1e-12), 0, 1))
+    colours = cell_colours(int(winner.owner.max(initial=0)))[winner.owner]
+    return np.round(colours * brightness[..., None] * 255).astype(np.uint8)
+
+
+def label_picture(labels: Int[np.ndarray, "height width"]) -> UInt8[np.ndarray, "height width 3"]:
+    """Returns a label image in colours."""
+    return np.round(cell_colours(int(labels.max(initial=0)))[labels] * 255).astype(np.uint8)
+
+
+def strip(
+    pictures: Sequence[tuple[str, UInt8[np.ndarray, "_ _ 3"]]], *, height: int
+) -> UInt8[np.ndarray, "strip_height strip_width 3"]:
+    """Returns pictures side by side at one height, each under its caption."""
+    columns = []
+    for caption, picture in pictures:
+        width = max(round(picture.shape[1] * height / picture.shape[0]), 1)
+        panel = Image.new("RGB", (width + 4, height + _CAPTION), "white")
+        panel.paste(Image.fromarray(picture).resize((width, height), Image.Resampling.NEAREST), (2, _CAPTION))
+        ImageDraw.Draw(panel).text((4, 2), caption, fill="black")
+        columns.append(np.asarray(panel))
+    return np.concatenate(columns, axis=1)

@@ -1,0 +1,296 @@
+"""Training: images and rough centroids to a run folder."""
+
+import dataclasses
+import math
+import warnings
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float, Int
+
+from wsis_jax import checkpoint
+from wsis_jax.config import Config, TrainConfig
+from wsis_jax.dataset import Sample, draw_batch, hold_out, make_sample
+from wsis_jax.imageio import normalize_image
+from wsis_jax.likelihood import find_peaks
+from wsis_jax.metrics import match_points
+from wsis_jax.points import check_points, suggest_sigma
+from wsis_jax.unet import UNet, predict
+
+# Sigma in pixels of the network when `image.scale` is chosen from it: then cells of every size look alike to
+# the network, and its receptive field holds several of them.
+_NETWORK_SIGMA = 7.0
+
+
+class TrainState(NamedTuple):
+    """Everything a training needs to go on; a pytree.
+
+    Attributes:
+        step: number of steps done.
+        params, batch_stats, optimizer: of the network and of optax.
+        best: (f_measure, -loss) of the best validation so far, compared in the order of `train.select`.
+        best_step: the step of that validation.
+    """
+
+    step: Int[Array, ""]
+    params: Any
+    batch_stats: Any
+    optimizer: Any
+    best: Float[Array, " 2"]
+    best_step: Int[Array, ""]
+
+
+def train(
+    images: Sequence[Float[np.ndarray, "_ _"]],
+    points: Sequence[Float[np.ndarray, "_ 2"]],
+    *,
+    config: Config,
+    run: str | Path,
+    resume: bool = False,
+    names: Sequence[str] | None = None,
+    on_step: Callable[[int, int], None] = lambda step, steps: None,
+    on_metrics: Callable[[dict[str, Any]], None] = lambda metrics: None,
+) -> checkpoint.Run:
+    """Trains a network to draw the likelihood map of cell positions, and returns the best model.
+
+    Args:
+        images: grey values of any range, one array per image.
+        points: (row, column) of each image's cells, roughly; an image without cells has shape (0, 2).
+        config: settings; `likelihood.sigma` and `image.scale` are chosen from the points where they are None.
+        run: the run folder that is written; see `checkpoint`.
+        resume: go on where an interrupted training in `run` stopped, to the result it would have had.
+        names: of the images, for messages.
+        on_step: called with (steps done, steps in all) after every step.
+        on_metrics: called with every line of `metrics.jsonl`.
+
+    Raises:
+        ValueError: if images and points do not fit each other, no image has a point, `run` holds an earlier
+            training (or, with `resume`, none, or one of other settings), or the loss is no longer a number.
+    """
+    run = Path(run)
+    names = names if names is not None else [f"image {i}" for i in range(len(images))]
+    config = fill_in(images, points, config, names)
+    _open_run(run, config, resume)
+    samples = _make_samples(images, points, config, names)
+    kept, held = hold_out(len(samples), share=config.train.validation, seed=config.train.seed)
+    if kept == held:
+        warnings.warn("no image is held out, so the validation scores are those of training images", stacklevel=2)
+
+    model = checkpoint.build_model(config)
+    optimizer = make_optimizer(config.train)
+    state = _initial_state(model, optimizer, config.train.seed)
+    if resume:
+        state = checkpoint.load_state(run, state) or state
+        checkpoint.rewind_metrics(run, int(state.step))
+    _loop(
+        model, optimizer, state, [samples[i] for i in kept], [samples[i] for i in held], config, run, on_step, on_metrics
+    )
+    return checkpoint.load_run(run)
+
+
+def fill_in(
+    images: Sequence[Float[np.ndarray, "_ _"]],
+    points: Sequence[Float[np.ndarray, "_ 2"]],
+    config: Config,
+    names: Sequence[str],
+) -> Config:
+    """Checks images against points and returns the configuration with sigma and scale filled in.
+
+    Raises:
+        ValueError: if they do not fit each other, or no image has a point.
+    """
+    if len(images) != len(points):
+        raise ValueError(f"{len(images)} images but {len(points)} sets of points; give one set for each image")
+    if not sum(map(len, points)):
+        raise ValueError("no image has a point, so there is nothing to learn; check the point files")
+    for image, own, name in zip(images, points, names, strict=True):
+        check_points(own, image.shape, name=name)
+    sigma = config.likelihood.sigma
+    if sigma is None:
+        sigma = round(suggest_sigma(points), 2)
+    scale = config.image.scale
+    if scale is None:
+        scale = min(round(_NETWORK_SIGMA / sigma, 3), 1.0)
+    return dataclasses.replace(
+        config,
+        image=dataclasses.replace(config.image, scale=scale),
+        likelihood=dataclasses.replace(config.likelihood, sigma=sigma),
+    )
+
+
+def make_optimizer(config: TrainConfig) -> optax.GradientTransformation:
+    """Returns Adam with linear warm-up and, unless the schedule is constant, a cosine decay to nothing."""
+    rate = config.learning_rate
+    if config.schedule == "constant":
+        after: optax.Schedule = optax.constant_schedule(rate)
+    else:
+        after = optax.cosine_decay_schedule(rate, max(config.steps - config.warmup, 1))
+    if not config.warmup:
+        return optax.adam(after)
+    ramp = optax.linear_schedule(rate / config.warmup, rate, config.warmup)
+    return optax.adam(optax.join_schedules([ramp, after], [config.warmup]))
+
+
+@partial(jax.jit, static_argnames=("model", "optimizer"), donate_argnames="state")
+def train_step(
+    model: UNet,
+    optimizer: optax.GradientTransformation,
+    state: TrainState,
+    images: Float[Array, "batch height width 1"],
+    targets: Float[Array, "batch height width 1"],
+) -> tuple[TrainState, Float[Array, ""]]:
+    """Does one step of gradient descent on the mean squared error; returns the new state and the loss."""
+
+    def loss_of(params: Any) -> tuple[Float[Array, ""], Any]:
+        variables = {"params": params, "batch_stats": state.batch_stats}
+        predicted, updated = model.apply(variables, images, train=True, mutable=["batch_stats"])
+        return jnp.mean((predicted - targets) ** 2), updated["batch_stats"]
+
+    (loss, batch_stats), gradient = jax.value_and_grad(loss_of, has_aux=True)(state.params)
+    updates, optimizer_state = optimizer.update(gradient, state.optimizer, state.params)
+    params = optax.apply_updates(state.params, updates)
+    new = state._replace(
+        step=state.step + 1, params=params, batch_stats=batch_stats, optimizer=optimizer_state
+    )
+    return new, loss
+
+
+def validate(
+    model: UNet, variables: Any, samples: Sequence[Sample], config: Config
+) -> dict[str, float]:
+    """Returns the mean squared error and the pooled detection scores of samples.
+
+    A detection counts within sigma of its point.
+    """
+    assert config.likelihood.sigma is not None and config.image.scale is not None
+    squares: list[float] = []
+    hits = found = cells = 0
+    for sample in samples:
+        likelihood = predict(model, variables, sample.image)
+        squares.append(float(np.mean((likelihood - sample.likelihood) ** 2)))
+        detect = config.detect
+        peaks = find_peaks(likelihood, threshold=detect.threshold, min_distance=detect.min_distance)
+        distance = config.likelihood.sigma * config.image.scale
+        match = match_points(peaks.astype(np.float64), sample.points, distance=distance)
+        hits, found, cells = hits + match.true_positives, found + len(peaks), cells + len(sample.points)
+    return {
+        "validation_loss": float(np.mean(squares)),
+        "f_measure": 2 * hits / (found + cells) if found + cells else 1.0,
+        "precision": hits / found if found else float(not cells),
+        "recall": hits / cells if cells else float(not found),
+    }
+
+
+def _make_samples(
+    images: Sequence[Any], points: Sequence[Any], config: Config, names: Sequence[str]
+) -> list[Sample]:
+    """Normalises and resizes the images, and warns of those that are constant or smaller than a patch."""
+    settings, sigma = config.image, config.likelihood.sigma
+    assert settings.scale is not None and sigma is not None
+    samples = []
+    for image, own, name in zip(images, points, names, strict=True):
+        if image.min() == image.max():
+            warnings.warn(f"{name}: the image is constant, so nothing can be learnt from it", stacklevel=3)
+        normalized = normalize_image(image, method=settings.normalization, low=settings.low, high=settings.high)
+        samples.append(make_sample(normalized, own, scale=settings.scale, sigma=sigma))
+        height, width = samples[-1].image.shape
+        if min(height, width) < config.train.patch:
+            warnings.warn(
+                f"{name}: {height} × {width} pixels of the network are less than a patch of {config.train.patch}; "
+                "the image is continued by mirroring (or set train.patch)",
+                stacklevel=3,
+            )
+    return samples
+
+
+def _open_run(run: Path, config: Config, resume: bool) -> None:
+    """Makes the run folder, or checks that the training in it can be resumed."""
+    if resume:
+        if checkpoint.load_config(run) != config:
+            raise ValueError(f"{run}: was started with other images, points or settings; resume it with the same")
+        return
+    if (run / "config.json").exists():
+        raise ValueError(f"{run}: holds a training already; give --resume to go on with it, or another folder")
+    checkpoint.save_config(run, config)
+
+
+def _initial_state(model: UNet, optimizer: optax.GradientTransformation, seed: int) -> TrainState:
+    """Returns the state before the first step."""
+    variables = checkpoint.initial_variables(model, seed)
+    return TrainState(
+        step=jnp.array(0),
+        params=variables["params"],
+        batch_stats=variables["batch_stats"],
+        optimizer=optimizer.init(variables["params"]),
+        best=jnp.full(2, -jnp.inf),
+        best_step=jnp.array(0),
+    )
+
+
+def _loop(
+    model: UNet,
+    optimizer: optax.GradientTransformation,
+    state: TrainState,
+    training: Sequence[Sample],
+    held_out: Sequence[Sample],
+    config: Config,
+    run: Path,
+    on_step: Callable[[int, int], None],
+    on_metrics: Callable[[dict[str, Any]], None],
+) -> None:
+    """Trains until the last step or until the validation has not improved for long enough."""
+    settings = config.train
+    drawn = {"batch": settings.batch, "patch": _patch(settings.patch, model.stride), "augment": settings.augment}
+    losses: list[Any] = []
+    for step in range(int(state.step) + 1, settings.steps + 1):
+        if int(state.step) - int(state.best_step) >= settings.patience * settings.evaluate_every:
+            break
+        images, targets = draw_batch(training, seed=settings.seed, step=step, **drawn)
+        state, loss = train_step(model, optimizer, state, jnp.asarray(images), jnp.asarray(targets))
+        losses.append(loss)
+        on_step(step, settings.steps)
+        if step % settings.evaluate_every and step != settings.steps:
+            continue
+        metrics = {"step": step, "loss": float(np.mean(jax.device_get(losses)))}
+        if not math.isfinite(metrics["loss"]):
+            raise ValueError(
+                f"{run}: the loss is no longer a number before step {step}; lower train.learning_rate"
+            )
+        losses = []
+        state = _evaluate(model, state, held_out, config, run, metrics, on_metrics)
+
+
+def _evaluate(
+    model: UNet,
+    state: TrainState,
+    held_out: Sequence[Sample],
+    config: Config,
+    run: Path,
+    metrics: dict[str, Any],
+    on_metrics: Callable[[dict[str, Any]], None],
+) -> TrainState:
+    """Validates, keeps the model if it is the best so far, and saves the state to resume from."""
+    step = metrics["step"]
+    variables = {"params": state.params, "batch_stats": state.batch_stats}
+    metrics |= validate(model, variables, held_out, config)
+    score = np.array([metrics["f_measure"], -metrics["validation_loss"]], np.float32)
+    order = [0, 1] if config.train.select == "f_measure" else [1, 0]
+    if tuple(score[order]) > tuple(np.asarray(state.best)[order]):
+        checkpoint.save_weights(run, step, variables)
+        state = state._replace(best=jnp.asarray(score), best_step=jnp.array(step))
+    metrics["best_step"] = int(state.best_step)
+    checkpoint.append_metrics(run, metrics)
+    checkpoint.save_state(run, step, state)
+    on_metrics(metrics)
+    return state
+
+
+def _patch(patch: int, stride: int) -> int:
+    """Returns the patch side rounded up to a multiple of the network's stride."""
+    return -(-patch // stride) * stride

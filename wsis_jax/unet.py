@@ -1,0 +1,208 @@
+"""The U-Net that draws likelihood maps, its padding, and its batch norm folded away for inference.
+
+The only file besides a few lines of `training.py` that knows Flax. The module is one set of numbers and one
+activation function: `model.clone(activation=guided_relu)` is the network of guided backpropagation, with the
+same variables.
+"""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Float32
+
+Variables = Mapping[str, Any]
+"""What `UNet.init` returns: `params`, and `batch_stats` where there is batch norm."""
+
+# The likelihood of almost every pixel is near 0; a first output of sigmoid(-2) = 0.12 spares the training
+# the hundreds of steps in which it would only learn that.
+_OUTPUT_BIAS = -2.0
+
+
+class DoubleConv(nn.Module):
+    """Convolution 3 × 3, batch norm, activation; twice.
+
+    Attributes:
+        features: number of output channels of both convolutions.
+        activation: applied after each (batch-normalised) convolution.
+        batch_norm: without it the convolutions carry a bias instead.
+    """
+
+    features: int
+    activation: Callable[[Array], Array]
+    batch_norm: bool
+
+    @nn.compact
+    def __call__(
+        self, x: Float[Array, "batch height width channels"], *, train: bool
+    ) -> Float[Array, "batch height width {self.features}"]:
+        """Returns the activated features, of the same height and width."""
+        for i in range(2):
+            x = nn.Conv(self.features, (3, 3), use_bias=not self.batch_norm, name=f"conv_{i}")(x)
+            if self.batch_norm:
+                norm = nn.BatchNorm(use_running_average=not train, momentum=0.9, epsilon=1e-5, name=f"norm_{i}")
+                x = norm(x)
+            x = self.activation(x)
+        return x
+
+
+class UNet(nn.Module):
+    """U-Net from an image to the likelihood map of cell positions (Ronneberger et al. 2015; paper §3.1).
+
+    Encoder: `DoubleConv`, then max pooling and `DoubleConv` per further level. Decoder: bilinear ×2, the skip
+    connection of that level in front of it, `DoubleConv`. A 1 × 1 convolution and a sigmoid end it.
+
+    Attributes:
+        encoder: output channels of each level, full resolution first.
+        decoder: output channels of each level on the way up, deepest first; one fewer than `encoder`.
+        activation: the ReLU; its backward rule is what `guided.py` exchanges.
+        align_corners: upsample so that corner pixels keep their values, as the authors' network does. The
+            default, half-pixel centres, commutes with shifts by whole input pixels; aligned corners do not.
+        batch_norm: False for a network whose batch norm was folded by `fold_batch_norm`.
+    """
+
+    encoder: tuple[int, ...] = (64, 128, 256, 512, 512)
+    decoder: tuple[int, ...] = (256, 128, 64, 64)
+    activation: Callable[[Array], Array] = nn.relu
+    align_corners: bool = False
+    batch_norm: bool = True
+
+    @property
+    def stride(self) -> int:
+        """Sides of input images must be multiples of this: 2 to the number of poolings."""
+        return 2 ** (len(self.encoder) - 1)
+
+    @nn.compact
+    def logits(
+        self, images: Float[Array, "batch height width 1"], *, train: bool = False
+    ) -> Float[Array, "batch height width 1"]:
+        """Returns the likelihood map before its sigmoid."""
+        if len(self.decoder) != len(self.encoder) - 1:
+            raise ValueError(
+                f"a U-Net of {len(self.encoder)} encoder levels needs {len(self.encoder) - 1} decoder widths, "
+                f"not {len(self.decoder)}"
+            )
+        if images.shape[1] % self.stride or images.shape[2] % self.stride:
+            raise ValueError(
+                f"image sides {images.shape[1]} × {images.shape[2]} are no multiples of {self.stride}; "
+                "pad them with pad_to_stride"
+            )
+        skips: list[Array] = []
+        x = images
+        for level, features in enumerate(self.encoder):
+            if level:
+                skips.append(x)
+                x = nn.max_pool(x, (2, 2), strides=(2, 2))
+            block = DoubleConv(features, self.activation, self.batch_norm, name=f"encoder_{level}")
+            x = block(x, train=train)
+        for level, features in enumerate(self.decoder):
+            x = jnp.concatenate([skips.pop(), upsample(x, align_corners=self.align_corners)], axis=-1)
+            block = DoubleConv(features, self.activation, self.batch_norm, name=f"decoder_{level}")
+            x = block(x, train=train)
+        return nn.Conv(1, (1, 1), bias_init=nn.initializers.constant(_OUTPUT_BIAS), name="output")(x)
+
+    def __call__(
+        self, images: Float[Array, "batch height width 1"], *, train: bool = False
+    ) -> Float[Array, "batch height width 1"]:
+        """Returns the likelihood map, 0..1.
+
+        Args:
+            images: normalised images, 0..1, with sides that are multiples of `stride`.
+            train: use (and update) the statistics of the batch in batch norm.
+
+        Raises:
+            ValueError: if a side is no multiple of `stride`, or the widths do not fit together.
+        """
+        return nn.sigmoid(self.logits(images, train=train))
+
+
+def upsample(
+    x: Float[Array, "batch height width channels"], *, align_corners: bool
+) -> Float[Array, "batch 2*height 2*width channels"]:
+    """Returns the features at twice the height and width, bilinearly interpolated.
+
+    With half-pixel centres (`align_corners=False`) every new pixel is 3/4 of the nearer old one and 1/4 of the
+    farther, the border repeated; written as shifts, since `jax.image.resize` would multiply by dense matrices.
+    With aligned corners the old corner pixels are the new ones, which needs sides of at least 2.
+    """
+    if not align_corners:
+        return _double(_double(x, axis=1), axis=2)
+    batch, height, width, channels = x.shape
+    if height < 2 or width < 2:
+        raise ValueError("align_corners needs features of at least 2 × 2; use a larger image or fewer levels")
+    size = jnp.array([height, width])
+    scale = (2 * size - 1) / (size - 1)
+    shape = (batch, 2 * height, 2 * width, channels)
+    return jax.image.scale_and_translate(
+        x, shape, (1, 2), scale, (1 - scale) / 2, method="linear", antialias=False
+    )
+
+
+def _double(x: Array, *, axis: int) -> Array:
+    """Doubles one axis by linear interpolation at half-pixel centres."""
+    n = x.shape[axis]
+    first, last = jax.lax.slice_in_dim(x, 0, 1, axis=axis), jax.lax.slice_in_dim(x, n - 1, n, axis=axis)
+    before = jnp.concatenate([first, jax.lax.slice_in_dim(x, 0, n - 1, axis=axis)], axis=axis)
+    after = jnp.concatenate([jax.lax.slice_in_dim(x, 1, n, axis=axis), last], axis=axis)
+    pairs = jnp.stack([0.75 * x + 0.25 * before, 0.75 * x + 0.25 * after], axis=axis + 1)
+    return pairs.reshape(x.shape[:axis] + (2 * n,) + x.shape[axis + 1 :])
+
+
+def pad_to_stride(
+    image: Float[np.ndarray, "height width"], stride: int
+) -> tuple[Float[np.ndarray, "padded_height padded_width"], tuple[slice, slice]]:
+    """Returns the image mirrored at its bottom and right to sides that are multiples of `stride`.
+
+    The second value cuts the original frame out of anything of the padded size. Mirroring, unlike zeros,
+    invents no edge that a network could take for a cell's.
+    """
+    height, width = image.shape
+    padding = ((0, -height % stride), (0, -width % stride))
+    return np.pad(image, padding, mode="symmetric"), (slice(height), slice(width))
+
+
+def fold_batch_norm(model: UNet, variables: Variables) -> tuple[UNet, Variables]:
+    """Returns the same network for inference with every batch norm folded into its convolution.
+
+    In inference batch norm is the affine map (x - mean) · scale / √(variance + ε) + bias per channel, so it can
+    be multiplied into the kernel before it: fewer passes over memory, and the contribution maps stay what they
+    were, since the folded kernel is the product of both linear maps.
+    """
+    if not model.batch_norm:
+        return model, variables
+
+    def fold(params: Mapping[str, Any], stats: Mapping[str, Any]) -> dict[str, Any]:
+        folded: dict[str, Any] = {}
+        for name, value in params.items():
+            if name.startswith("conv_"):
+                norm, statistics = params[name.replace("conv", "norm")], stats[name.replace("conv", "norm")]
+                gain = norm["scale"] / jnp.sqrt(statistics["var"] + 1e-5)
+                kernel = value["kernel"] * gain[None, None, None, :]
+                folded[name] = {"kernel": kernel, "bias": norm["bias"] - statistics["mean"] * gain}
+            elif name.startswith(("encoder_", "decoder_")):
+                folded[name] = fold(value, stats[name])
+            elif name == "output":
+                folded[name] = value
+        return folded
+
+    folded = {"params": fold(variables["params"], variables["batch_stats"])}
+    return model.clone(batch_norm=False), folded
+
+
+def predict(
+    model: UNet, variables: Variables, image: Float[np.ndarray, "height width"]
+) -> Float32[np.ndarray, "height width"]:
+    """Returns the likelihood map of one normalised image of any size, 0..1."""
+    padded, frame = pad_to_stride(image, model.stride)
+    return np.asarray(_forward(model, variables, jnp.asarray(padded[None, :, :, None])))[0, *frame, 0]
+
+
+@partial(jax.jit, static_argnames="model")
+def _forward(
+    model: UNet, variables: Variables, images: Float[Array, "batch height width 1"]
+) -> Float[Array, "batch height width 1"]:
+    return model.apply(variables, images)
