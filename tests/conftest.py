@@ -1,18 +1,93 @@
-"""Settings that hold for every test."""
+"""Settings that hold for every test, and a small trained model."""
 
 import os
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
+from pathlib import Path
+from typing import Any, NamedTuple
+
 import jax
+import numpy as np
 import pytest
 
 # Compilation, not arithmetic, is what tests on small arrays spend their time on.
 jax.config.update("jax_disable_most_optimizations", True)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
+# The package is imported inside the fixtures: only after this file is read does jaxtyping watch its imports.
+
+
+class TinyRun(NamedTuple):
+    """A run folder, the model in it and the scenes it was trained on."""
+
+    folder: Path
+    run: Any
+    scenes: list[Any]
+
 
 @pytest.fixture
 def key() -> jax.Array:
     """A fixed random key."""
     return jax.random.key(0)
+
+
+@pytest.fixture(scope="session")
+def tiny_config() -> Any:
+    """The settings of a network that learns small drawn cells in seconds."""
+    from wsis_jax import Config
+
+    return Config().override(
+        [
+            "image.scale=1",
+            "likelihood.sigma=3",
+            "unet.encoder=[4,8,8]",
+            "unet.decoder=[8,4]",
+            "train.steps=100",
+            "train.batch=4",
+            "train.patch=64",
+            "train.learning_rate=0.02",
+            "train.warmup=10",
+            "train.evaluate_every=50",
+        ]
+    )
+
+
+@pytest.fixture(scope="session")
+def draw_small() -> Any:
+    """Draws a scene of small cells: `draw_small(seed, cells=6, shape=(64, 64))`."""
+    from wsis_jax import draw_scene
+
+    def draw(seed: int, cells: int = 6, shape: tuple[int, int] = (64, 64)) -> Any:
+        return draw_scene(seed, shape=shape, cells=cells, diameter=13.0)
+
+    return draw
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory, tiny_config, draw_small) -> TinyRun:
+    """A model trained just enough to find most small drawn cells."""
+    from wsis_jax import train
+
+    folder = tmp_path_factory.mktemp("tiny") / "run"
+    scenes = [draw_small(seed) for seed in range(5)]
+    run = train([s.image for s in scenes], [s.points for s in scenes], config=tiny_config, run=folder)
+    return TinyRun(folder, run, scenes)
+
+
+@pytest.fixture(scope="session")
+def write_scene() -> Any:
+    """Writes image, points and masks of a scene as `folder/{image,points,mask}/name.*`, as a user has them."""
+    import tifffile
+
+    from wsis_jax.imageio import write_labels
+    from wsis_jax.points import write_points
+
+    def write(folder: Path, name: str, scene: Any) -> None:
+        for part in ("image", "points", "mask"):
+            (folder / part).mkdir(parents=True, exist_ok=True)
+        tifffile.imwrite(folder / "image" / f"{name}.tif", np.round(scene.image * 60_000).astype(np.uint16))
+        write_points(folder / "points" / f"{name}.csv", scene.points)
+        write_labels(folder / "mask" / f"{name}.tif", scene.labels)
+
+    return write

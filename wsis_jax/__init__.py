@@ -70,7 +70,7 @@ _HOMES = {
     "winner_map": "guided",
     "write_labels": "imageio",
 }
-__all__ = ["__version__", *sorted(_HOMES)]  # noqa: PLE0604
+__all__ = ["__version__", *sorted(_HOMES)]
 
 
 def __getattr__(name: str) -> object:

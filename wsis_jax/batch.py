@@ -12,6 +12,7 @@ from wsis_jax.checkpoint import Run
 from wsis_jax.config import Config
 from wsis_jax.imageio import (
     IMAGE_SUFFIXES,
+    Where,
     list_files,
     pair_by_stem,
     read_image,
@@ -41,7 +42,7 @@ class Outcome(NamedTuple):
     error: str | None
 
 
-def read_training_set(images: str | Path, points: str | Path) -> TrainingSet:
+def read_training_set(images: Where, points: Where) -> TrainingSet:
     """Reads images and points, each a file, a folder or a pattern, paired by stem.
 
     An image without a point file, and a point file without an image, are left out with a warning; so is a page
@@ -56,7 +57,8 @@ def read_training_set(images: str | Path, points: str | Path) -> TrainingSet:
     )
     if not pairs:
         raise ValueError(
-            f"{points}: no point file has the name of an image in {images}; name them alike, as in a.tif and a.csv"
+            f"{lonely_images[0]}: neither this image nor any other has a point file of its name; "
+            "name them alike, as in a.tif and a.csv"
         )
     for path in lonely_images:
         warnings.warn(f"{path}: left out, since no point file has its name", stacklevel=2)
@@ -66,7 +68,8 @@ def read_training_set(images: str | Path, points: str | Path) -> TrainingSet:
     for image_path, points_path in pairs:
         frames, by_frame = read_image(image_path), read_points(points_path)
         if len(frames) == 1 and len(by_frame) == 1:
-            by_frame = {0: next(iter(by_frame.values()))}  # of one image it does not matter what its frame is called
+            # Of a single image it does not matter what its frame is called.
+            by_frame = {0: next(iter(by_frame.values()))}
         if beyond := [frame for frame in by_frame if frame >= len(frames)]:
             raise ValueError(
                 f"{points_path}: has points in frame {beyond[0]}, but {image_path} has {len(frames)} frame(s), "

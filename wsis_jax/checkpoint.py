@@ -10,7 +10,6 @@ The only file that imports orbax. Numbers are saved as numbers and settings as J
 """
 
 import json
-import os
 import shutil
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -60,7 +59,7 @@ def load_run(folder: str | Path) -> Run:
         raise FileNotFoundError(f"{folder}: no trained model here; make one with 'wsis train ... --run {folder}'")
     config = load_config(folder)
     model = build_model(config)
-    variables = ocp.load((folder / "weights" / str(step)).resolve(), initial_variables(model, 0))
+    variables = _load(folder / "weights" / str(step), initial_variables(model, 0))
     return Run(*fold_batch_norm(model, variables), config)
 
 
@@ -99,7 +98,7 @@ def save_state(folder: Path, step: int, state: Any) -> None:
 def load_state(folder: Path, template: Any) -> Any | None:
     """Returns the latest saved state in the form of `template`, or None where there is none."""
     step = _latest(folder / "state")
-    return None if step is None else ocp.load((folder / "state" / str(step)).resolve(), template)
+    return None if step is None else _load(folder / "state" / str(step), template)
 
 
 def append_metrics(folder: Path, metrics: dict[str, Any]) -> None:
@@ -133,10 +132,15 @@ def _save(folder: Path, step: int, tree: Any) -> None:
     target = (folder / str(step)).resolve()
     if target.exists():
         shutil.rmtree(target)
-    ocp.save(target, tree)
+    ocp.save(str(target), tree)
     for other in folder.iterdir():
         if other.name != str(step):
             shutil.rmtree(other)
+
+
+def _load(path: Path, template: Any) -> Any:
+    """Returns a saved tree in the form of `template`."""
+    return ocp.load(str(path.resolve()), template)
 
 
 def _latest(folder: Path) -> int | None:
@@ -150,4 +154,4 @@ def _write(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.part")
     beside.write_text(text)
-    os.replace(beside, path)
+    beside.replace(path)

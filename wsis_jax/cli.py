@@ -24,7 +24,7 @@ Segment cells after learning from rough cell centroids alone.
 _TRAIN = """\
 Learn to find cells from images and the rough centroids of their cells.
 
-IMAGES and POINTS are a file, a folder or a quoted pattern, paired by name: a.tif and a.csv. Images may be PNG,
+IMAGES and POINTS are files, folders or quoted patterns, paired by name: a.tif and a.csv. Images may be PNG,
 TIFF or JPEG, grey or colour; the pages of a TIFF are frames. Point files may be a napari points layer
 (axis-0, axis-1), an ImageJ results table (X, Y), or any table with columns row, column or x, y.
 """
@@ -43,6 +43,9 @@ Detection (F-measure, precision, recall) compares points: the detected cells sav
 the centroids of the labels, with those of --points, or else the centroids of the masks.
 """
 
+# Headings short enough for a terminal.
+_COLUMNS = {"f_measure": "F", "precision": "prec", "dice_one_to_one": "dice1:1", "mdice": "mDice"}
+
 _SET_HELP = "change a setting, as in train.steps=500 or cut.reach=3; may be given several times"
 
 # What one trains without an accelerator: a quarter of the widths, smaller patches, fewer steps.
@@ -58,7 +61,7 @@ _SMALL = (
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command and returns its exit code: 0 done, 1 interrupted, 2 bad input, 3 some images failed."""
     arguments = _parser().parse_args(argv)
-    warnings.showwarning = _show_warning
+    warnings.showwarning = _show_warning  # pyrefly: ignore[bad-assignment]
     try:
         return arguments.command(arguments)
     except KeyboardInterrupt:
@@ -92,8 +95,10 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--seed", type=int, default=0, help="another seed draws other cells (default 0)")
 
     train = add("train", _train, "learn from images and clicks", _TRAIN)
-    train.add_argument("images", metavar="IMAGES")
-    train.add_argument("--points", required=True, metavar="POINTS", help="point files, named like the images")
+    train.add_argument("images", nargs="+", metavar="IMAGES")
+    train.add_argument(
+        "--points", nargs="+", required=True, metavar="POINTS", help="point files, named like the images"
+    )
     train.add_argument("--run", type=Path, required=True, metavar="RUN", help="folder for the trained model")
     train.add_argument("--resume", action="store_true", help="go on with an interrupted training of RUN")
     train.add_argument(
@@ -107,7 +112,7 @@ def _parser() -> argparse.ArgumentParser:
 
     segment = add("segment", _segment, "find the cells of images", _SEGMENT)
     segment.add_argument("run", type=Path, metavar="RUN", help="folder of a trained model")
-    segment.add_argument("images", metavar="IMAGES", help="a file, a folder or a quoted pattern")
+    segment.add_argument("images", nargs="+", metavar="IMAGES", help="files, folders or quoted patterns")
     segment.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results")
     _add_settings(segment, "how to detect and cut")
 
@@ -220,17 +225,23 @@ def _print_scores(scores: Any) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    rows = {**scores.to_dict()["images"], "all cells": scores.to_dict()["pooled"]}
+    tree = scores.to_dict()
     table = Table(box=box.SIMPLE_HEAD)
     table.add_column("image")
-    for key in scores.to_dict()["pooled"]:
-        table.add_column(key.replace("_", " "), justify="right")
-    for name, row in rows.items():
-        values = [str(value) if isinstance(value, int) else f"{value:.3f}" for value in row.values()]
-        table.add_row(name, *values, end_section=name == list(rows)[-2])
+    for key in tree["pooled"]:
+        table.add_column(_COLUMNS.get(key, key), justify="right")
+
+    def add(name: str, row: dict[str, Any]) -> None:
+        table.add_row(name, *(str(v) if isinstance(v, int) else f"{v:.3f}" for v in row.values()))
+
+    for name, row in tree["images"].items():
+        add(name, row)
+    table.add_section()
+    add("all cells", tree["pooled"])
     console = Console()
-    # A table folded to 80 columns cannot be read from a log file.
-    console.print(table, width=None if console.is_terminal else 160, crop=False)
+    # Folded to the 80 columns that a log file is taken to have, the table could not be read.
+    console = console if console.is_terminal else Console(width=160)
+    console.print(table)
 
 
 @contextmanager

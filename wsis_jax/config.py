@@ -131,7 +131,9 @@ class Config:
             path, equals, text = assignment.partition("=")
             section, dot, key = path.strip().partition(".")
             if not (equals and dot):
-                raise ValueError(f"'{assignment}' is no assignment; write section.key=value, as in train.steps=500")
+                raise ValueError(
+                    f"'{assignment}' is no assignment; write section.key=value, as in train.steps=500"
+                )
             if section not in tree:
                 raise KeyError(f"unknown section '{section}' in '{assignment}'; known are {', '.join(tree)}")
             if key not in tree[section]:

@@ -66,7 +66,9 @@ def draw_batch(
     Images smaller than a patch are continued by mirroring, image and target alike.
     """
     random = np.random.default_rng([seed, step])
-    pairs = [_draw_patch(samples[random.integers(len(samples))], patch, augment, random) for _ in range(batch)]
+    pairs = [
+        _draw_patch(samples[int(random.integers(len(samples)))], patch, augment, random) for _ in range(batch)
+    ]
     images, targets = (np.stack(part)[..., None] for part in zip(*pairs, strict=True))
     return images, targets
 
@@ -83,8 +85,8 @@ def _draw_patch(
     if any(after for _, after in missing):
         image, target = np.pad(image, missing, mode="symmetric"), np.pad(target, missing, mode="symmetric")
     if augment:
-        turns, flip = random.integers(4), random.integers(2)
-        image, target = (np.rot90(a, turns)[:, :: 1 - 2 * int(flip)] for a in (image, target))
+        turns, flip = int(random.integers(4)), int(random.integers(2))
+        image, target = (np.rot90(a, turns)[:, :: 1 - 2 * flip] for a in (image, target))
         # Exposure and contrast vary between images more than percentile normalisation evens out.
         gain, offset = random.uniform(0.75, 1.25), random.uniform(-0.1, 0.1)
         image = (image - 0.5) * gain + 0.5 + offset

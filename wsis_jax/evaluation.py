@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float64, Int
 
-from wsis_jax.imageio import LABEL_SUFFIXES, list_files, pair_by_stem, read_labels, stem
+from wsis_jax.imageio import LABEL_SUFFIXES, Where, list_files, pair_by_stem, read_labels, stem
 from wsis_jax.metrics import Scores, centroids, match_labels, match_points, pool_scores
 from wsis_jax.points import POINT_SUFFIXES, read_points
 
@@ -27,7 +27,7 @@ class Evaluation(NamedTuple):
 
 
 def evaluate_files(
-    labels: str | Path, masks: str | Path, *, points: str | Path | None = None, distance: float = 10.0
+    labels: Where, masks: Where, *, points: Where | None = None, distance: float = 10.0
 ) -> Evaluation:
     """Compares label images with masks, each a file, a folder or a pattern, paired by stem.
 
@@ -49,7 +49,10 @@ def evaluate_files(
     predictions = [f for f in list_files(labels, suffixes=LABEL_SUFFIXES) if not f.stem.endswith("_overlay")]
     pairs, lonely_labels, lonely_masks = pair_by_stem(predictions, list_files(masks, suffixes=LABEL_SUFFIXES))
     if not pairs:
-        raise ValueError(f"{labels}: no label image has the name of a mask in {masks}; name them alike")
+        raise ValueError(
+            f"{predictions[0]}: neither this label image nor any other has a mask of its name; "
+            "name them alike, as in a_labels.tif and a.tif"
+        )
     for path in lonely_labels:
         warnings.warn(f"{path}: left out, since no mask has its name", stacklevel=2)
     for path in lonely_masks:
@@ -72,22 +75,20 @@ def evaluate_files(
     return Evaluation(pooled, images)
 
 
-def _predicted_points(
-    label_path: Path, labels: Int[np.ndarray, "height width"]
-) -> Float64[np.ndarray, "cells 2"]:
+def _predicted_points(label_path: Path, labels: Int[np.ndarray, "height width"]) -> Float64[np.ndarray, "cells 2"]:
     """Returns the detections saved beside a label image, or the centroids of its labels."""
     beside = label_path.with_name(f"{stem(label_path)}_points.csv")
     return _only_frame(beside) if beside.is_file() else centroids(labels)
 
 
-def _true_points(points: str | Path | None, names: list[str]) -> dict[str, Float64[np.ndarray, "_ 2"]]:
+def _true_points(points: Where | None, names: list[str]) -> dict[str, Float64[np.ndarray, "_ 2"]]:
     """Returns the true points by name; every label image must have some, if any has."""
     if points is None:
         return {}
     files = list_files(points, suffixes=POINT_SUFFIXES)
     by_name = {names[0]: files[0]} if len(files) == len(names) == 1 else {stem(path): path for path in files}
     if missing := [name for name in names if name not in by_name]:
-        raise ValueError(f"{points}: holds no point file for {missing[0]}; add it, or leave --points out")
+        raise ValueError(f"{missing[0]}: has no point file among those of --points; add it, or leave --points out")
     return {name: _only_frame(by_name[name]) for name in names}
 
 

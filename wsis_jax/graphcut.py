@@ -75,7 +75,9 @@ def cut(
     graph.add_grid_edges(nodes, weights=right, structure=_RIGHT, symmetric=True)
     graph.add_grid_edges(nodes, weights=down, structure=_DOWN, symmetric=True)
     graph.add_grid_tedges(
-        nodes, np.where(foreground, _HARD, np.maximum(data, 0)), np.where(background, _HARD, np.maximum(-data, 0))
+        nodes,
+        np.where(foreground, _HARD, np.maximum(data, 0)),
+        np.where(background, _HARD, np.maximum(-data, 0)),
     )
     graph.maxflow()
     return ~graph.get_grid_segments(nodes)  # False is the source's side, and the source is the cell

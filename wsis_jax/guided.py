@@ -127,7 +127,7 @@ def winner_map(
     Arguments and errors are those of `contribution_maps`.
     """
     zeros = jnp.zeros(image.shape, jnp.float32)
-    winner = WinnerMap(zeros, jnp.zeros(image.shape, jnp.int32), zeros)
+    winner = zeros, jnp.zeros(image.shape, jnp.int32), zeros
     options = {"method": method, "rule": rule, "start": start, "start_at": start_at, "chunk": chunk}
     for ids, values in _propagate(model, variables, image, regions, cells=cells, **options):
         winner = _merge(winner, values, int(ids[0]))
@@ -164,7 +164,11 @@ def _propagate(
 @partial(jax.jit, static_argnames="twin")
 def _record(twin: UNet, variables: Variables, image: Float[Array, "height width"]):
     """Runs the network forward once and returns its logits and the pull-back to the image."""
-    return jax.vjp(lambda x: twin.apply(variables, x[None, :, :, None], method="logits")[0, :, :, 0], image)
+
+    def forward(x: Float[Array, "height width"]) -> Float[Array, "height width"]:
+        return jnp.asarray(twin.apply(variables, x[None, :, :, None], method="logits"))[0, :, :, 0]
+
+    return jax.vjp(forward, image)
 
 
 @partial(jax.jit, static_argnames=("start", "start_at"))
@@ -199,9 +203,9 @@ def _merge(winner, maps: Float[Array, "chunk height width"], first: Int[Array, "
     value, owner, runner_up = winner
     best = jnp.max(maps, axis=0)
     index = jnp.argmax(maps, axis=0)
-    others = jnp.where(jnp.arange(len(maps))[:, None, None] == index, 0, maps)
+    others = jnp.where(jnp.arange(len(maps))[:, None, None] == index[None], 0, maps)
     second = jnp.max(others, axis=0)
     wins = best > value  # strictly: the first of equals keeps the pixel
     runner_up = jnp.where(wins, jnp.maximum(value, second), jnp.maximum(best, runner_up))
     owner = jnp.where(wins, (first + index).astype(owner.dtype), owner)
-    return WinnerMap(jnp.maximum(value, best), owner, runner_up)
+    return jnp.maximum(value, best), owner, runner_up

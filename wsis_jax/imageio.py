@@ -37,8 +37,12 @@ _STARTS = {
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 
-def list_files(where: str | Path, *, suffixes: Sequence[str]) -> list[Path]:
-    """Lists the files meant by a file's name, a folder or a pattern.
+Where = str | Path | Sequence[str | Path]
+"""A file, a folder or a pattern; or several of them."""
+
+
+def list_files(where: Where, *, suffixes: Sequence[str]) -> list[Path]:
+    """Lists the files meant by a file's name, a folder or a pattern, or by several of them.
 
     Args:
         where: A file (whatever its suffix), a folder, or a pattern such as `day?/*.tif` or `**/*.tif`.
@@ -50,6 +54,9 @@ def list_files(where: str | Path, *, suffixes: Sequence[str]) -> list[Path]:
     Raises:
         FileNotFoundError: If there is no such file.
     """
+    if not isinstance(where, str | Path):
+        found = {path: None for each in where for path in list_files(each, suffixes=suffixes)}
+        return list(found)
     where = Path(where)
     if where.is_file():
         return [where]
@@ -74,9 +81,7 @@ def stem(path: str | Path) -> str:
     return Path(path).stem.removesuffix("_labels")
 
 
-def pair_by_stem(
-    first: list[Path], second: list[Path]
-) -> tuple[list[tuple[Path, Path]], list[Path], list[Path]]:
+def pair_by_stem(first: list[Path], second: list[Path]) -> tuple[list[tuple[Path, Path]], list[Path], list[Path]]:
     """Pairs the files of two lists that have the same `stem`; one file and one file are always a pair.
 
     Returns:

@@ -11,7 +11,6 @@ from scipy import ndimage
 from skimage.morphology import disk
 
 from wsis_jax.graphcut import cut, edge_weights
-from wsis_jax.guided import WinnerMap
 
 _CONNECTED_8 = np.ones((3, 3), bool)
 
@@ -25,20 +24,24 @@ class CellMask:
 
 
 def foreground_seeds(
-    winner: WinnerMap, *, scale: Literal["max", "raw"], threshold: float, min_area: int
+    value: Float[np.ndarray, "height width"],
+    owner: Int[np.ndarray, "height width"],
+    *,
+    scale: Literal["max", "raw"],
+    threshold: float,
+    min_area: int,
 ) -> Int32[np.ndarray, "height width"]:
     """Returns i + 1 at the foreground seeds of cell i: the pixels whose contribution it wins clearly.
 
     Args:
-        winner: the winner map.
+        value, owner: of the winner map, see `guided.WinnerMap`.
         scale: contributions are divided by the greatest one in the image ("max"), or by 255 ("raw", as in the
             authors' code, where the result depends on the scale of the weights).
         threshold: scaled contributions above this are seeds.
         min_area: 8-connected components of seeds with fewer pixels are dropped.
     """
-    greatest = float(winner.value.max(initial=0)) if scale == "max" else 255.0
-    owner = np.where(winner.value > threshold * greatest, winner.owner, 0)
-    return _without_small_components(owner, min_area)
+    greatest = float(value.max(initial=0)) if scale == "max" else 255.0
+    return _without_small_components(np.where(value > threshold * greatest, owner, 0), min_area)
 
 
 def cut_cells(
@@ -150,9 +153,7 @@ def fuse_sequentially(
     return labels
 
 
-def _window(
-    peak: Int[np.ndarray, " 2"], shape: tuple[int, int], reach: float | None
-) -> tuple[slice, slice]:
+def _window(peak: Int[np.ndarray, " 2"], shape: tuple[int, int], reach: float | None) -> tuple[slice, slice]:
     """Returns the part of the image within `reach` of a peak and a rim of background around it."""
     if reach is None:
         return slice(0, shape[0]), slice(0, shape[1])

@@ -5,7 +5,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float, Float32, Int, Int32, Int64
 from scipy import ndimage
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 # Gaussians are drawn as far as they exceed 4e-6, which is 5 sigma.
 _EXTENT = 5.0
@@ -85,8 +85,8 @@ def nearest_peak(
     """
     if not len(peaks):
         return np.full(shape, -1, np.int32), np.full(shape, np.inf, np.float32)
-    pixels = np.stack(np.indices(shape), axis=-1).reshape(-1, 2)
-    distance, index = cKDTree(peaks).query(pixels)
+    pixels = np.indices(shape).reshape(2, -1).T
+    distance, index = KDTree(peaks).query(pixels)
     return index.reshape(shape).astype(np.int32), distance.reshape(shape).astype(np.float32)
 
 

@@ -207,9 +207,7 @@ def pool_scores(label_matches: Sequence[LabelMatch], point_matches: Sequence[Poi
         ValueError: If there is no image, or the two sequences differ in length.
     """
     if not 0 < len(label_matches) == len(point_matches):
-        raise ValueError(
-            "label_matches and point_matches must hold one match per image, of at least 1 image."
-        )
+        raise ValueError("label_matches and point_matches must hold one match per image, of at least 1 image.")
     points, total = PointMatch._make(_pooled(point_matches)), LabelMatch._make(_pooled(label_matches))
     cells, either, nothing = total.cells, total.cells + total.predictions, total.predictions == 0
     assigned = int(np.count_nonzero(total.one_to_one_terms))

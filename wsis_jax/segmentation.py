@@ -129,14 +129,13 @@ def propagate(run: Run, detection: Detection, *, config: Config) -> WinnerMap:
     return WinnerMap(*(part[frame] for part in winner))
 
 
-def cut_and_fuse(
-    detection: Detection, winner: WinnerMap, *, config: Config
-) -> Int32[np.ndarray, "height width"]:
+def cut_and_fuse(detection: Detection, winner: WinnerMap, *, config: Config) -> Int32[np.ndarray, "height width"]:
     """Returns the label image of the detected cells, in pixels of the network."""
     settings = config.cut
     sigma, scale = _sigma_and_scale(config)
     seeds = foreground_seeds(
-        winner,
+        winner.value,
+        winner.owner,
         scale=settings.seed_scale,
         threshold=settings.seed_threshold,
         min_area=settings.min_seed_area,

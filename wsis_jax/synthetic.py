@@ -25,9 +25,7 @@ class Scene(NamedTuple):
     """An image of invented cells and what is true of it; cell i has label i + 1."""
 
     image: Float32[np.ndarray, "height width"]  # 0..1: background about 0.4, cells darker, halos brighter
-    points: Float64[
-        np.ndarray, "cells 2"
-    ]  # clicks near the centroids, in the image if not always in the cell
+    points: Float64[np.ndarray, "cells 2"]  # clicks near the centroids, in the image if not always in the cell
     labels: Int32[np.ndarray, "height width"]  # 0 for background, 1..N for cells, each one 4-connected
     nuclei: Float32[np.ndarray, "height width"]  # nuclear stain, 0..1: a blob in each cell, bright or faint
 
@@ -176,9 +174,7 @@ def _fill(rng: Generator, labels: _Labels, outlines: list[_Outline], diameter: f
         mask, straight = labels[window] == number, outline.straight_grid(window)
         # By the distance to any border, so that a cell is thin also where it meets its neighbour.
         rim = 1 - 0.8 * np.exp(-ndimage.distance_transform_edt(mask) / (0.15 * outline.radius))
-        visible = (
-            np.sqrt(mask.sum() / np.pi) / outline.radius
-        )  # the nucleus keeps to what is left of the cell
+        visible = np.sqrt(mask.sum() / np.pi) / outline.radius  # the nucleus keeps to what is left of the cell
         middle = straight[mask].mean() + 0.1 * visible * (rng.normal() + 1j * rng.normal())
         from_nucleus = np.abs(straight - middle) / (visible * rng.uniform(0.4, 0.5))
         nucleus = mask / (1 + np.exp(12 * (from_nucleus - 1)))  # a disc with a soft edge

@@ -89,7 +89,15 @@ def train(
         state = checkpoint.load_state(run, state) or state
         checkpoint.rewind_metrics(run, int(state.step))
     _loop(
-        model, optimizer, state, [samples[i] for i in kept], [samples[i] for i in held], config, run, on_step, on_metrics
+        model,
+        optimizer,
+        state,
+        [samples[i] for i in kept],
+        [samples[i] for i in held],
+        config,
+        run,
+        on_step,
+        on_metrics,
     )
     return checkpoint.load_run(run)
 
@@ -155,20 +163,17 @@ def train_step(
     (loss, batch_stats), gradient = jax.value_and_grad(loss_of, has_aux=True)(state.params)
     updates, optimizer_state = optimizer.update(gradient, state.optimizer, state.params)
     params = optax.apply_updates(state.params, updates)
-    new = state._replace(
-        step=state.step + 1, params=params, batch_stats=batch_stats, optimizer=optimizer_state
-    )
+    new = state._replace(step=state.step + 1, params=params, batch_stats=batch_stats, optimizer=optimizer_state)
     return new, loss
 
 
-def validate(
-    model: UNet, variables: Any, samples: Sequence[Sample], config: Config
-) -> dict[str, float]:
+def validate(model: UNet, variables: Any, samples: Sequence[Sample], config: Config) -> dict[str, float]:
     """Returns the mean squared error and the pooled detection scores of samples.
 
     A detection counts within sigma of its point.
     """
-    assert config.likelihood.sigma is not None and config.image.scale is not None
+    assert config.likelihood.sigma is not None
+    assert config.image.scale is not None
     squares: list[float] = []
     hits = found = cells = 0
     for sample in samples:
@@ -192,7 +197,8 @@ def _make_samples(
 ) -> list[Sample]:
     """Normalises and resizes the images, and warns of those that are constant or smaller than a patch."""
     settings, sigma = config.image, config.likelihood.sigma
-    assert settings.scale is not None and sigma is not None
+    assert settings.scale is not None
+    assert sigma is not None
     samples = []
     for image, own, name in zip(images, points, names, strict=True):
         if image.min() == image.max():
@@ -246,7 +252,11 @@ def _loop(
 ) -> None:
     """Trains until the last step or until the validation has not improved for long enough."""
     settings = config.train
-    drawn = {"batch": settings.batch, "patch": _patch(settings.patch, model.stride), "augment": settings.augment}
+    drawn = {
+        "batch": settings.batch,
+        "patch": _patch(settings.patch, model.stride),
+        "augment": settings.augment,
+    }
     losses: list[Any] = []
     for step in range(int(state.step) + 1, settings.steps + 1):
         if int(state.step) - int(state.best_step) >= settings.patience * settings.evaluate_every:

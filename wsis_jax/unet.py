@@ -149,7 +149,7 @@ def _double(x: Array, *, axis: int) -> Array:
     before = jnp.concatenate([first, jax.lax.slice_in_dim(x, 0, n - 1, axis=axis)], axis=axis)
     after = jnp.concatenate([jax.lax.slice_in_dim(x, 1, n, axis=axis), last], axis=axis)
     pairs = jnp.stack([0.75 * x + 0.25 * before, 0.75 * x + 0.25 * after], axis=axis + 1)
-    return pairs.reshape(x.shape[:axis] + (2 * n,) + x.shape[axis + 1 :])
+    return pairs.reshape(*x.shape[:axis], 2 * n, *x.shape[axis + 1 :])
 
 
 def pad_to_stride(
@@ -205,4 +205,4 @@ def predict(
 def _forward(
     model: UNet, variables: Variables, images: Float[Array, "batch height width 1"]
 ) -> Float[Array, "batch height width 1"]:
-    return model.apply(variables, images)
+    return jnp.asarray(model.apply(variables, images))
