@@ -105,10 +105,17 @@ def centre_regions(
     8-connected components of the map above `response` that hold a peak, divided by the Voronoi lines where
     peaks share one.
     """
-    index, distance = nearest_peak(peaks, likelihood.shape)
     if region == "disc":
+        index, distance = nearest_peak(peaks, likelihood.shape)
         return np.where(distance <= radius, index + 1, 0).astype(np.int32)
     components, _ = ndimage.label(likelihood > response, structure=np.ones((3, 3)))
-    own_component = np.concatenate([components[tuple(peaks.T)], [-1]])
-    same = (components > 0) & (own_component[index] == components)
-    return np.where(same, index + 1, 0).astype(np.int32)
+    windows = ndimage.find_objects(components)
+    component_of = components[tuple(peaks.T)]
+    regions = np.zeros(likelihood.shape, np.int32)
+    for component in np.unique(component_of[component_of > 0]):
+        window = windows[component - 1]
+        sharers = np.flatnonzero(component_of == component)  # only they: a nearer peak may be of another component
+        mask = components[window] == component
+        index, _ = nearest_peak(peaks[sharers] - [side.start for side in window], mask.shape)
+        regions[window][mask] = sharers[index[mask]] + 1
+    return regions

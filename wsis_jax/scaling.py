@@ -1,7 +1,7 @@
 """Between the pixels of an image as given and the pixels that the network sees."""
 
 import numpy as np
-from jaxtyping import Float, Float32, Float64, Int, Int32
+from jaxtyping import Float, Float32, Float64, Int, Int32, Real
 from skimage.transform import resize
 
 
@@ -20,7 +20,7 @@ def resize_image(
     return resize(image.astype(np.float32), shape, order=1, mode="reflect", anti_aliasing=scale < 1)
 
 
-def scale_points(points: Float[np.ndarray, "points 2"], scale: float) -> Float64[np.ndarray, "points 2"]:
+def scale_points(points: Real[np.ndarray, "points 2"], scale: float) -> Float64[np.ndarray, "points 2"]:
     """Returns the points of an image in the pixels of the same image at `scale` times its size.
 
     A pixel centre is at an integer, so the image's corner is at (-0.5, -0.5) in both and stays where it is.

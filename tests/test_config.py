@@ -1,0 +1,135 @@
+"""Settings: JSON and back, assignments and their errors, presets."""
+
+import dataclasses
+import inspect
+import json
+
+import pytest
+
+from wsis_jax.config import Config, ImageConfig, TrainConfig, UNetConfig, preset
+
+PRESETS = ["default", "paper", "reference"]
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_json_round_trip(name):
+    config = preset(name)
+    assert Config.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+
+
+def test_presets_differ_and_default_is_config():
+    assert preset("default") == Config()
+    assert len({json.dumps(preset(name).to_dict()) for name in PRESETS}) == 3
+
+
+def test_missing_sections_and_keys_get_defaults():
+    assert Config.from_dict({}) == Config()
+    config = Config.from_dict({"train": {"steps": 7}})
+    assert config == dataclasses.replace(Config(), train=TrainConfig(steps=7))
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_setting_can_be_assigned_what_it_holds(name):
+    tree = preset(name).to_dict()
+    assignments = [
+        f"{section}.{key}={json.dumps(value)}" for section, keys in tree.items() for key, value in keys.items()
+    ]
+    assert Config().override(assignments) == preset(name)
+
+
+@pytest.mark.parametrize(
+    ("assignment", "section", "key", "value"),
+    [
+        ("train.steps=12", "train", "steps", 12),
+        ("train.augment=false", "train", "augment", False),
+        ("train.learning_rate=3e-4", "train", "learning_rate", 3e-4),
+        ("train.learning_rate=1", "train", "learning_rate", 1.0),
+        ("unet.encoder=[8, 16]", "unet", "encoder", (8, 16)),
+        ("likelihood.sigma=6", "likelihood", "sigma", 6.0),
+        ("likelihood.sigma=6.5", "likelihood", "sigma", 6.5),
+        ("cut.reach=null", "cut", "reach", None),
+        ("contribution.start=one", "contribution", "start", "one"),
+        ('contribution.start="one"', "contribution", "start", "one"),
+        (" contribution.start = one ", "contribution", "start", "one"),
+    ],
+)
+def test_one_assignment_changes_one_setting_of_the_right_type(assignment, section, key, value):
+    expected = Config().to_dict()
+    expected[section][key] = value
+    config = Config().override([assignment])
+    assert config == Config.from_dict(expected)
+    assert getattr(getattr(config, section), key) == value
+    assert type(getattr(getattr(config, section), key)) is type(value)
+
+
+def test_assignments_apply_in_order_and_leave_the_original():
+    config = Config()
+    assert config.override(["train.seed=1", "train.batch=2", "train.seed=3"]).train == TrainConfig(seed=3, batch=2)
+    assert config == Config()
+
+
+@pytest.mark.parametrize("text", ["train.steps", "steps=5", "train.steps 5", "=", ""])
+def test_text_that_is_no_assignment(text):
+    with pytest.raises(ValueError, match=rf"'{text}' is no assignment; write section\.key=value"):
+        Config().override([text])
+
+
+def test_unknown_names_are_told_with_the_known_ones():
+    with pytest.raises(KeyError, match="unknown section 'trian'.* known are image, likelihood, unet, train,"):
+        Config().override(["trian.steps=5"])
+    with pytest.raises(KeyError, match="unknown key 'step' in .*; section train has steps, batch,"):
+        Config().override(["train.step=5"])
+    with pytest.raises(KeyError, match="unknown section 'trian'; known are image,"):
+        Config.from_dict({"trian": {}})
+    with pytest.raises(KeyError, match=r"unknown key 'train\.step'; section train has steps,"):
+        Config.from_dict({"train": {"step": 5}})
+
+
+@pytest.mark.parametrize(
+    ("assignment", "sentence"),
+    [
+        ("train.steps=1.5", r"train\.steps must be int, not 1\.5"),
+        ("train.steps=many", r"train\.steps must be int, not 'many'"),
+        ("train.steps=true", r"train\.steps must be int, not True"),
+        ("train.steps=null", r"train\.steps must be int, not None"),
+        ("train.augment=1", r"train\.augment must be bool, not 1"),
+        ("train.learning_rate=fast", r"train\.learning_rate must be float, not 'fast'"),
+        ("train.learning_rate=true", r"train\.learning_rate must be float, not True"),
+        ("likelihood.sigma=wide", r"likelihood\.sigma must be float, not 'wide'"),
+        ("unet.encoder=8", r"unet\.encoder must be a list of int, as in \[16, 32\], not 8"),
+        ("unet.encoder=[]", r"unet\.encoder must be a list of int"),
+        ("unet.encoder=[8, 1.5]", r"unet\.encoder must be a list of int"),
+        ("contribution.start=two", r"contribution\.start must be one of likelihood, one, not 'two'"),
+        ("contribution.start=1", r"contribution\.start must be one of likelihood, one, not 1"),
+        ("contribution.start=[1]", r"contribution\.start must be one of likelihood, one, not \[1\]"),
+    ],
+)
+def test_wrong_types_are_told_with_the_right_one(assignment, sentence):
+    with pytest.raises(TypeError, match=sentence):
+        Config().override([assignment])
+
+
+def test_a_section_must_be_a_dictionary():
+    with pytest.raises(TypeError, match="section train must hold key-value pairs, not 5"):
+        Config.from_dict({"train": 5})
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_preset_keeps_what_a_trained_model_was_made_with(name):
+    base = dataclasses.replace(
+        preset("reference" if name != "reference" else "paper"),
+        image=ImageConfig(low=5.0),
+        unet=UNetConfig((3, 4), (3,)),
+        train=TrainConfig(seed=9),
+    )
+    config = preset(name, base)
+    assert (config.image, config.likelihood) == (base.image, base.likelihood)
+    assert (config.unet, config.train) == (base.unet, base.train)
+    chosen = preset(name)
+    assert (config.detect, config.contribution, config.cut) == (chosen.detect, chosen.contribution, chosen.cut)
+    assert config.cut != base.cut
+
+
+def test_unknown_preset():
+    with pytest.raises(ValueError, match="unknown preset 'papr'; known are default, paper, reference"):
+        inspect.unwrap(preset)("papr")  # as users call it: without the type checks of the tests

@@ -1,0 +1,102 @@
+"""One binary cut: its energy against every mask there is, its seeds, its edges."""
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
+
+from wsis_jax.graphcut import cut, edge_weights
+
+MASKS_3X3 = np.array(list(itertools.product([False, True], repeat=9))).reshape(-1, 3, 3)
+
+
+def energy(masks, data, right, down):
+    """What masks (…, height, width) cost, as `cut` documents it."""
+    against = np.where(masks, np.maximum(-data, 0), np.maximum(data, 0)).sum(axis=(-2, -1))
+    sideways = (right[:, :-1] * (masks[..., :, :-1] != masks[..., :, 1:])).sum(axis=(-2, -1))
+    downwards = (down[:-1] * (masks[..., :-1, :] != masks[..., 1:, :])).sum(axis=(-2, -1))
+    return against + sideways + downwards
+
+
+def grid(low, high):
+    return npst.arrays(np.float64, (3, 3), elements=st.integers(low, high).map(lambda n: n / 8))
+
+
+@settings(deadline=None, max_examples=200)
+@given(grid(-40, 40), grid(0, 40), grid(0, 40), npst.arrays(np.int8, (3, 3), elements=st.integers(-2, 1)))
+def test_the_cut_is_the_cheapest_of_all_masks_that_hold_the_seeds(data, right, down, seeds):
+    foreground, background = seeds == 1, seeds == -1
+    mask = cut(data, right, down, foreground, background)
+    allowed = MASKS_3X3[(MASKS_3X3 | ~foreground).all((1, 2)) & ~(MASKS_3X3 & background).any((1, 2))]
+    assert mask[foreground].all()
+    assert not mask[background].any()
+    assert energy(mask, data, right, down) == energy(allowed, data, right, down).min()
+
+
+def test_seeds_hold_against_data_and_edges():
+    foreground, background = np.zeros((2, 7, 9), bool)
+    foreground[3, 4] = background[0, 0] = True
+    data, edges = np.full((7, 9), -50.0), np.full((7, 9), 20.0)
+    data[0, 0] = 50
+    mask = cut(data, edges, edges, foreground, background)
+    assert mask[3, 4]
+    assert not mask[0, 0]
+
+
+def test_two_blocks_are_cut_where_they_meet():
+    image = np.zeros((6, 10))
+    image[:, 5] = 1
+    right, down = edge_weights(image, edge="bright", weight=20.0, decay=10.0, pixel="first")
+    foreground, background = np.zeros((2, 6, 10), bool)
+    foreground[3, 1] = background[3, 8] = True
+    mask = cut(np.zeros((6, 10)), right, down, foreground, background)
+    np.testing.assert_array_equal(mask, np.broadcast_to(np.arange(10) <= 5, (6, 10)))
+
+
+def test_without_background_seeds_or_data_the_cell_takes_everything():
+    foreground, edges = np.zeros((5, 6), bool), np.ones((5, 6))
+    foreground[2, 2] = True
+    assert cut(np.zeros((5, 6)), edges, edges, foreground, np.zeros((5, 6), bool)).all()
+
+
+def test_without_seeds_and_edges_the_data_decide():
+    data, nothing = np.array([[1.0, -1.0], [-2.0, 3.0]]), np.zeros((2, 2))
+    mask = cut(data, nothing, nothing, nothing > 0, nothing > 0)
+    np.testing.assert_array_equal(mask, data > 0)
+
+
+def test_the_edges_behind_the_last_row_and_column_are_of_no_use():
+    random = np.random.default_rng(0)
+    data, right, down = random.normal(size=(3, 6, 8))
+    right, down, no_seeds = np.abs(right), np.abs(down), np.zeros((6, 8), bool)
+    mask = cut(data, right, down, no_seeds, no_seeds)
+    right[:, -1] = down[-1] = 1e5
+    np.testing.assert_array_equal(cut(data, right, down, no_seeds, no_seeds), mask)
+    assert 0 < mask.sum() < mask.size
+
+
+def test_a_pixel_cannot_be_both_seeds():
+    seeds, edges = np.eye(3, dtype=bool), np.ones((3, 3))
+    with pytest.raises(ValueError, match="both foreground and background seed; decide which before the cut"):
+        cut(np.zeros((3, 3)), edges, edges, seeds, seeds)
+
+
+@pytest.mark.parametrize("edge", ["bright", "difference"])
+@pytest.mark.parametrize("pixel", ["max", "first"])
+def test_edge_weights_against_loops(edge, pixel):
+    image = np.random.default_rng(0).random((5, 4)).astype(np.float32)
+    right, down = edge_weights(image, edge=edge, weight=3.0, decay=2.0, pixel=pixel)
+
+    def cost(here, there):
+        if edge == "difference":
+            return 3 * np.exp(-2 * abs(here - there))
+        return 3 * np.exp(-2 * (max(here, there) if pixel == "max" else here))
+
+    for row, column in np.ndindex(image.shape):
+        if column + 1 < 4:
+            assert right[row, column] == pytest.approx(cost(image[row, column], image[row, column + 1]))
+        if row + 1 < 5:
+            assert down[row, column] == pytest.approx(cost(image[row, column], image[row + 1, column]))

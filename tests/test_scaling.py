@@ -1,0 +1,86 @@
+"""Between the image's pixels and the network's: sizes, points, labels, and that they agree."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
+
+from wsis_jax.scaling import resize_image, resize_labels, scale_points, scaled_shape
+
+
+@pytest.mark.parametrize(
+    ("shape", "scale", "expected"),
+    [
+        ((10, 20), 1.0, (10, 20)),
+        ((10, 20), 0.5, (5, 10)),
+        ((11, 13), 0.7, (8, 9)),
+        ((7, 9), 2.5, (18, 22)),  # 17.5 and 22.5 go to the even number
+        ((3, 100), 0.01, (1, 1)),
+    ],
+)
+def test_shapes_are_rounded_and_never_empty(shape, scale, expected):
+    assert scaled_shape(shape, scale) == expected
+    assert resize_image(np.zeros(shape), scale).shape == expected
+
+
+def test_scale_1_is_identity():
+    image, points = np.random.default_rng(0).random((9, 7)), np.array([[0.0, 3.25], [8, 6]])
+    np.testing.assert_array_equal(resize_image(image, 1.0), image.astype(np.float32))
+    np.testing.assert_array_equal(scale_points(points, 1.0), points)
+
+
+@pytest.mark.parametrize("scale", [0.3, 0.5, 1.7, 2.0])
+def test_a_constant_image_stays_so(scale):
+    np.testing.assert_allclose(resize_image(np.full((12, 17), 0.7), scale), 0.7, atol=1e-6)
+
+
+@given(
+    npst.arrays(np.float64, (4, 2), elements=st.floats(-1e3, 1e4)),
+    st.floats(0.05, 20),
+)
+def test_points_round_trip(points, scale):
+    np.testing.assert_allclose(scale_points(scale_points(points, scale), 1 / scale), points, atol=1e-6)
+
+
+@pytest.mark.parametrize("scale", [0.25, 0.5, 1.5, 3.0])
+def test_corners_of_the_image_stay_corners(scale):
+    height, width = 40, 24
+    corners = np.array([[-0.5, -0.5], [height - 0.5, width - 0.5]])
+    expected = [[-0.5, -0.5], [height * scale - 0.5, width * scale - 0.5]]
+    np.testing.assert_allclose(scale_points(corners, scale), expected)
+
+
+@pytest.mark.parametrize("scale", [0.25, 0.5, 0.75, 1.25, 2.0, 3.0])
+@pytest.mark.parametrize("centre", [(30.0, 37.0), (24.3, 50.6)])
+def test_a_disc_and_its_point_stay_together(scale, centre):
+    rows, columns = np.indices((64, 80))
+    distance = np.hypot(rows - centre[0], columns - centre[1])
+    disc = resize_image(np.clip(11 - distance, 0, 1), scale)
+    centroid = (np.indices(disc.shape) * disc).sum(axis=(1, 2)) / disc.sum()
+    (expected,) = scale_points(np.array([centre]), scale)
+    assert np.abs(centroid - expected).max() < 0.1
+
+
+@settings(deadline=None)
+@given(
+    npst.arrays(np.int32, npst.array_shapes(min_dims=2, max_dims=2, max_side=9), elements=st.integers(0, 70_000)),
+    st.integers(1, 5),
+)
+def test_labels_up_by_a_whole_factor_are_blocks_and_come_back(labels, factor):
+    height, width = labels.shape
+    large = resize_labels(labels, (height * factor, width * factor))
+    np.testing.assert_array_equal(large, np.kron(labels, np.ones((factor, factor), np.int32)))
+    np.testing.assert_array_equal(resize_labels(large, labels.shape), labels)
+
+
+@pytest.mark.parametrize("shape", [(5, 8), (13, 4), (1, 1), (40, 40)])
+def test_every_new_label_is_that_of_the_nearest_old_pixel(shape):
+    labels = np.random.default_rng(1).integers(0, 9, (11, 7))
+    resized = resize_labels(labels, shape)
+    assert resized.dtype == np.int32
+    for row, column in np.ndindex(shape):
+        y, x = (row + 0.5) * 11 / shape[0] - 0.5, (column + 0.5) * 7 / shape[1] - 0.5
+        rows = np.flatnonzero(np.abs(np.arange(11) - y) <= 0.5 + 1e-9)
+        columns = np.flatnonzero(np.abs(np.arange(7) - x) <= 0.5 + 1e-9)
+        assert resized[row, column] in labels[np.ix_(rows, columns)]
