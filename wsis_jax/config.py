@@ -51,7 +51,9 @@ class TrainConfig:
     learning_rate: float = 1e-3
     schedule: Literal["cosine", "constant"] = "cosine"
     warmup: int = 100  # steps of linear warm-up before the schedule
-    augment: bool = True  # exact quarter turns, flips and intensity jitter
+    augment: Literal["none", "exact", "free"] = (
+        "free"  # exact: quarter turns, flips, intensity; free: any angle, zoom
+    )
     validation: float = 0.2  # share of the images held out; at least one where there are two
     evaluate_every: int = 100  # steps between validations and checkpoints
     select: Literal["f_measure", "loss"] = "f_measure"  # which validation figure chooses the best model
@@ -94,7 +96,7 @@ class CutConfig:
     conflict: Literal["foreground", "background"] = "foreground"  # which seed wins where both claim a pixel
     reach: float | None = 3.2  # × sigma: pixels farther from the peak are background; None: no such seeds
     data: Literal["inverse", "flat"] = "inverse"  # dark is cell, or a hair's preference for background
-    data_weight: float = 0.5
+    data_weight: float = 2.0
     edge: Literal["bright", "difference"] = "bright"  # cheap to cut: bright pixels, or steps of intensity
     edge_weight: float = 20.0
     edge_decay: float = 10.0  # edge weight = edge_weight · exp(-edge_decay · intensity or step)
@@ -184,7 +186,7 @@ def preset(name: PresetName, base: Config | None = None) -> Config:
 
 _PAPER = Config(
     image=ImageConfig(normalization="max", scale=1.0),
-    train=TrainConfig(augment=False, schedule="constant"),
+    train=TrainConfig(augment="none", schedule="constant"),
     detect=DetectConfig(region="response"),
     cut=CutConfig(reach=None, conflict="background"),
 )
@@ -193,7 +195,7 @@ _REFERENCE = Config(
     image=ImageConfig(normalization="max", scale=1.0),
     likelihood=LikelihoodConfig(sigma=12.0),
     unet=UNetConfig(align_corners=True),
-    train=TrainConfig(patch=256, schedule="constant", warmup=0, select="loss"),
+    train=TrainConfig(patch=256, augment="exact", schedule="constant", warmup=0, select="loss"),
     detect=DetectConfig(
         threshold=125 / 255, min_distance=2, exclude_border=2, quantize=True, region="disc", radius=2.58
     ),
