@@ -22,6 +22,18 @@ def test_presets_differ_and_default_is_config():
     assert len({json.dumps(preset(name).to_dict()) for name in PRESETS}) == 3
 
 
+def test_presets_hold_what_paper_and_code_say():
+    paper, reference = preset("paper"), preset("reference")
+    assert (paper.image.normalization, paper.image.scale) == (reference.image.normalization, reference.image.scale)
+    assert (reference.image.normalization, reference.image.scale) == ("max", 1.0)
+    assert (paper.train.patch, reference.train.patch) == (320, 256)
+    assert (paper.detect.region, reference.detect.region) == ("response", "disc")
+    assert (paper.contribution.start, reference.contribution.start) == ("likelihood", "one")
+    assert (paper.cut.data, reference.cut.data) == ("inverse", "flat")
+    assert reference.likelihood.sigma * reference.detect.radius == pytest.approx(31.0, abs=0.05)
+    assert reference.unet.align_corners
+
+
 def test_missing_sections_and_keys_get_defaults():
     assert Config.from_dict({}) == Config()
     config = Config.from_dict({"train": {"steps": 7}})
@@ -41,7 +53,7 @@ def test_every_setting_can_be_assigned_what_it_holds(name):
     ("assignment", "section", "key", "value"),
     [
         ("train.steps=12", "train", "steps", 12),
-        ("train.augment=false", "train", "augment", False),
+        ("cut.fill_others=true", "cut", "fill_others", True),
         ("train.learning_rate=3e-4", "train", "learning_rate", 3e-4),
         ("train.learning_rate=1", "train", "learning_rate", 1.0),
         ("unet.encoder=[8, 16]", "unet", "encoder", (8, 16)),
@@ -75,9 +87,9 @@ def test_text_that_is_no_assignment(text):
 
 
 def test_unknown_names_are_told_with_the_known_ones():
-    with pytest.raises(KeyError, match="unknown section 'trian'.* known are image, likelihood, unet, train,"):
+    with pytest.raises(KeyError, match=r"unknown section 'trian'.* known are image, likelihood, unet, train,"):
         Config().override(["trian.steps=5"])
-    with pytest.raises(KeyError, match="unknown key 'step' in .*; section train has steps, batch,"):
+    with pytest.raises(KeyError, match=r"unknown key 'step' in .*; section train has steps, batch,"):
         Config().override(["train.step=5"])
     with pytest.raises(KeyError, match="unknown section 'trian'; known are image,"):
         Config.from_dict({"trian": {}})
@@ -92,7 +104,7 @@ def test_unknown_names_are_told_with_the_known_ones():
         ("train.steps=many", r"train\.steps must be int, not 'many'"),
         ("train.steps=true", r"train\.steps must be int, not True"),
         ("train.steps=null", r"train\.steps must be int, not None"),
-        ("train.augment=1", r"train\.augment must be bool, not 1"),
+        ("cut.fill_others=1", r"cut\.fill_others must be bool, not 1"),
         ("train.learning_rate=fast", r"train\.learning_rate must be float, not 'fast'"),
         ("train.learning_rate=true", r"train\.learning_rate must be float, not True"),
         ("likelihood.sigma=wide", r"likelihood\.sigma must be float, not 'wide'"),

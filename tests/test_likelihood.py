@@ -103,7 +103,9 @@ def test_peaks_of_noise_are_the_greatest_of_their_squares(seed, distance, border
     noise = np.random.default_rng(seed).permutation(15 * 18).reshape(15, 18) / 270
     expected = []
     for row, column in np.ndindex(noise.shape):
-        around = noise[max(row - distance, 0) : row + distance + 1, max(column - distance, 0) : column + distance + 1]
+        around = noise[
+            max(row - distance, 0) : row + distance + 1, max(column - distance, 0) : column + distance + 1
+        ]
         inside = border <= row < 15 - border and border <= column < 18 - border
         if inside and noise[row, column] > 0.6 and noise[row, column] == around.max():
             expected.append((row, column))
@@ -161,9 +163,10 @@ def test_quantizing_rounds_down_and_makes_plateaus():
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_quantizing_leaves_values_of_8_bits(dtype):
     # Peaks of 200 values, each beside one a level lower: were one rounded down, the two would be a plateau.
-    levels = np.arange(50, 250)
+    # Divided by multiplication, as some readers do, a few come back below their level.
+    levels, one = np.arange(50, 250), dtype(1 / 255)
     likelihood = np.zeros((3, 4 * len(levels)), dtype)
-    likelihood[1, 1::4], likelihood[1, 2::4] = levels.astype(dtype) / 255, (levels - 1).astype(dtype) / 255
+    likelihood[1, 1::4], likelihood[1, 0::4] = levels.astype(dtype) * one, (levels - 1).astype(dtype) * one
     peaks = find_peaks(likelihood, threshold=0.1, min_distance=1, quantize=True)
     np.testing.assert_array_equal(peaks, [[1, 4 * n + 1] for n in range(len(levels))])
 
@@ -182,7 +185,7 @@ def test_the_reference_preset_finds_the_peaks_that_the_authors_shipped():
         quantize=detect.quantize,
     )
     assert len(peaks) == 31
-    np.testing.assert_array_equal(peaks, table[:, [2, 1]])
+    assert sorted(map(tuple, peaks)) == sorted(map(tuple, table[:, [2, 1]]))
 
 
 # Peaks to centre regions
@@ -258,7 +261,5 @@ def test_a_component_belongs_to_its_own_peak_even_where_another_is_nearer():
 
 @pytest.mark.parametrize("region", ["disc", "response"])
 def test_no_peaks_have_no_regions(region):
-    regions = centre_regions(
-        np.ones((5, 6)), np.zeros((0, 2), np.int64), region=region, radius=3.0, response=0.1
-    )
+    regions = centre_regions(np.ones((5, 6)), np.zeros((0, 2), np.int64), region=region, radius=3.0, response=0.1)
     np.testing.assert_array_equal(regions, np.zeros((5, 6)))

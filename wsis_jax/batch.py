@@ -50,7 +50,8 @@ def read_training_set(images: Where, points: Where) -> TrainingSet:
 
     Raises:
         FileNotFoundError: if a name leads to no file.
-        ValueError: if a file cannot be read, or no image and point file have the same stem.
+        ValueError: if a file cannot be read, no image and point file have the same stem, or no
+            image has a point.
     """
     pairs, lonely_images, lonely_points = pair_by_stem(
         list_files(images, suffixes=IMAGE_SUFFIXES), list_files(points, suffixes=POINT_SUFFIXES)
@@ -81,7 +82,10 @@ def read_training_set(images: Where, points: Where) -> TrainingSet:
                 continue
             result.images.append(frame)
             result.points.append(by_frame[index])
-            result.names.append(str(points_path) if len(frames) == 1 else f"{points_path}, frame {index}")
+            name = f"{image_path} with {points_path}"
+            result.names.append(name if len(frames) == 1 else f"{name}, frame {index}")
+    if not any(map(len, result.points)):
+        raise ValueError(f"{points}: there is not one point for any image, so there is nothing to learn; add some")
     return result
 
 
@@ -133,7 +137,10 @@ def _segment_one(
     """Segments one image, writes its files and says what became of it."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        result = segment(run, image, config=config)
+        try:
+            result = segment(run, image, config=config)
+        except ValueError as error:
+            return Outcome(name, None, [str(w.message) for w in caught], f"{name}: {error}")
     write_picture(out / f"{name}_overlay.png", overlay(image, result.labels, result.points))
     write_points(out / f"{name}_points.csv", result.points)
     write_labels(out / f"{name}_labels.tif", result.labels)  # last: where it is, all is

@@ -11,11 +11,13 @@ The only file that imports orbax. Numbers are saved as numbers and settings as J
 
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from orbax.checkpoint import v1 as ocp
 
 from wsis_jax.config import Config
@@ -43,7 +45,18 @@ def build_model(config: Config) -> UNet:
 
 def initial_variables(model: UNet, seed: int) -> Variables:
     """Returns fresh variables of a network."""
-    return jax.jit(model.init)(jax.random.key(seed), jnp.zeros((1, model.stride, model.stride, 1)))
+    return _initialize(model, jax.random.key(seed))
+
+
+@partial(jax.jit, static_argnames="model")
+def _initialize(model: UNet, key: jax.Array) -> Variables:
+    return model.init(key, jnp.zeros((1, model.stride, model.stride, 1)))
+
+
+def _blank_variables(model: UNet) -> Variables:
+    """Returns zeros in the form of a network's variables, without compiling what would draw them."""
+    shapes = jax.eval_shape(lambda: initial_variables(model, 0))
+    return jax.device_put(jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes))
 
 
 def load_run(folder: str | Path) -> Run:
@@ -51,7 +64,7 @@ def load_run(folder: str | Path) -> Run:
 
     Raises:
         FileNotFoundError: if the folder holds no trained model.
-        ValueError: if its `config.json` cannot be read.
+        ValueError: if its `config.json` or its weights cannot be read, or do not fit each other.
     """
     folder = Path(folder)
     step = _latest(folder / "weights")
@@ -59,7 +72,7 @@ def load_run(folder: str | Path) -> Run:
         raise FileNotFoundError(f"{folder}: no trained model here; make one with 'wsis train ... --run {folder}'")
     config = load_config(folder)
     model = build_model(config)
-    variables = _load(folder / "weights" / str(step), initial_variables(model, 0))
+    variables = _load(folder / "weights" / str(step), _blank_variables(model))
     return Run(*fold_batch_norm(model, variables), config)
 
 
@@ -79,9 +92,12 @@ def load_config(folder: Path) -> Config:
     if not file.is_file():
         raise FileNotFoundError(f"{folder}: no config.json here, so this is no run folder")
     try:
-        return Config.from_dict(json.loads(file.read_text()))
+        tree = json.loads(file.read_text())
+        if not isinstance(tree, dict):
+            raise TypeError(f"it holds a {type(tree).__name__}, not sections of settings")
+        return Config.from_dict(tree)
     except (ValueError, KeyError, TypeError) as error:
-        reason = error.args[0] if error.args else error
+        reason = error.args[0] if isinstance(error, KeyError) else error  # str() would put it in quotes
         raise ValueError(f"{file}: not a configuration of wsis_jax ({reason})") from error
 
 
@@ -120,11 +136,9 @@ def rewind_metrics(folder: Path, step: int) -> None:
     _write(folder / "metrics.jsonl", "".join(kept))
 
 
-def clear(folder: Path) -> None:
-    """Removes what an earlier training left in a run folder."""
-    for name in ("weights", "state"):
-        shutil.rmtree(folder / name, ignore_errors=True)
-    (folder / "metrics.jsonl").unlink(missing_ok=True)
+def is_begun(folder: Path) -> bool:
+    """Tells whether a training has saved anything but its settings in a folder."""
+    return (folder / "weights").exists() or (folder / "state").exists()
 
 
 def _save(folder: Path, step: int, tree: Any) -> None:
@@ -134,13 +148,28 @@ def _save(folder: Path, step: int, tree: Any) -> None:
         shutil.rmtree(target)
     ocp.save(str(target), tree)
     for other in folder.iterdir():
-        if other.name != str(step):
+        if other.name != str(step) and other.is_dir():
             shutil.rmtree(other)
 
 
 def _load(path: Path, template: Any) -> Any:
     """Returns a saved tree in the form of `template`."""
-    return ocp.load(str(path.resolve()), template)
+    try:
+        place = str(path.resolve())
+        # Asked first, since orbax leaves work behind that nobody awaits when it finds out halfway.
+        if _shapes(ocp.metadata(place).metadata) != _shapes(template):
+            raise ValueError("its arrays have other shapes")
+        return ocp.load(place, template)
+    except Exception as error:  # orbax raises many unrelated classes for damaged files
+        reason = str(error).partition("\n")[0]
+        raise ValueError(
+            f"{path}: damaged, or of a network of another shape than config.json says ({reason})"
+        ) from error
+
+
+def _shapes(tree: Any) -> list[tuple[int, ...]]:
+    """Returns the shapes of all arrays of a tree, sorted."""
+    return sorted(tuple(leaf.shape) for leaf in jax.tree.leaves(tree))
 
 
 def _latest(folder: Path) -> int | None:

@@ -154,7 +154,8 @@ def _propagate(
     logits, pullback = _record(twin, variables, jnp.asarray(image, jnp.float32))
     signal = _start_signal(logits, start=start, start_at=start_at)
     regions_on_device = jnp.asarray(regions, jnp.int32)
-    size = 1 if method == "loop" else min(chunk, cells)
+    # A power of two where cells are fewer than a chunk, so that a folder of images compiles a handful of programs.
+    size = 1 if method == "loop" else min(chunk, 1 << (cells - 1).bit_length())
     back = _back_one if method == "loop" else _back_many
     for first in range(1, cells + 1, size):
         ids = jnp.arange(first, first + size)

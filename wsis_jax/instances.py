@@ -90,7 +90,9 @@ def cut_cells(
     def solve(cell: int) -> CellMask:
         window = _window(peaks[cell], image.shape, reach)
         peak = peaks[cell] - [window[0].start, window[1].start]
-        own, others = seeds[window] == cell + 1, (seeds[window] > 0) & (seeds[window] != cell + 1)
+        far = _distance(peak, seeds[window].shape) > (np.inf if reach is None else reach)
+        # Seeds out of reach are dropped before holes are filled: the window does not show all that lies there.
+        own, others = ~far & (seeds[window] == cell + 1), ~far & (seeds[window] > 0) & (seeds[window] != cell + 1)
         own = ndimage.binary_fill_holes(own)
         if fill_others:
             others = ndimage.binary_fill_holes(others)
@@ -98,10 +100,7 @@ def cut_cells(
         if not own.any():
             # A cell without seeds of its own is still there: it starts from its peak.
             own[tuple(peak)], others[tuple(peak)] = True, False
-        if reach is not None:
-            far = _distance(peak, own.shape) > reach
-            own, others = own & ~far, others | far
-        mask = cut(preference[window], right[window], down[window], own, others)
+        mask = cut(preference[window], right[window], down[window], own, others | far)
         return CellMask(window, _tidy(mask, peak, dilate, erode))
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -114,18 +113,19 @@ def fuse_nearest(
     """Returns one label image; a pixel in several cuts goes to the nearest of their peaks.
 
     Then every cell keeps the part that holds its peak, and a part cut off from it goes to the cell that it
-    touches along most pixel sides, or to the background. No step depends on the order of the cells, except that
-    of two equally near peaks the first, in raster order, is taken.
+    touches along most pixel sides, or to the background. Of equals the one whose peak comes first in raster order
+    is taken, so that no step depends on the order of the cells.
     """
     labels = np.zeros(shape, np.int32)
     nearest = np.full(shape, np.inf, np.float32)
-    for cell in np.lexsort(peaks.T[::-1]):
+    order = np.lexsort(peaks.T[::-1])
+    for rank, cell in enumerate(order, start=1):
         window, mask = cuts[cell].window, cuts[cell].mask
         distance = _distance(peaks[cell] - [window[0].start, window[1].start], mask.shape)
         closer = mask & (distance < nearest[window])
-        labels[window][closer] = cell + 1
+        labels[window][closer] = rank
         nearest[window][closer] = distance[closer]
-    return _settle_orphans(labels, peaks)
+    return np.concatenate([[0], order + 1]).astype(np.int32)[_settle_orphans(labels, peaks[order])]
 
 
 def fuse_sequentially(

@@ -12,7 +12,7 @@ from wsis_jax.guided import WinnerMap, winner_map
 from wsis_jax.imageio import is_constant, normalize_image
 from wsis_jax.instances import cut_cells, foreground_seeds, fuse_nearest, fuse_sequentially
 from wsis_jax.likelihood import centre_regions, find_peaks
-from wsis_jax.scaling import resize_image, resize_labels, scale_points
+from wsis_jax.scaling import resize_image, resize_labels
 from wsis_jax.unet import pad_to_stride, predict
 
 
@@ -60,9 +60,10 @@ def detect(run: Run, image: Float[np.ndarray, "height width"], *, config: Config
     """
     config = config or run.config
     settings, sigma, scale = config.image, *_sigma_and_scale(config)
-    normalized = normalize_image(image, method=settings.normalization, low=settings.low, high=settings.high)
+    values = image.astype(np.float32)
+    normalized = normalize_image(values, method=settings.normalization, low=settings.low, high=settings.high)
     small = resize_image(normalized, scale)
-    if is_constant(image):
+    if is_constant(values):
         # The network has never seen an image without any contrast, and there is nothing in it to find.
         warnings.warn("the image is constant, so it holds no cells", stacklevel=2)
         likelihood = np.zeros_like(small)
@@ -99,10 +100,11 @@ def segment(run: Run, image: Float[np.ndarray, "height width"], *, config: Confi
     detection = detect(run, image, config=config)
     winner = propagate(run, detection, config=config)
     labels = cut_and_fuse(detection, winner, config=config)
-    scale = _sigma_and_scale(config)[1]
+    # By the sides as they are, not by the scale, which rounding changed.
+    ratio = np.array(image.shape) / np.array(detection.image.shape)
     return Segmentation(
         labels=resize_labels(labels, image.shape),
-        points=scale_points(detection.peaks, 1 / scale),
+        points=(detection.peaks + 0.5) * ratio - 0.5,
         scores=detection.likelihood[tuple(detection.peaks.T)],
         detection=detection,
         winner=winner,

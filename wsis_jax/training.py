@@ -4,7 +4,7 @@ import dataclasses
 import math
 import warnings
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,7 +17,7 @@ from jaxtyping import Array, Float, Int
 from wsis_jax import checkpoint
 from wsis_jax.config import Config, TrainConfig
 from wsis_jax.dataset import Sample, draw_batch, hold_out, make_sample
-from wsis_jax.imageio import normalize_image
+from wsis_jax.imageio import is_constant, normalize_image
 from wsis_jax.likelihood import find_peaks
 from wsis_jax.metrics import match_points
 from wsis_jax.points import check_points, suggest_sigma
@@ -70,8 +70,10 @@ def train(
         on_metrics: called with every line of `metrics.jsonl`.
 
     Raises:
-        ValueError: if images and points do not fit each other, no image has a point, `run` holds an earlier
-            training (or, with `resume`, none, or one of other settings), or the loss is no longer a number.
+        ValueError: if images and points do not fit each other, an image holds NaN or infinite values, no image
+            has a point, a setting is out of range, `run` holds an earlier training (or, with `resume`, one of
+            other settings), or the loss is no longer a number.
+        FileNotFoundError: with `resume`, if `run` is no run folder.
     """
     run = Path(run)
     names = names if names is not None else [f"image {i}" for i in range(len(images))]
@@ -111,13 +113,22 @@ def fill_in(
     """Checks images against points and returns the configuration with sigma and scale filled in.
 
     Raises:
-        ValueError: if they do not fit each other, or no image has a point.
+        ValueError: if they do not fit each other, an image holds NaN or infinite values, no image has a point,
+            or a setting is out of range.
     """
+    for key in ("steps", "batch", "patch", "evaluate_every", "patience"):
+        if getattr(config.train, key) < 1:
+            raise ValueError(f"train.{key} must be at least 1, not {getattr(config.train, key)}")
+    for key, value in {"likelihood.sigma": config.likelihood.sigma, "image.scale": config.image.scale}.items():
+        if value is not None and not value > 0:
+            raise ValueError(f"{key} must be above 0, not {value}")
     if len(images) != len(points):
         raise ValueError(f"{len(images)} images but {len(points)} sets of points; give one set for each image")
     if not sum(map(len, points)):
         raise ValueError("no image has a point, so there is nothing to learn; check the point files")
     for image, own, name in zip(images, points, names, strict=True):
+        if not np.isfinite(image).all():
+            raise ValueError(f"{name}: the image holds NaN or infinite values; make them numbers")
         check_points(own, image.shape, name=name)
     sigma = config.likelihood.sigma
     if sigma is None:
@@ -132,6 +143,7 @@ def fill_in(
     )
 
 
+@cache  # a second training of the same settings need not compile `train_step` anew
 def make_optimizer(config: TrainConfig) -> optax.GradientTransformation:
     """Returns Adam with linear warm-up and, unless the schedule is constant, a cosine decay to nothing."""
     rate = config.learning_rate
@@ -201,9 +213,10 @@ def _make_samples(
     assert sigma is not None
     samples = []
     for image, own, name in zip(images, points, names, strict=True):
-        if image.min() == image.max():
+        values = image.astype(np.float32)
+        if is_constant(values):
             warnings.warn(f"{name}: the image is constant, so nothing can be learnt from it", stacklevel=3)
-        normalized = normalize_image(image, method=settings.normalization, low=settings.low, high=settings.high)
+        normalized = normalize_image(values, method=settings.normalization, low=settings.low, high=settings.high)
         samples.append(make_sample(normalized, own, scale=settings.scale, sigma=sigma))
         height, width = samples[-1].image.shape
         if min(height, width) < config.train.patch:
@@ -221,7 +234,7 @@ def _open_run(run: Path, config: Config, resume: bool) -> None:
         if checkpoint.load_config(run) != config:
             raise ValueError(f"{run}: was started with other images, points or settings; resume it with the same")
         return
-    if (run / "config.json").exists():
+    if checkpoint.is_begun(run):
         raise ValueError(f"{run}: holds a training already; give --resume to go on with it, or another folder")
     checkpoint.save_config(run, config)
 

@@ -34,9 +34,7 @@ def draw_scene(seed, *, size=96, cells=24):
     for cell in range(cells):
         centre, radius = random.uniform(0, size, 2), random.uniform(3, 11)
         masks[disc(centre, radius)] = true_ids[cell]
-        fate = random.choice(
-            ["same", "move", "lose", "cut", "join", "shrink"], p=[0.2, 0.3, 0.1, 0.15, 0.1, 0.15]
-        )
+        fate = random.choice(["same", "move", "lose", "cut", "join", "shrink"], p=[0.2, 0.3, 0.1, 0.15, 0.1, 0.15])
         moved = centre + (random.normal(0, 2, 2) if fate == "move" else 0)
         if fate != "lose":
             shape = disc(moved, radius * (0.7 if fate == "shrink" else 1))
@@ -81,9 +79,7 @@ def main():
     packages = ("stardist", "py-ctcmetrics", "numpy", "scipy", "scikit-learn")
     golden = {
         "versions": {name: importlib.metadata.version(name) for name in packages},
-        "scores": {
-            name: _cell_tracking_challenge(group) | _stardist(group) for name, group in groups.items()
-        },
+        "scores": {name: _cell_tracking_challenge(group) | _stardist(group) for name, group in groups.items()},
     }
     text = json.dumps(golden, indent=1)
     pathlib.Path(__file__).with_name("metrics.json").write_text(text + "\n")

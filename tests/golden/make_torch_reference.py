@@ -128,7 +128,9 @@ def main():
     arrays |= {"image": image[0, 0], "odd": odd}
     for corners in (False, True):
         frame = f"align_corners={corners}"
-        arrays[f"{frame}/odd"] = functional.interpolate(odd, scale_factor=2, mode="bilinear", align_corners=corners)
+        arrays[f"{frame}/odd"] = functional.interpolate(
+            odd, scale_factor=2, mode="bilinear", align_corners=corners
+        )
         for rule, activation in ACTIVATIONS.items():
             pixels = image.clone().requires_grad_()
             y = network(pixels, activation, align_corners=corners)

@@ -1,0 +1,207 @@
+"""The commands, called as the shell calls them."""
+
+import dataclasses
+import json
+import sys
+
+import pytest
+import tifffile
+
+from wsis_jax import cli, demo
+from wsis_jax.checkpoint import load_config, read_metrics
+from wsis_jax.cli import main
+from wsis_jax.config import preset
+from wsis_jax.imageio import read_labels
+
+KEYS = [
+    *("f_measure", "precision", "recall", "mdice", "dice_one_to_one", "ap50", "ap", "pq", "aji", "seg", "det"),
+    "cells",
+]
+TINY = [
+    *("unet.encoder=[2,4]", "unet.decoder=[2]", "train.batch=2", "train.patch=32", "train.warmup=1"),
+    *("train.evaluate_every=2", "image.scale=1", "likelihood.sigma=3"),
+]
+
+
+def settings(*assignments: str) -> list[str]:
+    return [word for assignment in assignments for word in ("--set", assignment)]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory, draw_small, write_scene):
+    """A folder with images, points and masks of two scenes."""
+    folder = tmp_path_factory.mktemp("data")
+    for name, seed in {"a": 100, "b": 105}.items():
+        write_scene(folder, name, draw_small(seed))
+    return folder
+
+
+def train_command(data, run, *more: str) -> list[str]:
+    return ["train", str(data / "image"), "--points", str(data / "points"), "--run", str(run), *more]
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments"),
+    [
+        ("demo", ["--out", "--seed"]),
+        ("train", ["IMAGES", "--points", "--run", "--resume", "--preset", "--set", "--size"]),
+        ("segment", ["RUN", "IMAGES", "--out", "--preset", "--set"]),
+        ("evaluate", ["LABELS", "MASKS", "--points", "--distance", "--json"]),
+    ],
+)
+def test_help_names_the_arguments(capsys, command, arguments):
+    with pytest.raises(SystemExit) as stop:
+        main([command, "--help"])
+    assert stop.value.code == 0
+    out = capsys.readouterr().out
+    assert [argument for argument in arguments if argument not in out] == []
+
+
+def test_help_names_the_commands(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["--help"])
+    assert stop.value.code == 0
+    out = capsys.readouterr().out
+    assert all(f"wsis {command}" in out for command in ("demo", "train", "segment", "evaluate"))
+
+
+@pytest.mark.parametrize("argv", [[], ["nonsense"], ["train"], ["segment", "run", "images"], ["demo"]])
+def test_a_command_line_that_lacks_something_is_refused(capsys, argv):
+    with pytest.raises(SystemExit) as stop:
+        main(argv)
+    assert stop.value.code == 2
+    assert "usage: wsis" in capsys.readouterr().err
+
+
+def test_from_images_and_points_to_scores(data, tmp_path, capsys):
+    run, out, scores = tmp_path / "run", tmp_path / "out", tmp_path / "new" / "scores.json"
+    assert main(train_command(data, run, *settings(*TINY, "train.steps=4"))) == 0
+    printed = capsys.readouterr()
+    assert "Learning from 12 points in 2 images." in printed.out
+    assert "step      4  loss" in printed.out
+    assert printed.err == ""
+    assert main(["segment", str(run), str(data / "image"), "--out", str(out)]) == 0
+    printed = capsys.readouterr()
+    assert "2 of 2 images segmented" in printed.out
+    assert printed.err == ""
+    assert main(["evaluate", str(out), str(data / "mask"), "--json", str(scores)]) == 0
+    printed = capsys.readouterr()
+    assert "all cells" in printed.out
+    assert printed.err == ""
+    saved = json.loads(scores.read_text())
+    assert list(saved["images"]) == ["a", "b"]
+    assert all(list(row) == KEYS for row in [saved["pooled"], *saved["images"].values()])
+    assert saved["pooled"]["cells"] == 12
+
+
+def test_a_trained_model_finds_cells_from_the_command_line(tiny_run, data, tmp_path, capsys):
+    out, scores = str(tmp_path / "out"), tmp_path / "scores.json"
+    assert main(["segment", str(tiny_run.folder), str(data / "image" / "*.tif"), "--out", out]) == 0
+    arguments = ["--points", str(data / "points"), "--distance", "5", "--json", str(scores)]
+    assert main(["evaluate", out, str(data / "mask"), *arguments]) == 0
+    saved = json.loads(scores.read_text())
+    assert saved["pooled"]["f_measure"] >= 0.7
+    # The table says the same.
+    row = next(line for line in capsys.readouterr().out.splitlines() if "all cells" in line)
+    assert row.split()[2:] == [f"{saved['pooled'][key]:.3f}" for key in KEYS[:-1]] + ["12"]
+
+
+def test_an_interrupted_training_is_resumed(data, tmp_path, capsys, monkeypatch):
+    run, options = tmp_path / "run", settings(*TINY, "train.steps=4")
+    from wsis_jax import training
+
+    append = training.checkpoint.append_metrics
+
+    def interrupt(folder, metrics):
+        if metrics["step"] == 4:
+            raise KeyboardInterrupt
+        append(folder, metrics)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training.checkpoint, "append_metrics", interrupt)
+        assert main(train_command(data, run, *options)) == 1
+    assert capsys.readouterr().err == "wsis: interrupted\n"
+    assert [line["step"] for line in read_metrics(run)] == [2]
+    assert main(train_command(data, run, *options)) == 2
+    assert "give --resume" in capsys.readouterr().err
+    assert main(train_command(data, run, "--resume", *options)) == 0
+    assert [line["step"] for line in read_metrics(run)] == [2, 4]
+    assert main(train_command(data, run, "--resume", *settings(*TINY, "train.steps=5"))) == 2
+    assert "other images, points or settings" in capsys.readouterr().err
+
+
+def test_settings_are_those_of_the_preset_the_size_and_the_command_line(data, tmp_path, monkeypatch):
+    import wsis_jax.training
+
+    seen = []
+    monkeypatch.setattr(wsis_jax.training, "train", lambda *_, config, **__: seen.append(config))
+    run = tmp_path / "run"
+    assert main(train_command(data, run, "--size", "full", "--preset", "reference")) == 0
+    assert (
+        main(train_command(data, run, "--preset", "reference", *settings("train.steps=7", "train.batch=3"))) == 0
+    )
+    full, small = seen
+    assert full == preset("reference")
+    assert (small.train.steps, small.train.batch) == (7, 3)
+    assert small.unet.encoder[0] < full.unet.encoder[0]  # there is no accelerator here
+    assert small.cut == full.cut
+
+
+def test_segment_takes_a_preset_and_settings(tiny_run, data, tmp_path):
+    image = str(data / "image" / "a.tif")
+    command = ["segment", str(tiny_run.folder), image, "--out"]
+    assert main([*command, str(tmp_path / "1"), "--set", "detect.threshold=1"]) == 0
+    assert not read_labels(tmp_path / "1" / "a_labels.tif").any()
+    assert main([*command, str(tmp_path / "2"), "--preset", "reference"]) == 0
+    assert read_labels(tmp_path / "2" / "a_labels.tif").any()
+
+
+def test_some_bad_files_among_good_ones_are_exit_code_3(tiny_run, data, tmp_path, capsys):
+    (tmp_path / "bad.tif").touch()
+    (tmp_path / "good.tif").write_bytes((data / "image" / "a.tif").read_bytes())
+    assert main(["segment", str(tiny_run.folder), str(tmp_path), "--out", str(tmp_path / "out")]) == 3
+    printed = capsys.readouterr()
+    assert (
+        printed.err
+        == f"wsis: error: {tmp_path / 'bad.tif'}: the file is empty (0 bytes); copy or export it again\n"
+    )
+    assert "1 of 2 images segmented" in printed.out
+    assert tifffile.imread(tmp_path / "out" / "good_labels.tif").any()
+
+
+def test_errors_are_raised_for_who_debugs(tmp_path, monkeypatch):
+    monkeypatch.setenv("WSIS_DEBUG", "1")
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        main(["segment", str(tmp_path / "nowhere"), "a.tif", "--out", "out"])
+
+
+def test_the_demo_keeps_its_promises(tmp_path, monkeypatch, capsys):
+    quick = demo.DEMO_CONFIG.override(["unet.encoder=[2,4]", "unet.decoder=[2]", "image.scale=1"])
+    steps = dataclasses.replace(quick.train, steps=2, batch=2, patch=32, warmup=1, evaluate_every=2)
+    monkeypatch.setattr(demo, "DEMO_CONFIG", dataclasses.replace(quick, train=steps))
+    monkeypatch.setattr(demo, "_SHAPE", (64, 80))
+    monkeypatch.setattr(demo, "_CELLS", 3)
+    monkeypatch.setattr(demo, "_TRAINING_SCENES", 2)
+    out = tmp_path / "demo"
+    assert main(["demo", "--out", str(out), "--seed", "3"]) == 0
+    printed = capsys.readouterr()
+    assert "begin with" in printed.out
+    assert printed.err == ""
+    promised = [
+        *("image/scene.png", "mask/scene.tif", "points/scene.csv", "scores.json", "run/config.json"),
+        *("result/scene_labels.tif", "result/scene_overlay.png", "result/scene_points.csv"),
+        *("likelihood.png", "contributions.png", "labels.png", "stages.png"),
+    ]
+    assert [name for name in promised if not (out / name).is_file()] == []
+    scores = json.loads((out / "scores.json").read_text())
+    assert list(scores["pooled"]) == KEYS
+    assert scores["pooled"]["cells"] == 3
+    assert load_config(out / "run").train.seed == 3
+    assert main(["demo", "--out", str(out)]) == 2
+    assert str(out / "run") in capsys.readouterr().err
+
+
+def test_the_command_line_reads_the_arguments_of_the_process(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["wsis", "evaluate", "nowhere", "nowhere"])
+    assert cli.main() == 2
+    assert "nowhere" in capsys.readouterr().err

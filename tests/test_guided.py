@@ -1,0 +1,280 @@
+"""Contribution maps: the backward rules, PyTorch's numbers, cells by themselves, the winner map."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from golden.torch_reference import load_reference, reference_network
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
+
+from wsis_jax import guided
+from wsis_jax.guided import contribution_maps, deconvnet_relu, guided_relu, winner_map
+from wsis_jax.unet import UNet, fold_batch_norm
+
+REFERENCE = load_reference()
+IMAGE, REGIONS = REFERENCE["image"], REFERENCE["regions"]
+MODEL, VARIABLES = reference_network(align_corners=False)
+
+
+def varied(seed):
+    """The variables of the network, every one of them changed by up to a half: signals still come through."""
+    random = np.random.default_rng(seed)
+    return jax.tree.map(lambda x: x * random.uniform(0.5, 1.5, x.shape).astype(np.float32), VARIABLES)
+
+
+def scatter_regions(cells, seed):
+    """Regions of at most 3 × 3 pixels anywhere; a later one may leave nothing of an earlier one."""
+    random = np.random.default_rng(seed)
+    regions = np.zeros(IMAGE.shape, np.int32)
+    for cell in range(1, cells + 1):
+        row, column = random.integers(IMAGE.shape)
+        regions[row : row + 3, column : column + 3] = cell
+    return regions
+
+
+def brute_force_winner(maps):
+    """Value, owner and runner-up of maps, pixel by pixel."""
+    value, owner, runner_up = np.zeros((3, *maps.shape[1:]))
+    for pixel in np.ndindex(maps.shape[1:]):
+        contributions = list(maps[(slice(None), *pixel)])
+        if contributions and max(contributions) > 0:
+            value[pixel] = max(contributions)
+            owner[pixel] = contributions.index(max(contributions)) + 1
+            runner_up[pixel] = sorted(contributions)[-2] if len(contributions) > 1 else 0
+    return value, owner, runner_up
+
+
+# Backward rules
+
+
+# Columns: input f, signal R, and the signal behind the ReLU. Eq. 2-3: R · [f > 0] · [R > 0].
+@pytest.mark.parametrize(
+    ("relu", "table"),
+    [
+        (
+            guided_relu,
+            [(-2, -3, 0), (-2, 0, 0), (-2, 5, 0), (0, -3, 0), (0, 5, 0), (7, -3, 0), (7, 0, 0), (7, 5, 5)],
+        ),
+        (
+            deconvnet_relu,
+            [(-2, -3, 0), (-2, 0, 0), (-2, 5, 5), (0, -3, 0), (0, 5, 5), (7, -3, 0), (7, 0, 0), (7, 5, 5)],
+        ),
+        (
+            guided._ACTIVATIONS["gradient"],
+            [(-2, -3, 0), (-2, 0, 0), (-2, 5, 0), (0, -3, 0), (0, 5, 0), (7, -3, -3), (7, 0, 0), (7, 5, 5)],
+        ),
+    ],
+    ids=["guided", "deconvnet", "gradient"],
+)
+def test_truth_table_of_the_backward_rule(relu, table):
+    x, signal, expected = jnp.array(table, jnp.float32).T
+    _, pullback = jax.vjp(relu, x)
+    np.testing.assert_array_equal(pullback(signal)[0], expected)
+
+
+@pytest.mark.parametrize("relu", [guided_relu, deconvnet_relu])
+def test_forward_is_the_relu(relu):
+    x = jnp.array([-jnp.inf, -2, -1e-30, -0.0, 0, 1e-30, 3, jnp.inf])
+    expected = [0, 0, 0, 0, 0, 1e-30, 3, np.inf]
+    np.testing.assert_array_equal(relu(x), np.array(expected, np.float32))
+    np.testing.assert_array_equal(jax.vjp(relu, x)[0], np.array(expected, np.float32))
+
+
+# Golden: PyTorch
+
+
+@pytest.mark.parametrize(
+    ("rule", "align_corners", "fold", "method"),
+    [
+        ("guided", False, False, "vmap"),
+        ("guided", True, False, "vmap"),
+        ("guided", False, True, "vmap"),
+        ("guided", True, True, "loop"),
+        ("gradient", False, False, "vmap"),
+        ("gradient", True, False, "loop"),
+        ("deconvnet", False, False, "vmap"),
+        ("deconvnet", True, True, "vmap"),
+    ],
+)
+def test_contributions_equal_pytorch(rule, align_corners, fold, method):
+    model, variables = reference_network(align_corners=align_corners)
+    if fold:
+        model, variables = fold_batch_norm(model, variables)
+    maps = contribution_maps(model, variables, IMAGE, REGIONS, cells=4, rule=rule, method=method)
+    expected = REFERENCE[f"align_corners={align_corners}/{rule}"]
+    for ours, theirs in zip(maps, expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-5 * theirs.max())
+
+
+@pytest.mark.parametrize("start", ["likelihood", "one"])
+@pytest.mark.parametrize("start_at", ["likelihood", "logit"])
+def test_the_signal_starts_as_said(start, start_at):
+    maps = contribution_maps(
+        MODEL, VARIABLES, IMAGE, REGIONS, cells=4, rule="gradient", start=start, start_at=start_at
+    )
+    expected = [
+        np.maximum(_gradient(jnp.asarray(IMAGE), cell == REGIONS, start, start_at), 0) for cell in range(1, 5)
+    ]
+    np.testing.assert_allclose(maps, expected, rtol=0, atol=1e-6 * np.max(expected))
+
+
+@partial(jax.jit, static_argnums=(2, 3))
+def _gradient(image, region, start, start_at):
+    """Gradient of the region's output, weighted by what it starts with."""
+
+    def weighted_sum(image):
+        logits = MODEL.apply(VARIABLES, image[None, :, :, None], method="logits")[0, :, :, 0]
+        y = jax.nn.sigmoid(logits)
+        weight = jax.lax.stop_gradient(y) if start == "likelihood" else 1
+        return jnp.sum(jnp.where(region, weight * (y if start_at == "likelihood" else logits), 0))
+
+    return jax.grad(weighted_sum)(image)
+
+
+# Cells by themselves
+
+
+@settings(deadline=None, max_examples=12, derandomize=True)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 5), st.sampled_from([1, 2, 3, 8]))
+@example(0, 5, 2)  # cells are no multiple of the chunk
+@example(0, 3, 8)  # the chunk is greater than the cells
+def test_vmap_equals_loop_whatever_the_chunk(seed, cells, chunk):
+    variables, regions = varied(seed), scatter_regions(cells, seed)
+    image = np.random.default_rng(seed).random(IMAGE.shape)
+    looped = contribution_maps(MODEL, variables, image, regions, cells=cells, method="loop")
+    mapped = contribution_maps(MODEL, variables, image, regions, cells=cells, method="vmap", chunk=chunk)
+    assert looped.shape == (cells, *IMAGE.shape)
+    np.testing.assert_allclose(mapped, looped, rtol=0, atol=1e-6 * max(looped.max(), 1e-30))
+
+
+def test_a_cell_does_not_depend_on_the_others():
+    together = contribution_maps(MODEL, VARIABLES, IMAGE, REGIONS, cells=4)
+    alone = contribution_maps(MODEL, VARIABLES, IMAGE, (REGIONS == 3).astype(int), cells=1)
+    assert alone.max() > 0
+    np.testing.assert_allclose(alone[0], together[2], rtol=0, atol=1e-6 * alone.max())
+
+
+def test_a_cell_without_a_region_contributes_nothing():
+    regions = np.where(REGIONS == 2, 0, REGIONS)
+    maps = contribution_maps(MODEL, VARIABLES, IMAGE, regions, cells=4)
+    assert not maps[1].any()
+    assert maps[[0, 2, 3]].any(axis=(1, 2)).all()
+    assert 2 not in winner_map(MODEL, VARIABLES, IMAGE, regions, cells=4).owner
+
+
+def test_no_cells():
+    nothing = np.zeros(IMAGE.shape, np.int32)
+    assert contribution_maps(MODEL, VARIABLES, IMAGE, nothing, cells=0).shape == (0, *IMAGE.shape)
+    for part in winner_map(MODEL, VARIABLES, IMAGE, nothing, cells=0):
+        assert isinstance(part, np.ndarray)
+        np.testing.assert_array_equal(part, nothing)
+
+
+def test_the_rule_replaces_the_activation_of_the_model():
+    other = MODEL.clone(activation=jnp.tanh)
+    np.testing.assert_array_equal(
+        contribution_maps(other, VARIABLES, IMAGE, REGIONS, cells=4),
+        contribution_maps(MODEL, VARIABLES, IMAGE, REGIONS, cells=4),
+    )
+
+
+def test_sides_must_be_multiples_of_the_stride():
+    with pytest.raises(ValueError, match="no multiples of 4; pad them with pad_to_stride"):
+        contribution_maps(MODEL, VARIABLES, IMAGE[:-1], REGIONS[:-1], cells=4)
+
+
+def test_guided_propagation_is_homogeneous_but_not_additive():
+    logits, pullback = guided._record(MODEL.clone(activation=guided_relu), VARIABLES, jnp.asarray(IMAGE))
+    back = jax.jit(lambda signal: pullback(signal)[0])
+    one, two = (jnp.where(cell == REGIONS, jax.nn.sigmoid(logits), 0) for cell in (2, 3))
+    np.testing.assert_allclose(back(3.7 * one), 3.7 * back(one), rtol=1e-5, atol=1e-7)
+    assert np.abs(back(one + two) - back(one) - back(two)).max() > 0.01 * np.abs(back(one)).max()
+
+
+def test_contributions_end_where_the_receptive_field_does():
+    model, skip, radius = UNet((4, 6), (4,)), 4, 12  # 2 + 2 · (1 + 2) + 2, and what the pooling grid adds
+    image = np.random.default_rng(0).random((40, 48))
+    variables = jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, 2, 2, 1)))
+    variables = jax.tree.map(jnp.abs, variables)  # no signal is lost
+    regions = np.zeros(image.shape, np.int32)
+    regions[0, 0], regions[21, 38] = 1, 2
+    maps = contribution_maps(model, variables, image, regions, cells=2, start_at="logit")
+    for cell in range(2):
+        corner = np.argwhere(regions == cell + 1)[0][:, None, None]
+        distance = np.abs(np.indices(image.shape) - corner).max(axis=0)
+        assert maps[cell][distance <= skip].all()
+        assert radius - 4 < distance[maps[cell] > 0].max() <= radius
+    owner = winner_map(model, variables, image, regions, cells=2, start_at="logit").owner
+    np.testing.assert_array_equal(owner > 0, maps.any(axis=0))
+    assert set(np.unique(owner)) == {0, 1, 2}
+
+
+def test_nothing_is_traced_twice(monkeypatch):
+    traces = {"forward": 0, "backward": 0}
+    back = guided._back
+
+    def counting_relu(x):
+        traces["forward"] += 1
+        return guided_relu(x)
+
+    def counting_back(*arguments):
+        traces["backward"] += 1
+        return back(*arguments)
+
+    monkeypatch.setitem(guided._ACTIVATIONS, "guided", counting_relu)
+    monkeypatch.setattr(guided, "_back", counting_back)
+    regions = np.arange(8 * 12).reshape(8, 12) // 10  # nine cells; a size that no other test uses
+    for seed, cells in enumerate((9, 5, 7)):
+        model, _ = reference_network(align_corners=False)
+        image = np.random.default_rng(seed).random((8, 12))
+        contribution_maps(model, varied(seed), image, regions, cells=cells, chunk=4)
+        winner_map(model, varied(seed), image, regions, cells=cells, chunk=4)
+    assert traces == {"forward": 10, "backward": 1}  # the network has ten ReLUs
+
+
+# Winner map
+
+
+@settings(deadline=None, max_examples=10, derandomize=True)
+@given(
+    st.integers(0, 2**32 - 1), st.integers(1, 5), st.sampled_from([1, 2, 3, 8]), st.sampled_from(["vmap", "loop"])
+)
+def test_the_winner_map_is_the_argmax_of_the_contribution_maps(seed, cells, chunk, method):
+    arguments = MODEL, varied(seed), np.random.default_rng(seed).random(IMAGE.shape), scatter_regions(cells, seed)
+    winner = winner_map(*arguments, cells=cells, chunk=chunk, method=method)
+    maps = contribution_maps(*arguments, cells=cells, chunk=chunk, method=method)
+    for part, expected in zip(winner, brute_force_winner(maps), strict=True):
+        np.testing.assert_array_equal(part, expected)
+
+
+def small_maps(cells):
+    """Contribution maps of few different values, so that many are equal."""
+    return npst.arrays(np.float32, (cells, 3, 4), elements=st.integers(0, 3).map(float))
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(1, 7).flatmap(small_maps), st.integers(1, 3))
+def test_the_first_of_equals_wins_in_any_chunk(maps, chunk):
+    def propagate(*_, cells, **__):
+        padded = np.concatenate([maps, np.zeros((chunk, 3, 4), np.float32)])
+        for first in range(0, cells, chunk):
+            yield np.arange(first + 1, min(first + chunk, cells) + 1), jnp.asarray(padded[first : first + chunk])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(guided, "_propagate", propagate)
+        image = np.zeros((3, 4), np.float32)
+        winner = winner_map(MODEL, VARIABLES, image, image.astype(int), cells=len(maps))
+    for part, expected in zip(winner, brute_force_winner(maps), strict=True):
+        np.testing.assert_array_equal(part, expected)
+
+
+def test_types_of_the_winner_map():
+    winner = winner_map(MODEL, VARIABLES, IMAGE, REGIONS, cells=4)
+    assert [part.dtype for part in winner] == [np.float32, np.int32, np.float32]
+    assert set(np.unique(winner.owner)) == {0, 1, 2, 3, 4}
+    assert (winner.value >= winner.runner_up).all()
+    assert (winner.runner_up > 0).any()

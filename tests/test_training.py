@@ -1,0 +1,257 @@
+"""Training: the loss falls, an interrupted run ends as an unbroken one, and bad input is refused."""
+
+import dataclasses
+import shutil
+
+import jax
+import numpy as np
+import pytest
+
+from wsis_jax import checkpoint, training
+from wsis_jax.config import Config
+from wsis_jax.synthetic import draw_scene
+from wsis_jax.training import fill_in, train
+
+# Checkpoints at 3 and 6; 7 is the last step and one, too.
+CONFIG = Config().override(
+    [
+        "image.scale=1",
+        "likelihood.sigma=3",
+        "unet.encoder=[2,4]",
+        "unet.decoder=[2]",
+        "train.steps=7",
+        "train.batch=2",
+        "train.patch=32",
+        "train.warmup=2",
+        "train.learning_rate=0.01",
+        "train.evaluate_every=3",
+    ]
+)
+SCENES = [draw_scene(seed, shape=(32, 40), cells=3, diameter=12.0) for seed in range(3)]
+IMAGES, POINTS = [scene.image for scene in SCENES], [scene.points for scene in SCENES]
+
+
+def with_train(**changes) -> Config:
+    return dataclasses.replace(CONFIG, train=dataclasses.replace(CONFIG.train, **changes))
+
+
+def contents(folder):
+    """What a training leaves: weights, settings, metrics."""
+    variables = checkpoint.load_run(folder).variables
+    texts = [(folder / name).read_text() for name in ("config.json", "metrics.jsonl")]
+    return [np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(variables)], texts
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory):
+    """The folder of a training that nothing interrupted."""
+    folder = tmp_path_factory.mktemp("training") / "run"
+    train(IMAGES, POINTS, config=CONFIG, run=folder)
+    return folder
+
+
+@pytest.fixture
+def fixed_scores(monkeypatch):
+    """Lets the validations of a training have the given (f_measure, validation_loss), one after the other."""
+
+    def fix(*scores):
+        rest = iter(scores)
+        optimizer = training.make_optimizer(CONFIG.train)  # compiled already; how it learns is not asked here
+        monkeypatch.setattr(training, "make_optimizer", lambda _: optimizer)
+
+        def validate(*_):
+            f_measure, loss = next(rest)
+            return {"validation_loss": loss, "f_measure": f_measure, "precision": 1.0, "recall": 1.0}
+
+        monkeypatch.setattr(training, "validate", validate)
+
+    return fix
+
+
+def test_the_loss_falls_on_one_scene(tmp_path):
+    seen, steps = [], []
+    with pytest.warns(UserWarning, match="no image is held out"):
+        train(
+            IMAGES[:1],
+            POINTS[:1],
+            config=with_train(steps=40, evaluate_every=8, learning_rate=0.03),
+            run=tmp_path / "run",
+            on_step=lambda step, of: steps.append((step, of)),
+            on_metrics=seen.append,
+        )
+    assert seen[-1]["loss"] < 0.7 * seen[0]["loss"]
+    assert steps == [(step, 40) for step in range(1, 41)]
+    assert seen == checkpoint.read_metrics(tmp_path / "run")
+
+
+def test_what_a_training_writes(unbroken):
+    assert sorted(path.name for path in unbroken.iterdir()) == ["config.json", "metrics.jsonl", "state", "weights"]
+    assert [line["step"] for line in checkpoint.read_metrics(unbroken)] == [3, 6, 7]
+    best = checkpoint.read_metrics(unbroken)[-1]["best_step"]
+    assert [path.name for path in (unbroken / "weights").iterdir()] == [str(best)]
+    assert checkpoint.load_config(unbroken) == CONFIG
+
+
+def stop_at(step):
+    """Interrupts by hand after a step."""
+
+    def on_step(done, _):
+        if done == step:
+            raise KeyboardInterrupt
+
+    return on_step
+
+
+def assert_resumes_to(unbroken, folder):
+    train(IMAGES, POINTS, config=CONFIG, run=folder, resume=True)
+    assert contents(folder) == contents(unbroken)
+
+
+@pytest.mark.parametrize("step", [1, 5])
+def test_a_resumed_training_ends_as_an_unbroken_one(unbroken, tmp_path, step):
+    with pytest.raises(KeyboardInterrupt):
+        train(IMAGES, POINTS, config=CONFIG, run=tmp_path, on_step=stop_at(step))
+    assert checkpoint.is_begun(tmp_path) == (step > 3)
+    assert_resumes_to(unbroken, tmp_path)
+
+
+@pytest.mark.parametrize("function", ["append_metrics", "save_state"])
+def test_a_training_that_dies_while_it_saves_resumes_all_the_same(unbroken, tmp_path, monkeypatch, function):
+    save = getattr(checkpoint, function)
+
+    def dies_at_six(folder, *arguments):
+        if 6 in arguments or arguments[0] == 6 or (isinstance(arguments[0], dict) and arguments[0]["step"] == 6):
+            raise KeyboardInterrupt
+        save(folder, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, function, dies_at_six)
+        with pytest.raises(KeyboardInterrupt):
+            train(IMAGES, POINTS, config=CONFIG, run=tmp_path)
+    assert_resumes_to(unbroken, tmp_path)
+
+
+def test_resuming_a_finished_training_changes_nothing(unbroken, tmp_path):
+    folder = shutil.copytree(unbroken, tmp_path / "run")
+    steps = []
+    train(IMAGES, POINTS, config=CONFIG, run=folder, resume=True, on_step=lambda *step: steps.append(step))
+    assert steps == []
+    assert contents(folder) == contents(unbroken)
+
+
+def test_a_training_is_not_overwritten(unbroken):
+    before = contents(unbroken)
+    with pytest.raises(ValueError, match="holds a training already; give --resume"):
+        train(IMAGES, POINTS, config=CONFIG, run=unbroken)
+    assert contents(unbroken) == before
+
+
+def test_a_folder_in_which_nothing_was_learnt_is_used_again(tmp_path):
+    with pytest.raises(ValueError, match="needs 1 decoder widths"):
+        train(IMAGES, POINTS, config=CONFIG.override(["unet.decoder=[2,2]"]), run=tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        train(IMAGES, POINTS, config=CONFIG, run=tmp_path, on_step=stop_at(1))
+    assert checkpoint.load_config(tmp_path) == CONFIG
+
+
+def test_resuming_with_other_settings_is_refused(unbroken):
+    with pytest.raises(ValueError, match="other images, points or settings"):
+        train(IMAGES, POINTS, config=with_train(batch=3), run=unbroken, resume=True)
+
+
+def test_resuming_what_was_never_begun_is_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no run folder"):
+        train(IMAGES, POINTS, config=CONFIG, run=tmp_path / "run", resume=True)
+
+
+def test_training_stops_early_without_a_better_model(tmp_path, fixed_scores):
+    fixed_scores((0.5, 0.3), (0.6, 0.3), (0.6, 0.3), (0.1, 0.1))
+    run = tmp_path / "run"
+    train(IMAGES, POINTS, config=with_train(steps=20, evaluate_every=1, patience=2), run=run)
+    assert [line["best_step"] for line in checkpoint.read_metrics(run)] == [1, 2, 2, 2]
+    assert (run / "weights" / "2").is_dir()
+    steps = []
+    config = with_train(steps=20, evaluate_every=1, patience=2)
+    train(IMAGES, POINTS, config=config, run=run, resume=True, on_step=lambda *step: steps.append(step))
+    assert steps == []
+
+
+@pytest.mark.parametrize(("select", "best"), [("f_measure", 2), ("loss", 3)])
+def test_the_best_model_is_chosen_by(tmp_path, fixed_scores, select, best):
+    fixed_scores((0.5, 0.3), (0.9, 0.2), (0.8, 0.1))
+    train(IMAGES, POINTS, config=with_train(steps=3, evaluate_every=1, select=select), run=tmp_path)
+    assert checkpoint.read_metrics(tmp_path)[-1]["best_step"] == best
+    assert [path.name for path in (tmp_path / "weights").iterdir()] == [str(best)]
+
+
+def test_sigma_and_scale_are_chosen_from_the_points(tmp_path):
+    grid = np.stack(np.meshgrid([10.0, 60.0], [10.0, 60.0]), axis=-1).reshape(-1, 2)
+    images, names = [np.zeros((80, 80), np.float32)], ["a"]
+    chosen = fill_in(images, [grid], Config(), names)
+    assert chosen.likelihood.sigma == 16.0  # 0.32 of the spacing
+    assert chosen.image.scale == pytest.approx(7 / 16, abs=1e-3)
+    small = fill_in(images, [grid / 10], Config(), names)
+    assert small.likelihood.sigma == 1.6
+    assert small.image.scale == 1.0  # never enlarged
+    given = fill_in(images, [grid], Config().override(["image.scale=0.5", "likelihood.sigma=3"]), names)
+    assert (given.image.scale, given.likelihood.sigma) == (0.5, 3.0)
+
+
+def test_what_was_chosen_is_kept_in_the_run_folder(tmp_path):
+    config = CONFIG.override(["image.scale=null", "likelihood.sigma=null"])
+    with pytest.raises(KeyboardInterrupt):
+        train(IMAGES, POINTS, config=config, run=tmp_path, on_step=stop_at(1))
+    kept = checkpoint.load_config(tmp_path)
+    assert kept == fill_in(IMAGES, POINTS, config, ["a", "b", "c"])
+    assert kept.likelihood.sigma is not None
+
+
+def test_a_loss_that_is_no_number_ends_the_training(tmp_path):
+    with pytest.raises(ValueError, match=r"no longer a number before step 3; lower train\.learning_rate"):
+        train(IMAGES, POINTS, config=with_train(learning_rate=np.inf), run=tmp_path)
+
+
+def test_huge_grey_values_are_learnt_from(tmp_path):
+    seen = []
+    images = [image * np.float32(3e38) for image in IMAGES]
+    train(images, POINTS, config=with_train(steps=1), run=tmp_path, on_metrics=seen.append)
+    assert np.isfinite(seen[0]["loss"])
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float16])
+def test_images_of_any_float_type_are_learnt_from(tmp_path, dtype):
+    images = [image.astype(dtype) for image in IMAGES]
+    with pytest.raises(KeyboardInterrupt):
+        train(images, POINTS, config=CONFIG, run=tmp_path, on_step=stop_at(1))
+
+
+@pytest.mark.parametrize(
+    ("images", "points", "message"),
+    [
+        (IMAGES, POINTS[:2], "3 images but 2 sets of points"),
+        (IMAGES[:1], [np.empty((0, 2))], "no image has a point"),
+        ([], [], "no image has a point"),
+        (IMAGES[:1], [np.array([[3.0, 45.0]])], r"^a: point 0 .* is outside the image of 32 rows and 40 columns"),
+        ([np.full((32, 40), np.nan, np.float32)], POINTS[:1], "^a: the image holds NaN"),
+    ],
+)
+def test_images_and_points_that_do_not_fit_are_refused(tmp_path, images, points, message):
+    with pytest.raises(ValueError, match=message):
+        train(images, points, config=CONFIG, run=tmp_path / "run", names=["a", "b", "c"][: len(images)])
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("assignment", "message"),
+    [
+        ("train.steps=0", r"train\.steps must be at least 1, not 0"),
+        ("train.batch=0", r"train\.batch must be"),
+        ("train.evaluate_every=0", r"train\.evaluate_every must be"),
+        ("likelihood.sigma=0", r"likelihood\.sigma must be above 0, not 0\.0"),
+        ("image.scale=-1", r"image\.scale must be above 0"),
+    ],
+)
+def test_settings_out_of_range_are_refused(tmp_path, assignment, message):
+    with pytest.raises(ValueError, match=message):
+        train(IMAGES, POINTS, config=CONFIG.override([assignment]), run=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
