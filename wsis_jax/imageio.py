@@ -202,7 +202,7 @@ def is_constant(image: Float32[np.ndarray, "height width"]) -> bool:
 def normalize_image(
     image: Float32[np.ndarray, "height width"],
     *,
-    method: Literal["percentile", "max", "none"],
+    method: Literal["percentile", "max"],
     low: float,
     high: float,
 ) -> Float32[np.ndarray, "height width"]:
@@ -212,18 +212,16 @@ def normalize_image(
         image: Finite grey values.
         method: `percentile` stretches between two percentiles and clips; where the two are equal (a few cells
             on an even ground) between the least and the greatest value instead. `max` divides by the greatest
-            value, as the reference does, and clips at 0. `none` returns the values as they are.
+            value, as the reference does, and clips at 0.
         low: Lower percentile, from 0; used by `percentile` alone, as is `high`.
         high: Upper percentile, above `low` and up to 100.
 
     Returns:
-        A new image. Unless by `none`, a constant image becomes zeros, silently: see `is_constant`.
+        A new image. A constant image becomes zeros, silently: see `is_constant`.
 
     Raises:
         ValueError: If the percentiles are out of order or out of range.
     """
-    if method == "none":
-        return image.copy()
     values = image.astype(np.float64)  # A difference of two float32 may overflow, a quotient lose digits.
     if method == "max":
         bottom, top = 0.0, values.max()
