@@ -89,7 +89,7 @@ def test_no_pair_at_all_is_refused(tmp_path):
 def test_files_without_one_point_are_refused(tmp_path):
     write_image(tmp_path / "a.tif")
     write_points(tmp_path / "a.csv", np.empty((0, 2)))
-    with pytest.raises(ValueError, match=r"a\.csv: there is not one point"):
+    with pytest.raises(ValueError, match=r"a\.csv: holds no point"):
         read_training_set(tmp_path / "a.tif", tmp_path / "a.csv")
 
 

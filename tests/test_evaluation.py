@@ -102,7 +102,7 @@ def test_what_has_no_partner_is_left_out_with_a_warning(folders):
 def test_a_missing_file_of_points_is_named(folders, tmp_path):
     for name in ("a", "c"):
         write_points(tmp_path / "points" / f"{name}.csv", np.array([[4.0, 4.0]]))
-    with pytest.raises(ValueError, match="^b: has no point file"):
+    with pytest.raises(ValueError, match=r"^b: has no point file"):
         evaluate_files(*folders, points=tmp_path / "points")
 
 

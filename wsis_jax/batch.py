@@ -85,7 +85,9 @@ def read_training_set(images: Where, points: Where) -> TrainingSet:
             name = f"{image_path} with {points_path}"
             result.names.append(name if len(frames) == 1 else f"{name}, frame {index}")
     if not any(map(len, result.points)):
-        raise ValueError(f"{points}: there is not one point for any image, so there is nothing to learn; add some")
+        raise ValueError(
+            f"{pairs[0][1]}: holds no point, nor does any other file, so there is nothing to learn; add some"
+        )
     return result
 
 
