@@ -16,16 +16,14 @@ import jax
 import numpy as np
 
 from wsis_jax import UNet, centre_regions, draw_scene, fold_batch_norm, winner_map
-from wsis_jax.checkpoint import initial_variables
+from wsis_jax.unet import initial_variables
 
 _ROUNDS = 5
 
 
 def main() -> None:
     """Measures and prints."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--side", type=int, default=256, help="of the image, in pixels")
     parser.add_argument("--cells", type=int, default=16)
     parser.add_argument("--width", type=int, default=16, help="channels of the first level; 64 is the paper's")

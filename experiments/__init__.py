@@ -1,0 +1,1 @@
+"""Experiments: run them from the top folder, as in `python -m experiments.clicks`."""

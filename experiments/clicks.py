@@ -30,9 +30,7 @@ _RADII = np.arange(6, 60, 2)
 
 def main() -> None:
     """Runs the experiment and prints its table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("--test", nargs="+", required=True, metavar="NAME", help="images to score")
     parser.add_argument("--work", type=Path, required=True, metavar="DIR", help="model and results are kept here")
@@ -44,7 +42,7 @@ def main() -> None:
 
     _train(arguments, [path for path in images if path not in held_out], run)
     shutil.rmtree(results, ignore_errors=True)
-    _call("segment", run, *held_out, "--out", results)
+    _call("segment", run, *held_out, "--out", results, "--preset", "default")
     scores = {}
     for distance in (10, 20):
         file = arguments.work / f"scores_{distance}.json"
@@ -59,7 +57,7 @@ def main() -> None:
 def _train(arguments: argparse.Namespace, images: list[Path], run: Path) -> None:
     """Trains a model, goes on with one, or leaves a finished one as it is."""
     settings = [part for assignment in arguments.set for part in ("--set", assignment)]
-    points = [path for path in list_files(arguments.data / "points", suffixes=POINT_SUFFIXES)]
+    points = list_files(arguments.data / "points", suffixes=POINT_SUFFIXES)
     points = [path for path in points if path.stem in {image.stem for image in images}]
     resume = ["--resume"] if (run / "config.json").exists() else []
     _call("train", *images, "--points", *points, "--run", run, *resume, *settings)
@@ -99,10 +97,13 @@ def _score_rivals(data: Path, images: list[Path], results: Path) -> dict[str, di
 
 def _print_table(ours: dict[int, dict[str, Any]], rivals: dict[str, dict[str, Any]]) -> None:
     """Prints the results as Markdown."""
-    print(f"\nDetection: F-measure {ours[10]['f_measure']:.3f} within 10 px, {ours[20]['f_measure']:.3f} within 20 px")
+    near, far = ours[10]["f_measure"], ours[20]["f_measure"]
+    print(f"\nDetection: F-measure {near:.3f} within 10 px, {far:.3f} within 20 px")
     print("\n| method | mDice | one-to-one Dice | AP50 | PQ |\n|---|---|---|---|---|")
     for name, row in {"wsis_jax": ours[10], **rivals}.items():
-        print(f"| {name} | " + " | ".join(f"{row[k]:.3f}" for k in ("mdice", "dice_one_to_one", "ap50", "pq")) + " |")
+        print(
+            f"| {name} | " + " | ".join(f"{row[k]:.3f}" for k in ("mdice", "dice_one_to_one", "ap50", "pq")) + " |"
+        )
 
 
 if __name__ == "__main__":

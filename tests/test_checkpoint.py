@@ -12,7 +12,7 @@ import pytest
 
 from wsis_jax import checkpoint
 from wsis_jax.config import Config
-from wsis_jax.unet import fold_batch_norm, predict
+from wsis_jax.unet import fold_batch_norm, initial_variables, predict
 
 CONFIG = Config().override(
     ["unet.encoder=[2,3]", "unet.decoder=[2]", "image.scale=0.5", "likelihood.sigma=4", "train.steps=7"]
@@ -20,7 +20,7 @@ CONFIG = Config().override(
 
 
 def variables_of(seed: int):
-    return checkpoint.initial_variables(checkpoint.build_model(CONFIG), seed)
+    return initial_variables(checkpoint.build_model(CONFIG), seed)
 
 
 def some_state(step: int) -> dict:

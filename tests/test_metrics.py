@@ -344,9 +344,7 @@ def test_order_of_labels_and_of_axes_is_irrelevant(labels, masks, order, true_or
     expected = score(labels, masks).to_dict()
     permuted = score(relabel(labels, order), relabel(masks, true_order)).to_dict()
     ties = any(
-        iou(t, p) == iou(t, q) > 0
-        for t in pixels(masks)
-        for p, q in itertools.combinations(pixels(labels), 2)
+        iou(t, p) == iou(t, q) > 0 for t in pixels(masks) for p, q in itertools.combinations(pixels(labels), 2)
     )
     if ties:  # which of two equal predictions AJI takes is arbitrary
         del expected["aji"], permuted["aji"]

@@ -32,9 +32,7 @@ def test_the_seed_decides(scene: Scene):
         assert not np.array_equal(different, mine)
 
 
-@pytest.mark.parametrize(
-    ("shape", "cells"), [((64, 48), 0), ((64, 48), 1), ((256, 256), 60), ((450, 450), 300)]
-)
+@pytest.mark.parametrize(("shape", "cells"), [((64, 48), 0), ((64, 48), 1), ((256, 256), 60), ((450, 450), 300)])
 def test_as_many_connected_cells_as_asked(shape: tuple[int, int], cells: int):
     diameter = 18.0
     drawn = draw_scene(0, shape=shape, cells=cells, diameter=diameter)
@@ -101,9 +99,7 @@ def test_each_nucleus_lies_in_its_own_cell(scene: Scene):
 
 
 def test_touching_is_what_it_says():
-    apart, crowded = (
-        draw_scene(2, shape=(256, 256), cells=25, touching=share).labels for share in (0.0, 1.0)
-    )
+    apart, crowded = (draw_scene(2, shape=(256, 256), cells=25, touching=share).labels for share in (0.0, 1.0))
     assert touching_pairs(apart) == 0
     assert touching_pairs(crowded) >= 24  # every cell but the first was placed against another
 

@@ -11,17 +11,15 @@ The only file that imports orbax. Numbers are saved as numbers and settings as J
 
 import json
 import shutil
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from orbax.checkpoint import v1 as ocp
 
 from wsis_jax.config import Config
-from wsis_jax.unet import UNet, Variables, fold_batch_norm
+from wsis_jax.unet import UNet, Variables, fold_batch_norm, initial_variables
 
 
 class Run(NamedTuple):
@@ -41,16 +39,6 @@ class Run(NamedTuple):
 def build_model(config: Config) -> UNet:
     """Returns the (untrained) network that a configuration describes."""
     return UNet(config.unet.encoder, config.unet.decoder, align_corners=config.unet.align_corners)
-
-
-def initial_variables(model: UNet, seed: int) -> Variables:
-    """Returns fresh variables of a network."""
-    return _initialize(model, jax.random.key(seed))
-
-
-@partial(jax.jit, static_argnames="model")
-def _initialize(model: UNet, key: jax.Array) -> Variables:
-    return model.init(key, jnp.zeros((1, model.stride, model.stride, 1)))
 
 
 def _blank_variables(model: UNet) -> Variables:

@@ -6,6 +6,7 @@ Lengths are pixels of the images as given unless a comment says otherwise; "× s
 
 import dataclasses
 import json
+import operator
 import types
 import typing
 from collections.abc import Iterable
@@ -90,7 +91,7 @@ class CutConfig:
     """From the winner map to the label image (paper §4)."""
 
     seed_scale: Literal["max", "raw"] = "max"  # contributions relative to the image's greatest, or / 255
-    seed_threshold: float = 0.02  # scaled contributions above this are foreground seeds
+    seed_threshold: float = 0.03  # scaled contributions above this are foreground seeds
     min_seed_area: int = 3  # smaller seed components are dropped, pixels of the network
     fill_others: bool = False  # fill holes in the union of the other cells' seeds too
     conflict: Literal["foreground", "background"] = "foreground"  # which seed wins where both claim a pixel
@@ -118,6 +119,15 @@ class Config:
     contribution: ContributionConfig = field(default_factory=ContributionConfig)
     cut: CutConfig = field(default_factory=CutConfig)
 
+    def __post_init__(self) -> None:
+        """Raises ValueError for a number that makes no sense, such as a negative length."""
+        for bounds, allowed in ((_AT_LEAST, operator.ge), (_ABOVE, operator.gt)):
+            for path, bound in bounds.items():
+                value = operator.attrgetter(path)(self)
+                if value is not None and not allowed(value, bound):
+                    words = "at least" if bounds is _AT_LEAST else "above"
+                    raise ValueError(f"{path} must be {words} {bound}, not {value}")
+
     def override(self, assignments: Iterable[str]) -> "Config":
         """Returns a copy with `section.key=value` assignments applied, in order.
 
@@ -126,7 +136,7 @@ class Config:
         Raises:
             KeyError: for an unknown section or key; names the nearest known ones.
             TypeError: for a value of the wrong type.
-            ValueError: for text that is no assignment.
+            ValueError: for text that is no assignment, or a number out of range.
         """
         tree = self.to_dict()
         for assignment in assignments:
@@ -155,6 +165,7 @@ class Config:
         Raises:
             KeyError: for an unknown section or key.
             TypeError: for a value of the wrong type.
+            ValueError: for a number out of range.
         """
         sections: dict[str, Any] = {}
         hints = typing.get_type_hints(Config)
@@ -163,6 +174,38 @@ class Config:
                 raise KeyError(f"unknown section '{section}'; known are {', '.join(hints)}")
             sections[section] = _section(hints[section], section, values)
         return Config(**sections)
+
+
+_AT_LEAST = {
+    "image.low": 0,
+    "train.steps": 1,
+    "train.batch": 1,
+    "train.patch": 1,
+    "train.warmup": 0,
+    "train.validation": 0,
+    "train.evaluate_every": 1,
+    "train.patience": 1,
+    "train.seed": 0,
+    "detect.threshold": 0,
+    "detect.min_distance": 1,
+    "detect.exclude_border": 0,
+    "detect.response": 0,
+    "contribution.chunk": 1,
+    "cut.seed_threshold": 0,
+    "cut.min_seed_area": 0,
+    "cut.data_weight": 0,
+    "cut.edge_weight": 0,
+    "cut.edge_decay": 0,
+    "cut.dilate": 0,
+    "cut.erode": 0,
+}
+_ABOVE = {
+    "image.scale": 0,
+    "likelihood.sigma": 0,
+    "train.learning_rate": 0,
+    "detect.radius": 0,
+    "cut.reach": 0,
+}
 
 
 def preset(name: PresetName, base: Config | None = None) -> Config:

@@ -97,9 +97,8 @@ def cut_cells(
         if fill_others:
             others = ndimage.binary_fill_holes(others)
         own, others = (own & ~others, others) if conflict == "background" else (own, others & ~own)
-        if not own.any():
-            # A cell without seeds of its own is still there: it starts from its peak.
-            own[tuple(peak)], others[tuple(peak)] = True, False
+        # Its peak is the cell's whatever else is: one without seeds, or between stronger ones, does not vanish.
+        own[tuple(peak)], others[tuple(peak)] = True, False
         mask = cut(preference[window], right[window], down[window], own, others | far)
         return CellMask(window, _tidy(mask, peak, dilate, erode))
 

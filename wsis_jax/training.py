@@ -4,46 +4,28 @@ import dataclasses
 import math
 import warnings
 from collections.abc import Callable, Sequence
-from functools import cache, partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Float
 
 from wsis_jax import checkpoint
-from wsis_jax.config import Config, TrainConfig
+from wsis_jax.config import Config
 from wsis_jax.dataset import Sample, draw_batch, hold_out, make_sample
 from wsis_jax.imageio import is_constant, normalize_image
 from wsis_jax.likelihood import find_peaks
 from wsis_jax.metrics import match_points
+from wsis_jax.optimization import TrainState, initial_state, make_optimizer, train_step
 from wsis_jax.points import check_points, suggest_sigma
 from wsis_jax.unet import UNet, predict
 
 # Sigma in pixels of the network when `image.scale` is chosen from it: then cells of every size look alike to
 # the network, and its receptive field holds several of them.
 _NETWORK_SIGMA = 7.0
-
-
-class TrainState(NamedTuple):
-    """Everything a training needs to go on; a pytree.
-
-    Attributes:
-        step: number of steps done.
-        params, batch_stats, optimizer: of the network and of optax.
-        best: (f_measure, -loss) of the best validation so far, compared in the order of `train.select`.
-        best_step: the step of that validation.
-    """
-
-    step: Int[Array, ""]
-    params: Any
-    batch_stats: Any
-    optimizer: Any
-    best: Float[Array, " 2"]
-    best_step: Int[Array, ""]
 
 
 def train(
@@ -85,8 +67,14 @@ def train(
         warnings.warn("no image is held out, so the validation scores are those of training images", stacklevel=2)
 
     model = checkpoint.build_model(config)
-    optimizer = make_optimizer(config.train)
-    state = _initial_state(model, optimizer, config.train.seed)
+    settings = config.train
+    optimizer = make_optimizer(
+        learning_rate=settings.learning_rate,
+        schedule=settings.schedule,
+        warmup=settings.warmup,
+        steps=settings.steps,
+    )
+    state = initial_state(model, optimizer, config.train.seed)
     if resume:
         state = checkpoint.load_state(run, state) or state
         checkpoint.rewind_metrics(run, int(state.step))
@@ -116,12 +104,6 @@ def fill_in(
         ValueError: if they do not fit each other, an image holds NaN or infinite values, no image has a point,
             or a setting is out of range.
     """
-    for key in ("steps", "batch", "patch", "evaluate_every", "patience"):
-        if getattr(config.train, key) < 1:
-            raise ValueError(f"train.{key} must be at least 1, not {getattr(config.train, key)}")
-    for key, value in {"likelihood.sigma": config.likelihood.sigma, "image.scale": config.image.scale}.items():
-        if value is not None and not value > 0:
-            raise ValueError(f"{key} must be above 0, not {value}")
     if len(images) != len(points):
         raise ValueError(f"{len(images)} images but {len(points)} sets of points; give one set for each image")
     if not sum(map(len, points)):
@@ -141,42 +123,6 @@ def fill_in(
         image=dataclasses.replace(config.image, scale=scale),
         likelihood=dataclasses.replace(config.likelihood, sigma=sigma),
     )
-
-
-@cache  # a second training of the same settings need not compile `train_step` anew
-def make_optimizer(config: TrainConfig) -> optax.GradientTransformation:
-    """Returns Adam with linear warm-up and, unless the schedule is constant, a cosine decay to nothing."""
-    rate = config.learning_rate
-    if config.schedule == "constant":
-        after: optax.Schedule = optax.constant_schedule(rate)
-    else:
-        after = optax.cosine_decay_schedule(rate, max(config.steps - config.warmup, 1))
-    if not config.warmup:
-        return optax.adam(after)
-    ramp = optax.linear_schedule(rate / config.warmup, rate, config.warmup)
-    return optax.adam(optax.join_schedules([ramp, after], [config.warmup]))
-
-
-@partial(jax.jit, static_argnames=("model", "optimizer"), donate_argnames="state")
-def train_step(
-    model: UNet,
-    optimizer: optax.GradientTransformation,
-    state: TrainState,
-    images: Float[Array, "batch height width 1"],
-    targets: Float[Array, "batch height width 1"],
-) -> tuple[TrainState, Float[Array, ""]]:
-    """Does one step of gradient descent on the mean squared error; returns the new state and the loss."""
-
-    def loss_of(params: Any) -> tuple[Float[Array, ""], Any]:
-        variables = {"params": params, "batch_stats": state.batch_stats}
-        predicted, updated = model.apply(variables, images, train=True, mutable=["batch_stats"])
-        return jnp.mean((predicted - targets) ** 2), updated["batch_stats"]
-
-    (loss, batch_stats), gradient = jax.value_and_grad(loss_of, has_aux=True)(state.params)
-    updates, optimizer_state = optimizer.update(gradient, state.optimizer, state.params)
-    params = optax.apply_updates(state.params, updates)
-    new = state._replace(step=state.step + 1, params=params, batch_stats=batch_stats, optimizer=optimizer_state)
-    return new, loss
 
 
 def validate(model: UNet, variables: Any, samples: Sequence[Sample], config: Config) -> dict[str, float]:
@@ -231,25 +177,14 @@ def _make_samples(
 def _open_run(run: Path, config: Config, resume: bool) -> None:
     """Makes the run folder, or checks that the training in it can be resumed."""
     if resume:
-        if checkpoint.load_config(run) != config:
+        begun = checkpoint.load_config(run)
+        # What is done with a trained model has no part in its training.
+        if dataclasses.replace(begun, contribution=config.contribution, cut=config.cut) != config:
             raise ValueError(f"{run}: was started with other images, points or settings; resume it with the same")
         return
     if checkpoint.is_begun(run):
         raise ValueError(f"{run}: holds a training already; give --resume to go on with it, or another folder")
     checkpoint.save_config(run, config)
-
-
-def _initial_state(model: UNet, optimizer: optax.GradientTransformation, seed: int) -> TrainState:
-    """Returns the state before the first step."""
-    variables = checkpoint.initial_variables(model, seed)
-    return TrainState(
-        step=jnp.array(0),
-        params=variables["params"],
-        batch_stats=variables["batch_stats"],
-        optimizer=optimizer.init(variables["params"]),
-        best=jnp.full(2, -jnp.inf),
-        best_step=jnp.array(0),
-    )
 
 
 def _loop(

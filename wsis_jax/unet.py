@@ -193,6 +193,11 @@ def fold_batch_norm(model: UNet, variables: Variables) -> tuple[UNet, Variables]
     return model.clone(batch_norm=False), folded
 
 
+def initial_variables(model: UNet, seed: int) -> Variables:
+    """Returns fresh variables of a network."""
+    return _initialize(model, jax.random.key(seed))
+
+
 def predict(
     model: UNet, variables: Variables, image: Float[np.ndarray, "height width"]
 ) -> Float32[np.ndarray, "height width"]:
@@ -206,3 +211,8 @@ def _forward(
     model: UNet, variables: Variables, images: Float[Array, "batch height width 1"]
 ) -> Float[Array, "batch height width 1"]:
     return jnp.asarray(model.apply(variables, images))
+
+
+@partial(jax.jit, static_argnames="model")
+def _initialize(model: UNet, key: jax.Array) -> Variables:
+    return model.init(key, jnp.zeros((1, model.stride, model.stride, 1)))

@@ -1,0 +1,79 @@
+"""One step of training, and the state that it carries from one to the next."""
+
+from functools import cache, partial
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int
+
+from wsis_jax.unet import UNet, initial_variables
+
+
+class TrainState(NamedTuple):
+    """Everything a training needs to go on; a pytree.
+
+    Attributes:
+        step: number of steps done.
+        params, batch_stats, optimizer: of the network and of optax.
+        best: (f_measure, -loss) of the best validation so far, compared in the order of `train.select`.
+        best_step: the step of that validation.
+    """
+
+    step: Int[Array, ""]
+    params: Any
+    batch_stats: Any
+    optimizer: Any
+    best: Float[Array, " 2"]
+    best_step: Int[Array, ""]
+
+
+@cache  # a second training of the same settings need not compile `train_step` anew
+def make_optimizer(
+    *, learning_rate: float, schedule: Literal["cosine", "constant"], warmup: int, steps: int
+) -> optax.GradientTransformation:
+    """Returns Adam with linear warm-up and, unless the schedule is constant, a cosine decay to nothing."""
+    if schedule == "constant":
+        after: optax.Schedule = optax.constant_schedule(learning_rate)
+    else:
+        after = optax.cosine_decay_schedule(learning_rate, max(steps - warmup, 1))
+    if not warmup:
+        return optax.adam(after)
+    ramp = optax.linear_schedule(learning_rate / warmup, learning_rate, warmup)
+    return optax.adam(optax.join_schedules([ramp, after], [warmup]))
+
+
+def initial_state(model: UNet, optimizer: optax.GradientTransformation, seed: int) -> TrainState:
+    """Returns the state before the first step."""
+    variables = initial_variables(model, seed)
+    return TrainState(
+        step=jnp.array(0),
+        params=variables["params"],
+        batch_stats=variables["batch_stats"],
+        optimizer=optimizer.init(variables["params"]),
+        best=jnp.full(2, -jnp.inf),
+        best_step=jnp.array(0),
+    )
+
+
+@partial(jax.jit, static_argnames=("model", "optimizer"), donate_argnames="state")
+def train_step(
+    model: UNet,
+    optimizer: optax.GradientTransformation,
+    state: TrainState,
+    images: Float[Array, "batch height width 1"],
+    targets: Float[Array, "batch height width 1"],
+) -> tuple[TrainState, Float[Array, ""]]:
+    """Does one step of gradient descent on the mean squared error; returns the new state and the loss."""
+
+    def loss_of(params: Any) -> tuple[Float[Array, ""], Any]:
+        variables = {"params": params, "batch_stats": state.batch_stats}
+        predicted, updated = model.apply(variables, images, train=True, mutable=["batch_stats"])
+        return jnp.mean((predicted - targets) ** 2), updated["batch_stats"]
+
+    (loss, batch_stats), gradient = jax.value_and_grad(loss_of, has_aux=True)(state.params)
+    updates, optimizer_state = optimizer.update(gradient, state.optimizer, state.params)
+    params = optax.apply_updates(state.params, updates)
+    new = state._replace(step=state.step + 1, params=params, batch_stats=batch_stats, optimizer=optimizer_state)
+    return new, loss
