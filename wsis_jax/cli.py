@@ -7,6 +7,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="wsis", description=_DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("--version", action="version", version=f"wsis_jax {version('wsis-jax')}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def add(name: str, run: Callable[[argparse.Namespace], int], summary: str, text: str) -> Any:
@@ -108,13 +110,13 @@ def _parser() -> argparse.ArgumentParser:
         help="of the network and its training: full is the paper's; small is for a computer without an "
         "accelerator, half an hour on two cores; auto (the default) chooses between them",
     )
-    _add_settings(train, "settings to start from")
+    _add_settings(train, "settings to start from", ("image", "likelihood", "unet", "train", "detect"))
 
     segment = add("segment", _segment, "find the cells of images", _SEGMENT)
     segment.add_argument("run", type=Path, metavar="RUN", help="folder of a trained model")
     segment.add_argument("images", nargs="+", metavar="IMAGES", help="files, folders or quoted patterns")
     segment.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results")
-    _add_settings(segment, "how to detect and cut")
+    _add_settings(segment, "how to detect and cut", ("detect", "contribution", "cut"))
 
     evaluate = add("evaluate", _evaluate, "compare results with hand-made masks", _EVALUATE)
     evaluate.add_argument("labels", metavar="LABELS", help="a file, a folder or a quoted pattern")
@@ -127,8 +129,16 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_settings(command: argparse.ArgumentParser, purpose: str) -> None:
-    """Adds --preset and --set."""
+def _add_settings(command: argparse.ArgumentParser, purpose: str, sections: Sequence[str]) -> None:
+    """Adds --preset and --set, and lists at the end what can be set."""
+    from wsis_jax.config import Config
+
+    tree = Config().to_dict()
+    lines = [
+        f"  {section}.{key}={json.dumps(value)}" for section in sections for key, value in tree[section].items()
+    ]
+    command.epilog = "settings and their defaults (null: chosen from the data; explained in config.py):\n"
+    command.epilog += "\n".join(lines)
     command.add_argument(
         "--preset",
         choices=["default", "paper", "reference"],

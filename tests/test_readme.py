@@ -1,0 +1,46 @@
+"""What the README shows works."""
+
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import pytest
+import tifffile
+
+from wsis_jax.cli import main
+from wsis_jax.imageio import read_labels
+
+ROOT = Path(__file__).parents[1]
+TEXT = (ROOT / "README.md").read_text()
+
+
+@pytest.fixture
+def a_users_folder(tiny_run, write_scene, draw_small, tmp_path, monkeypatch):
+    """The current folder, with all that the README's examples name."""
+    shutil.copytree(tiny_run.folder, tmp_path / "run")
+    write_scene(tmp_path, "a", draw_small(3))
+    for old, new in {"image": "new_images", "mask": "masks"}.items():
+        (tmp_path / old).rename(tmp_path / new)
+    tifffile.imwrite(tmp_path / "image.tif", draw_small(4).image)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_the_lines_of_python(a_users_folder):
+    (code,) = re.findall(r"```python\n(.*?)```", TEXT, flags=re.DOTALL)
+    exec(compile(code, "README.md", "exec"), {})
+    assert read_labels(a_users_folder / "labels.tif").max() > 0
+
+
+def test_the_commands_that_use_a_model(a_users_folder):
+    lines = [line.split("#")[0] for line in TEXT.splitlines() if re.match(r"    wsis (segment|evaluate)", line)]
+    assert len(lines) == 2
+    for line in lines:
+        assert main(shlex.split(line)[1:]) == 0
+
+
+def test_the_tree_names_every_file_of_the_package():
+    named = set(re.findall(r"^      (\w+\.py) ", TEXT, flags=re.MULTILINE))
+    files = {path.name for path in (ROOT / "wsis_jax").glob("*.py") if not path.name.startswith("__")}
+    assert named == files
