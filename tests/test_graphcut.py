@@ -49,7 +49,7 @@ def test_seeds_hold_against_data_and_edges():
 def test_two_blocks_are_cut_where_they_meet():
     image = np.zeros((6, 10))
     image[:, 5] = 1
-    right, down = edge_weights(image, edge="bright", weight=20.0, decay=10.0, pixel="first")
+    right, down = edge_weights(image, weight=20.0, bright=10.0, step=0.0, pixel="first")
     foreground, background = np.zeros((2, 6, 10), bool)
     foreground[3, 1] = background[3, 8] = True
     mask = cut(np.zeros((6, 10)), right, down, foreground, background)
@@ -84,16 +84,15 @@ def test_a_pixel_cannot_be_both_seeds():
         cut(np.zeros((3, 3)), edges, edges, seeds, seeds)
 
 
-@pytest.mark.parametrize("edge", ["bright", "difference"])
+@pytest.mark.parametrize(("bright", "step"), [(2.0, 0.0), (0.0, 3.0), (2.0, 3.0)])
 @pytest.mark.parametrize("pixel", ["max", "first"])
-def test_edge_weights_against_loops(edge, pixel):
+def test_edge_weights_against_loops(bright, step, pixel):
     image = np.random.default_rng(0).random((5, 4)).astype(np.float32)
-    right, down = edge_weights(image, edge=edge, weight=3.0, decay=2.0, pixel=pixel)
+    right, down = edge_weights(image, weight=3.0, bright=bright, step=step, pixel=pixel)
 
     def cost(here, there):
-        if edge == "difference":
-            return 3 * np.exp(-2 * abs(here - there))
-        return 3 * np.exp(-2 * (max(here, there) if pixel == "max" else here))
+        intensity = max(here, there) if pixel == "max" else here
+        return 3 * np.exp(-bright * intensity - step * abs(here - there))
 
     for row, column in np.ndindex(image.shape):
         if column + 1 < 4:

@@ -97,10 +97,10 @@ class CutConfig:
     conflict: Literal["foreground", "background"] = "foreground"  # which seed wins where both claim a pixel
     reach: float | None = 3.2  # × sigma: pixels farther from the peak are background; None: no such seeds
     data: Literal["inverse", "flat"] = "inverse"  # dark is cell, or a hair's preference for background
-    data_weight: float = 2.0
-    edge: Literal["bright", "difference"] = "bright"  # cheap to cut: bright pixels, or steps of intensity
-    edge_weight: float = 20.0
-    edge_decay: float = 10.0  # edge weight = edge_weight · exp(-edge_decay · intensity or step)
+    data_weight: float = 1.0
+    edge_weight: float = 10.0  # what it costs to cut between two black pixels
+    edge_bright: float = 5.0  # how fast that falls with intensity: outlines follow the bright halo
+    edge_step: float = 8.0  # how fast it falls with the difference of the pair: outlines follow steps
     edge_pixel: Literal["max", "first"] = "max"  # of the pair: the brighter, or the top/left one
     dilate: int = 0  # radius of the dilation of each cut, before holes are filled
     erode: int = 0  # radius of the erosion after it
@@ -195,7 +195,8 @@ _AT_LEAST = {
     "cut.min_seed_area": 0,
     "cut.data_weight": 0,
     "cut.edge_weight": 0,
-    "cut.edge_decay": 0,
+    "cut.edge_bright": 0,
+    "cut.edge_step": 0,
     "cut.dilate": 0,
     "cut.erode": 0,
 }
@@ -231,7 +232,7 @@ _PAPER = Config(
     image=ImageConfig(normalization="max", scale=1.0),
     train=TrainConfig(augment="none", schedule="constant"),
     detect=DetectConfig(region="response"),
-    cut=CutConfig(reach=None, conflict="background"),
+    cut=CutConfig(reach=None, conflict="background", edge_weight=20.0, edge_bright=10.0, edge_step=0.0),
 )
 
 _REFERENCE = Config(
@@ -251,6 +252,9 @@ _REFERENCE = Config(
         reach=None,
         data="flat",
         data_weight=2e-4,
+        edge_weight=20.0,
+        edge_bright=10.0,
+        edge_step=0.0,
         edge_pixel="first",
         dilate=2,
         erode=1,

@@ -16,23 +16,23 @@ _DOWN = np.array([[0, 0, 0], [0, 0, 0], [0, 1, 0]])
 def edge_weights(
     image: Float[np.ndarray, "height width"],
     *,
-    edge: Literal["bright", "difference"],
     weight: float,
-    decay: float,
+    bright: float,
+    step: float,
     pixel: Literal["max", "first"],
 ) -> tuple[Float32[np.ndarray, "height width"], Float32[np.ndarray, "height width"]]:
     """Returns what it costs to cut between each pixel and its right, and its lower, neighbour.
 
-    The cost is `weight` · exp(-`decay` · d): for "bright", d is the intensity of the pair, so that outlines run
-    along the bright halo of phase contrast; for "difference" it is the step between the two pixels.
+    The cost is `weight` · exp(-`bright` · I - `step` · |ΔI|), where I is the intensity of the pair and ΔI the
+    difference of its pixels: outlines run along the bright halo of phase contrast, and along steps.
 
     Args:
         image: 0..1.
-        edge: what makes a cut cheap.
-        weight: cost where d is 0.
-        decay: how fast the cost falls with d.
-        pixel: for "bright", d is the brighter of the two pixels ("max"), or the upper or left one ("first",
-            as in the authors' code, which shifts outlines by up to half a pixel).
+        weight: cost between two black pixels.
+        bright: how fast the cost falls with the intensity.
+        step: how fast it falls with the difference.
+        pixel: I is that of the brighter pixel ("max"), or of the upper or left one ("first", as in the authors'
+            code, which shifts outlines by up to half a pixel).
 
     Returns:
         Costs to the right and down; the last column and the last row, which have no neighbour, are of no use.
@@ -40,11 +40,8 @@ def edge_weights(
 
     def cost(axis: int) -> Float32[np.ndarray, "height width"]:
         neighbour = np.roll(image, -1, axis=axis)
-        if edge == "difference":
-            d = np.abs(image - neighbour)
-        else:
-            d = np.maximum(image, neighbour) if pixel == "max" else image
-        return (weight * np.exp(-decay * d)).astype(np.float32)
+        intensity = np.maximum(image, neighbour) if pixel == "max" else image
+        return (weight * np.exp(-bright * intensity - step * np.abs(image - neighbour))).astype(np.float32)
 
     return cost(1), cost(0)
 

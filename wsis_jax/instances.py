@@ -52,9 +52,9 @@ def cut_cells(
     reach: float | None,
     data: Literal["inverse", "flat"],
     data_weight: float,
-    edge: Literal["bright", "difference"],
     edge_weight: float,
-    edge_decay: float,
+    edge_bright: float,
+    edge_step: float,
     edge_pixel: Literal["max", "first"],
     conflict: Literal["foreground", "background"],
     fill_others: bool,
@@ -75,7 +75,7 @@ def cut_cells(
         data: "inverse" prefers pixels darker than the image's median for the cell, in proportion (the paper's
             inverse image); "flat" charges every pixel of the cell the same.
         data_weight: cost of a pixel one unit of intensity from the median; or the flat charge.
-        edge, edge_weight, edge_decay, edge_pixel: see `graphcut.edge_weights`.
+        edge_weight, edge_bright, edge_step, edge_pixel: see `graphcut.edge_weights`.
         conflict: which seed wins where filled seeds of two cells meet.
         fill_others: fill holes in the union of the other cells' seeds; a ring of neighbours then swallows the
             cell between them, as in the authors' code.
@@ -85,7 +85,7 @@ def cut_cells(
         preference = data_weight * (np.median(image) - image)
     else:
         preference = np.full(image.shape, -data_weight)
-    right, down = edge_weights(image, edge=edge, weight=edge_weight, decay=edge_decay, pixel=edge_pixel)
+    right, down = edge_weights(image, weight=edge_weight, bright=edge_bright, step=edge_step, pixel=edge_pixel)
 
     def solve(cell: int) -> CellMask:
         window = _window(peaks[cell], image.shape, reach)
