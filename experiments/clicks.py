@@ -20,7 +20,8 @@ import numpy as np
 
 from experiments.baselines.simple import MarkerWatershed, VoronoiDisc
 from wsis_jax.cli import main as wsis
-from wsis_jax.imageio import IMAGE_SUFFIXES, list_files, normalize_image, read_image, read_labels
+from wsis_jax.files import list_files
+from wsis_jax.imageio import IMAGE_SUFFIXES, normalize_image, read_image, read_labels
 from wsis_jax.metrics import Scores, match_labels, match_points, pool_scores
 from wsis_jax.points import POINT_SUFFIXES, read_points
 

@@ -14,9 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from PIL import Image
 
-from wsis_jax import imageio
-
-TIFF = (".tif", ".tiff")
+from wsis_jax import files, imageio
 
 
 def some_pixels(shape: tuple[int, ...], dtype: str) -> np.ndarray:
@@ -26,77 +24,6 @@ def some_pixels(shape: tuple[int, ...], dtype: str) -> np.ndarray:
         return generator.normal(0, 1000, shape).astype(dtype)
     low, high = np.iinfo(dtype).min // 2, np.iinfo(dtype).max // 2
     return generator.integers(low, high, shape).astype(dtype)
-
-
-def touch(folder: Path, *names: str) -> list[Path]:
-    """Makes empty files."""
-    paths = [folder / name for name in names]
-    for path in paths:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
-    return paths
-
-
-# Finding files
-
-
-def test_list_files_of_a_folder_are_sorted_and_neither_hidden_nor_of_other_kinds(tmp_path):
-    touch(tmp_path, "b.tif", "a.TIF", ".c.tif", "d.csv", "sub/e.tif")
-    (tmp_path / "folder.tif").mkdir()
-    assert [path.name for path in imageio.list_files(tmp_path, suffixes=TIFF)] == ["a.TIF", "b.tif"]
-
-
-def test_list_files_of_a_file_is_that_file_whatever_its_suffix(tmp_path):
-    (path,) = touch(tmp_path, "odd[1].dat")
-    assert imageio.list_files(str(path), suffixes=TIFF) == [path]
-
-
-def test_list_files_of_a_pattern(tmp_path, monkeypatch):
-    touch(tmp_path, "x1/a.tif", "x2/b.tif", "x2/.b.tif", "x2/b.csv", "y/c.tif")
-    assert [p.name for p in imageio.list_files(tmp_path / "x?" / "*", suffixes=TIFF)] == ["a.tif", "b.tif"]
-    monkeypatch.chdir(tmp_path / "y")
-    assert imageio.list_files("*.tif", suffixes=TIFF) == [Path("c.tif")]
-    assert imageio.list_files("../**/a.*", suffixes=TIFF) == [Path("../x1/a.tif")]
-
-
-@pytest.mark.parametrize(
-    ("where", "sentence"),
-    [
-        ("none", "none: there is no such file or folder"),
-        ("empty", r"empty: the folder holds no file ending in \.tif, \.tiff; give"),
-        ("*.tif", r"\*\.tif: the pattern matches no file ending in \.tif, \.tiff; check"),
-    ],
-)
-def test_list_files_says_what_was_looked_for(tmp_path, where, sentence):
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(FileNotFoundError, match=sentence):
-        imageio.list_files(tmp_path / where, suffixes=TIFF)
-
-
-def test_stem():
-    assert imageio.stem("folder/well_3.tif") == "well_3"
-    assert imageio.stem(Path("well_3_labels.tif")) == "well_3"
-    assert imageio.stem("labels_of.day.2.png") == "labels_of.day.2"
-
-
-def test_pair_by_stem():
-    images = [Path("i/b.tif"), Path("i/a.tif"), Path("i/c.tif")]
-    labels = [Path("l/a_labels.tif"), Path("l/b_labels.tif"), Path("l/d_labels.tif")]
-    pairs, images_alone, labels_alone = imageio.pair_by_stem(images, labels)
-    assert pairs == [(images[0], labels[1]), (images[1], labels[0])]
-    assert images_alone == [images[2]]
-    assert labels_alone == [labels[2]]
-
-
-def test_pair_by_stem_of_one_and_one_or_none():
-    image, points = Path("image.tif"), Path("clicks.csv")
-    assert imageio.pair_by_stem([image], [points]) == ([(image, points)], [], [])
-    assert imageio.pair_by_stem([image], []) == ([], [image], [])
-
-
-def test_pair_by_stem_refuses_two_files_of_one_name():
-    with pytest.raises(ValueError, match=r"b/x\.png: a/x\.tif would be paired by the same name; remove"):
-        imageio.pair_by_stem([Path("y.tif")], [Path("a/x.tif"), Path("b/x.png")])
 
 
 # Reading images
@@ -403,7 +330,7 @@ def test_picture_there_and_back(tmp_path):
 
 
 def test_text_there_and_back(tmp_path):
-    imageio.write_text(tmp_path / "new" / "a.csv", "größe,µm\r\n1,2\n")
+    files.write_text(tmp_path / "new" / "a.csv", "größe,µm\r\n1,2\n")
     assert (tmp_path / "new" / "a.csv").read_bytes() == "größe,µm\r\n1,2\n".encode()
 
 
@@ -429,7 +356,7 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch, kind, i
         {
             "labels": lambda: imageio.write_labels(path, np.zeros((2, 2), np.int32)),
             "picture": lambda: imageio.write_picture(path, np.zeros((2, 2, 3), np.uint8)),
-            "text": lambda: imageio.write_text(path, "new"),
+            "text": lambda: files.write_text(path, "new"),
         }[kind]()
     assert [file.name for file in tmp_path.iterdir()] == ["a"]
     assert path.read_bytes() == b"old"
@@ -437,5 +364,5 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch, kind, i
 
 def test_a_written_file_is_readable_by_others(tmp_path):
     (tmp_path / "usual").touch()
-    imageio.write_text(tmp_path / "a", "text")
+    files.write_text(tmp_path / "a", "text")
     assert (tmp_path / "a").stat().st_mode == (tmp_path / "usual").stat().st_mode

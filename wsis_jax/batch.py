@@ -10,16 +10,8 @@ from jaxtyping import Float32, Float64
 
 from wsis_jax.checkpoint import Run
 from wsis_jax.config import Config
-from wsis_jax.imageio import (
-    IMAGE_SUFFIXES,
-    Where,
-    list_files,
-    pair_by_stem,
-    read_image,
-    stem,
-    write_labels,
-    write_picture,
-)
+from wsis_jax.files import Where, list_files, name_some, pair_by_stem, stem
+from wsis_jax.imageio import IMAGE_SUFFIXES, read_image, write_labels, write_picture
 from wsis_jax.points import POINT_SUFFIXES, read_points, write_points
 from wsis_jax.report import overlay
 from wsis_jax.segmentation import segment
@@ -61,10 +53,10 @@ def read_training_set(images: Where, points: Where) -> TrainingSet:
             f"{lonely_images[0]}: neither this image nor any other has a point file of its name; "
             "name them alike, as in a.tif and a.csv"
         )
-    for path in lonely_images:
-        warnings.warn(f"{path}: left out, since no point file has its name", stacklevel=2)
-    for path in lonely_points:
-        warnings.warn(f"{path}: left out, since no image has its name", stacklevel=2)
+    if lonely_images:
+        warnings.warn(f"{name_some(lonely_images)}: left out, since no point file has that name", stacklevel=2)
+    if lonely_points:
+        warnings.warn(f"{name_some(lonely_points)}: left out, since no image has that name", stacklevel=2)
     result = TrainingSet([], [], [])
     for image_path, points_path in pairs:
         frames, by_frame = read_image(image_path), read_points(points_path)

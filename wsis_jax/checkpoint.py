@@ -19,6 +19,7 @@ import numpy as np
 from orbax.checkpoint import v1 as ocp
 
 from wsis_jax.config import Config
+from wsis_jax.files import write_text
 from wsis_jax.unet import UNet, Variables, fold_batch_norm, initial_variables
 
 
@@ -66,7 +67,7 @@ def load_run(folder: str | Path) -> Run:
 
 def save_config(folder: Path, config: Config) -> None:
     """Writes `config.json`."""
-    _write(folder / "config.json", json.dumps(config.to_dict(), indent=2) + "\n")
+    write_text(folder / "config.json", json.dumps(config.to_dict(), indent=2) + "\n")
 
 
 def load_config(folder: Path) -> Config:
@@ -121,7 +122,7 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
 def rewind_metrics(folder: Path, step: int) -> None:
     """Drops the lines of `metrics.jsonl` after `step`, which a resumed training will write again."""
     kept = [json.dumps(line) + "\n" for line in read_metrics(folder) if line["step"] <= step]
-    _write(folder / "metrics.jsonl", "".join(kept))
+    write_text(folder / "metrics.jsonl", "".join(kept))
 
 
 def is_begun(folder: Path) -> bool:
@@ -164,11 +165,3 @@ def _latest(folder: Path) -> int | None:
     """Returns the greatest step saved in a folder."""
     steps = [int(path.name) for path in folder.glob("*") if path.name.isdigit()]
     return max(steps, default=None)
-
-
-def _write(path: Path, text: str) -> None:
-    """Writes a text file beside its place and renames it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.part")
-    beside.write_text(text)
-    beside.replace(path)

@@ -191,7 +191,8 @@ def _segment(arguments: argparse.Namespace) -> int:
     from wsis_jax.batch import Outcome, segment_files
     from wsis_jax.checkpoint import load_run
     from wsis_jax.config import preset
-    from wsis_jax.imageio import IMAGE_SUFFIXES, list_files
+    from wsis_jax.files import list_files
+    from wsis_jax.imageio import IMAGE_SUFFIXES
 
     run = load_run(arguments.run)
     config = preset(arguments.preset, run.config) if arguments.preset else run.config
@@ -218,7 +219,7 @@ def _segment(arguments: argparse.Namespace) -> int:
 
 def _evaluate(arguments: argparse.Namespace) -> int:
     from wsis_jax.evaluation import evaluate_files
-    from wsis_jax.imageio import write_text
+    from wsis_jax.files import write_text
 
     scores = evaluate_files(
         arguments.labels, arguments.masks, points=arguments.points, distance=arguments.distance

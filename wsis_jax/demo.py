@@ -11,7 +11,8 @@ import numpy as np
 from wsis_jax.batch import segment_files
 from wsis_jax.config import Config, LikelihoodConfig, TrainConfig, UNetConfig
 from wsis_jax.evaluation import Evaluation, evaluate_files
-from wsis_jax.imageio import write_labels, write_picture, write_text
+from wsis_jax.files import write_text
+from wsis_jax.imageio import write_labels, write_picture
 from wsis_jax.points import write_points
 from wsis_jax.report import contribution_picture, grey_picture, heat_picture, label_picture, overlay, strip
 from wsis_jax.segmentation import segment

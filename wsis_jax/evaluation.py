@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float64, Int
 
-from wsis_jax.imageio import LABEL_SUFFIXES, Where, list_files, pair_by_stem, read_labels, stem
+from wsis_jax.files import Where, list_files, name_some, pair_by_stem, stem
+from wsis_jax.imageio import LABEL_SUFFIXES, read_labels
 from wsis_jax.metrics import Scores, centroids, match_labels, match_points, pool_scores
 from wsis_jax.points import POINT_SUFFIXES, read_points
 
@@ -53,10 +54,10 @@ def evaluate_files(
             f"{predictions[0]}: neither this label image nor any other has a mask of its name; "
             "name them alike, as in a_labels.tif and a.tif"
         )
-    for path in lonely_labels:
-        warnings.warn(f"{path}: left out, since no mask has its name", stacklevel=2)
-    for path in lonely_masks:
-        warnings.warn(f"{path}: left out, since no label image has its name", stacklevel=2)
+    if lonely_labels:
+        warnings.warn(f"{name_some(lonely_labels)}: left out, since no mask has that name", stacklevel=2)
+    if lonely_masks:
+        warnings.warn(f"{name_some(lonely_masks)}: left out, since no label image has that name", stacklevel=2)
     truth = _true_points(points, [stem(label) for label, _ in pairs])
     matches = {}
     for label_path, mask_path in pairs:

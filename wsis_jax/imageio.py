@@ -1,16 +1,11 @@
-"""Finds, reads and writes images, label images and pictures.
+"""Reads and writes images, label images and pictures.
 
 Grey values are read as they are stored; `normalize_image` brings them to 0..1. A file is recognised by its
-first bytes, not by its name. Everything is written under a temporary name beside its place and then moved
-there, so that an interrupted run leaves the old file or none, never half a file.
+first bytes, not by its name.
 """
 
 import logging
-import os
-import re
 import struct
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -19,6 +14,8 @@ import numpy as np
 import tifffile
 from jaxtyping import Float32, Int32, Integer, UInt8
 from PIL import Image
+
+from wsis_jax.files import replacing
 
 IMAGE_SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg")
 LABEL_SUFFIXES = (".tif", ".tiff", ".png")
@@ -35,78 +32,6 @@ _STARTS = {
 
 # Without a handler, tifffile's remarks on a damaged file would be printed beside our one sentence.
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
-
-
-Where = str | Path | Sequence[str | Path]
-"""A file, a folder or a pattern; or several of them."""
-
-
-def list_files(where: Where, *, suffixes: Sequence[str]) -> list[Path]:
-    """Lists the files meant by a file's name, a folder or a pattern, or by several of them.
-
-    Args:
-        where: A file (whatever its suffix), a folder, or a pattern such as `day?/*.tif` or `**/*.tif`.
-        suffixes: Endings to keep in a folder or of a pattern, as `.tif`; small letters mean capitals too.
-
-    Returns:
-        At least one file, sorted by path; hidden files are skipped.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-    """
-    if not isinstance(where, str | Path):
-        found = {path: None for each in where for path in list_files(each, suffixes=suffixes)}
-        return list(found)
-    where = Path(where)
-    if where.is_file():
-        return [where]
-    endings = ", ".join(suffixes)
-    if where.is_dir():
-        candidates = where.iterdir()
-        problem = f"the folder holds no file ending in {endings}; give the folder that holds the files"
-    elif re.search(r"[*?\[]", str(where)):
-        candidates = Path(where.anchor).glob(str(where.relative_to(where.anchor)))
-        problem = f"the pattern matches no file ending in {endings}; check it, and quote it for the shell"
-    else:
-        raise FileNotFoundError(f"{where}: there is no such file or folder; check the path")
-    kept = [path for path in candidates if path.suffix.lower() in suffixes and not path.name.startswith(".")]
-    files = sorted(path for path in kept if path.is_file())
-    if not files:
-        raise FileNotFoundError(f"{where}: {problem}")
-    return files
-
-
-def stem(path: str | Path) -> str:
-    """Returns the name to pair files by: without the last suffix and then without a trailing `_labels`."""
-    return Path(path).stem.removesuffix("_labels")
-
-
-def pair_by_stem(first: list[Path], second: list[Path]) -> tuple[list[tuple[Path, Path]], list[Path], list[Path]]:
-    """Pairs the files of two lists that have the same `stem`; one file and one file are always a pair.
-
-    Returns:
-        The pairs, the files of `first` without a partner and those of `second`, each in the order given.
-
-    Raises:
-        ValueError: If two files of one list have the same stem.
-    """
-    of_first, of_second = _by_stem(first), _by_stem(second)
-    if len(first) == len(second) == 1:
-        return [(first[0], second[0])], [], []
-    pairs = [(path, of_second[name]) for name, path in of_first.items() if name in of_second]
-    first_alone = [path for name, path in of_first.items() if name not in of_second]
-    second_alone = [path for name, path in of_second.items() if name not in of_first]
-    return pairs, first_alone, second_alone
-
-
-def _by_stem(paths: list[Path]) -> dict[str, Path]:
-    """Returns the paths under their stems, in the order given."""
-    named: dict[str, Path] = {}
-    for path in paths:
-        if (name := stem(path)) in named:
-            raise ValueError(f"{path}: {named[name]} would be paired by the same name; remove or rename one")
-        named[name] = path
-    return named
 
 
 def read_image(path: str | Path) -> Float32[np.ndarray, "frames height width"]:
@@ -268,31 +193,11 @@ def write_labels(path: str | Path, labels: Integer[np.ndarray, "height width"]) 
     if labels.min() < 0:
         raise ValueError(f"{path}: a label is negative ({labels.min()}); nothing was saved, so number from 1")
     kind = np.uint16 if labels.max() <= np.iinfo(np.uint16).max else np.uint32
-    with _replacing(path) as temporary:
+    with replacing(path) as temporary:
         tifffile.imwrite(temporary, labels.astype(kind), photometric="minisblack", compression="zlib")
 
 
 def write_picture(path: str | Path, rgb: UInt8[np.ndarray, "height width 3"]) -> None:
     """Writes a picture to look at, as a PNG."""
-    with _replacing(path) as temporary:
+    with replacing(path) as temporary:
         Image.fromarray(rgb).save(temporary, format="PNG")
-
-
-def write_text(path: str | Path, text: str) -> None:
-    """Writes a text in UTF-8, its line ends as they are."""
-    with _replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="")
-
-
-@contextmanager
-def _replacing(path: str | Path) -> Generator[Path, None, None]:
-    """Lends a name beside `path`; what is written there takes the place of `path`, or goes on an error."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # Hidden from `list_files` of another process. Not by `tempfile`: its files only their owner may read.
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        yield temporary
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -5,13 +5,14 @@ a table in micrometres has to be brought to pixels before it is saved.
 """
 
 import csv
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float64
 from scipy.spatial import KDTree
+
+from wsis_jax.files import write_text
 
 POINT_SUFFIXES = (".csv", ".txt", ".tsv")
 
@@ -168,20 +169,9 @@ def _inside(points: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
 
 
 def write_points(path: str | Path, points: Float64[np.ndarray, "points 2"]) -> None:
-    """Writes points as napari's points layer does, to a hundredth of a pixel.
-
-    The file is written under a temporary name in its folder, which is made, and then put in its place: an
-    interrupted write leaves the old file.
-    """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Writes points as napari's points layer does, to a hundredth of a pixel."""
     lines = [f"{index},{row:.2f},{column:.2f}\n" for index, (row, column) in enumerate(points)]
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text("index,axis-0,axis-1\n" + "".join(lines), encoding="utf-8", newline="")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_text(path, "index,axis-0,axis-1\n" + "".join(lines))
 
 
 def suggest_sigma(points_per_image: Sequence[Float64[np.ndarray, "_ 2"]]) -> float:
