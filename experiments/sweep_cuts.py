@@ -17,11 +17,12 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from wsis_jax.checkpoint import load_run
-from wsis_jax.config import Config, preset
+from wsis_jax.config import Config
 from wsis_jax.guided import WinnerMap
 from wsis_jax.imageio import read_image, read_labels
 from wsis_jax.metrics import match_labels, match_points, pool_scores
 from wsis_jax.points import read_points
+from wsis_jax.presets import preset
 from wsis_jax.scaling import resize_labels, scale_points
 from wsis_jax.segmentation import Detection, cut_and_fuse, detect, propagate
 

@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from wsis_jax.config import Config, ImageConfig, TrainConfig, UNetConfig, preset
+from wsis_jax.config import Config, ImageConfig, TrainConfig, UNetConfig
+from wsis_jax.presets import preset
 
 PRESETS = ["default", "paper", "reference"]
 

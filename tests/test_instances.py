@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from wsis_jax import instances
-from wsis_jax.config import Config, CutConfig, preset
+from wsis_jax.config import Config, CutConfig
 from wsis_jax.instances import CellMask, cut_cells, foreground_seeds, fuse_nearest, fuse_sequentially
+from wsis_jax.presets import preset
 from wsis_jax.synthetic import draw_scene
 
 NO_PEAKS = np.empty((0, 2), np.int64)

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from scipy import ndimage
 
-from wsis_jax.config import preset
 from wsis_jax.likelihood import centre_regions, find_peaks, nearest_peak, render_likelihood
+from wsis_jax.presets import preset
 
 SAMPLE = Path(__file__).parents[2] / "shared" / "data" / "wsispdr_sample"
 

@@ -7,10 +7,10 @@ from scipy import ndimage
 
 from wsis_jax import segmentation
 from wsis_jax.checkpoint import Run
-from wsis_jax.config import preset
 from wsis_jax.imageio import write_labels
 from wsis_jax.likelihood import render_likelihood
 from wsis_jax.metrics import match_labels, match_points
+from wsis_jax.presets import preset
 from wsis_jax.segmentation import Segmentation, segment
 from wsis_jax.synthetic import draw_scene
 from wsis_jax.unet import UNet, fold_batch_norm, initial_variables

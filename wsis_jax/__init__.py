@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from wsis_jax.checkpoint import Run as Run
     from wsis_jax.checkpoint import load_run as load_run
     from wsis_jax.config import Config as Config
-    from wsis_jax.config import preset as preset
     from wsis_jax.guided import WinnerMap as WinnerMap
     from wsis_jax.guided import contribution_maps as contribution_maps
     from wsis_jax.guided import guided_relu as guided_relu
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
     from wsis_jax.metrics import pool_scores as pool_scores
     from wsis_jax.points import read_points as read_points
     from wsis_jax.points import suggest_sigma as suggest_sigma
+    from wsis_jax.presets import preset as preset
     from wsis_jax.segmentation import Segmentation as Segmentation
     from wsis_jax.segmentation import segment as segment
     from wsis_jax.synthetic import draw_scene as draw_scene
@@ -60,7 +60,7 @@ _HOMES = {
     "match_points": "metrics",
     "normalize_image": "imageio",
     "pool_scores": "metrics",
-    "preset": "config",
+    "preset": "presets",
     "read_image": "imageio",
     "read_points": "points",
     "render_likelihood": "likelihood",

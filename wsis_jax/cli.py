@@ -161,7 +161,7 @@ def _train(arguments: argparse.Namespace) -> int:
     import jax
 
     from wsis_jax.batch import read_training_set
-    from wsis_jax.config import preset
+    from wsis_jax.presets import preset
     from wsis_jax.training import train
 
     config = preset(arguments.preset or "default")
@@ -190,9 +190,9 @@ def _train(arguments: argparse.Namespace) -> int:
 def _segment(arguments: argparse.Namespace) -> int:
     from wsis_jax.batch import Outcome, segment_files
     from wsis_jax.checkpoint import load_run
-    from wsis_jax.config import preset
     from wsis_jax.files import list_files
     from wsis_jax.imageio import IMAGE_SUFFIXES
+    from wsis_jax.presets import preset
 
     run = load_run(arguments.run)
     config = preset(arguments.preset, run.config) if arguments.preset else run.config

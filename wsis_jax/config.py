@@ -1,4 +1,4 @@
-"""Every setting of the method, with its default: frozen dataclasses, JSON, `section.key=value` overrides, presets.
+"""Every setting of the method, with its default: frozen dataclasses, JSON, `section.key=value` overrides.
 
 Lengths are pixels of the images as given unless a comment says otherwise; "× sigma" counts in units of
 `likelihood.sigma`. `None` means: chosen from the data when a model is trained, and stored in its run folder.
@@ -12,8 +12,6 @@ import typing
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
-
-PresetName = Literal["default", "paper", "reference"]
 
 
 @dataclass(frozen=True)
@@ -109,7 +107,7 @@ class CutConfig:
 
 @dataclass(frozen=True)
 class Config:
-    """All settings. `Config()` is the default; see `preset` for the paper's and the authors' code's."""
+    """All settings. `Config()` is the default; see `presets.preset` for the paper's and the authors' code's."""
 
     image: ImageConfig = field(default_factory=ImageConfig)
     likelihood: LikelihoodConfig = field(default_factory=LikelihoodConfig)
@@ -207,60 +205,6 @@ _ABOVE = {
     "detect.radius": 0,
     "cut.reach": 0,
 }
-
-
-def preset(name: PresetName, base: Config | None = None) -> Config:
-    """Returns the named preset; of `base`, only what concerns a trained model's use is replaced.
-
-    "default" is what measured best, "paper" follows the text, "reference" the authors' released code
-    (wherever the two differ; the README lists the differences that are not copied). With a `base`, the
-    configuration of a trained model, image, likelihood, network and training stay what the model was made with.
-
-    Raises:
-        ValueError: for an unknown name.
-    """
-    presets = {"default": Config(), "paper": _PAPER, "reference": _REFERENCE}
-    if name not in presets:
-        raise ValueError(f"unknown preset '{name}'; known are {', '.join(presets)}")
-    chosen = presets[name]
-    if base is None:
-        return chosen
-    return dataclasses.replace(base, detect=chosen.detect, contribution=chosen.contribution, cut=chosen.cut)
-
-
-_PAPER = Config(
-    image=ImageConfig(normalization="max", scale=1.0),
-    train=TrainConfig(augment="none", schedule="constant"),
-    detect=DetectConfig(region="response"),
-    cut=CutConfig(reach=None, conflict="background", edge_weight=20.0, edge_bright=10.0, edge_step=0.0),
-)
-
-_REFERENCE = Config(
-    image=ImageConfig(normalization="max", scale=1.0),
-    likelihood=LikelihoodConfig(sigma=12.0),
-    unet=UNetConfig(align_corners=True),
-    train=TrainConfig(patch=256, augment="exact", schedule="constant", warmup=0, select="loss"),
-    detect=DetectConfig(
-        threshold=125 / 255, min_distance=2, exclude_border=2, quantize=True, region="disc", radius=2.58
-    ),
-    contribution=ContributionConfig(start="one"),
-    cut=CutConfig(
-        seed_scale="raw",
-        seed_threshold=0.01,
-        fill_others=True,
-        conflict="background",
-        reach=None,
-        data="flat",
-        data_weight=2e-4,
-        edge_weight=20.0,
-        edge_bright=10.0,
-        edge_step=0.0,
-        edge_pixel="first",
-        dilate=2,
-        erode=1,
-        overlap="sequential",
-    ),
-)
 
 
 def _parse(text: str) -> Any:
