@@ -93,12 +93,12 @@ class CutConfig:
     min_seed_area: int = 3  # smaller seed components are dropped, pixels of the network
     fill_others: bool = False  # fill holes in the union of the other cells' seeds too
     conflict: Literal["foreground", "background"] = "foreground"  # which seed wins where both claim a pixel
-    reach: float | None = 3.2  # × sigma: pixels farther from the peak are background; None: no such seeds
+    reach: float | None = 3.0  # × sigma: pixels farther from the peak are background; None: no such seeds
     data: Literal["inverse", "flat"] = "inverse"  # dark is cell, or a hair's preference for background
-    data_weight: float = 1.0
+    data_weight: float = 1.5
     edge_weight: float = 10.0  # what it costs to cut between two black pixels
-    edge_bright: float = 5.0  # how fast that falls with intensity: outlines follow the bright halo
-    edge_step: float = 8.0  # how fast it falls with the difference of the pair: outlines follow steps
+    edge_bright: float = 3.0  # how fast that falls with intensity: outlines follow the bright halo
+    edge_step: float = 15.0  # how fast it falls with the difference of the pair: outlines follow steps
     edge_pixel: Literal["max", "first"] = "max"  # of the pair: the brighter, or the top/left one
     dilate: int = 0  # radius of the dilation of each cut, before holes are filled
     erode: int = 0  # radius of the erosion after it
