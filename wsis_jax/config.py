@@ -97,8 +97,8 @@ class CutConfig:
     data: Literal["inverse", "flat"] = "inverse"  # dark is cell, or a hair's preference for background
     data_weight: float = 1.5
     edge_weight: float = 10.0  # what it costs to cut between two black pixels
-    edge_bright: float = 3.0  # how fast that falls with intensity: outlines follow the bright halo
-    edge_step: float = 15.0  # how fast it falls with the difference of the pair: outlines follow steps
+    edge_bright: float = 4.0  # how fast that falls with intensity: outlines follow the bright halo
+    edge_step: float = 10.0  # how fast it falls with the difference of the pair: outlines follow steps
     edge_pixel: Literal["max", "first"] = "max"  # of the pair: the brighter, or the top/left one
     dilate: int = 0  # radius of the dilation of each cut, before holes are filled
     erode: int = 0  # radius of the erosion after it
