@@ -1,4 +1,4 @@
-"""Claim: propagating several cells at a time, vmapped, is faster than one after the other.
+"""Question: is propagating several cells at a time, vmapped, faster than one after the other?
 
 Both are timed in this one process, in turn, on the same network, image and cells; compilation is not counted.
 Prints one JSON line: seconds per cell of each, their ratio, the machine, versions and commit.
