@@ -108,7 +108,7 @@ def _parser() -> argparse.ArgumentParser:
         choices=["auto", "small", "full"],
         default="auto",
         help="of the network and its training: full is the paper's; small is for a computer without an "
-        "accelerator, half an hour on two cores; auto (the default) chooses between them",
+        "accelerator; auto (the default) chooses between them",
     )
     _add_settings(train, "settings to start from", ("image", "likelihood", "unet", "train", "detect"))
 
@@ -142,7 +142,7 @@ def _add_settings(command: argparse.ArgumentParser, purpose: str, sections: Sequ
     command.add_argument(
         "--preset",
         choices=["default", "paper", "reference"],
-        help=f"{purpose}: what measured best (default), the paper's text, or its authors' code",
+        help=f"{purpose}: the project's choice (default), the paper's text, or its authors' code",
     )
     command.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help=_SET_HELP)
 

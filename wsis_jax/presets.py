@@ -20,7 +20,7 @@ PresetName = Literal["default", "paper", "reference"]
 def preset(name: PresetName, base: Config | None = None) -> Config:
     """Returns the named preset; of `base`, only what concerns a trained model's use is replaced.
 
-    "default" is what measured best, "paper" follows the text, "reference" the authors' released code
+    "default" is the project's choice, "paper" follows the text, "reference" the authors' released code
     (wherever the two differ; the README lists the differences that are not copied). With a `base`, the
     configuration of a trained model, image, likelihood, network and training stay what the model was made with.
 
