@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from wsis_jax import guided
-from wsis_jax.guided import contribution_maps, deconvnet_relu, guided_relu, winner_map
+from wsis_jax.config import ContributionConfig
+from wsis_jax.guided import contribution_maps, winner_map
+from wsis_jax.relu import ACTIVATIONS, deconvnet_relu, guided_relu
 from wsis_jax.unet import UNet, fold_batch_norm
 
 REFERENCE = load_reference()
@@ -34,6 +36,25 @@ def scatter_regions(cells, seed):
         row, column = random.integers(IMAGE.shape)
         regions[row : row + 3, column : column + 3] = cell
     return regions
+
+
+def peaks_of(regions, cells):
+    """A peak in every region; the corner for a cell that has none."""
+    places = [np.argwhere(regions == cell) for cell in range(1, cells + 1)]
+    peaks = [place[len(place) // 2] if len(place) else (0, 0) for place in places]
+    return np.array(peaks, np.int64).reshape(-1, 2)
+
+
+def maps_of(model, variables, image, regions, *, cells, reach=None, **settings):
+    """Contribution maps of cells that are known by their regions."""
+    how = ContributionConfig(**settings)
+    return contribution_maps(model, variables, image, regions, peaks_of(regions, cells), reach=reach, settings=how)
+
+
+def winner_of(model, variables, image, regions, *, cells, reach=None, **settings):
+    """The winner map of the same."""
+    how = ContributionConfig(**settings)
+    return winner_map(model, variables, image, regions, peaks_of(regions, cells), reach=reach, settings=how)
 
 
 def brute_force_winner(maps):
@@ -64,7 +85,7 @@ def brute_force_winner(maps):
             [(-2, -3, 0), (-2, 0, 0), (-2, 5, 5), (0, -3, 0), (0, 5, 5), (7, -3, 0), (7, 0, 0), (7, 5, 5)],
         ),
         (
-            guided._ACTIVATIONS["gradient"],
+            ACTIVATIONS["gradient"],
             [(-2, -3, 0), (-2, 0, 0), (-2, 5, 0), (0, -3, 0), (0, 5, 0), (7, -3, -3), (7, 0, 0), (7, 5, 5)],
         ),
     ],
@@ -91,12 +112,16 @@ def test_forward_is_the_relu(relu):
     ("rule", "align_corners", "fold", "method"),
     [
         ("guided", False, False, "vmap"),
+        ("guided", False, False, "window"),
         ("guided", True, False, "vmap"),
+        ("guided", True, False, "window"),
         ("guided", False, True, "vmap"),
         ("guided", True, True, "loop"),
         ("gradient", False, False, "vmap"),
+        ("gradient", False, False, "window"),
         ("gradient", True, False, "loop"),
         ("deconvnet", False, False, "vmap"),
+        ("deconvnet", False, False, "window"),
         ("deconvnet", True, True, "vmap"),
     ],
 )
@@ -104,7 +129,7 @@ def test_contributions_equal_pytorch(rule, align_corners, fold, method):
     model, variables = reference_network(align_corners=align_corners)
     if fold:
         model, variables = fold_batch_norm(model, variables)
-    maps = contribution_maps(model, variables, IMAGE, REGIONS, cells=4, rule=rule, method=method)
+    maps = maps_of(model, variables, IMAGE, REGIONS, cells=4, rule=rule, method=method)
     expected = REFERENCE[f"align_corners={align_corners}/{rule}"]
     for ours, theirs in zip(maps, expected, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-5 * theirs.max())
@@ -113,9 +138,7 @@ def test_contributions_equal_pytorch(rule, align_corners, fold, method):
 @pytest.mark.parametrize("start", ["likelihood", "one"])
 @pytest.mark.parametrize("start_at", ["likelihood", "logit"])
 def test_the_signal_starts_as_said(start, start_at):
-    maps = contribution_maps(
-        MODEL, VARIABLES, IMAGE, REGIONS, cells=4, rule="gradient", start=start, start_at=start_at
-    )
+    maps = maps_of(MODEL, VARIABLES, IMAGE, REGIONS, cells=4, rule="gradient", start=start, start_at=start_at)
     expected = [
         np.maximum(_gradient(jnp.asarray(IMAGE), cell == REGIONS, start, start_at), 0) for cell in range(1, 5)
     ]
@@ -145,31 +168,31 @@ def _gradient(image, region, start, start_at):
 def test_vmap_equals_loop_whatever_the_chunk(seed, cells, chunk):
     variables, regions = varied(seed), scatter_regions(cells, seed)
     image = np.random.default_rng(seed).random(IMAGE.shape)
-    looped = contribution_maps(MODEL, variables, image, regions, cells=cells, method="loop")
-    mapped = contribution_maps(MODEL, variables, image, regions, cells=cells, method="vmap", chunk=chunk)
+    looped = maps_of(MODEL, variables, image, regions, cells=cells, method="loop")
+    mapped = maps_of(MODEL, variables, image, regions, cells=cells, method="vmap", chunk=chunk)
     assert looped.shape == (cells, *IMAGE.shape)
     np.testing.assert_allclose(mapped, looped, rtol=0, atol=1e-6 * max(looped.max(), 1e-30))
 
 
 def test_a_cell_does_not_depend_on_the_others():
-    together = contribution_maps(MODEL, VARIABLES, IMAGE, REGIONS, cells=4)
-    alone = contribution_maps(MODEL, VARIABLES, IMAGE, (REGIONS == 3).astype(int), cells=1)
+    together = maps_of(MODEL, VARIABLES, IMAGE, REGIONS, cells=4)
+    alone = maps_of(MODEL, VARIABLES, IMAGE, (REGIONS == 3).astype(int), cells=1)
     assert alone.max() > 0
     np.testing.assert_allclose(alone[0], together[2], rtol=0, atol=1e-6 * alone.max())
 
 
 def test_a_cell_without_a_region_contributes_nothing():
     regions = np.where(REGIONS == 2, 0, REGIONS)
-    maps = contribution_maps(MODEL, VARIABLES, IMAGE, regions, cells=4)
+    maps = maps_of(MODEL, VARIABLES, IMAGE, regions, cells=4)
     assert not maps[1].any()
     assert maps[[0, 2, 3]].any(axis=(1, 2)).all()
-    assert 2 not in winner_map(MODEL, VARIABLES, IMAGE, regions, cells=4).owner
+    assert 2 not in winner_of(MODEL, VARIABLES, IMAGE, regions, cells=4).owner
 
 
 def test_no_cells():
     nothing = np.zeros(IMAGE.shape, np.int32)
-    assert contribution_maps(MODEL, VARIABLES, IMAGE, nothing, cells=0).shape == (0, *IMAGE.shape)
-    for part in winner_map(MODEL, VARIABLES, IMAGE, nothing, cells=0):
+    assert maps_of(MODEL, VARIABLES, IMAGE, nothing, cells=0).shape == (0, *IMAGE.shape)
+    for part in winner_of(MODEL, VARIABLES, IMAGE, nothing, cells=0):
         assert isinstance(part, np.ndarray)
         np.testing.assert_array_equal(part, nothing)
 
@@ -177,14 +200,14 @@ def test_no_cells():
 def test_the_rule_replaces_the_activation_of_the_model():
     other = MODEL.clone(activation=jnp.tanh)
     np.testing.assert_array_equal(
-        contribution_maps(other, VARIABLES, IMAGE, REGIONS, cells=4),
-        contribution_maps(MODEL, VARIABLES, IMAGE, REGIONS, cells=4),
+        maps_of(other, VARIABLES, IMAGE, REGIONS, cells=4),
+        maps_of(MODEL, VARIABLES, IMAGE, REGIONS, cells=4),
     )
 
 
 def test_sides_must_be_multiples_of_the_stride():
     with pytest.raises(ValueError, match="no multiples of 4; pad them with pad_to_stride"):
-        contribution_maps(MODEL, VARIABLES, IMAGE[:-1], REGIONS[:-1], cells=4)
+        maps_of(MODEL, VARIABLES, IMAGE[:-1], REGIONS[:-1], cells=4)
 
 
 def test_guided_propagation_is_homogeneous_but_not_additive():
@@ -202,13 +225,13 @@ def test_contributions_end_where_the_receptive_field_does():
     variables = jax.tree.map(jnp.abs, variables)  # no signal is lost
     regions = np.zeros(image.shape, np.int32)
     regions[0, 0], regions[21, 38] = 1, 2
-    maps = contribution_maps(model, variables, image, regions, cells=2, start_at="logit")
+    maps = maps_of(model, variables, image, regions, cells=2, start_at="logit")
     for cell in range(2):
         corner = np.argwhere(regions == cell + 1)[0][:, None, None]
         distance = np.abs(np.indices(image.shape) - corner).max(axis=0)
         assert maps[cell][distance <= skip].all()
         assert radius - 4 < distance[maps[cell] > 0].max() <= radius
-    owner = winner_map(model, variables, image, regions, cells=2, start_at="logit").owner
+    owner = winner_of(model, variables, image, regions, cells=2, start_at="logit").owner
     np.testing.assert_array_equal(owner > 0, maps.any(axis=0))
     assert set(np.unique(owner)) == {0, 1, 2}
 
@@ -225,14 +248,14 @@ def test_nothing_is_traced_twice(monkeypatch):
         traces["backward"] += 1
         return back(*arguments)
 
-    monkeypatch.setitem(guided._ACTIVATIONS, "guided", counting_relu)
+    monkeypatch.setitem(ACTIVATIONS, "guided", counting_relu)
     monkeypatch.setattr(guided, "_back", counting_back)
     regions = np.arange(8 * 12).reshape(8, 12) // 10  # nine cells; a size that no other test uses
     for seed, cells in enumerate((9, 5, 7)):
         model, _ = reference_network(align_corners=False)
         image = np.random.default_rng(seed).random((8, 12))
-        contribution_maps(model, varied(seed), image, regions, cells=cells, chunk=4)
-        winner_map(model, varied(seed), image, regions, cells=cells, chunk=4)
+        maps_of(model, varied(seed), image, regions, cells=cells, chunk=4, method="vmap")
+        winner_of(model, varied(seed), image, regions, cells=cells, chunk=4, method="vmap")
     assert traces == {"forward": 10, "backward": 1}  # the network has ten ReLUs
 
 
@@ -241,12 +264,15 @@ def test_nothing_is_traced_twice(monkeypatch):
 
 @settings(deadline=None, max_examples=10, derandomize=True)
 @given(
-    st.integers(0, 2**32 - 1), st.integers(1, 5), st.sampled_from([1, 2, 3, 8]), st.sampled_from(["vmap", "loop"])
+    st.integers(0, 2**32 - 1),
+    st.integers(1, 5),
+    st.sampled_from([1, 2, 3, 8]),
+    st.sampled_from(["window", "vmap", "loop"]),
 )
-def test_the_winner_map_is_the_argmax_of_the_contribution_maps(seed, cells, chunk, method):
+def test_the_winner_map_is_the_argmax_of_the_maps_of(seed, cells, chunk, method):
     arguments = MODEL, varied(seed), np.random.default_rng(seed).random(IMAGE.shape), scatter_regions(cells, seed)
-    winner = winner_map(*arguments, cells=cells, chunk=chunk, method=method)
-    maps = contribution_maps(*arguments, cells=cells, chunk=chunk, method=method)
+    winner = winner_of(*arguments, cells=cells, chunk=chunk, method=method)
+    maps = maps_of(*arguments, cells=cells, chunk=chunk, method=method)
     for part, expected in zip(winner, brute_force_winner(maps), strict=True):
         np.testing.assert_array_equal(part, expected)
 
@@ -257,23 +283,25 @@ def small_maps(cells):
 
 
 @settings(deadline=None, max_examples=60)
-@given(st.integers(1, 7).flatmap(small_maps), st.integers(1, 3))
-def test_the_first_of_equals_wins_in_any_chunk(maps, chunk):
-    def propagate(*_, cells, **__):
-        padded = np.concatenate([maps, np.zeros((chunk, 3, 4), np.float32)])
-        for first in range(0, cells, chunk):
-            yield np.arange(first + 1, min(first + chunk, cells) + 1), jnp.asarray(padded[first : first + chunk])
+@given(st.integers(1, 7).flatmap(small_maps), st.integers(0, 2), st.integers(0, 3))
+def test_the_first_of_equals_wins_in_its_window(maps, top, left):
+    window = slice(top, None), slice(left, None)
+
+    def propagate(*_):
+        return ((cell, window, values[window]) for cell, values in enumerate(maps))
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(guided, "_propagate", propagate)
         image = np.zeros((3, 4), np.float32)
-        winner = winner_map(MODEL, VARIABLES, image, image.astype(int), cells=len(maps))
-    for part, expected in zip(winner, brute_force_winner(maps), strict=True):
+        winner = winner_of(MODEL, VARIABLES, image, image.astype(int), cells=len(maps))
+    seen = np.zeros_like(maps)
+    seen[:, *window] = maps[:, *window]
+    for part, expected in zip(winner, brute_force_winner(seen), strict=True):
         np.testing.assert_array_equal(part, expected)
 
 
 def test_types_of_the_winner_map():
-    winner = winner_map(MODEL, VARIABLES, IMAGE, REGIONS, cells=4)
+    winner = winner_of(MODEL, VARIABLES, IMAGE, REGIONS, cells=4)
     assert [part.dtype for part in winner] == [np.float32, np.int32, np.float32]
     assert set(np.unique(winner.owner)) == {0, 1, 2, 3, 4}
     assert (winner.value >= winner.runner_up).all()

@@ -11,6 +11,7 @@ from wsis_jax.imageio import write_labels
 from wsis_jax.likelihood import render_likelihood
 from wsis_jax.metrics import match_labels, match_points
 from wsis_jax.presets import preset
+from wsis_jax.scaling import scaled_shape
 from wsis_jax.segmentation import Segmentation, segment
 from wsis_jax.synthetic import draw_scene
 from wsis_jax.unet import UNet, fold_batch_norm, initial_variables
@@ -75,7 +76,7 @@ def test_three_hundred_cells(tiny_config, monkeypatch, tmp_path):
     run = Run(*fold_batch_norm(model, initial_variables(model, 0)), tiny_config)
     # A network that finds every cell; what it is made of is that of `run`.
     likelihood = render_likelihood(np.round(scene.points), scene.image.shape, sigma=1.5)
-    monkeypatch.setattr(segmentation, "predict", lambda *_: likelihood)
+    monkeypatch.setattr(segmentation, "likelihood_map", lambda _: likelihood)
     result = segment(run, scene.image)
     assert_valid(result, scene.image)
     assert len(result.points) > 290  # a few clicks lie side by side
@@ -119,12 +120,9 @@ def test_points_of_a_scaled_model_are_in_the_image_when_its_sides_are_rounded(ti
     config = tiny_run.run.config.override(["image.scale=0.5", "likelihood.sigma=4"])
     random = np.random.default_rng(0).random(shape, np.float32)
 
-    def corner(model, variables, image):
-        likelihood = np.zeros_like(image)
-        likelihood[-1, -1] = 0.9
-        return likelihood
-
-    monkeypatch.setattr(segmentation, "predict", corner)
+    likelihood = np.zeros(scaled_shape(shape, 0.5), np.float32)
+    likelihood[-1, -1] = 0.9
+    monkeypatch.setattr(segmentation, "likelihood_map", lambda _: likelihood)
     result = segment(tiny_run.run, random, config=config)
     assert_valid(result, random)
     assert len(result.points) == 1

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from wsis_jax.config import Config as Config
     from wsis_jax.guided import WinnerMap as WinnerMap
     from wsis_jax.guided import contribution_maps as contribution_maps
-    from wsis_jax.guided import guided_relu as guided_relu
     from wsis_jax.guided import winner_map as winner_map
     from wsis_jax.imageio import normalize_image as normalize_image
     from wsis_jax.imageio import read_image as read_image
@@ -32,8 +31,10 @@ if TYPE_CHECKING:
     from wsis_jax.points import read_points as read_points
     from wsis_jax.points import suggest_sigma as suggest_sigma
     from wsis_jax.presets import preset as preset
+    from wsis_jax.relu import guided_relu as guided_relu
     from wsis_jax.segmentation import Segmentation as Segmentation
     from wsis_jax.segmentation import segment as segment
+    from wsis_jax.segmentation import segment_batch as segment_batch
     from wsis_jax.synthetic import draw_scene as draw_scene
     from wsis_jax.training import train as train
     from wsis_jax.unet import UNet as UNet
@@ -54,7 +55,7 @@ _HOMES = {
     "draw_scene": "synthetic",
     "find_peaks": "likelihood",
     "fold_batch_norm": "unet",
-    "guided_relu": "guided",
+    "guided_relu": "relu",
     "load_run": "checkpoint",
     "match_labels": "metrics",
     "match_points": "metrics",
@@ -65,6 +66,7 @@ _HOMES = {
     "read_points": "points",
     "render_likelihood": "likelihood",
     "segment": "segmentation",
+    "segment_batch": "segmentation",
     "suggest_sigma": "points",
     "train": "training",
     "winner_map": "guided",

@@ -77,11 +77,12 @@ class DetectConfig:
 class ContributionConfig:
     """From centre regions to contribution maps (paper Eq. 1-3)."""
 
-    method: Literal["vmap", "loop"] = "vmap"
+    method: Literal["window", "vmap", "loop"] = "window"  # the same numbers; see `contribution_maps`
     rule: Literal["guided", "gradient", "deconvnet"] = "guided"
     start: Literal["likelihood", "one"] = "likelihood"  # Eq. 1: y inside the region; the code: 1
     start_at: Literal["likelihood", "logit"] = "likelihood"  # enters after or before the sigmoid
-    chunk: int = 8  # cells propagated at a time; memory grows with it
+    memory: float = 0.5  # working memory of the cells propagated at a time, in GiB; one cell may pass it
+    chunk: int | None = None  # cells propagated at a time; None: as many as the memory allows
 
 
 @dataclass(frozen=True)
@@ -201,6 +202,7 @@ _AT_LEAST = {
 _ABOVE = {
     "image.scale": 0,
     "likelihood.sigma": 0,
+    "contribution.memory": 0,
     "train.learning_rate": 0,
     "detect.radius": 0,
     "cut.reach": 0,

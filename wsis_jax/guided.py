@@ -1,58 +1,25 @@
 """Contribution maps: which pixels each detection came from (paper §3.2, Eq. 1-5)."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Float32, Int, Int32
+from jaxtyping import Array, Float, Float32, Int, Int32
 
-from wsis_jax.unet import UNet, Variables
+from wsis_jax.config import ContributionConfig
+from wsis_jax.record import Record, record
+from wsis_jax.relu import ACTIVATIONS
+from wsis_jax.unet import UNet, Variables, fold_batch_norm
+from wsis_jax.windowed import back, backward_kernels, cut_views
+from wsis_jax.windows import windows, working_bytes
 
-Rule = Literal["guided", "gradient", "deconvnet"]
-Method = Literal["vmap", "loop"]
-
-
-@jax.custom_vjp
-def guided_relu(x: Float[Array, "..."]) -> Float[Array, "..."]:
-    """ReLU whose backward signal passes where both the input and the signal are positive (Eq. 2-3)."""
-    return jnp.maximum(x, 0)
-
-
-def _guided_forward(x: Float[Array, "..."]) -> tuple[Float[Array, "..."], Bool[Array, "..."]]:
-    return jnp.maximum(x, 0), x > 0  # the record is one boolean per unit, not its value
-
-
-def _guided_backward(active: Bool[Array, "..."], signal: Float[Array, "..."]) -> tuple[Float[Array, "..."]]:
-    return (jnp.where(active, jnp.maximum(signal, 0), 0),)
-
-
-guided_relu.defvjp(_guided_forward, _guided_backward)
-
-
-@jax.custom_vjp
-def deconvnet_relu(x: Float[Array, "..."]) -> Float[Array, "..."]:
-    """ReLU whose backward signal passes where the signal is positive (Zeiler and Fergus, ECCV 2014)."""
-    return jnp.maximum(x, 0)
-
-
-def _deconvnet_forward(x: Float[Array, "..."]) -> tuple[Float[Array, "..."], None]:
-    return jnp.maximum(x, 0), None
-
-
-def _deconvnet_backward(_: None, signal: Float[Array, "..."]) -> tuple[Float[Array, "..."]]:
-    return (jnp.maximum(signal, 0),)
-
-
-deconvnet_relu.defvjp(_deconvnet_forward, _deconvnet_backward)
-
-_ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
-    "guided": guided_relu,
-    "gradient": jax.nn.relu,
-    "deconvnet": deconvnet_relu,
-}
+_DEFAULT = ContributionConfig()
+# Cells at a time beyond which nothing is gained: a CPU's caches are full, an accelerator is busy.
+_LARGEST_CHUNK = {"cpu": 8}
+_LARGEST_CHUNK_OF_OTHERS = 64
 
 
 class WinnerMap(NamedTuple):
@@ -74,38 +41,38 @@ def contribution_maps(
     variables: Variables,
     image: Float[np.ndarray, "height width"],
     regions: Int[np.ndarray, "height width"],
+    peaks: Int[np.ndarray, "cells 2"],
     *,
-    cells: int,
-    method: Method = "vmap",
-    rule: Rule = "guided",
-    start: Literal["likelihood", "one"] = "likelihood",
-    start_at: Literal["likelihood", "logit"] = "likelihood",
-    chunk: int = 8,
-) -> Float32[np.ndarray, "{cells} height width"]:
+    reach: float | None = None,
+    settings: ContributionConfig = _DEFAULT,
+    recorded: Record | None = None,
+) -> Float32[np.ndarray, "cells height width"]:
     """Returns the contribution map g⁰(u) of every cell, clamped to at least 0.
 
     The signal of Eq. 1 starts inside the cell's centre region and is propagated back to the image. The guided
-    rule is positively homogeneous but not additive, so cells cannot share a pass.
+    rule is positively homogeneous but not additive, so cells cannot share a pass. The method of `settings`
+    changes the cost alone: "window" looks only at the units that matter to a cell, so that its cost does not
+    grow with the image and falls with `reach`; "vmap" propagates chunks of cells through the whole image; "loop"
+    one cell after the other.
 
     Args:
         model: the network, with any activation: the rule replaces it.
         variables: its variables.
         image: normalised, 0..1; sides multiples of `model.stride`.
-        regions: i + 1 in the centre region of cell i, 0 elsewhere.
-        cells: number of cells; a cell without a region has a map of zeros.
-        method: "vmap" propagates `chunk` cells at a time, "loop" one after the other. The numbers are equal.
-        rule: "guided" (the paper's), "gradient" (plain), "deconvnet" (ignores the forward pass).
-        start: the signal inside the region: "likelihood" y (Eq. 1) or "one" (the authors' code).
-        start_at: it enters after the sigmoid ("likelihood") or before it ("logit").
-        chunk: cells at a time; memory grows with it and with the image.
+        regions: i + 1 in the centre region of cell i, 0 elsewhere; a cell without one has a map of zeros.
+        peaks: (row, column) of every cell, in the image. Regions should lie around them: the farther a region
+            goes from its peak, the larger are the windows of all cells.
+        reach: contributions farther than this from the cell's peak, in pixels, are left at 0; None: none are.
+        settings: method, rule, start of the signal, and how much memory a chunk of cells may take.
+        recorded: what `record` returned for this image and the rule's network, if the forward pass is done;
+            its sides may be larger than the image's. Only "window" needs one.
 
     Raises:
-        ValueError: if a side of the image is no multiple of `model.stride`.
+        ValueError: if a side of the image is no multiple of `model.stride`, or a peak is not in the image.
     """
-    maps = np.zeros((cells, *image.shape), np.float32)
-    options = {"method": method, "rule": rule, "start": start, "start_at": start_at, "chunk": chunk}
-    for ids, values in _propagate(model, variables, image, regions, cells=cells, **options):
-        maps[ids - 1] = np.asarray(values)[: len(ids)]
+    maps = np.zeros((len(peaks), *image.shape), np.float32)
+    for cell, window, values in _propagate(model, variables, image, regions, peaks, reach, settings, recorded):
+        maps[cell][window] = values
     return maps
 
 
@@ -114,52 +81,156 @@ def winner_map(
     variables: Variables,
     image: Float[np.ndarray, "height width"],
     regions: Int[np.ndarray, "height width"],
+    peaks: Int[np.ndarray, "cells 2"],
     *,
-    cells: int,
-    method: Method = "vmap",
-    rule: Rule = "guided",
-    start: Literal["likelihood", "one"] = "likelihood",
-    start_at: Literal["likelihood", "logit"] = "likelihood",
-    chunk: int = 8,
+    reach: float | None = None,
+    settings: ContributionConfig = _DEFAULT,
+    recorded: Record | None = None,
 ) -> WinnerMap:
     """Returns the winner map of the contribution maps without ever holding more than a chunk of them.
 
     Arguments and errors are those of `contribution_maps`.
     """
-    zeros = jnp.zeros(image.shape, jnp.float32)
-    winner = zeros, jnp.zeros(image.shape, jnp.int32), zeros
-    options = {"method": method, "rule": rule, "start": start, "start_at": start_at, "chunk": chunk}
-    for ids, values in _propagate(model, variables, image, regions, cells=cells, **options):
-        winner = _merge(winner, values, int(ids[0]))
-    return WinnerMap(*(np.asarray(part) for part in winner))
+    value, runner_up = np.zeros((2, *image.shape), np.float32)
+    owner = np.zeros(image.shape, np.int32)
+    for cell, window, values in _propagate(model, variables, image, regions, peaks, reach, settings, recorded):
+        best = value[window]
+        wins = values > best  # strictly: the first of equals keeps the pixel
+        runner_up[window] = np.where(wins, best, np.maximum(runner_up[window], values))
+        value[window] = np.where(wins, values, best)
+        owner[window][wins] = cell + 1
+    return WinnerMap(value, owner, runner_up)
+
+
+def record_images(
+    model: UNet,
+    variables: Variables,
+    images: Float[np.ndarray, "batch height width"],
+    frame: tuple[int, int],
+    *,
+    rule: str,
+) -> Record:
+    """Returns the record that a rule needs of a batch of images; arguments are those of `record`."""
+    network = model.clone(activation=jax.nn.relu)
+    return record(
+        network, variables, jnp.asarray(images, jnp.float32), jnp.array(frame), blind=rule == "deconvnet"
+    )
+
+
+class _Chunk(NamedTuple):
+    """The maps of the cells from `first` on; each has its corner `offset` from its peak, or (None) the image's."""
+
+    first: int
+    maps: Float[Array, "cells side side"]
+    offset: int | None
 
 
 def _propagate(
-    model: UNet,
-    variables: Variables,
-    image: Float[np.ndarray, "height width"],
-    regions: Int[np.ndarray, "height width"],
-    *,
-    cells: int,
-    method: Method,
-    rule: Rule,
-    start: str,
-    start_at: str,
-    chunk: int,
-) -> Iterator[tuple[Int[np.ndarray, " ids"], Float[Array, "chunk height width"]]]:
-    """Yields the ids (1-based) of a chunk of cells and their maps; after the last id, maps are zeros."""
-    if not cells:
+    model, variables, image, regions, peaks, reach, settings, recorded
+) -> Iterator[tuple[int, tuple[slice, slice], np.ndarray]]:
+    """Yields every cell's index, the part of the image that its map is of, and the map there."""
+    if image.shape[0] % model.stride or image.shape[1] % model.stride:
+        raise ValueError(
+            f"image sides {image.shape[0]} × {image.shape[1]} are no multiples of {model.stride}; "
+            "pad them with pad_to_stride"
+        )
+    if ((peaks < 0) | (peaks >= image.shape)).any():
+        raise ValueError(f"there are peaks outside the image of {image.shape[0]} × {image.shape[1]} pixels")
+    if not len(peaks):
         return
-    twin = model.clone(activation=_ACTIVATIONS[rule])
+    if settings.method == "window":
+        chunks = _by_windows(model, variables, image, regions, peaks, reach, settings, recorded)
+    else:
+        chunks = _by_images(model, variables, image, regions, peaks, settings)
+    # A chunk is under way on the device while the one before it is taken from there.
+    before = next(chunks)
+    for chunk in chunks:
+        yield from _taken(before, peaks, image.shape, reach)
+        before = chunk
+    yield from _taken(before, peaks, image.shape, reach)
+
+
+def _taken(chunk: _Chunk, peaks, shape, reach) -> Iterator[tuple[int, tuple[slice, slice], np.ndarray]]:
+    """Yields the cells of a chunk, cropped to the image and the reach."""
+    maps = np.asarray(chunk.maps)
+    for cell, values in enumerate(maps[: len(peaks) - chunk.first], chunk.first):
+        corner = np.zeros(2, int) if chunk.offset is None else peaks[cell] + chunk.offset
+        low, high = np.maximum(corner, 0), np.minimum(corner + values.shape, shape)
+        if reach is not None:
+            low, high = np.maximum(low, peaks[cell] - int(reach)), np.minimum(high, peaks[cell] + int(reach) + 1)
+        window = slice(low[0], high[0]), slice(low[1], high[1])
+        values = values[tuple(slice(a, b) for a, b in zip(low - corner, high - corner, strict=True))]
+        if reach is not None:
+            rows, columns = np.ogrid[window]
+            values = np.where(np.hypot(rows - peaks[cell][0], columns - peaks[cell][1]) <= reach, values, 0)
+        yield cell, window, values
+
+
+# Through windows of a record
+
+
+def _by_windows(model, variables, image, regions, peaks, reach, settings, recorded) -> Iterator[_Chunk]:
+    model, variables = fold_batch_norm(model, variables)
+    frame = jnp.array(image.shape)
+    if recorded is None:
+        records = record_images(model, variables, image[None], image.shape, rule=settings.rule)
+        recorded = jax.tree.map(lambda x: x[0], records)
+    signal = _start_signal(recorded.logits, start=settings.start, start_at=settings.start_at)
+    beyond = [(0, n - m) for n, m in zip(signal.shape, image.shape, strict=True)]
+    placed = jnp.asarray(np.pad(regions, beyond), jnp.int32)
+    spans = windows(len(model.encoder), half=_half(regions, peaks), reach=None if reach is None else int(reach))
+    kernels = _backward_kernels(variables)
+    chunk = settings.chunk or _affordable(working_bytes(spans, model.encoder, model.decoder), settings.memory)
+    for first, ids in _chunks(len(peaks), chunk):
+        places = jnp.asarray(peaks[np.minimum(ids, len(peaks)) - 1], jnp.int32)
+        views = cut_views(recorded, signal, placed, jnp.asarray(ids), places, spans=spans)
+        clip = settings.rule != "gradient"
+        maps = back(model, kernels, views, places, frame, spans=spans, clip=clip)
+        yield _Chunk(first, maps, spans.encoder[0].input.low)
+
+
+_backward_kernels = jax.jit(backward_kernels)
+
+
+def _half(regions: Int[np.ndarray, "height width"], peaks: Int[np.ndarray, "cells 2"]) -> int:
+    """Returns how far regions go from their peaks, per axis, rounded up so that few different values occur."""
+    pixels = np.argwhere(regions)
+    owners = peaks[regions[tuple(pixels.T)] - 1]
+    return -(-int(np.abs(pixels - owners).max(initial=0)) // 6) * 6
+
+
+def _affordable(cost: int, memory: float) -> int:
+    """Returns how many cells of a cost in bytes to take at a time, with the memory in GiB; a power of two."""
+    largest = _LARGEST_CHUNK.get(jax.default_backend(), _LARGEST_CHUNK_OF_OTHERS)
+    return min(1 << max(int(memory * 2**30 / cost).bit_length() - 1, 0), largest)
+
+
+def _chunks(cells: int, chunk: int) -> Iterator[tuple[int, Int[np.ndarray, " chunk"]]]:
+    """Yields the first cell and the 1-based ids of every chunk.
+
+    Ids beyond the last cell fill up the last chunk, so that one program serves any number of cells.
+    """
+    for first in range(0, cells, chunk):
+        yield first, np.arange(first + 1, first + chunk + 1, dtype=np.int32)
+
+
+# Through the whole image
+
+
+def _by_images(model, variables, image, regions, peaks, settings) -> Iterator[_Chunk]:
+    twin = model.clone(activation=ACTIVATIONS[settings.rule])
     logits, pullback = _record(twin, variables, jnp.asarray(image, jnp.float32))
-    signal = _start_signal(logits, start=start, start_at=start_at)
-    regions_on_device = jnp.asarray(regions, jnp.int32)
-    # A power of two where cells are fewer than a chunk, so that a folder of images compiles a handful of programs.
-    size = 1 if method == "loop" else min(chunk, 1 << (cells - 1).bit_length())
-    back = _back_one if method == "loop" else _back_many
-    for first in range(1, cells + 1, size):
-        ids = jnp.arange(first, first + size)
-        yield np.arange(first, min(first + size, cells + 1)), back(pullback, signal, regions_on_device, ids)
+    signal = _start_signal(logits, start=settings.start, start_at=settings.start_at)
+    placed = jnp.asarray(regions, jnp.int32)
+    if settings.method == "loop":
+        for cell in range(len(peaks)):
+            yield _Chunk(cell, _back_one(pullback, signal, placed, cell + 1), None)
+        return
+    units = sum(4 * n >> 2 * level for level, n in enumerate(model.encoder)) * image.size
+    chunk = settings.chunk or _affordable(4 * units, settings.memory)
+    # A cell that only fills up costs as much as another here, so that small numbers have programs of their own.
+    for first, ids in _chunks(len(peaks), min(chunk, 1 << (len(peaks) - 1).bit_length())):
+        yield _Chunk(first, _back_many(pullback, signal, placed, jnp.asarray(ids)), None)
 
 
 @partial(jax.jit, static_argnames="twin")
@@ -189,24 +260,10 @@ def _back(pullback, signal, regions, cell) -> Float[Array, "height width"]:
 
 
 @jax.jit
-def _back_one(pullback, signal, regions, ids) -> Float[Array, "1 height width"]:
-    return _back(pullback, signal, regions, ids[0])[None]
+def _back_one(pullback, signal, regions, cell) -> Float[Array, "1 height width"]:
+    return _back(pullback, signal, regions, cell)[None]
 
 
 @jax.jit
 def _back_many(pullback, signal, regions, ids) -> Float[Array, "chunk height width"]:
     return jax.vmap(partial(_back, pullback, signal, regions))(ids)
-
-
-@jax.jit
-def _merge(winner, maps: Float[Array, "chunk height width"], first: Int[Array, ""]):
-    """Merges a chunk of maps, of cells `first`, `first` + 1, …, into the winner map."""
-    value, owner, runner_up = winner
-    best = jnp.max(maps, axis=0)
-    index = jnp.argmax(maps, axis=0)
-    others = jnp.where(jnp.arange(len(maps))[:, None, None] == index[None], 0, maps)
-    second = jnp.max(others, axis=0)
-    wins = best > value  # strictly: the first of equals keeps the pixel
-    runner_up = jnp.where(wins, jnp.maximum(value, second), jnp.maximum(best, runner_up))
-    owner = jnp.where(wins, (first + index).astype(owner.dtype), owner)
-    return jnp.maximum(value, best), owner, runner_up

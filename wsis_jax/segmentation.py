@@ -3,17 +3,19 @@
 import warnings
 from typing import NamedTuple
 
+import jax
 import numpy as np
 from jaxtyping import Float, Float32, Float64, Int32, Int64
 
 from wsis_jax.checkpoint import Run
 from wsis_jax.config import Config
-from wsis_jax.guided import WinnerMap, winner_map
+from wsis_jax.guided import WinnerMap, record_images, winner_map
 from wsis_jax.imageio import is_constant, normalize_image
 from wsis_jax.instances import cut_cells, foreground_seeds, fuse_nearest, fuse_sequentially
 from wsis_jax.likelihood import centre_regions, find_peaks
+from wsis_jax.record import Record, likelihood_map
 from wsis_jax.scaling import resize_image, resize_labels
-from wsis_jax.unet import pad_to_stride, predict
+from wsis_jax.unet import pad_to_stride
 
 
 class Detection(NamedTuple):
@@ -59,17 +61,96 @@ def detect(run: Run, image: Float[np.ndarray, "height width"], *, config: Config
         config: settings other than those of the run, for instance of `preset("paper", run.config)`.
     """
     config = config or run.config
-    settings, sigma, scale = config.image, *_sigma_and_scale(config)
-    values = image.astype(np.float32)
-    normalized = normalize_image(values, method=settings.normalization, low=settings.low, high=settings.high)
-    small = resize_image(normalized, scale)
-    if is_constant(values):
+    small = _prepare(image, config)
+    return _find(small, _look(run, [small], config=config, sides=None)[0], config=config)
+
+
+def segment(
+    run: Run,
+    image: Float[np.ndarray, "height width"],
+    *,
+    config: Config | None = None,
+    sides: tuple[int, int] | None = None,
+) -> Segmentation:
+    """Segments the cells of an image: detection, contribution maps, one graph cut per cell, one label image.
+
+    Args:
+        run: a trained model, from `load_run` or `train`.
+        image: grey values of any range; any size.
+        config: settings other than those of the run, for instance of `preset("paper", run.config)`.
+        sides: (height, width), multiples of `run.model.stride` and no less than the image has in pixels of the
+            network: what programs are compiled for. Images of many sizes share them so. None: the image's own.
+
+    Raises:
+        ValueError: if the image holds NaN or infinite values.
+    """
+    return segment_batch(run, image[None], config=config, sides=sides)[0]
+
+
+def segment_batch(
+    run: Run,
+    images: Float[np.ndarray, "batch height width"],
+    *,
+    config: Config | None = None,
+    sides: tuple[int, int] | None = None,
+) -> list[Segmentation]:
+    """Segments images of equal size, with one pass of the network forward for all of them.
+
+    Arguments and errors are those of `segment`; the results are too.
+    """
+    config = config or run.config
+    if not np.isfinite(images).all():
+        raise ValueError("the image holds values that are no numbers (NaN or infinite); replace them first")
+    smalls = [_prepare(image, config) for image in images]
+    results = []
+    for small, recorded in zip(smalls, _look(run, smalls, config=config, sides=sides), strict=True):
+        detection = _find(small, recorded, config=config)
+        winner = propagate(run, detection, config=config, recorded=recorded)
+        labels = cut_and_fuse(detection, winner, config=config)
+        # By the sides as they are, not by the scale, which rounding changed.
+        ratio = np.array(images.shape[1:]) / np.array(small.shape)
+        results.append(
+            Segmentation(
+                labels=resize_labels(labels, images.shape[1:]),
+                points=(detection.peaks + 0.5) * ratio - 0.5,
+                scores=detection.likelihood[tuple(detection.peaks.T)],
+                detection=detection,
+                winner=winner,
+            )
+        )
+    return results
+
+
+def _prepare(image: Float[np.ndarray, "height width"], config: Config) -> Float32[np.ndarray, "_ _"]:
+    """Returns what the network sees of an image."""
+    settings = config.image
+    normalized = normalize_image(
+        image.astype(np.float32), method=settings.normalization, low=settings.low, high=settings.high
+    )
+    return resize_image(normalized, _sigma_and_scale(config)[1])
+
+
+def _look(
+    run: Run, smalls: list[Float32[np.ndarray, "height width"]], *, config: Config, sides: tuple[int, int] | None
+) -> list[Record]:
+    """Passes images of equal size through the network and returns a record for each."""
+    padded = np.stack([pad_to_stride(small, run.model.stride)[0] for small in smalls])
+    frame = padded.shape[1:]
+    height, width = sides or frame
+    padded = np.pad(padded, ((0, 0), (0, height - frame[0]), (0, width - frame[1])))
+    records = record_images(run.model, run.variables, padded, frame, rule=config.contribution.rule)
+    return [jax.tree.map(lambda x, i=i: x[i], records) for i in range(len(smalls))]
+
+
+def _find(small: Float32[np.ndarray, "height width"], recorded: Record, *, config: Config) -> Detection:
+    """Returns what there is to detect in an image."""
+    likelihood = likelihood_map(recorded)[: small.shape[0], : small.shape[1]]
+    if is_constant(small):
         # The network has never seen an image without any contrast, and there is nothing in it to find.
         warnings.warn("the image is constant, so it holds no cells", stacklevel=2)
         likelihood = np.zeros_like(small)
-    else:
-        likelihood = predict(run.model, run.variables, small)
     found = config.detect
+    sigma, scale = _sigma_and_scale(config)
     peaks = find_peaks(
         likelihood,
         threshold=found.threshold,
@@ -83,37 +164,15 @@ def detect(run: Run, image: Float[np.ndarray, "height width"], *, config: Config
     return Detection(small, likelihood, peaks, regions)
 
 
-def segment(run: Run, image: Float[np.ndarray, "height width"], *, config: Config | None = None) -> Segmentation:
-    """Segments the cells of an image: detection, contribution maps, one graph cut per cell, one label image.
+def propagate(run: Run, detection: Detection, *, config: Config, recorded: Record | None = None) -> WinnerMap:
+    """Returns the winner map of the detected cells' contribution maps, as far as cells reach (`cut.reach`).
 
     Args:
-        run: a trained model, from `load_run` or `train`.
-        image: grey values of any range; any size.
-        config: settings other than those of the run, for instance of `preset("paper", run.config)`.
-
-    Raises:
-        ValueError: if the image holds NaN or infinite values.
+        run: a trained model.
+        detection: of an image.
+        config: the settings to use.
+        recorded: the record of the image's forward pass, if there is one already.
     """
-    config = config or run.config
-    if not np.isfinite(image).all():
-        raise ValueError("the image holds values that are no numbers (NaN or infinite); replace them first")
-    detection = detect(run, image, config=config)
-    winner = propagate(run, detection, config=config)
-    labels = cut_and_fuse(detection, winner, config=config)
-    # By the sides as they are, not by the scale, which rounding changed.
-    ratio = np.array(image.shape) / np.array(detection.image.shape)
-    return Segmentation(
-        labels=resize_labels(labels, image.shape),
-        points=(detection.peaks + 0.5) * ratio - 0.5,
-        scores=detection.likelihood[tuple(detection.peaks.T)],
-        detection=detection,
-        winner=winner,
-    )
-
-
-def propagate(run: Run, detection: Detection, *, config: Config) -> WinnerMap:
-    """Returns the winner map of the detected cells' contribution maps."""
-    settings = config.contribution
     padded, frame = pad_to_stride(detection.image, run.model.stride)
     margin = [(0, p - n) for p, n in zip(padded.shape, detection.image.shape, strict=True)]
     winner = winner_map(
@@ -121,12 +180,10 @@ def propagate(run: Run, detection: Detection, *, config: Config) -> WinnerMap:
         run.variables,
         padded,
         np.pad(detection.regions, margin),
-        cells=len(detection.peaks),
-        method=settings.method,
-        rule=settings.rule,
-        start=settings.start,
-        start_at=settings.start_at,
-        chunk=settings.chunk,
+        detection.peaks,
+        reach=_reach(config),
+        settings=config.contribution,
+        recorded=recorded,
     )
     return WinnerMap(*(part[frame] for part in winner))
 
@@ -134,7 +191,6 @@ def propagate(run: Run, detection: Detection, *, config: Config) -> WinnerMap:
 def cut_and_fuse(detection: Detection, winner: WinnerMap, *, config: Config) -> Int32[np.ndarray, "height width"]:
     """Returns the label image of the detected cells, in pixels of the network."""
     settings = config.cut
-    sigma, scale = _sigma_and_scale(config)
     seeds = foreground_seeds(
         winner.value,
         winner.owner,
@@ -146,7 +202,7 @@ def cut_and_fuse(detection: Detection, winner: WinnerMap, *, config: Config) -> 
         detection.image,
         detection.peaks,
         seeds,
-        reach=None if settings.reach is None else settings.reach * sigma * scale,
+        reach=_reach(config),
         data=settings.data,
         data_weight=settings.data_weight,
         edge_weight=settings.edge_weight,
@@ -160,6 +216,12 @@ def cut_and_fuse(detection: Detection, winner: WinnerMap, *, config: Config) -> 
     )
     fuse = fuse_nearest if settings.overlap == "nearest" else fuse_sequentially
     return fuse(cuts, detection.peaks, detection.image.shape)
+
+
+def _reach(config: Config) -> float | None:
+    """Returns how far from its peak a cell may reach, in pixels of the network."""
+    sigma, scale = _sigma_and_scale(config)
+    return None if config.cut.reach is None else config.cut.reach * sigma * scale
 
 
 def _sigma_and_scale(config: Config) -> tuple[float, float]:

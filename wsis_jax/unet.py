@@ -13,7 +13,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Float32
+from jaxtyping import Array, Bool, Float, Float32, Int
 
 Variables = Mapping[str, Any]
 """What `UNet.init` returns: `params`, and `batch_stats` where there is batch norm."""
@@ -38,15 +38,19 @@ class DoubleConv(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: Float[Array, "batch height width channels"], *, train: bool
+        self,
+        x: Float[Array, "batch height width channels"],
+        *,
+        train: bool,
+        inside: Bool[Array, "1 height width 1"] | None = None,
     ) -> Float[Array, "batch height width {self.features}"]:
-        """Returns the activated features, of the same height and width."""
+        """Returns the activated features, of the same height and width; zeros where not `inside`."""
         for i in range(2):
             x = nn.Conv(self.features, (3, 3), use_bias=not self.batch_norm, name=f"conv_{i}")(x)
             if self.batch_norm:
                 norm = nn.BatchNorm(use_running_average=not train, momentum=0.9, epsilon=1e-5, name=f"norm_{i}")
                 x = norm(x)
-            x = self.activation(x)
+            x = self.activation(_keep(x, inside))
         return x
 
 
@@ -78,9 +82,13 @@ class UNet(nn.Module):
 
     @nn.compact
     def logits(
-        self, images: Float[Array, "batch height width 1"], *, train: bool = False
+        self,
+        images: Float[Array, "batch height width 1"],
+        *,
+        frame: Int[Array, "2"] | None = None,
+        train: bool = False,
     ) -> Float[Array, "batch height width 1"]:
-        """Returns the likelihood map before its sigmoid."""
+        """Returns the likelihood map before its sigmoid; arguments and errors are those of a call."""
         if len(self.decoder) != len(self.encoder) - 1:
             raise ValueError(
                 f"a U-Net of {len(self.encoder)} encoder levels needs {len(self.encoder) - 1} decoder widths, "
@@ -91,27 +99,37 @@ class UNet(nn.Module):
                 f"image sides {images.shape[1]} × {images.shape[2]} are no multiples of {self.stride}; "
                 "pad them with pad_to_stride"
             )
+        inside = [_inside(images, frame, level) for level in range(len(self.encoder))]
         skips: list[Array] = []
-        x = images
+        x = _keep(images, inside[0])
         for level, features in enumerate(self.encoder):
             if level:
                 skips.append(x)
                 x = nn.max_pool(x, (2, 2), strides=(2, 2))
             block = DoubleConv(features, self.activation, self.batch_norm, name=f"encoder_{level}")
-            x = block(x, train=train)
-        for level, features in enumerate(self.decoder):
-            x = jnp.concatenate([skips.pop(), upsample(x, align_corners=self.align_corners)], axis=-1)
-            block = DoubleConv(features, self.activation, self.batch_norm, name=f"decoder_{level}")
-            x = block(x, train=train)
+            x = block(x, train=train, inside=inside[level])
+        for depth, features in enumerate(self.decoder):
+            level = len(self.decoder) - 1 - depth
+            below = None if frame is None else frame // 2 ** (level + 1)
+            doubled = upsample(x, align_corners=self.align_corners, frame=below)
+            x = jnp.concatenate([skips.pop(), _keep(doubled, inside[level])], axis=-1)
+            block = DoubleConv(features, self.activation, self.batch_norm, name=f"decoder_{depth}")
+            x = block(x, train=train, inside=inside[level])
         return nn.Conv(1, (1, 1), bias_init=nn.initializers.constant(_OUTPUT_BIAS), name="output")(x)
 
     def __call__(
-        self, images: Float[Array, "batch height width 1"], *, train: bool = False
+        self,
+        images: Float[Array, "batch height width 1"],
+        *,
+        frame: Int[Array, "2"] | None = None,
+        train: bool = False,
     ) -> Float[Array, "batch height width 1"]:
         """Returns the likelihood map, 0..1.
 
         Args:
             images: normalised images, 0..1, with sides that are multiples of `stride`.
+            frame: (height, width), multiples of `stride`, of the images' top left part that counts. The map is
+                there what it would be for images of that size, so that one program serves images of many sizes.
             train: use (and update) the statistics of the batch in batch norm.
 
         Raises:
@@ -121,20 +139,22 @@ class UNet(nn.Module):
 
 
 def upsample(
-    x: Float[Array, "batch height width channels"], *, align_corners: bool
+    x: Float[Array, "batch height width channels"], *, align_corners: bool, frame: Int[Array, "2"] | None = None
 ) -> Float[Array, "batch 2*height 2*width channels"]:
     """Returns the features at twice the height and width, bilinearly interpolated.
 
     With half-pixel centres (`align_corners=False`) every new pixel is 3/4 of the nearer old one and 1/4 of the
     farther, the border repeated; written as shifts, since `jax.image.resize` would multiply by dense matrices.
-    With aligned corners the old corner pixels are the new ones, which needs sides of at least 2.
+    With aligned corners the old corner pixels are the new ones, which needs sides of at least 2. The border is
+    that of the `frame`, (height, width) of the top left part that counts, if one is given.
     """
-    if not align_corners:
-        return _double(_double(x, axis=1), axis=2)
     batch, height, width, channels = x.shape
+    if not align_corners:
+        rows, columns = (None, None) if frame is None else frame
+        return _double(_double(x, axis=1, border=rows), axis=2, border=columns)
     if height < 2 or width < 2:
         raise ValueError("align_corners needs features of at least 2 × 2; use a larger image or fewer levels")
-    size = jnp.array([height, width])
+    size = jnp.array([height, width]) if frame is None else frame
     scale = (2 * size - 1) / (size - 1)
     shape = (batch, 2 * height, 2 * width, channels)
     return jax.image.scale_and_translate(
@@ -142,14 +162,33 @@ def upsample(
     )
 
 
-def _double(x: Array, *, axis: int) -> Array:
-    """Doubles one axis by linear interpolation at half-pixel centres."""
+def _double(x: Array, *, axis: int, border: Array | None) -> Array:
+    """Doubles one axis by linear interpolation at half-pixel centres; `border` is where the axis ends early."""
     n = x.shape[axis]
+    if border is not None:
+        last = jax.lax.dynamic_slice_in_dim(x, border - 1, 1, axis=axis)
+        beyond = jnp.arange(n) >= border
+        x = jnp.where(jnp.expand_dims(beyond, [i for i in range(x.ndim) if i != axis]), last, x)
     first, last = jax.lax.slice_in_dim(x, 0, 1, axis=axis), jax.lax.slice_in_dim(x, n - 1, n, axis=axis)
     before = jnp.concatenate([first, jax.lax.slice_in_dim(x, 0, n - 1, axis=axis)], axis=axis)
     after = jnp.concatenate([jax.lax.slice_in_dim(x, 1, n, axis=axis), last], axis=axis)
     pairs = jnp.stack([0.75 * x + 0.25 * before, 0.75 * x + 0.25 * after], axis=axis + 1)
     return pairs.reshape(*x.shape[:axis], 2 * n, *x.shape[axis + 1 :])
+
+
+def _inside(images: Array, frame: Array | None, level: int) -> Array | None:
+    """Returns which units of a level lie in the frame; None where all do."""
+    if frame is None:
+        return None
+    rows, columns = (
+        jnp.arange(side >> level) < size >> level for side, size in zip(images.shape[1:3], frame, strict=True)
+    )
+    return (rows[:, None] & columns[None, :])[None, :, :, None]
+
+
+def _keep(x: Array, inside: Array | None) -> Array:
+    """Returns the features with zeros outside the frame, which is what convolutions see beyond a border."""
+    return x if inside is None else jnp.where(inside, x, 0)
 
 
 def pad_to_stride(
@@ -215,4 +254,5 @@ def _forward(
 
 @partial(jax.jit, static_argnames="model")
 def _initialize(model: UNet, key: jax.Array) -> Variables:
-    return model.init(key, jnp.zeros((1, model.stride, model.stride, 1)))
+    side = 2 * model.stride  # features of at least 2 × 2 everywhere, which aligned corners need
+    return model.init(key, jnp.zeros((1, side, side, 1)))

@@ -1,0 +1,190 @@
+"""Windowed contributions: the numbers of the loop over whole images, in every corner."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from wsis_jax import guided
+from wsis_jax.config import ContributionConfig
+from wsis_jax.guided import contribution_maps, record_images, winner_map
+from wsis_jax.likelihood import centre_regions
+from wsis_jax.unet import UNet, fold_batch_norm, initial_variables
+
+# Few, since every shape compiles: widths that are no multiples of eight, depths from one level to four.
+NETWORKS = {
+    "one level": UNet((5,), ()),
+    "two levels": UNet((4, 9), (6,)),
+    "three levels": UNet((4, 6, 8), (6, 4)),
+    "four levels": UNet((8, 4, 4, 8), (4, 4, 8)),
+    "aligned corners": UNet((4, 6, 8), (6, 4), align_corners=True),
+}
+SHAPES = [(64, 48), (16, 88)]
+
+
+def network(name, seed):
+    """A network with numbers of its own, batch norm folded."""
+    model = NETWORKS[name]
+    random = np.random.default_rng(seed)
+
+    def vary(x):
+        factor = random.uniform(0.5, 1.5, x.shape)
+        return (x * factor + 0.05 * random.standard_normal(x.shape) * (x.ndim == 1)).astype(np.float32)
+
+    variables = initial_variables(model, seed)
+    params = jax.tree.map(vary, variables["params"])
+    params["output"]["kernel"] = np.abs(params["output"]["kernel"])  # signals get through
+    return fold_batch_norm(model, {**variables, "params": params})
+
+
+def scene(shape, cells, seed):
+    """An image, regions that overlap windows of one another, and peaks: corners and borders first."""
+    random = np.random.default_rng(seed)
+    high = np.array(shape) - 1
+    edges = np.array([[0, 0], high, [0, high[1]], [high[0], 0], [high[0] // 2, 0], [0, high[1] // 2]])
+    peaks = np.concatenate([edges, random.integers(0, high + 1, (max(cells - len(edges), 0), 2))])[:cells]
+    peaks = np.unique(peaks, axis=0)
+    image = random.random(shape, np.float32)
+    regions = centre_regions(image, peaks, region="disc", radius=float(random.uniform(1, 5)), response=0.1)
+    return image, regions, peaks
+
+
+def assert_close(window, loop):
+    """Equal within 1e-5 of each map's maximum; the ceiling is there for maps of zeros."""
+    scale = np.abs(loop).max(axis=(-2, -1), keepdims=True)
+    assert (np.abs(window - loop) <= 1e-5 * np.maximum(scale, 1e-12)).all()
+
+
+@settings(deadline=None, max_examples=10, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    st.sampled_from(sorted(NETWORKS)),
+    st.sampled_from(SHAPES),
+    st.integers(1, 10),
+    st.sampled_from([None, 7.5, 20.0]),
+    st.sampled_from(["guided", "gradient", "deconvnet"]),
+    st.integers(0, 2**20),
+)
+@example("four levels", (64, 48), 10, None, "guided", 0)
+@example("aligned corners", (64, 48), 10, 7.5, "gradient", 1)
+@example("three levels", (16, 88), 10, 20.0, "deconvnet", 2)  # reach is beyond the image
+def test_windows_give_the_numbers_of_the_loop(name, shape, cells, reach, rule, seed):
+    model, variables = network(name, seed)
+    image, regions, peaks = scene(shape, cells, seed)
+    windowed, looped = (
+        contribution_maps(
+            model, variables, image, regions, peaks, reach=reach, settings=ContributionConfig(method, rule=rule)
+        )
+        for method in ("window", "loop")
+    )
+    assert looped.any() or cells < 3
+    assert_close(windowed, looped)
+
+
+@pytest.mark.parametrize("reach", [None, 9.0])
+def test_winner_maps_are_the_same_pixel_for_pixel_except_at_ties(reach):
+    model, variables = network("four levels", 5)
+    image, regions, peaks = scene((64, 48), 9, 5)
+    windowed, looped = (
+        winner_map(model, variables, image, regions, peaks, reach=reach, settings=ContributionConfig(method))
+        for method in ("window", "loop")
+    )
+    tolerance = 1e-5 * looped.value.max()
+    clear = looped.value - looped.runner_up > tolerance
+    assert clear.mean() > 0.1
+    np.testing.assert_array_equal(windowed.owner[clear], looped.owner[clear])
+    np.testing.assert_allclose(windowed.value, looped.value, rtol=0, atol=tolerance)
+    np.testing.assert_allclose(windowed.runner_up, looped.runner_up, rtol=0, atol=tolerance)
+
+
+def test_a_trained_model(tiny_run):
+    scene = tiny_run.scenes[0]
+    peaks = np.round(scene.points).astype(int)
+    image = scene.image.astype(np.float32)
+    regions = centre_regions(image, peaks, region="disc", radius=7.7, response=0.1)
+    for reach in (None, 9.0):
+        windowed, looped = (
+            contribution_maps(
+                tiny_run.run.model,
+                tiny_run.run.variables,
+                image,
+                regions,
+                peaks,
+                reach=reach,
+                settings=ContributionConfig(method),
+            )
+            for method in ("window", "loop")
+        )
+        assert looped.max(axis=(1, 2)).min() > 0
+        assert_close(windowed, looped)
+
+
+def test_a_larger_record_changes_nothing():
+    model, variables = network("three levels", 3)
+    image, regions, peaks = scene((32, 40), 8, 3)
+    larger = np.pad(image, ((0, 32), (0, 24)))[None]
+    record = jax.tree.map(lambda x: x[0], record_images(model, variables, larger, image.shape, rule="guided"))
+    expected = contribution_maps(model, variables, image, regions, peaks)
+    found = contribution_maps(model, variables, image, regions, peaks, recorded=record)
+    assert_close(found, expected)
+
+
+def test_a_region_far_from_its_peak():
+    model, variables = network("three levels", 4)
+    image = np.random.default_rng(4).random((32, 40), np.float32)
+    regions = np.zeros(image.shape, int)
+    regions[28:, 35:] = 1
+    windowed, looped = (
+        contribution_maps(
+            model, variables, image, regions, np.array([[2, 3]]), settings=ContributionConfig(method)
+        )
+        for method in ("window", "loop")
+    )
+    assert looped.any()
+    assert_close(windowed, looped)
+
+
+def test_any_number_of_cells_is_one_program():
+    model, variables = network("two levels", 0)
+    compiled = guided.back._cache_size()
+    for seed, (shape, cells) in enumerate([((32, 40), 1), ((64, 48), 10), ((16, 88), 5), ((32, 40), 9)]):
+        image, _, peaks = scene(shape, cells, seed)
+        regions = centre_regions(image, peaks, region="disc", radius=3.0, response=0.1)
+        winner_map(model, variables, image, regions, peaks, reach=7.0)
+    assert guided.back._cache_size() == compiled + 1
+
+
+@pytest.mark.parametrize(("memory", "expected"), [(0.001, 1), (1e-9, 1), (64.0, 8)])
+def test_memory_bounds_the_chunk(memory, expected):
+    assert guided._affordable(2**20, memory) == min(expected, 8)
+
+
+def test_peaks_outside_the_image_are_refused():
+    model, variables = network("two levels", 0)
+    image, regions = np.zeros((32, 40), np.float32), np.zeros((32, 40), int)
+    with pytest.raises(ValueError, match="peaks outside the image of 32 × 40 pixels"):
+        winner_map(model, variables, image, regions, np.array([[3, 40]]))
+
+
+def test_bits_are_what_the_network_did():
+    model, variables = network("three levels", 6)
+    image = np.random.default_rng(6).random((24, 32), np.float32)
+    record = record_images(model, variables, image[None], image.shape, rule="guided")
+    before = []
+
+    def listen(x):
+        before.append(x)
+        return jax.nn.relu(x)
+
+    logits = model.clone(activation=listen).apply(variables, jnp.asarray(image)[None, :, :, None], method="logits")
+    np.testing.assert_allclose(record.logits[0], logits[0, :, :, 0], rtol=0, atol=1e-5)
+    for bits, x in zip(record.active, before, strict=True):
+        np.testing.assert_array_equal(jnp.unpackbits(bits, axis=-1, count=x.shape[-1]), x > 0)
+    for level in range(2):
+        x = np.maximum(before[2 * level + 1][0], 0)
+        height, width, n = x.shape
+        blocks = x.reshape(height // 2, 2, width // 2, 2, n).transpose(0, 2, 4, 1, 3).reshape(-1, 4)
+        pooled = blocks.argmax(axis=1).reshape(height // 2, width // 2, n)
+        for bits, expected in ((record.lower, pooled // 2), (record.right, pooled % 2)):
+            np.testing.assert_array_equal(jnp.unpackbits(bits[level][0], axis=-1, count=n), expected)

@@ -1,0 +1,96 @@
+"""One forward pass, and what it leaves behind: all that a backward pass needs, in bits.
+
+Given which units every ReLU let through and which unit won every pooling window, the network is linear. A record
+holds just that: one bit for a unit in front of a ReLU, two for a pooling window.
+"""
+
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Float32, Int, UInt8
+
+from wsis_jax.unet import UNet, Variables
+
+
+class Record(NamedTuple):
+    """What a forward pass leaves behind, of one image or, with a leading axis, of a batch.
+
+    Bits are packed along the channels, eight to a byte, the first in the highest bit.
+
+    Attributes:
+        logits: the likelihood map before its sigmoid.
+        active: for every ReLU, in the order of the network, which units it lets a signal through.
+        lower: for every pooling, whether the winner is in the lower row of its window; the first of equals wins.
+        right: for every pooling, whether it is in the right column.
+    """
+
+    logits: Float[Array, "*batch height width"]
+    active: tuple[UInt8[Array, "*batch _ _ _"], ...]
+    lower: tuple[UInt8[Array, "*batch _ _ _"], ...]
+    right: tuple[UInt8[Array, "*batch _ _ _"], ...]
+
+
+@partial(jax.jit, static_argnames=("model", "blind"))
+def record(
+    model: UNet,
+    variables: Variables,
+    images: Float[Array, "batch height width"],
+    frame: Int[Array, "2"],
+    *,
+    blind: bool = False,
+) -> Record:
+    """Runs the network forward once and returns its record.
+
+    Args:
+        model: the network; its activation must be a ReLU.
+        variables: its variables.
+        images: normalised, 0..1; sides multiples of `model.stride`.
+        frame: (height, width) of the top left part that counts, multiples of `model.stride`; nothing outside it
+            is active.
+        blind: note every unit as active, for a rule that ignores the forward pass.
+    """
+    before: list[Array] = []
+
+    def remember(x: Array) -> Array:
+        before.append(x)
+        return model.activation(x)
+
+    listener = model.clone(activation=remember)
+    logits = listener.apply(variables, images[..., None], frame=frame, method="logits")
+    levels = len(model.encoder)
+    winners = [_winners(model.activation(x)) for x in before[1 : 2 * (levels - 1) : 2]]
+    active = (_inside(x, frame // (images.shape[1] // x.shape[1])) if blind else x > 0 for x in before)
+    return Record(
+        logits=jnp.asarray(logits)[..., 0],
+        active=tuple(jnp.packbits(x, axis=-1) for x in active),
+        lower=tuple(jnp.packbits(lower, axis=-1) for lower, _ in winners),
+        right=tuple(jnp.packbits(right, axis=-1) for _, right in winners),
+    )
+
+
+def likelihood_map(recorded: Record) -> Float32[np.ndarray, "*batch height width"]:
+    """Returns the likelihood map of a record, 0..1."""
+    return np.asarray(jax.nn.sigmoid(recorded.logits))
+
+
+def unpack(bits: UInt8[Array, "*axes bytes"], channels: int) -> Bool[Array, "*axes {channels}"]:
+    """Returns the bits of a record, one boolean each."""
+    return jnp.unpackbits(bits, axis=-1, count=channels).astype(bool)
+
+
+def _winners(
+    x: Float[Array, "batch height width channels"],
+) -> tuple[Bool[Array, "batch _ _ channels"], Bool[Array, "batch _ _ channels"]]:
+    """Returns, per 2 × 2 window, whether its greatest is in the lower row, and in the right column."""
+    a, b, c, d = (x[:, row::2, column::2] for row in (0, 1) for column in (0, 1))
+    lower = jnp.maximum(c, d) > jnp.maximum(a, b)
+    return lower, jnp.where(lower, d > c, b > a)
+
+
+def _inside(x: Array, frame: Int[Array, "2"]) -> Bool[Array, "batch height width channels"]:
+    """Returns which units lie in the frame, in the shape of x."""
+    rows, columns = (jnp.arange(n) < size for n, size in zip(x.shape[1:3], frame, strict=True))
+    return jnp.broadcast_to((rows[:, None] & columns[None, :])[None, :, :, None], x.shape)
