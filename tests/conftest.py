@@ -1,8 +1,10 @@
 """Settings that hold for every test, and a small trained model."""
 
 import os
+import tempfile
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp()  # commands that are tested leave nothing in the user's cache
 
 from pathlib import Path
 from typing import Any, NamedTuple

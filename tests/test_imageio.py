@@ -127,6 +127,26 @@ def encoded(kind: str) -> bytes:
     return buffer.getvalue()
 
 
+@pytest.mark.parametrize("kind", ["tiff", "zlib", "PNG", "JPEG"])
+def test_the_shape_is_known_without_the_pixels(tmp_path, kind):
+    (tmp_path / "a").write_bytes(encoded(kind))
+    assert imageio.read_shape(tmp_path / "a") == imageio.read_image(tmp_path / "a").shape[1:] == (40, 50)
+    (tmp_path / "a").write_bytes(encoded(kind)[:9])
+    with pytest.raises(ValueError, match="a: the image is damaged"):
+        imageio.read_shape(tmp_path / "a")
+
+
+@pytest.mark.parametrize("shape", [(7, 5, 3), (2, 7, 5, 3), (3, 7, 5)])
+def test_the_shape_of_colours_and_pages(tmp_path, shape):
+    tifffile.imwrite(
+        tmp_path / "a.tif",
+        some_pixels(shape, "u1"),
+        photometric="rgb",
+        planarconfig="contig" if shape[-1] == 3 else "separate",
+    )
+    assert imageio.read_shape(tmp_path / "a.tif") == (7, 5)
+
+
 @pytest.mark.parametrize("part", [0.02, 0.3, 0.5, 0.9])
 @pytest.mark.parametrize("kind", ["tiff", "zlib", "PNG", "JPEG"])
 def test_an_image_cut_short_is_an_error(tmp_path, caplog, kind, part):
@@ -152,7 +172,7 @@ def test_a_missing_page_at_the_end_is_an_error(tmp_path):
         imageio.read_image(tmp_path / "a.tif")
 
 
-@pytest.mark.parametrize("read", [imageio.read_image, imageio.read_labels])
+@pytest.mark.parametrize("read", [imageio.read_image, imageio.read_labels, imageio.read_shape])
 def test_files_that_are_no_image(tmp_path, read):
     with pytest.raises(FileNotFoundError, match=r"a\.tif: there is no such image file; check the path"):
         read(tmp_path / "a.tif")

@@ -8,11 +8,11 @@ from scipy import ndimage
 from wsis_jax import segmentation
 from wsis_jax.checkpoint import Run
 from wsis_jax.imageio import write_labels
-from wsis_jax.likelihood import render_likelihood
+from wsis_jax.likelihood import find_peaks, render_likelihood
 from wsis_jax.metrics import match_labels, match_points
 from wsis_jax.presets import preset
 from wsis_jax.scaling import scaled_shape
-from wsis_jax.segmentation import Segmentation, segment
+from wsis_jax.segmentation import Segmentation, segment, segment_batch
 from wsis_jax.synthetic import draw_scene
 from wsis_jax.unet import UNet, fold_batch_norm, initial_variables
 
@@ -76,7 +76,8 @@ def test_three_hundred_cells(tiny_config, monkeypatch, tmp_path):
     run = Run(*fold_batch_norm(model, initial_variables(model, 0)), tiny_config)
     # A network that finds every cell; what it is made of is that of `run`.
     likelihood = render_likelihood(np.round(scene.points), scene.image.shape, sigma=1.5)
-    monkeypatch.setattr(segmentation, "likelihood_map", lambda _: likelihood)
+    peaks = find_peaks(likelihood, threshold=0.5, min_distance=1)
+    monkeypatch.setattr(segmentation, "find_peaks", lambda *_, **__: peaks)
     result = segment(run, scene.image)
     assert_valid(result, scene.image)
     assert len(result.points) > 290  # a few clicks lie side by side
@@ -120,9 +121,8 @@ def test_points_of_a_scaled_model_are_in_the_image_when_its_sides_are_rounded(ti
     config = tiny_run.run.config.override(["image.scale=0.5", "likelihood.sigma=4"])
     random = np.random.default_rng(0).random(shape, np.float32)
 
-    likelihood = np.zeros(scaled_shape(shape, 0.5), np.float32)
-    likelihood[-1, -1] = 0.9
-    monkeypatch.setattr(segmentation, "likelihood_map", lambda _: likelihood)
+    corner = np.array([scaled_shape(shape, 0.5)]) - 1
+    monkeypatch.setattr(segmentation, "find_peaks", lambda *_, **__: corner)
     result = segment(tiny_run.run, random, config=config)
     assert_valid(result, random)
     assert len(result.points) == 1
@@ -166,6 +166,40 @@ def test_the_result_depends_on_the_image_alone(tiny_run, scene, draw_small):
     segment(tiny_run.run, draw_small(102).image)
     segment(tiny_run.run, draw_small(103, shape=(40, 80)).image, config=preset("paper", tiny_run.run.config))
     assert_equal(segment(tiny_run.run, scene.image), first)
+
+
+def test_a_batch_gives_what_its_images_give(tiny_run, draw_small):
+    images = np.stack([draw_small(seed, cells=seed - 100).image for seed in (102, 100, 106)])
+    together = segment_batch(tiny_run.run, images)
+    assert len(together) == 3
+    for result, image in zip(together, images, strict=True):
+        alone = segment(tiny_run.run, image)
+        np.testing.assert_array_equal(result.labels, alone.labels)
+        np.testing.assert_array_equal(result.points, alone.points)
+        np.testing.assert_allclose(result.winner.value, alone.winner.value, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("sides", [(64, 80), (128, 64)])
+def test_shared_sides_change_nothing(tiny_run, scene, sides):
+    alone, shared = segment(tiny_run.run, scene.image), segment(tiny_run.run, scene.image, sides=sides)
+    assert len(alone.points) >= 4
+    np.testing.assert_array_equal(shared.labels, alone.labels)
+    np.testing.assert_allclose(shared.detection.likelihood, alone.detection.likelihood, rtol=0, atol=1e-6)
+
+
+def test_sides_that_are_too_small_are_refused(tiny_run, scene):
+    with pytest.raises(ValueError, match="sides 60 × 64 are less than those of the image"):
+        segment(tiny_run.run, scene.image, sides=(60, 64))
+
+
+def test_bfloat16_finds_the_same_cells(tiny_run, scene):
+    exact = segment(tiny_run.run, scene.image)
+    config = tiny_run.run.config.override(["unet.precision=bfloat16"])
+    rough = segment(tiny_run.run, scene.image, config=config)
+    assert rough.winner.value.dtype == rough.detection.likelihood.dtype == np.float32
+    assert match_points(rough.points, exact.points, distance=2.0).f_measure == 1
+    assert match_labels(rough.labels, exact.labels).dice_terms.mean() > 0.9
+    assert (rough.detection.likelihood != exact.detection.likelihood).any()
 
 
 def test_the_image_is_only_read(tiny_run, scene):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from golden.torch_reference import load_reference, reference_network
 
-from wsis_jax.unet import UNet, fold_batch_norm, pad_to_stride, predict, upsample
+from wsis_jax.unet import UNet, fold_batch_norm, in_precision, initial_variables, pad_to_stride, predict, upsample
 
 SMALL = UNet((4, 6, 8), (6, 4))
 REFERENCE = load_reference()
@@ -229,3 +229,23 @@ def test_folding_twice_changes_nothing(variables):
     again, folded_again = fold_batch_norm(model, folded)
     assert again == model
     assert folded_again is folded
+
+
+@pytest.mark.parametrize("align_corners", [False, True])
+def test_a_frame_gives_what_the_network_gives_for_images_of_that_size(align_corners):
+    model = SMALL.clone(align_corners=align_corners)
+    image = np.random.default_rng(0).random((2, 24, 20, 1), np.float32)
+    variables = initial_variables(model, 0)
+    expected = jax.jit(model.apply)(variables, jnp.asarray(image))
+    # What lies outside the frame must not matter.
+    larger = np.random.default_rng(1).random((2, 40, 32, 1), np.float32)
+    larger[:, :24, :20] = image
+    found = jax.jit(model.apply)(variables, jnp.asarray(larger), frame=jnp.array([24, 20]))
+    np.testing.assert_allclose(found[:, :24, :20], expected, rtol=0, atol=1e-6)
+
+
+def test_variables_in_bfloat16(variables):
+    rough = in_precision(variables, "bfloat16")
+    for a, b in zip(jax.tree.leaves(rough), jax.tree.leaves(variables), strict=True):
+        assert a.dtype == jnp.bfloat16
+        np.testing.assert_allclose(a.astype(jnp.float32), b, rtol=2**-7)

@@ -178,7 +178,7 @@ def test_bits_are_what_the_network_did():
         return jax.nn.relu(x)
 
     logits = model.clone(activation=listen).apply(variables, jnp.asarray(image)[None, :, :, None], method="logits")
-    np.testing.assert_allclose(record.logits[0], logits[0, :, :, 0], rtol=0, atol=1e-5)
+    np.testing.assert_allclose(record.likelihood[0], jax.nn.sigmoid(logits)[0, :, :, 0], rtol=0, atol=1e-5)
     for bits, x in zip(record.active, before, strict=True):
         np.testing.assert_array_equal(jnp.unpackbits(bits, axis=-1, count=x.shape[-1]), x > 0)
     for level in range(2):

@@ -11,10 +11,11 @@ from jaxtyping import Float32, Float64
 from wsis_jax.checkpoint import Run
 from wsis_jax.config import Config
 from wsis_jax.files import Where, list_files, name_some, pair_by_stem, stem
-from wsis_jax.imageio import IMAGE_SUFFIXES, read_image, write_labels, write_picture
+from wsis_jax.imageio import IMAGE_SUFFIXES, read_image, read_shape, write_labels, write_picture
 from wsis_jax.points import POINT_SUFFIXES, read_points, write_points
 from wsis_jax.report import overlay
-from wsis_jax.segmentation import segment
+from wsis_jax.segmentation import seen_shape, segment
+from wsis_jax.shapes import fitting, rounded_up, shared_sides
 
 
 class TrainingSet(NamedTuple):
@@ -110,6 +111,7 @@ def segment_files(
     if clash := {name for name in stems if stems.count(name) > 1}:
         raise ValueError(f"two images are called {min(clash)}, so their results would be too; rename one")
     outcomes: list[Outcome] = []
+    sides = _plan_sides(run, files, config)
     for path in files:
         try:
             frames = read_image(path)
@@ -117,7 +119,7 @@ def segment_files(
             found = [Outcome(stem(path), None, [], str(error))]
         else:
             found = [
-                _segment_one(run, frame, out, stem(path) + (f"_{i:04d}" if len(frames) > 1 else ""), config)
+                _segment_one(run, frame, out, stem(path) + (f"_{i:04d}" if len(frames) > 1 else ""), config, sides)
                 for i, frame in enumerate(frames)
             ]
         on_file(found)
@@ -125,14 +127,31 @@ def segment_files(
     return outcomes
 
 
+def _plan_sides(run: Run, files: Sequence[Path], config: Config) -> list[tuple[int, int]]:
+    """Returns the few sides that the images are padded to, so that not every size compiles programs."""
+    shapes = []
+    for path in files:
+        try:
+            shapes.append(seen_shape(read_shape(path), config))
+        except (ValueError, OSError):
+            continue  # reading the pixels says what is wrong with it
+    return shared_sides(shapes, stride=run.model.stride)
+
+
 def _segment_one(
-    run: Run, image: Float32[np.ndarray, "height width"], out: Path, name: str, config: Config
+    run: Run,
+    image: Float32[np.ndarray, "height width"],
+    out: Path,
+    name: str,
+    config: Config,
+    sides: list[tuple[int, int]],
 ) -> Outcome:
     """Segments one image, writes its files and says what became of it."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            result = segment(run, image, config=config)
+            shape = seen_shape(image.shape, config)
+            result = segment(run, image, config=config, sides=fitting(rounded_up(shape, run.model.stride), sides))
         except ValueError as error:
             return Outcome(name, None, [str(w.message) for w in caught], f"{name}: {error}")
     write_picture(out / f"{name}_overlay.png", overlay(image, result.labels, result.points))

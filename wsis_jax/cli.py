@@ -1,15 +1,16 @@
-"""The command line: the only file that prints or reads arguments."""
+"""The command line: the only file that reads arguments."""
 
 import argparse
 import json
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+from wsis_jax.terminal import compilations, print_scores, progress, show_warning, training_progress
 
 # Heavy libraries are imported where they are used, so that --help comes at once.
 
@@ -44,9 +45,6 @@ Detection (F-measure, precision, recall) compares points: the detected cells sav
 the centroids of the labels, with those of --points, or else the centroids of the masks.
 """
 
-# Headings short enough for a terminal.
-_COLUMNS = {"f_measure": "F", "precision": "prec", "dice_one_to_one": "dice1:1", "mdice": "mDice"}
-
 _SET_HELP = "change a setting, as in train.steps=500 or cut.reach=3; may be given several times"
 
 # What one trains without an accelerator: a quarter of the widths, smaller patches, fewer steps.
@@ -62,9 +60,10 @@ _SMALL = (
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command and returns its exit code: 0 done, 1 interrupted, 2 bad input, 3 some images failed."""
     arguments = _parser().parse_args(argv)
-    warnings.showwarning = _show_warning  # pyrefly: ignore[bad-assignment]
+    warnings.showwarning = show_warning  # pyrefly: ignore[bad-assignment]
     try:
-        return arguments.command(arguments)
+        with compilations(shown=getattr(arguments, "verbose", None)):
+            return arguments.command(arguments)
     except KeyboardInterrupt:
         print("wsis: interrupted", file=sys.stderr)
         return 1
@@ -95,6 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     demo = add("demo", _demo, "try everything on drawn cells", "Train on drawn cells, segment others, score them.")
     demo.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for pictures and scores.json")
     demo.add_argument("--seed", type=int, default=0, help="another seed draws other cells (default 0)")
+    _add_verbose(demo)
 
     train = add("train", _train, "learn from images and clicks", _TRAIN)
     train.add_argument("images", nargs="+", metavar="IMAGES")
@@ -110,13 +110,15 @@ def _parser() -> argparse.ArgumentParser:
         help="of the network and its training: full is the paper's; small is for a computer without an "
         "accelerator; auto (the default) chooses between them",
     )
+    _add_verbose(train)
     _add_settings(train, "settings to start from", ("image", "likelihood", "unet", "train", "detect"))
 
     segment = add("segment", _segment, "find the cells of images", _SEGMENT)
     segment.add_argument("run", type=Path, metavar="RUN", help="folder of a trained model")
     segment.add_argument("images", nargs="+", metavar="IMAGES", help="files, folders or quoted patterns")
     segment.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results")
-    _add_settings(segment, "how to detect and cut", ("detect", "contribution", "cut"))
+    _add_verbose(segment)
+    _add_settings(segment, "how to detect and cut", ("unet", "detect", "contribution", "cut"))
 
     evaluate = add("evaluate", _evaluate, "compare results with hand-made masks", _EVALUATE)
     evaluate.add_argument("labels", metavar="LABELS", help="a file, a folder or a quoted pattern")
@@ -127,6 +129,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     evaluate.add_argument("--json", type=Path, metavar="FILE", help="write the scores to a file, too")
     return parser
+
+
+def _add_verbose(command: argparse.ArgumentParser) -> None:
+    """Adds --verbose, for the commands that compile programs."""
+    command.add_argument("--verbose", action="store_true", help="say at the end which programs were compiled")
 
 
 def _add_settings(command: argparse.ArgumentParser, purpose: str, sections: Sequence[str]) -> None:
@@ -150,9 +157,9 @@ def _add_settings(command: argparse.ArgumentParser, purpose: str, sections: Sequ
 def _demo(arguments: argparse.Namespace) -> int:
     from wsis_jax.demo import run_demo
 
-    with _training_progress() as (on_step, on_metrics):
+    with training_progress() as (on_step, on_metrics):
         scores = run_demo(arguments.out, seed=arguments.seed, on_step=on_step, on_metrics=on_metrics)
-    _print_scores(scores)
+    print_scores(scores)
     print(f"Pictures and scores are in {arguments.out}; begin with {arguments.out / 'stages.png'}.")
     return 0
 
@@ -172,7 +179,7 @@ def _train(arguments: argparse.Namespace) -> int:
     data = read_training_set(arguments.images, arguments.points)
     cells = sum(map(len, data.points))
     print(f"Learning from {cells} points in {len(data.images)} images.")
-    with _training_progress() as (on_step, on_metrics):
+    with training_progress() as (on_step, on_metrics):
         train(
             data.images,
             data.points,
@@ -198,18 +205,18 @@ def _segment(arguments: argparse.Namespace) -> int:
     config = preset(arguments.preset, run.config) if arguments.preset else run.config
     config = config.override(arguments.set)
     files = list_files(arguments.images, suffixes=IMAGE_SUFFIXES)
-    with _progress() as progress:
-        task = progress.add_task("segmenting", total=len(files))
+    with progress() as bar:
+        task = bar.add_task("segmenting", total=len(files))
 
         def on_file(outcomes: list[Outcome]) -> None:
-            progress.advance(task)
+            bar.advance(task)
             for outcome in outcomes:
                 for message in outcome.warnings:
                     print(f"wsis: warning: {outcome.name}: {message}", file=sys.stderr)
                 if outcome.error is not None:
                     print(f"wsis: error: {outcome.error}", file=sys.stderr)
                 else:
-                    progress.console.print(f"{outcome.name}: {outcome.cells} cells", highlight=False)
+                    bar.console.print(f"{outcome.name}: {outcome.cells} cells", highlight=False)
 
         outcomes = segment_files(run, files, arguments.out, config=config, on_file=on_file)
     failed = sum(outcome.error is not None for outcome in outcomes)
@@ -224,71 +231,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     scores = evaluate_files(
         arguments.labels, arguments.masks, points=arguments.points, distance=arguments.distance
     )
-    _print_scores(scores)
+    print_scores(scores)
     if arguments.json:
         write_text(arguments.json, json.dumps(scores.to_dict(), indent=2) + "\n")
     return 0
-
-
-def _print_scores(scores: Any) -> None:
-    """Prints one row per image and one for all cells together."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    tree = scores.to_dict()
-    table = Table(box=box.SIMPLE_HEAD)
-    table.add_column("image")
-    for key in tree["pooled"]:
-        table.add_column(_COLUMNS.get(key, key), justify="right")
-
-    def add(name: str, row: dict[str, Any]) -> None:
-        table.add_row(name, *(str(v) if isinstance(v, int) else f"{v:.3f}" for v in row.values()))
-
-    for name, row in tree["images"].items():
-        add(name, row)
-    table.add_section()
-    add("all cells", tree["pooled"])
-    console = Console()
-    # Folded to the 80 columns that a log file is taken to have, the table could not be read.
-    console = console if console.is_terminal else Console(width=160)
-    console.print(table)
-
-
-@contextmanager
-def _training_progress() -> Iterator[tuple[Callable[[int, int], None], Callable[[dict[str, Any]], None]]]:
-    """Shows a bar with the step, and a line for every validation."""
-    with _progress() as progress:
-        task = progress.add_task("training", total=None)
-
-        def on_step(step: int, steps: int) -> None:
-            progress.update(task, completed=step, total=steps)
-
-        def on_metrics(metrics: dict[str, Any]) -> None:
-            best = "  (best)" if metrics["step"] == metrics["best_step"] else ""
-            progress.console.print(
-                f"step {metrics['step']:>6}  loss {metrics['loss']:.5f}  validation: loss "
-                f"{metrics['validation_loss']:.5f}, F-measure {metrics['f_measure']:.3f}{best}",
-                highlight=False,
-            )
-
-        yield on_step, on_metrics
-
-
-def _progress() -> Any:
-    """Returns a progress bar with rate and time left."""
-    from rich import progress
-
-    return progress.Progress(
-        progress.TextColumn("{task.description}"),
-        progress.BarColumn(),
-        progress.MofNCompleteColumn(),
-        progress.TimeElapsedColumn(),
-        progress.TextColumn("left"),
-        progress.TimeRemainingColumn(),
-    )
-
-
-def _show_warning(message: Any, *_: Any) -> None:
-    """Prints a warning as one line, without the place in the code that a user has no use for."""
-    print(f"wsis: warning: {message}", file=sys.stderr)

@@ -37,6 +37,7 @@ class UNetConfig:
 
     encoder: tuple[int, ...] = (64, 128, 256, 512, 512)
     decoder: tuple[int, ...] = (256, 128, 64, 64)
+    precision: Literal["float32", "bfloat16"] = "float32"  # of a trained network; training is in float32
     align_corners: bool = False  # as in the authors' code; needed to run weights trained by it
 
 

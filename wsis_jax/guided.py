@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, Float32, Int, Int32
 
 from wsis_jax.config import ContributionConfig
-from wsis_jax.record import Record, record
+from wsis_jax.record import Record, one_of, record
 from wsis_jax.relu import ACTIVATIONS
 from wsis_jax.unet import UNet, Variables, fold_batch_norm
 from wsis_jax.windowed import back, backward_kernels, cut_views
@@ -174,8 +174,8 @@ def _by_windows(model, variables, image, regions, peaks, reach, settings, record
     frame = jnp.array(image.shape)
     if recorded is None:
         records = record_images(model, variables, image[None], image.shape, rule=settings.rule)
-        recorded = jax.tree.map(lambda x: x[0], records)
-    signal = _start_signal(recorded.logits, start=settings.start, start_at=settings.start_at)
+        recorded = one_of(records, jnp.array(0))
+    signal = _start_signal(recorded.likelihood, start=settings.start, start_at=settings.start_at)
     beyond = [(0, n - m) for n, m in zip(signal.shape, image.shape, strict=True)]
     placed = jnp.asarray(np.pad(regions, beyond), jnp.int32)
     spans = windows(len(model.encoder), half=_half(regions, peaks), reach=None if reach is None else int(reach))
@@ -219,8 +219,8 @@ def _chunks(cells: int, chunk: int) -> Iterator[tuple[int, Int[np.ndarray, " chu
 
 def _by_images(model, variables, image, regions, peaks, settings) -> Iterator[_Chunk]:
     twin = model.clone(activation=ACTIVATIONS[settings.rule])
-    logits, pullback = _record(twin, variables, jnp.asarray(image, jnp.float32))
-    signal = _start_signal(logits, start=settings.start, start_at=settings.start_at)
+    likelihood, pullback = _record(twin, variables, jnp.asarray(image, jnp.float32))
+    signal = _start_signal(likelihood, start=settings.start, start_at=settings.start_at)
     placed = jnp.asarray(regions, jnp.int32)
     if settings.method == "loop":
         for cell in range(len(peaks)):
@@ -235,20 +235,18 @@ def _by_images(model, variables, image, regions, peaks, settings) -> Iterator[_C
 
 @partial(jax.jit, static_argnames="twin")
 def _record(twin: UNet, variables: Variables, image: Float[Array, "height width"]):
-    """Runs the network forward once and returns its logits and the pull-back to the image."""
+    """Runs the network forward once; returns the likelihood map and the pull-back from its logits to the image."""
 
     def forward(x: Float[Array, "height width"]) -> Float[Array, "height width"]:
         return jnp.asarray(twin.apply(variables, x[None, :, :, None], method="logits"))[0, :, :, 0]
 
-    return jax.vjp(forward, image)
+    logits, pullback = jax.vjp(forward, image)
+    return jax.nn.sigmoid(logits), pullback
 
 
 @partial(jax.jit, static_argnames=("start", "start_at"))
-def _start_signal(
-    logits: Float[Array, "height width"], *, start: str, start_at: str
-) -> Float[Array, "height width"]:
-    """Returns Eq. 1 for all regions at once, as a signal on the logits."""
-    y = jax.nn.sigmoid(logits)
+def _start_signal(y: Float[Array, "height width"], *, start: str, start_at: str) -> Float[Array, "height width"]:
+    """Returns Eq. 1 for all regions at once, as a signal on the logits, from the likelihood map."""
     signal = y if start == "likelihood" else jnp.ones_like(y)
     return signal if start_at == "logit" else signal * y * (1 - y)
 

@@ -62,6 +62,31 @@ def read_image(path: str | Path) -> Float32[np.ndarray, "frames height width"]:
     return frames
 
 
+def read_shape(path: str | Path) -> tuple[int, int]:
+    """Reads the (height, width) of an image without its pixels.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file is empty, damaged or not an image.
+    """
+    path = Path(path)
+    if _kind(path) != "TIFF":
+        try:
+            with Image.open(path) as picture:
+                return picture.height, picture.width
+        except Exception as error:
+            raise _damaged(path, error) from error
+    try:
+        with tifffile.TiffFile(path) as tiff:
+            sizes = tiff.series[0].get_axes(), tiff.series[0].get_shape()
+    except Exception as error:
+        raise _damaged(path, error) from error
+    by_axis = dict(zip(*sizes, strict=True))
+    if not {"Y", "X"} <= set(by_axis):
+        raise ValueError(f"{path}: the file holds no pixels; copy or export it again")
+    return by_axis["Y"], by_axis["X"]
+
+
 def _to_grey(array: np.ndarray, axes: str, path: str | Path) -> np.ndarray:
     """Removes the axis of colours (`S` of tifffile): grey (+ alpha) or RGB (+ alpha)."""
     if "S" not in axes:
@@ -74,6 +99,18 @@ def _to_grey(array: np.ndarray, axes: str, path: str | Path) -> np.ndarray:
 
 def _decode(path: Path) -> list[tuple[np.ndarray, str]]:
     """Returns the arrays of a file, each with its axes: `Y`, `X`, `S` for colours, others for pages."""
+    kind = _kind(path)
+    try:
+        parts = _decode_tiff(path) if kind == "TIFF" else _decode_picture(path, kind)
+    except Exception as error:  # The decoders raise a dozen unrelated classes for a damaged file.
+        raise _damaged(path, error) from error
+    if not parts or any(array.size == 0 or not {"Y", "X"} <= set(axes) for array, axes in parts):
+        raise ValueError(f"{path}: the file holds no pixels; copy or export it again")
+    return parts
+
+
+def _kind(path: Path) -> str:
+    """Returns the kind of an image file by its first bytes."""
     if not path.is_file():
         raise FileNotFoundError(f"{path}: there is no such image file; check the path")
     with path.open("rb") as file:
@@ -83,14 +120,13 @@ def _decode(path: Path) -> list[tuple[np.ndarray, str]]:
     kind = next((kind for kind, starts in _STARTS.items() if start.startswith(starts)), None)
     if kind is None:
         raise ValueError(f"{path}: this is not an image of a known kind; give a {', '.join(_STARTS)} file")
-    try:
-        parts = _decode_tiff(path) if kind == "TIFF" else _decode_picture(path, kind)
-    except Exception as error:  # The decoders raise a dozen unrelated classes for a damaged file.
-        reason = str(error).partition("\n")[0]
-        raise ValueError(f"{path}: the image is damaged ({reason}); copy or export it again") from error
-    if not parts or any(array.size == 0 or not {"Y", "X"} <= set(axes) for array, axes in parts):
-        raise ValueError(f"{path}: the file holds no pixels; copy or export it again")
-    return parts
+    return kind
+
+
+def _damaged(path: Path, error: Exception) -> ValueError:
+    """Returns what to tell of a file that a decoder gave up on."""
+    reason = str(error).partition("\n")[0]
+    return ValueError(f"{path}: the image is damaged ({reason}); copy or export it again")
 
 
 def _decode_picture(path: Path, kind: str) -> list[tuple[np.ndarray, str]]:

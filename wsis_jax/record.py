@@ -9,8 +9,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jaxtyping import Array, Bool, Float, Float32, Int, UInt8
+from jaxtyping import Array, Bool, Float, Int, UInt8
 
 from wsis_jax.unet import UNet, Variables
 
@@ -21,13 +20,13 @@ class Record(NamedTuple):
     Bits are packed along the channels, eight to a byte, the first in the highest bit.
 
     Attributes:
-        logits: the likelihood map before its sigmoid.
+        likelihood: the likelihood map, 0..1.
         active: for every ReLU, in the order of the network, which units it lets a signal through.
         lower: for every pooling, whether the winner is in the lower row of its window; the first of equals wins.
         right: for every pooling, whether it is in the right column.
     """
 
-    logits: Float[Array, "*batch height width"]
+    likelihood: Float[Array, "*batch height width"]
     active: tuple[UInt8[Array, "*batch _ _ _"], ...]
     lower: tuple[UInt8[Array, "*batch _ _ _"], ...]
     right: tuple[UInt8[Array, "*batch _ _ _"], ...]
@@ -46,13 +45,14 @@ def record(
 
     Args:
         model: the network; its activation must be a ReLU.
-        variables: its variables.
+        variables: its variables; their type is that of the arithmetic.
         images: normalised, 0..1; sides multiples of `model.stride`.
         frame: (height, width) of the top left part that counts, multiples of `model.stride`; nothing outside it
             is active.
         blind: note every unit as active, for a rule that ignores the forward pass.
     """
     before: list[Array] = []
+    images = images.astype(jax.tree.leaves(variables)[0].dtype)
 
     def remember(x: Array) -> Array:
         before.append(x)
@@ -64,16 +64,17 @@ def record(
     winners = [_winners(model.activation(x)) for x in before[1 : 2 * (levels - 1) : 2]]
     active = (_inside(x, frame // (images.shape[1] // x.shape[1])) if blind else x > 0 for x in before)
     return Record(
-        logits=jnp.asarray(logits)[..., 0],
+        likelihood=jax.nn.sigmoid(jnp.asarray(logits, jnp.float32)[..., 0]),
         active=tuple(jnp.packbits(x, axis=-1) for x in active),
         lower=tuple(jnp.packbits(lower, axis=-1) for lower, _ in winners),
         right=tuple(jnp.packbits(right, axis=-1) for _, right in winners),
     )
 
 
-def likelihood_map(recorded: Record) -> Float32[np.ndarray, "*batch height width"]:
-    """Returns the likelihood map of a record, 0..1."""
-    return np.asarray(jax.nn.sigmoid(recorded.logits))
+@jax.jit
+def one_of(records: Record, index: Int[Array, ""]) -> Record:
+    """Returns the record of one image of a batch."""
+    return jax.tree.map(lambda x: x[index], records)
 
 
 def unpack(bits: UInt8[Array, "*axes bytes"], channels: int) -> Bool[Array, "*axes {channels}"]:

@@ -3,7 +3,7 @@
 import warnings
 from typing import NamedTuple
 
-import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Float32, Float64, Int32, Int64
 
@@ -13,9 +13,9 @@ from wsis_jax.guided import WinnerMap, record_images, winner_map
 from wsis_jax.imageio import is_constant, normalize_image
 from wsis_jax.instances import cut_cells, foreground_seeds, fuse_nearest, fuse_sequentially
 from wsis_jax.likelihood import centre_regions, find_peaks
-from wsis_jax.record import Record, likelihood_map
-from wsis_jax.scaling import resize_image, resize_labels
-from wsis_jax.unet import pad_to_stride
+from wsis_jax.record import Record, one_of
+from wsis_jax.scaling import resize_image, resize_labels, scaled_shape
+from wsis_jax.unet import in_precision, pad_to_stride
 
 
 class Detection(NamedTuple):
@@ -121,6 +121,11 @@ def segment_batch(
     return results
 
 
+def seen_shape(shape: tuple[int, int], config: Config) -> tuple[int, int]:
+    """Returns the (height, width) of an image in pixels of the network."""
+    return scaled_shape(shape, _sigma_and_scale(config)[1])
+
+
 def _prepare(image: Float[np.ndarray, "height width"], config: Config) -> Float32[np.ndarray, "_ _"]:
     """Returns what the network sees of an image."""
     settings = config.image
@@ -137,14 +142,20 @@ def _look(
     padded = np.stack([pad_to_stride(small, run.model.stride)[0] for small in smalls])
     frame = padded.shape[1:]
     height, width = sides or frame
+    if height < frame[0] or width < frame[1]:
+        raise ValueError(
+            f"sides {height} × {width} are less than those of the image in pixels of the network, "
+            f"{frame[0]} × {frame[1]}"
+        )
     padded = np.pad(padded, ((0, 0), (0, height - frame[0]), (0, width - frame[1])))
-    records = record_images(run.model, run.variables, padded, frame, rule=config.contribution.rule)
-    return [jax.tree.map(lambda x, i=i: x[i], records) for i in range(len(smalls))]
+    variables = in_precision(run.variables, config.unet.precision)
+    records = record_images(run.model, variables, padded, frame, rule=config.contribution.rule)
+    return [one_of(records, jnp.array(i)) for i in range(len(smalls))]
 
 
 def _find(small: Float32[np.ndarray, "height width"], recorded: Record, *, config: Config) -> Detection:
     """Returns what there is to detect in an image."""
-    likelihood = likelihood_map(recorded)[: small.shape[0], : small.shape[1]]
+    likelihood = np.asarray(recorded.likelihood)[: small.shape[0], : small.shape[1]]
     if is_constant(small):
         # The network has never seen an image without any contrast, and there is nothing in it to find.
         warnings.warn("the image is constant, so it holds no cells", stacklevel=2)
@@ -177,7 +188,7 @@ def propagate(run: Run, detection: Detection, *, config: Config, recorded: Recor
     margin = [(0, p - n) for p, n in zip(padded.shape, detection.image.shape, strict=True)]
     winner = winner_map(
         run.model,
-        run.variables,
+        in_precision(run.variables, config.unet.precision),
         padded,
         np.pad(detection.regions, margin),
         detection.peaks,

@@ -232,6 +232,12 @@ def fold_batch_norm(model: UNet, variables: Variables) -> tuple[UNet, Variables]
     return model.clone(batch_norm=False), folded
 
 
+@partial(jax.jit, static_argnames="precision")
+def in_precision(variables: Variables, precision: str) -> Variables:
+    """Returns the variables as "float32" or "bfloat16" numbers, which is what the network then computes in."""
+    return jax.tree.map(lambda x: x.astype(precision), variables)
+
+
 def initial_variables(model: UNet, seed: int) -> Variables:
     """Returns fresh variables of a network."""
     return _initialize(model, jax.random.key(seed))

@@ -93,7 +93,7 @@ def back(
 
     Args:
         model: the network, without batch norm.
-        kernels: its `backward_kernels`.
+        kernels: its `backward_kernels`; their type is that of the arithmetic.
         views: the windows of the record.
         peaks: (row, column) of each cell.
         frame: (height, width) of the image.
@@ -111,7 +111,8 @@ def back(
             signal = _convolve(signal, kernels[f"{name}/conv_{conv}"], behind, before)
         return signal
 
-    signal = views.signal[..., None] * kernels["output"][None, None, None]
+    precision = kernels["output"].dtype
+    signal = views.signal[..., None].astype(precision) * kernels["output"][None, None, None]
     skips: list[Array] = []
     for level, block in enumerate(spans.decoder):
         # The decoder's blocks are numbered from the deepest.
@@ -123,7 +124,7 @@ def back(
             _weights(place, size, block.input, below.output, align_corners=model.align_corners)
             for place, size in zip((peaks >> level).T, frame >> level, strict=True)
         )
-        signal = _halve(signal[..., model.encoder[level] :], rows, columns)
+        signal = _halve(signal[..., model.encoder[level] :], rows.astype(precision), columns.astype(precision))
     for level, block in reversed(list(enumerate(spans.encoder))):
         signal = through(signal, f"encoder_{level}", block, 2 * level)
         if level:
@@ -131,7 +132,7 @@ def back(
             above = spans.encoder[level - 1].output
             signal = _unpool(signal, lower, right, (peaks >> (level - 1)) & 1, block.input, above)
             signal += _fit(skips.pop(), spans.decoder[level - 1].input, above)
-    return jnp.maximum(signal[..., 0], 0)
+    return jnp.maximum(signal[..., 0], 0).astype(jnp.float32)
 
 
 def _channels(model: UNet) -> list[int]:

@@ -1,0 +1,68 @@
+"""Compiled programs: where they are kept for the next process, and how many there were."""
+
+import os
+import sys
+from collections import Counter
+from pathlib import Path
+
+import jax
+
+
+def use_compilation_cache() -> Path:
+    """Keeps compiled programs on disk, where the next process finds them, and returns the folder.
+
+    A folder that the user set (JAX_COMPILATION_CACHE_DIR) stays; the default is the user's cache folder.
+    """
+    users: str | None = jax.config.jax_compilation_cache_dir  # pyrefly: ignore[missing-attribute]
+    folder = users or str(_user_cache() / "wsis_jax")
+    jax.config.update("jax_compilation_cache_dir", folder)
+    # Programs that compile in a blink are kept too: there are dozens, and together they take seconds.
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+    return Path(folder)
+
+
+def _user_cache() -> Path:
+    """Returns the folder that the system keeps caches in."""
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches"
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local"))
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+
+
+class Compilations:
+    """Counts the programs of this process from its making on.
+
+    Attributes:
+        compiled: how often the program of each name was compiled.
+        loaded: how often it was found in the cache instead.
+        seconds: spent on both.
+    """
+
+    def __init__(self) -> None:
+        self.compiled: Counter[str] = Counter()
+        self.loaded: Counter[str] = Counter()
+        self.seconds = 0.0
+        self._found = False
+        jax.monitoring.register_event_listener(self._on_event)
+        jax.monitoring.register_event_duration_secs_listener(self._on_duration)
+
+    def _on_event(self, event: str, **_: str | int) -> None:
+        # JAX tells of a hit just before it tells how long the program took to come.
+        self._found |= event == "/jax/compilation_cache/cache_hits"
+
+    def _on_duration(self, event: str, duration_secs: float, **details: str | int) -> None:
+        if event != "/jax/core/compile/backend_compile_duration":
+            return
+        name = str(details.get("fun_name", "a program")).removeprefix("jit(").removesuffix(")")
+        (self.loaded if self._found else self.compiled)[name] += 1
+        self.seconds += duration_secs
+        self._found = False
+
+    def summary(self) -> str:
+        """Returns one line for a user, and one for each program that was compiled."""
+        found, made = self.loaded.total(), self.compiled.total()
+        lines = [f"{made} programs compiled, {found} loaded from the cache, in {self.seconds:.1f} s"]
+        lines += [f"  {name}: {count}" for name, count in self.compiled.most_common()]
+        return "\n".join(lines)

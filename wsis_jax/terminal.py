@@ -1,0 +1,92 @@
+"""What a person sees in a terminal: tables, progress bars, warnings, and which programs were compiled."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+# Heavy libraries are imported where they are used, so that --help comes at once.
+
+# Headings short enough for a terminal.
+_COLUMNS = {"f_measure": "F", "precision": "prec", "dice_one_to_one": "dice1:1", "mdice": "mDice"}
+
+
+def print_scores(scores: Any) -> None:
+    """Prints one row per image and one for all cells together."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    tree = scores.to_dict()
+    table = Table(box=box.SIMPLE_HEAD)
+    table.add_column("image")
+    for key in tree["pooled"]:
+        table.add_column(_COLUMNS.get(key, key), justify="right")
+
+    def add(name: str, row: dict[str, Any]) -> None:
+        table.add_row(name, *(str(v) if isinstance(v, int) else f"{v:.3f}" for v in row.values()))
+
+    for name, row in tree["images"].items():
+        add(name, row)
+    table.add_section()
+    add("all cells", tree["pooled"])
+    console = Console()
+    # Folded to the 80 columns that a log file is taken to have, the table could not be read.
+    console = console if console.is_terminal else Console(width=160)
+    console.print(table)
+
+
+@contextmanager
+def compilations(*, shown: bool | None) -> Iterator[None]:
+    """Keeps compiled programs for the next process, and tells of them if they are to be shown.
+
+    None is for commands that compile nothing; they need not wait for JAX.
+    """
+    if shown is None:
+        yield
+        return
+    from wsis_jax.compilation import Compilations, use_compilation_cache
+
+    folder, compilations = use_compilation_cache(), Compilations()
+    yield
+    if shown:
+        print(f"{compilations.summary()}\nThe cache is {folder}.", file=sys.stderr)
+
+
+@contextmanager
+def training_progress() -> Iterator[tuple[Callable[[int, int], None], Callable[[dict[str, Any]], None]]]:
+    """Shows a bar with the step, and a line for every validation."""
+    with progress() as bar:
+        task = bar.add_task("training", total=None)
+
+        def on_step(step: int, steps: int) -> None:
+            bar.update(task, completed=step, total=steps)
+
+        def on_metrics(metrics: dict[str, Any]) -> None:
+            best = "  (best)" if metrics["step"] == metrics["best_step"] else ""
+            bar.console.print(
+                f"step {metrics['step']:>6}  loss {metrics['loss']:.5f}  validation: loss "
+                f"{metrics['validation_loss']:.5f}, F-measure {metrics['f_measure']:.3f}{best}",
+                highlight=False,
+            )
+
+        yield on_step, on_metrics
+
+
+def progress() -> Any:
+    """Returns a progress bar with rate and time left."""
+    from rich import progress as parts
+
+    return parts.Progress(
+        parts.TextColumn("{task.description}"),
+        parts.BarColumn(),
+        parts.MofNCompleteColumn(),
+        parts.TimeElapsedColumn(),
+        parts.TextColumn("left"),
+        parts.TimeRemainingColumn(),
+    )
+
+
+def show_warning(message: Any, *_: Any) -> None:
+    """Prints a warning as one line, without the place in the code that a user has no use for."""
+    print(f"wsis: warning: {message}", file=sys.stderr)
