@@ -211,8 +211,12 @@ def fold_batch_norm(model: UNet, variables: Variables) -> tuple[UNet, Variables]
     be multiplied into the kernel before it: fewer passes over memory, and the contribution maps stay what they
     were, since the folded kernel is the product of both linear maps.
     """
-    if not model.batch_norm:
-        return model, variables
+    return (model.clone(batch_norm=False), _folded(variables)) if model.batch_norm else (model, variables)
+
+
+@jax.jit
+def _folded(variables: Variables) -> Variables:
+    """Returns the variables without batch norm; one program, where operations one by one would be dozens."""
 
     def fold(params: Mapping[str, Any], stats: Mapping[str, Any]) -> dict[str, Any]:
         folded: dict[str, Any] = {}
@@ -228,8 +232,7 @@ def fold_batch_norm(model: UNet, variables: Variables) -> tuple[UNet, Variables]
                 folded[name] = value
         return folded
 
-    folded = {"params": fold(variables["params"], variables["batch_stats"])}
-    return model.clone(batch_norm=False), folded
+    return {"params": fold(variables["params"], variables["batch_stats"])}
 
 
 @partial(jax.jit, static_argnames="precision")
