@@ -135,7 +135,7 @@ class UNet(nn.Module):
         Raises:
             ValueError: if a side is no multiple of `stride`, or the widths do not fit together.
         """
-        return nn.sigmoid(self.logits(images, train=train))
+        return nn.sigmoid(self.logits(images, frame=frame, train=train))
 
 
 def upsample(
