@@ -175,7 +175,7 @@ def _by_windows(model, variables, image, regions, peaks, reach, settings, record
     if recorded is None:
         records = record_images(model, variables, image[None], image.shape, rule=settings.rule)
         recorded = one_of(records, jnp.array(0))
-    signal = _start_signal(recorded.likelihood, start=settings.start, start_at=settings.start_at)
+    signal = start_signal(recorded.likelihood, start=settings.start, start_at=settings.start_at)
     beyond = [(0, n - m) for n, m in zip(signal.shape, image.shape, strict=True)]
     placed = jnp.asarray(np.pad(regions, beyond), jnp.int32)
     spans = windows(len(model.encoder), half=_half(regions, peaks), reach=None if reach is None else int(reach))
@@ -220,7 +220,7 @@ def _chunks(cells: int, chunk: int) -> Iterator[tuple[int, Int[np.ndarray, " chu
 def _by_images(model, variables, image, regions, peaks, settings) -> Iterator[_Chunk]:
     twin = model.clone(activation=ACTIVATIONS[settings.rule])
     likelihood, pullback = _record(twin, variables, jnp.asarray(image, jnp.float32))
-    signal = _start_signal(likelihood, start=settings.start, start_at=settings.start_at)
+    signal = start_signal(likelihood, start=settings.start, start_at=settings.start_at)
     placed = jnp.asarray(regions, jnp.int32)
     if settings.method == "loop":
         for cell in range(len(peaks)):
@@ -245,7 +245,7 @@ def _record(twin: UNet, variables: Variables, image: Float[Array, "height width"
 
 
 @partial(jax.jit, static_argnames=("start", "start_at"))
-def _start_signal(y: Float[Array, "height width"], *, start: str, start_at: str) -> Float[Array, "height width"]:
+def start_signal(y: Float[Array, "height width"], *, start: str, start_at: str) -> Float[Array, "height width"]:
     """Returns Eq. 1 for all regions at once, as a signal on the logits, from the likelihood map."""
     signal = y if start == "likelihood" else jnp.ones_like(y)
     return signal if start_at == "logit" else signal * y * (1 - y)

@@ -161,7 +161,6 @@ def _find(small: Float32[np.ndarray, "height width"], recorded: Record, *, confi
         warnings.warn("the image is constant, so it holds no cells", stacklevel=2)
         likelihood = np.zeros_like(small)
     found = config.detect
-    sigma, scale = _sigma_and_scale(config)
     peaks = find_peaks(
         likelihood,
         threshold=found.threshold,
@@ -170,7 +169,7 @@ def _find(small: Float32[np.ndarray, "height width"], recorded: Record, *, confi
         quantize=found.quantize,
     )
     regions = centre_regions(
-        likelihood, peaks, region=found.region, radius=found.radius * sigma * scale, response=found.response
+        likelihood, peaks, region=found.region, radius=region_radius(config), response=found.response
     )
     return Detection(small, likelihood, peaks, regions)
 
@@ -192,7 +191,7 @@ def propagate(run: Run, detection: Detection, *, config: Config, recorded: Recor
         padded,
         np.pad(detection.regions, margin),
         detection.peaks,
-        reach=_reach(config),
+        reach=cell_reach(config),
         settings=config.contribution,
         recorded=recorded,
     )
@@ -213,7 +212,7 @@ def cut_and_fuse(detection: Detection, winner: WinnerMap, *, config: Config) -> 
         detection.image,
         detection.peaks,
         seeds,
-        reach=_reach(config),
+        reach=cell_reach(config),
         data=settings.data,
         data_weight=settings.data_weight,
         edge_weight=settings.edge_weight,
@@ -229,10 +228,16 @@ def cut_and_fuse(detection: Detection, winner: WinnerMap, *, config: Config) -> 
     return fuse(cuts, detection.peaks, detection.image.shape)
 
 
-def _reach(config: Config) -> float | None:
+def cell_reach(config: Config) -> float | None:
     """Returns how far from its peak a cell may reach, in pixels of the network."""
     sigma, scale = _sigma_and_scale(config)
     return None if config.cut.reach is None else config.cut.reach * sigma * scale
+
+
+def region_radius(config: Config) -> float:
+    """Returns the radius of the discs that centre regions lie in, in pixels of the network."""
+    sigma, scale = _sigma_and_scale(config)
+    return config.detect.radius * sigma * scale
 
 
 def _sigma_and_scale(config: Config) -> tuple[float, float]:

@@ -180,8 +180,9 @@ def _inside(images: Array, frame: Array | None, level: int) -> Array | None:
     """Returns which units of a level lie in the frame; None where all do."""
     if frame is None:
         return None
+    # Not `side >> level`: a side is no number, but a symbol, while a function for any size is exported.
     rows, columns = (
-        jnp.arange(side >> level) < size >> level for side, size in zip(images.shape[1:3], frame, strict=True)
+        jnp.arange(side // 2**level) < size >> level for side, size in zip(images.shape[1:3], frame, strict=True)
     )
     return (rows[:, None] & columns[None, :])[None, :, :, None]
 

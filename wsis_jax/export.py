@@ -1,0 +1,189 @@
+"""Trained models for programs without this package: functions in StableHLO, the weights in them.
+
+`jax.export.deserialize` loads them where JAX and flatbuffers are installed, on a CPU, GPU or TPU. The numbers of
+images and of cells and the sides of images are symbols: one file serves all of them, and every new shape is
+compiled when it is first called with. What the rest of the way needs to know is in `export.json`.
+"""
+
+import json
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.export import Exported, SymbolicScope, export, symbolic_shape
+from jaxtyping import Array, Bool, Float, Int
+
+from wsis_jax.checkpoint import Run
+from wsis_jax.config import Config
+from wsis_jax.files import replacing, write_text
+from wsis_jax.guided import start_signal
+from wsis_jax.record import record
+from wsis_jax.segmentation import cell_reach, region_radius
+from wsis_jax.unet import UNet, in_precision
+from wsis_jax.windowed import back, backward_kernels, cut_views
+from wsis_jax.windows import Span, Windows, windows
+
+PLATFORMS = ("cpu", "cuda", "tpu")
+
+
+def export_run(run: Run, folder: str | Path, *, config: Config | None = None) -> None:
+    """Writes `forward.stablehlo`, `contributions.stablehlo` and `export.json`.
+
+    Args:
+        run: a trained model.
+        folder: where to; made if need be, and what is there of these names is replaced.
+        config: settings other than those of the run, for instance of `preset("paper", run.config)`.
+
+    Raises:
+        ValueError: if `detect.region` is "response", which bounds no region.
+    """
+    folder, config = Path(folder), config or run.config
+    functions = {
+        "forward": export_forward(run, config=config),
+        "contributions": export_contributions(run, config=config),
+    }
+    for name, exported in functions.items():
+        with replacing(folder / f"{name}.stablehlo") as temporary:
+            temporary.write_bytes(exported.serialize())
+    write_text(folder / "export.json", json.dumps(describe(run, functions, config=config), indent=2) + "\n")
+
+
+def export_forward(run: Run, *, config: Config | None = None) -> Exported:
+    """Returns the function from images (batch, height, width), 0..1, to their likelihood maps, of the same shape.
+
+    Sides are multiples of `run.model.stride`, and with aligned corners twice that at least. The network computes
+    in `unet.precision` of the settings; arguments and result are float32.
+    """
+    config = config or run.config
+    variables = in_precision(run.variables, config.unet.precision)
+
+    def forward(images: Float[Array, "batch height width"]) -> Float[Array, "batch height width"]:
+        images = images.astype(config.unet.precision)[..., None]
+        logits = jnp.asarray(run.model.apply(variables, images, method="logits"), jnp.float32)
+        return jax.nn.sigmoid(logits[..., 0])
+
+    scope, sides = _sides(run.model)
+    batch = symbolic_shape("batch", scope=scope)
+    return export(jax.jit(forward), platforms=PLATFORMS)(jax.ShapeDtypeStruct((*batch, *sides), jnp.float32))
+
+
+def export_contributions(run: Run, *, config: Config | None = None) -> Exported:
+    """Returns the function from an image and its cells to the contribution maps around their peaks.
+
+    Its arguments are the image (height, width), 0..1 and with sides as for `export_forward`; the regions
+    (height, width) int32, i + 1 in the centre region of cell i; and the peaks (cells, 2) int32, in the image.
+    It returns maps (cells, side, side) float32 of the pixels `span_of_maps` around each peak, 0 outside the image
+    and farther from the peak than `cut.reach`. Of a region counts what is within `detect.radius` of its peak, per
+    axis. Ids of regions without a peak are nobody's, and peaks without a region have maps of zeros.
+
+    Raises:
+        ValueError: if `detect.region` is "response", which bounds no region.
+    """
+    config = config or run.config
+    model, settings, reach = run.model, config.contribution, cell_reach(config)
+    variables = in_precision(run.variables, config.unet.precision)
+    spans = _windows(model, config)
+
+    def contributions(
+        image: Float[Array, "height width"], regions: Int[Array, "height width"], peaks: Int[Array, "cells 2"]
+    ) -> Float[Array, "cells side side"]:
+        frame = jnp.array(image.shape)
+        records = record(model, variables, image[None], frame, blind=settings.rule == "deconvnet")
+        recorded = jax.tree.map(lambda x: x[0], records)
+        signal = start_signal(recorded.likelihood, start=settings.start, start_at=settings.start_at)
+        ids = jnp.arange(1, peaks.shape[0] + 1)
+        views = cut_views(recorded, signal, regions, ids, peaks, spans=spans)
+        # The kernels are made here and not before, lest the file hold the weights twice.
+        kernels, clip = backward_kernels(variables), settings.rule != "gradient"
+        maps = back(model, kernels, views, peaks, frame, spans=spans, clip=clip)
+        return jnp.where(_counts(peaks, frame, spans.encoder[0].input, reach), maps, 0)
+
+    scope, sides = _sides(model)
+    cells = symbolic_shape("cells", scope=scope)
+    return export(jax.jit(contributions), platforms=PLATFORMS)(
+        jax.ShapeDtypeStruct(sides, jnp.float32),
+        jax.ShapeDtypeStruct(sides, jnp.int32),
+        jax.ShapeDtypeStruct((*cells, 2), jnp.int32),
+    )
+
+
+def span_of_maps(model: UNet, config: Config) -> Span:
+    """Returns which pixels the exported contribution maps are of, per axis and counted from the peak."""
+    return _windows(model, config).encoder[0].input
+
+
+def describe(run: Run, functions: dict[str, Exported], *, config: Config) -> dict[str, Any]:
+    """Returns what `export.json` holds: arguments and results, the place of the maps, settings, versions."""
+    span = span_of_maps(run.model, config)
+    settings = config.to_dict()
+    del settings["train"]
+    pixels = "lengths are pixels of the network: those of the image, resized by image.scale"
+    grey = "grey values made 0..1 as 'image' of the settings says, then resized by image.scale, then padded"
+    files: dict[str, Any] = {
+        name: {
+            "file": f"{name}.stablehlo",
+            "arguments": _shapes(exported.in_avals),
+            "result": _shapes(exported.out_avals)[0],
+            "calling_convention_version": exported.calling_convention_version,
+        }
+        for name, exported in functions.items()
+    }
+    files["forward"]["meaning"] = f"images ({grey}) to likelihood maps, 0..1"
+    files["contributions"] |= {
+        "meaning": f"image ({grey}), regions (i + 1 in the centre region of cell i, 0 elsewhere), peaks (row, "
+        "column) to contribution maps: [c, 0, 0] is of the pixel peaks[c] + offset",
+        "side": span.size,
+        "offset": span.low,
+        "reach": cell_reach(config),
+        "half": int(region_radius(config)),
+    }
+    return {
+        **files,
+        "units": pixels,
+        "stride": run.model.stride,
+        "platforms": PLATFORMS,
+        "settings": settings,
+        "versions": {"wsis_jax": version("wsis-jax"), "jax": jax.__version__},
+    }
+
+
+def _windows(model: UNet, config: Config) -> Windows:
+    """Returns the windows of the cells: an exported function has the same for all that it will ever see."""
+    if config.detect.region != "disc":
+        raise ValueError(
+            "detect.region=response bounds no centre region, but windows of contributions are of a fixed size; "
+            "set detect.region=disc, and a detect.radius (× sigma) that your regions do not exceed"
+        )
+    reach = cell_reach(config)
+    half = int(region_radius(config))
+    return windows(len(model.encoder), half=half, reach=None if reach is None else int(reach))
+
+
+def _sides(model: UNet) -> tuple[SymbolicScope, Sequence[Any]]:
+    """Returns symbols for the sides of images, and the scope that other symbols beside them belong to."""
+    # Aligned corners need two units a side at the deepest level.
+    scope = SymbolicScope(("rows >= 2", "columns >= 2") if model.align_corners else ())
+    return scope, symbolic_shape(f"{model.stride}*rows, {model.stride}*columns", scope=scope)
+
+
+def _counts(
+    peaks: Int[Array, "cells 2"], frame: Int[Array, "2"], span: Span, reach: float | None
+) -> Bool[Array, "cells side side"]:
+    """Returns which pixels around the peaks are in the image and in reach."""
+    steps = np.arange(span.low, span.high + 1)
+    places = peaks[:, :, None] + steps[None, None]
+    inside = (places >= 0) & (places < frame[None, :, None])
+    near = np.hypot(steps[:, None], steps[None, :]) <= (np.inf if reach is None else reach)
+    return inside[:, 0, :, None] & inside[:, 1, None, :] & near[None]
+
+
+def _shapes(avals: Sequence[Any]) -> list[dict[str, Any]]:
+    """Returns shapes and types in words of JSON; symbols as text."""
+    return [
+        {"shape": [n if isinstance(n, int) else str(n) for n in aval.shape], "dtype": str(aval.dtype)}
+        for aval in avals
+    ]
