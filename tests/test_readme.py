@@ -34,8 +34,10 @@ def test_the_lines_of_python(a_users_folder):
 
 
 def test_the_commands_that_use_a_model(a_users_folder):
-    lines = [line.split("#")[0] for line in TEXT.splitlines() if re.match(r"    wsis (segment|evaluate)", line)]
-    assert len(lines) == 2
+    lines = [
+        line.split("#")[0] for line in TEXT.splitlines() if re.match(r"    wsis (segment|evaluate|export)", line)
+    ]
+    assert len(lines) == 3
     for line in lines:
         assert main(shlex.split(line)[1:]) == 0
 

@@ -21,6 +21,7 @@ Segment cells after learning from rough cell centroids alone.
   wsis train    images --points points --run run          learn from images and clicks
   wsis segment  run images --out results                  find the cells of other images
   wsis evaluate results masks                             compare them with hand-made masks
+  wsis export   run --out exported                        use the model where this package is not installed
 """
 
 _TRAIN = """\
@@ -43,6 +44,42 @@ Compare label images with hand-made masks, paired by name (a_labels.tif and a.ti
 
 Detection (F-measure, precision, recall) compares points: the detected cells saved beside the labels, or else
 the centroids of the labels, with those of --points, or else the centroids of the masks.
+"""
+
+_EXPORT = """\
+Export a trained model for programs that have JAX, but not this package.
+
+Writes to DIR forward.stablehlo (images to likelihood maps), contributions.stablehlo (an image and its cells to
+their contribution maps, in windows around the peaks) and export.json (shapes, units, settings). They run on CPU,
+GPU and TPU, with any number of images or cells and all sides that are multiples of the stride; a new shape is
+compiled when it first comes. In Python, with jax and flatbuffers installed:
+
+    import json
+    from pathlib import Path
+    import numpy as np
+    from jax import export
+
+    folder = Path("DIR")
+    names = ("forward", "contributions")
+    forward, contributions = (export.deserialize((folder / f"{n}.stablehlo").read_bytes()).call for n in names)
+    likelihood = np.asarray(forward(image[None])[0])  # image: float32, 0..1
+    ...  # regions: int32, i + 1 in the disc around peaks[i]; peaks: int32, (row, column)
+    maps = np.asarray(contributions(image, regions, peaks))
+
+    # The winner map: each pixel goes to the cell with the greatest contribution.
+    windows = json.loads((folder / "export.json").read_text())["contributions"]
+    side, margin = windows["side"], -windows["offset"]
+    value = np.zeros(np.add(image.shape, side), np.float32)
+    owner = np.zeros(value.shape, np.int32)
+    for cell, (row, column) in enumerate(peaks):
+        window = np.s_[row : row + side, column : column + side]
+        wins = maps[cell] > value[window]
+        value[window][wins] = maps[cell][wins]
+        owner[window][wins] = cell + 1
+    inside = tuple(slice(margin, margin + n) for n in image.shape)
+    value, owner = value[inside], owner[inside]
+
+Of many cells, take some at a time: contributions(image, regions - first, peaks[first : first + 64]).
 """
 
 _SET_HELP = "change a setting, as in train.steps=500 or cut.reach=3; may be given several times"
@@ -128,6 +165,11 @@ def _parser() -> argparse.ArgumentParser:
         "--distance", type=float, default=10.0, help="pixels within which a point is found (default 10)"
     )
     evaluate.add_argument("--json", type=Path, metavar="FILE", help="write the scores to a file, too")
+
+    export = add("export", _export, "use the model where this package is not installed", _EXPORT)
+    export.add_argument("run", type=Path, metavar="RUN", help="folder of a trained model")
+    export.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the three files")
+    _add_settings(export, "how to detect and propagate", ("unet", "detect", "contribution", "cut"))
     return parser
 
 
@@ -152,6 +194,14 @@ def _add_settings(command: argparse.ArgumentParser, purpose: str, sections: Sequ
         help=f"{purpose}: the project's choice (default), the paper's text, or its authors' code",
     )
     command.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help=_SET_HELP)
+
+
+def _changed(config: Any, arguments: argparse.Namespace) -> Any:
+    """Returns the settings of a run with --preset and --set applied."""
+    from wsis_jax.presets import preset
+
+    config = preset(arguments.preset, config) if arguments.preset else config
+    return config.override(arguments.set)
 
 
 def _demo(arguments: argparse.Namespace) -> int:
@@ -199,11 +249,9 @@ def _segment(arguments: argparse.Namespace) -> int:
     from wsis_jax.checkpoint import load_run
     from wsis_jax.files import list_files
     from wsis_jax.imageio import IMAGE_SUFFIXES
-    from wsis_jax.presets import preset
 
     run = load_run(arguments.run)
-    config = preset(arguments.preset, run.config) if arguments.preset else run.config
-    config = config.override(arguments.set)
+    config = _changed(run.config, arguments)
     files = list_files(arguments.images, suffixes=IMAGE_SUFFIXES)
     with progress() as bar:
         task = bar.add_task("segmenting", total=len(files))
@@ -234,4 +282,18 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     print_scores(scores)
     if arguments.json:
         write_text(arguments.json, json.dumps(scores.to_dict(), indent=2) + "\n")
+    return 0
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    from wsis_jax.checkpoint import load_run
+    from wsis_jax.export import export_run
+
+    run = load_run(arguments.run)
+    export_run(run, arguments.out, config=_changed(run.config, arguments))
+    print(f"forward.stablehlo, contributions.stablehlo and export.json are in {arguments.out}.")
+    print(
+        "Load one:  jax.export.deserialize(pathlib.Path(FILE).read_bytes()).call(...), with jax and flatbuffers."
+    )
+    print("Arguments and results are described in export.json; all steps are in 'wsis export --help'.")
     return 0

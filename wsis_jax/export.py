@@ -25,7 +25,7 @@ from wsis_jax.record import record
 from wsis_jax.segmentation import cell_reach, region_radius
 from wsis_jax.unet import UNet, in_precision
 from wsis_jax.windowed import back, backward_kernels, cut_views
-from wsis_jax.windows import Span, Windows, windows
+from wsis_jax.windows import Span, Windows, windows, working_bytes
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 
@@ -76,9 +76,11 @@ def export_contributions(run: Run, *, config: Config | None = None) -> Exported:
 
     Its arguments are the image (height, width), 0..1 and with sides as for `export_forward`; the regions
     (height, width) int32, i + 1 in the centre region of cell i; and the peaks (cells, 2) int32, in the image.
-    It returns maps (cells, side, side) float32 of the pixels `span_of_maps` around each peak, 0 outside the image
-    and farther from the peak than `cut.reach`. Of a region counts what is within `detect.radius` of its peak, per
-    axis. Ids of regions without a peak are nobody's, and peaks without a region have maps of zeros.
+    It returns maps (cells, side, side) float32 around each peak (`describe` says which pixels), 0 outside the
+    image and farther from the peak than `cut.reach`.
+
+    Of a region counts what is within `detect.radius` of its peak, per axis. Regions of ids other than 1 to the
+    number of peaks are nobody's, and a peak without a region has a map of zeros.
 
     Raises:
         ValueError: if `detect.region` is "response", which bounds no region.
@@ -100,7 +102,7 @@ def export_contributions(run: Run, *, config: Config | None = None) -> Exported:
         # The kernels are made here and not before, lest the file hold the weights twice.
         kernels, clip = backward_kernels(variables), settings.rule != "gradient"
         maps = back(model, kernels, views, peaks, frame, spans=spans, clip=clip)
-        return jnp.where(_counts(peaks, frame, spans.encoder[0].input, reach), maps, 0)
+        return jnp.where(_asked(peaks, frame, spans.encoder[0].input, reach), maps, 0)
 
     scope, sides = _sides(model)
     cells = symbolic_shape("cells", scope=scope)
@@ -111,19 +113,13 @@ def export_contributions(run: Run, *, config: Config | None = None) -> Exported:
     )
 
 
-def span_of_maps(model: UNet, config: Config) -> Span:
-    """Returns which pixels the exported contribution maps are of, per axis and counted from the peak."""
-    return _windows(model, config).encoder[0].input
-
-
 def describe(run: Run, functions: dict[str, Exported], *, config: Config) -> dict[str, Any]:
     """Returns what `export.json` holds: arguments and results, the place of the maps, settings, versions."""
-    span = span_of_maps(run.model, config)
+    spans, model = _windows(run.model, config), run.model
+    span = spans.encoder[0].input
     settings = config.to_dict()
     del settings["train"]
-    pixels = "lengths are pixels of the network: those of the image, resized by image.scale"
-    grey = "grey values made 0..1 as 'image' of the settings says, then resized by image.scale, then padded"
-    files: dict[str, Any] = {
+    told: dict[str, Any] = {
         name: {
             "file": f"{name}.stablehlo",
             "arguments": _shapes(exported.in_avals),
@@ -132,19 +128,22 @@ def describe(run: Run, functions: dict[str, Exported], *, config: Config) -> dic
         }
         for name, exported in functions.items()
     }
-    files["forward"]["meaning"] = f"images ({grey}) to likelihood maps, 0..1"
-    files["contributions"] |= {
-        "meaning": f"image ({grey}), regions (i + 1 in the centre region of cell i, 0 elsewhere), peaks (row, "
-        "column) to contribution maps: [c, 0, 0] is of the pixel peaks[c] + offset",
+    told["forward"]["meaning"] = "images, 0..1, to likelihood maps, 0..1"
+    told["contributions"] |= {
+        "meaning": "image, 0..1, regions (i + 1 in the centre region of cell i, 0 elsewhere) and peaks (row, "
+        "column) to contribution maps; [i, 0, 0] is of the pixel peaks[i] + offset",
         "side": span.size,
         "offset": span.low,
         "reach": cell_reach(config),
         "half": int(region_radius(config)),
+        "bytes_per_cell": working_bytes(spans, model.encoder, model.decoder),
     }
     return {
-        **files,
-        "units": pixels,
-        "stride": run.model.stride,
+        "image": "grey values stretched to 0..1 and resized as settings.image says, then mirrored at the bottom "
+        "and the right to sides that are multiples of the stride",
+        "lengths": "in pixels of the network, which are those of the resized image",
+        "stride": model.stride,
+        **told,
         "platforms": PLATFORMS,
         "settings": settings,
         "versions": {"wsis_jax": version("wsis-jax"), "jax": jax.__version__},
@@ -170,7 +169,7 @@ def _sides(model: UNet) -> tuple[SymbolicScope, Sequence[Any]]:
     return scope, symbolic_shape(f"{model.stride}*rows, {model.stride}*columns", scope=scope)
 
 
-def _counts(
+def _asked(
     peaks: Int[Array, "cells 2"], frame: Int[Array, "2"], span: Span, reach: float | None
 ) -> Bool[Array, "cells side side"]:
     """Returns which pixels around the peaks are in the image and in reach."""

@@ -1,0 +1,176 @@
+"""Exported functions: the numbers of the package, for sizes that were unknown at export, without the package."""
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+
+import jax
+import numpy as np
+import pytest
+from jax.export import deserialize
+
+from wsis_jax import cli
+from wsis_jax.checkpoint import Run
+from wsis_jax.cli import main
+from wsis_jax.config import Config
+from wsis_jax.export import export_contributions, export_forward
+from wsis_jax.guided import contribution_maps, winner_map
+from wsis_jax.likelihood import centre_regions
+from wsis_jax.unet import UNet, fold_batch_norm, initial_variables, predict
+
+FILES = {"forward.stablehlo", "contributions.stablehlo", "export.json"}
+RADIUS = 1.5 * 3  # detect.radius × sigma
+SHAPES = [(32, 40), (16, 64)]
+
+
+def some_run(*settings, align_corners=False):
+    """An untrained network that signals get through, with settings for small cells."""
+    model = UNet((4, 6, 8), (6, 4), align_corners=align_corners)
+    variables = initial_variables(model, 0)
+    params = jax.tree.map(np.array, variables["params"])
+    params["output"]["kernel"] = np.abs(params["output"]["kernel"])
+    few = ["image.scale=1", "likelihood.sigma=3", "detect.radius=1.5", "cut.reach=3"]
+    return Run(*fold_batch_norm(model, {**variables, "params": params}), Config().override([*few, *settings]))
+
+
+def loaded(exported):
+    """The function that a program would load from a file."""
+    return deserialize(bytes(exported.serialize())).call
+
+
+def cells_in(shape, cells):
+    """An image, regions and peaks: corners first."""
+    random = np.random.default_rng(cells)
+    corners = np.array([[0, 0], np.array(shape) - 1])
+    peaks = np.concatenate([corners, random.integers(0, shape, (cells - 2, 2))]).astype(np.int32)
+    image = random.random(shape, np.float32)
+    return image, centre_regions(image, peaks, region="disc", radius=RADIUS, response=0.1), peaks
+
+
+def placed(windows, peaks, offset, shape):
+    """The maps of the whole image from those of windows."""
+    side = windows.shape[-1]
+    maps = np.zeros((len(peaks), *np.add(shape, side)), np.float32)
+    for cell, (row, column) in enumerate(peaks):
+        maps[cell, row : row + side, column : column + side] = windows[cell]
+    inside = maps[:, -offset : shape[0] - offset, -offset : shape[1] - offset]
+    assert inside.sum() == pytest.approx(maps.sum())  # there is nothing outside the image
+    return inside
+
+
+@pytest.mark.parametrize("align_corners", [False, True])
+def test_forward_is_predict_for_any_batch_and_size(align_corners):
+    run = some_run(align_corners=align_corners)
+    forward = loaded(export_forward(run))
+    for batch, shape in zip([1, 3], SHAPES, strict=True):
+        images = np.random.default_rng(batch).random((batch, *shape), np.float32)
+        expected = [predict(run.model, run.variables, image) for image in images]
+        np.testing.assert_allclose(forward(images), expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("align_corners", "settings"),
+    [
+        (False, []),
+        (False, ["contribution.rule=deconvnet", "contribution.start=one", "contribution.start_at=logit"]),
+        (True, ["contribution.rule=gradient", "cut.reach=null"]),
+    ],
+)
+def test_contributions_are_those_of_the_package_for_any_number_of_cells_and_size(align_corners, settings):
+    run = some_run(*settings, align_corners=align_corners)
+    exported = export_contributions(run)
+    offset = -(exported.out_avals[0].shape[-1] // 2)
+    contributions = loaded(exported)
+    reach = None if run.config.cut.reach is None else 9.0
+    for cells, shape in zip([3, 6], SHAPES, strict=True):
+        image, regions, peaks = cells_in(shape, cells)
+        found = placed(np.asarray(contributions(image, regions, peaks)), peaks, offset, shape)
+        expected = contribution_maps(
+            run.model, run.variables, image, regions, peaks, reach=reach, settings=run.config.contribution
+        )
+        assert expected.max(axis=(1, 2)).min() > 0
+        assert np.abs(found - expected).max() <= 1e-5 * expected.max()
+
+
+def test_some_cells_at_a_time_and_regions_too_large():
+    run = some_run()
+    contributions = loaded(export_contributions(run))
+    image, regions, peaks = cells_in((32, 40), 6)
+    maps = contributions(image, regions, peaks)
+    np.testing.assert_allclose(contributions(image, regions - 4, peaks[4:]), maps[4:], rtol=1e-4, atol=1e-9)
+    everywhere, near = np.ones((32, 40), np.int32), np.zeros((32, 40), np.int32)
+    near[20 - int(RADIUS) : 21 + int(RADIUS), 20 - int(RADIUS) : 21 + int(RADIUS)] = 1
+    middle = np.array([[20, 20]], np.int32)
+    np.testing.assert_array_equal(contributions(image, everywhere, middle), contributions(image, near, middle))
+
+
+def test_bfloat16_is_inside_alone():
+    images = np.random.default_rng(0).random((1, 32, 40), np.float32)
+    exact, rough = (
+        np.asarray(loaded(export_forward(some_run(f"unet.precision={precision}")))(images))
+        for precision in ("float32", "bfloat16")
+    )
+    assert rough.dtype == np.float32
+    assert 0 < np.abs(rough - exact).max() < 0.02
+
+
+def test_the_steps_of_the_help_need_no_more_than_jax(tiny_run, tmp_path, capsys):
+    out = tmp_path / "exported"
+    assert main(["export", str(tiny_run.folder), "--out", str(out)]) == 0
+    printed = capsys.readouterr()
+    assert (len(printed.out.splitlines()), printed.err) == (3, "")
+    assert {path.name for path in out.iterdir()} == FILES
+    told = json.loads((out / "export.json").read_text())
+    assert told["stride"] == 4
+    assert told["forward"]["arguments"] == [{"shape": ["batch", "4*rows", "4*columns"], "dtype": "float32"}]
+    assert told["contributions"]["result"] == {"shape": ["cells", 19, 19], "dtype": "float32"}
+    assert {key: told["contributions"][key] for key in ("side", "offset", "reach", "half")} == {
+        **{"side": 19, "offset": -9, "reach": 9.0},
+        "half": 7,
+    }
+    assert told["settings"]["detect"] == tiny_run.run.config.to_dict()["detect"]
+
+    scene = tiny_run.scenes[0]
+    image, peaks = scene.image.astype(np.float32), np.round(scene.points).astype(np.int32)
+    regions = centre_regions(image, peaks, region="disc", radius=7.7, response=0.1)
+    np.savez(tmp_path / "in.npz", image=image, regions=regions, peaks=peaks)
+    steps = textwrap.dedent("\n".join(line for line in cli._EXPORT.splitlines() if line.startswith("    ")))
+    program = f"""
+import sys
+import numpy
+given = numpy.load("in.npz")
+image, regions, peaks = (given[key] for key in ("image", "regions", "peaks"))
+{steps.replace("DIR", "exported")}
+assert not {{"flax", "wsis_jax"}} & set(sys.modules)
+numpy.savez("out.npz", likelihood=likelihood, value=value, owner=owner)
+"""
+    subprocess.run([sys.executable, "-W", "error", "-c", program], cwd=tmp_path, env=os.environ, check=True)
+
+    model, variables, _ = tiny_run.run
+    found = np.load(tmp_path / "out.npz")
+    expected = winner_map(model, variables, image, regions, peaks, reach=9.0)
+    np.testing.assert_allclose(found["likelihood"], predict(model, variables, image), rtol=0, atol=1e-5)
+    tolerance = 1e-5 * expected.value.max()
+    np.testing.assert_allclose(found["value"], expected.value, rtol=0, atol=tolerance)
+    clear = expected.value - expected.runner_up > tolerance
+    assert clear.mean() > 0.1
+    np.testing.assert_array_equal(found["owner"][clear], expected.owner[clear])
+
+
+@pytest.mark.parametrize(
+    ("folder", "more", "sentence"),
+    [
+        ("nowhere", [], "no trained model here"),
+        (None, ["--set", "detect.region=response"], "detect.region=response bounds no centre region"),
+    ],
+)
+def test_what_cannot_be_exported_is_one_sentence(tiny_run, tmp_path, capsys, folder, more, sentence):
+    out = tmp_path / "out"
+    folder = tmp_path / folder if folder else tiny_run.folder
+    assert main(["export", str(folder), "--out", str(out), *more]) == 2
+    err = capsys.readouterr().err
+    assert sentence in err
+    assert err.count("\n") == 1
+    assert not out.exists()
