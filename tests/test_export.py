@@ -27,7 +27,7 @@ SHAPES = [(32, 40), (16, 64)]
 
 def some_run(*settings, align_corners=False):
     """An untrained network that signals get through, with settings for small cells."""
-    model = UNet((4, 6, 8), (6, 4), align_corners=align_corners)
+    model = UNet((4, 6), (4,), align_corners=align_corners)
     variables = initial_variables(model, 0)
     params = jax.tree.map(np.array, variables["params"])
     params["output"]["kernel"] = np.abs(params["output"]["kernel"])
@@ -102,8 +102,10 @@ def test_some_cells_at_a_time_and_regions_too_large():
     np.testing.assert_allclose(contributions(image, regions - 4, peaks[4:]), maps[4:], rtol=1e-4, atol=1e-9)
     everywhere, near = np.ones((32, 40), np.int32), np.zeros((32, 40), np.int32)
     near[20 - int(RADIUS) : 21 + int(RADIUS), 20 - int(RADIUS) : 21 + int(RADIUS)] = 1
-    middle = np.array([[20, 20]], np.int32)
-    np.testing.assert_array_equal(contributions(image, everywhere, middle), contributions(image, near, middle))
+    peaks = np.array([[20, 20], [3, 5]], np.int32)  # the second has no region
+    cut_off, whole = (np.asarray(contributions(image, some, peaks)) for some in (everywhere, near))
+    np.testing.assert_array_equal(cut_off, whole)
+    assert whole.any(axis=(1, 2)).tolist() == [True, False]
 
 
 def test_bfloat16_is_inside_alone():
