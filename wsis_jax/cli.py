@@ -50,9 +50,9 @@ _EXPORT = """\
 Export a trained model for programs that have JAX, but not this package.
 
 Writes to DIR forward.stablehlo (images to likelihood maps), contributions.stablehlo (an image and its cells to
-their contribution maps, in windows around the peaks) and export.json (shapes, units, settings). They run on CPU,
-GPU and TPU, with any number of images or cells and all sides that are multiples of the stride; a new shape is
-compiled when it first comes. In Python, with jax and flatbuffers installed:
+their contribution maps, in windows around the peaks) and export.json (shapes, units, settings). Both are for CPU,
+CUDA and TPU, any number of images or cells, and sides that are multiples of the stride; a new shape is compiled
+when it first comes. In Python, with jax and flatbuffers installed:
 
     import json
     from pathlib import Path
@@ -79,7 +79,8 @@ compiled when it first comes. In Python, with jax and flatbuffers installed:
     inside = tuple(slice(margin, margin + n) for n in image.shape)
     value, owner = value[inside], owner[inside]
 
-Of many cells, take some at a time: contributions(image, regions - first, peaks[first : first + 64]).
+Of many cells, take some at a time: contributions(image, regions - first, peaks[first : first + 64]). The memory
+that one takes is roughly "bytes_per_cell" of export.json.
 """
 
 _SET_HELP = "change a setting, as in train.steps=500 or cut.reach=3; may be given several times"
@@ -292,8 +293,6 @@ def _export(arguments: argparse.Namespace) -> int:
     run = load_run(arguments.run)
     export_run(run, arguments.out, config=_changed(run.config, arguments))
     print(f"forward.stablehlo, contributions.stablehlo and export.json are in {arguments.out}.")
-    print(
-        "Load one:  jax.export.deserialize(pathlib.Path(FILE).read_bytes()).call(...), with jax and flatbuffers."
-    )
+    print("Load them where jax and flatbuffers are: jax.export.deserialize(Path(FILE).read_bytes()).call(...)")
     print("Arguments and results are described in export.json; all steps are in 'wsis export --help'.")
     return 0
