@@ -47,6 +47,7 @@ def train_command(data, run, *more: str) -> list[str]:
         ("train", ["IMAGES", "--points", "--run", "--resume", "--preset", "--set", "--size"]),
         ("segment", ["RUN", "IMAGES", "--out", "--preset", "--set"]),
         ("evaluate", ["LABELS", "MASKS", "--points", "--distance", "--json"]),
+        ("bench", ["RUN", "--width", "--image", "--side", "--cells", "--json"]),
     ],
 )
 def test_help_names_the_arguments(capsys, command, arguments):
@@ -62,7 +63,7 @@ def test_help_names_the_commands(capsys):
         main(["--help"])
     assert stop.value.code == 0
     out = capsys.readouterr().out
-    assert all(f"wsis {command}" in out for command in ("demo", "train", "segment", "evaluate"))
+    assert all(f"wsis {command}" in out for command in ("demo", "train", "segment", "evaluate", "bench"))
 
 
 @pytest.mark.parametrize("argv", [[], ["nonsense"], ["train"], ["segment", "run", "images"], ["demo"]])

@@ -1,15 +1,23 @@
-"""The command line: the only file that prints or reads arguments."""
+"""The command line: the only file that reads arguments."""
 
 import argparse
 import json
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+from wsis_jax.terminal import (
+    print_measurements,
+    print_scores,
+    progress_bar,
+    show_warning,
+    training_progress,
+    waiting,
+)
 
 # Heavy libraries are imported where they are used, so that --help comes at once.
 
@@ -20,6 +28,7 @@ Segment cells after learning from rough cell centroids alone.
   wsis train    images --points points --run run          learn from images and clicks
   wsis segment  run images --out results                  find the cells of other images
   wsis evaluate results masks                             compare them with hand-made masks
+  wsis bench                                              measure how fast it is here
 """
 
 _TRAIN = """\
@@ -44,8 +53,13 @@ Detection (F-measure, precision, recall) compares points: the detected cells sav
 the centroids of the labels, with those of --points, or else the centroids of the masks.
 """
 
-# Headings short enough for a terminal.
-_COLUMNS = {"f_measure": "F", "precision": "prec", "dice_one_to_one": "dice1:1", "mdice": "mDice"}
+_BENCH = """\
+Measure the ways to contribution maps: through windows, as far as a cell reaches (window) or all of them
+(window-all), and through the whole image, several cells at a time (vmap) or one after the other (loop).
+
+Cells are discs around random pixels. The times are the least of some rounds, and compilation is apart. GFLOP/s is
+the arithmetic that a cell takes at least, by the time that it takes. "In all" has the pass forward in.
+"""
 
 _SET_HELP = "change a setting, as in train.steps=500 or cut.reach=3; may be given several times"
 
@@ -62,7 +76,7 @@ _SMALL = (
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command and returns its exit code: 0 done, 1 interrupted, 2 bad input, 3 some images failed."""
     arguments = _parser().parse_args(argv)
-    warnings.showwarning = _show_warning  # pyrefly: ignore[bad-assignment]
+    warnings.showwarning = show_warning  # pyrefly: ignore[bad-assignment]
     try:
         return arguments.command(arguments)
     except KeyboardInterrupt:
@@ -126,6 +140,17 @@ def _parser() -> argparse.ArgumentParser:
         "--distance", type=float, default=10.0, help="pixels within which a point is found (default 10)"
     )
     evaluate.add_argument("--json", type=Path, metavar="FILE", help="write the scores to a file, too")
+
+    bench = add("bench", _bench, "measure how fast it is here", _BENCH)
+    bench.add_argument("run", nargs="?", type=Path, metavar="RUN", help="folder of a trained model")
+    bench.add_argument(
+        "--width", type=int, help="without RUN: channels of the first level of a fresh network (16)"
+    )
+    source = bench.add_mutually_exclusive_group()
+    source.add_argument("--image", type=Path, metavar="FILE", help="an image to measure with; its first frame")
+    source.add_argument("--side", type=int, default=512, help="of a random image, in pixels (default 512)")
+    bench.add_argument("--cells", type=int, default=32, help="in the image (default 32)")
+    bench.add_argument("--json", action="store_true", help="print one line of JSON instead of a table")
     return parser
 
 
@@ -150,9 +175,9 @@ def _add_settings(command: argparse.ArgumentParser, purpose: str, sections: Sequ
 def _demo(arguments: argparse.Namespace) -> int:
     from wsis_jax.demo import run_demo
 
-    with _training_progress() as (on_step, on_metrics):
+    with training_progress() as (on_step, on_metrics):
         scores = run_demo(arguments.out, seed=arguments.seed, on_step=on_step, on_metrics=on_metrics)
-    _print_scores(scores)
+    print_scores(scores)
     print(f"Pictures and scores are in {arguments.out}; begin with {arguments.out / 'stages.png'}.")
     return 0
 
@@ -172,7 +197,7 @@ def _train(arguments: argparse.Namespace) -> int:
     data = read_training_set(arguments.images, arguments.points)
     cells = sum(map(len, data.points))
     print(f"Learning from {cells} points in {len(data.images)} images.")
-    with _training_progress() as (on_step, on_metrics):
+    with training_progress() as (on_step, on_metrics):
         train(
             data.images,
             data.points,
@@ -198,7 +223,7 @@ def _segment(arguments: argparse.Namespace) -> int:
     config = preset(arguments.preset, run.config) if arguments.preset else run.config
     config = config.override(arguments.set)
     files = list_files(arguments.images, suffixes=IMAGE_SUFFIXES)
-    with _progress() as progress:
+    with progress_bar() as progress:
         task = progress.add_task("segmenting", total=len(files))
 
         def on_file(outcomes: list[Outcome]) -> None:
@@ -224,71 +249,38 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     scores = evaluate_files(
         arguments.labels, arguments.masks, points=arguments.points, distance=arguments.distance
     )
-    _print_scores(scores)
+    print_scores(scores)
     if arguments.json:
         write_text(arguments.json, json.dumps(scores.to_dict(), indent=2) + "\n")
     return 0
 
 
-def _print_scores(scores: Any) -> None:
-    """Prints one row per image and one for all cells together."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
+def _bench(arguments: argparse.Namespace) -> int:
+    from wsis_jax.bench import compare, network, noise, surroundings
+    from wsis_jax.checkpoint import load_run
+    from wsis_jax.config import Config
+    from wsis_jax.imageio import normalize_image, read_image
+    from wsis_jax.scaling import resize_image
 
-    tree = scores.to_dict()
-    table = Table(box=box.SIMPLE_HEAD)
-    table.add_column("image")
-    for key in tree["pooled"]:
-        table.add_column(_COLUMNS.get(key, key), justify="right")
-
-    def add(name: str, row: dict[str, Any]) -> None:
-        table.add_row(name, *(str(v) if isinstance(v, int) else f"{v:.3f}" for v in row.values()))
-
-    for name, row in tree["images"].items():
-        add(name, row)
-    table.add_section()
-    add("all cells", tree["pooled"])
-    console = Console()
-    # Folded to the 80 columns that a log file is taken to have, the table could not be read.
-    console = console if console.is_terminal else Console(width=160)
-    console.print(table)
-
-
-@contextmanager
-def _training_progress() -> Iterator[tuple[Callable[[int, int], None], Callable[[dict[str, Any]], None]]]:
-    """Shows a bar with the step, and a line for every validation."""
-    with _progress() as progress:
-        task = progress.add_task("training", total=None)
-
-        def on_step(step: int, steps: int) -> None:
-            progress.update(task, completed=step, total=steps)
-
-        def on_metrics(metrics: dict[str, Any]) -> None:
-            best = "  (best)" if metrics["step"] == metrics["best_step"] else ""
-            progress.console.print(
-                f"step {metrics['step']:>6}  loss {metrics['loss']:.5f}  validation: loss "
-                f"{metrics['validation_loss']:.5f}, F-measure {metrics['f_measure']:.3f}{best}",
-                highlight=False,
-            )
-
-        yield on_step, on_metrics
-
-
-def _progress() -> Any:
-    """Returns a progress bar with rate and time left."""
-    from rich import progress
-
-    return progress.Progress(
-        progress.TextColumn("{task.description}"),
-        progress.BarColumn(),
-        progress.MofNCompleteColumn(),
-        progress.TimeElapsedColumn(),
-        progress.TextColumn("left"),
-        progress.TimeRemainingColumn(),
-    )
-
-
-def _show_warning(message: Any, *_: Any) -> None:
-    """Prints a warning as one line, without the place in the code that a user has no use for."""
-    print(f"wsis: warning: {message}", file=sys.stderr)
+    if arguments.run is None:
+        model, variables = network(16 if arguments.width is None else arguments.width)
+        config = Config().override(["likelihood.sigma=7", "image.scale=1"])
+    elif arguments.width is None:
+        model, variables, config = load_run(arguments.run)
+    else:
+        raise ValueError("--width is that of a fresh network; leave it out with a RUN, which has its own")
+    if arguments.image is None:
+        image = noise(arguments.side, arguments.side)
+    else:
+        grey, look = read_image(arguments.image)[0], config.image
+        normalized = normalize_image(grey, method=look.normalization, low=look.low, high=look.high)
+        image = resize_image(normalized, look.scale or 1)
+    with waiting("measuring; it takes about a minute"):
+        results = compare(model, variables, image, config=config, cells=arguments.cells)
+    if arguments.json:
+        print(
+            json.dumps({"height": image.shape[0], "width": image.shape[1], "results": results, **surroundings()})
+        )
+    else:
+        print_measurements(results)
+    return 0

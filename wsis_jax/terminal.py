@@ -1,0 +1,113 @@
+"""What the terminal shows beside plain lines: tables, progress bars, warnings."""
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+# Rich is imported where it is used, so that --help comes at once.
+
+# Headings short enough for a terminal.
+_COLUMNS = {"f_measure": "F", "precision": "prec", "dice_one_to_one": "dice1:1", "mdice": "mDice"}
+
+
+def print_scores(scores: Any) -> None:
+    """Prints one row per image and one for all cells together."""
+    tree = scores.to_dict()
+    table = _table("image", *(_COLUMNS.get(key, key) for key in tree["pooled"]))
+
+    def add(name: str, row: dict[str, Any]) -> None:
+        table.add_row(name, *(str(v) if isinstance(v, int) else f"{v:.3f}" for v in row.values()))
+
+    for name, row in tree["images"].items():
+        add(name, row)
+    table.add_section()
+    add("all cells", tree["pooled"])
+    _print_wide(table)
+
+
+def print_measurements(results: Sequence[dict[str, Any]]) -> None:
+    """Prints one row per method, from the `bench.result` of each, compared with the last."""
+    from wsis_jax.bench import speed_up
+
+    base = results[-1]
+    over = f"× {base['method']}"
+    table = _table("method", "forward s", "s per cell", "cells/s", "GFLOP/s", over, f"{over}, in all", "compile s")
+    for row in results:
+        gain = speed_up(row, base)
+        numbers = (
+            row[key] for key in ("forward_seconds", "seconds_per_cell", "cells_per_second", "gflop_per_second")
+        )
+        more = (gain["per_cell"], gain["end_to_end"], row["compile_seconds"])
+        name = row["method"] + " *" * row["extrapolated"]
+        table.add_row(name, *(f"{number:.3g}" for number in (*numbers, *more)))
+    _print_wide(table)
+    if base["extrapolated"]:
+        print(f"* timed on {base['cells_timed']} cells and extrapolated to {base['cells']}")
+
+
+def _table(first: str, *others: str) -> Any:
+    """Returns an empty table: names in the first column, numbers in the others."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD)
+    table.add_column(first)
+    for heading in others:
+        table.add_column(heading, justify="right")
+    return table
+
+
+def _print_wide(table: Any) -> None:
+    """Prints a table, not folded to the 80 columns that a log file is taken to have: it could not be read."""
+    from rich.console import Console
+
+    console = Console()
+    console = console if console.is_terminal else Console(width=160)
+    console.print(table)
+
+
+@contextmanager
+def training_progress() -> Iterator[tuple[Callable[[int, int], None], Callable[[dict[str, Any]], None]]]:
+    """Shows a bar with the step, and a line for every validation."""
+    with progress_bar() as progress:
+        task = progress.add_task("training", total=None)
+
+        def on_step(step: int, steps: int) -> None:
+            progress.update(task, completed=step, total=steps)
+
+        def on_metrics(metrics: dict[str, Any]) -> None:
+            best = "  (best)" if metrics["step"] == metrics["best_step"] else ""
+            progress.console.print(
+                f"step {metrics['step']:>6}  loss {metrics['loss']:.5f}  validation: loss "
+                f"{metrics['validation_loss']:.5f}, F-measure {metrics['f_measure']:.3f}{best}",
+                highlight=False,
+            )
+
+        yield on_step, on_metrics
+
+
+def progress_bar() -> Any:
+    """Returns a progress bar with rate and time left."""
+    from rich import progress
+
+    return progress.Progress(
+        progress.TextColumn("{task.description}"),
+        progress.BarColumn(),
+        progress.MofNCompleteColumn(),
+        progress.TimeElapsedColumn(),
+        progress.TextColumn("left"),
+        progress.TimeRemainingColumn(),
+    )
+
+
+def waiting(text: str) -> Any:
+    """Shows, while a block runs, a line that moves; on the error stream, and only where somebody looks."""
+    from rich.console import Console
+
+    return Console(stderr=True).status(text)
+
+
+def show_warning(message: Any, *_: Any) -> None:
+    """Prints a warning as one line, without the place in the code that a user has no use for."""
+    print(f"wsis: warning: {message}", file=sys.stderr)
