@@ -48,6 +48,7 @@ def train_command(data, run, *more: str) -> list[str]:
         ("segment", ["RUN", "IMAGES", "--out", "--preset", "--set"]),
         ("evaluate", ["LABELS", "MASKS", "--points", "--distance", "--json"]),
         ("export", ["RUN", "--out", "--preset", "--set"]),
+        ("bench", ["RUN", "--width", "--image", "--side", "--cells", "--json"]),
     ],
 )
 def test_help_names_the_arguments(capsys, command, arguments):
@@ -63,7 +64,7 @@ def test_help_names_the_commands(capsys):
         main(["--help"])
     assert stop.value.code == 0
     out = capsys.readouterr().out
-    assert all(f"wsis {command}" in out for command in ("demo", "train", "segment", "evaluate", "export"))
+    assert all(f"wsis {command}" in out for command in ("demo", "train", "segment", "evaluate", "export", "bench"))
 
 
 @pytest.mark.parametrize("argv", [[], ["nonsense"], ["train"], ["segment", "run", "images"], ["demo"]])

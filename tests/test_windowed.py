@@ -98,6 +98,23 @@ def test_winner_maps_are_the_same_pixel_for_pixel_except_at_ties(reach):
     np.testing.assert_allclose(windowed.runner_up, looped.runner_up, rtol=0, atol=tolerance)
 
 
+@pytest.mark.parametrize("method", ["window", "vmap", "loop"])
+def test_a_forward_pass_that_is_done_is_not_repeated(method, monkeypatch):
+    model, variables = network("three levels", 4)
+    image, regions, peaks = scene((64, 48), 7, 4)
+    settings = ContributionConfig(method, rule="deconvnet", start="one")
+    whole = contribution_maps(model, variables, image, regions, peaks, settings=settings)
+    if method == "window":
+        records = record_images(model, variables, image[None], image.shape, rule="deconvnet")
+        recorded = jax.tree.map(lambda x: x[0], records)
+    else:
+        recorded = guided.linearize(model, variables, image, settings=settings)
+    for forward in ("linearize", "record_images"):
+        monkeypatch.delattr(guided, forward)
+    maps = contribution_maps(model, variables, image, regions, peaks, settings=settings, recorded=recorded)
+    np.testing.assert_array_equal(maps, whole)
+
+
 def test_a_trained_model(tiny_run):
     scene = tiny_run.scenes[0]
     peaks = np.round(scene.points).astype(int)

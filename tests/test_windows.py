@@ -7,7 +7,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wsis_jax.windows import Span, backward_cone, channels, forward_cone, multiply_adds, windows, working_bytes
+from wsis_jax.windows import (
+    Span,
+    backward_cone,
+    channels,
+    forward_cone,
+    full_multiply_adds,
+    multiply_adds,
+    windows,
+    working_bytes,
+)
 
 # Along one axis, since both are alike: every layer is a matrix of which unit depends on which.
 
@@ -139,6 +148,14 @@ def test_costs_are_those_of_the_convolutions():
     convolutions = [(enc.middle, 3, 3), (enc.input, 1, 3), (mid.middle, 5, 5), (mid.input, 3, 5)]
     convolutions += [(dec.middle, 7, 7), (dec.input, 8, 7)]
     assert multiply_adds(spans, (3, 5), (7,)) == sum(9 * a * b * span.size**2 for span, a, b in convolutions)
+
+
+def test_a_pass_through_the_whole_image_takes_the_same_convolutions_everywhere():
+    inside, halved = 16 * 24, 8 * 12
+    convolutions = [(inside, 1, 3), (inside, 3, 3), (halved, 3, 5), (halved, 5, 5), (inside, 8, 7), (inside, 7, 7)]
+    assert full_multiply_adds((16, 24), (3, 5), (7,)) == sum(9 * n * a * b for n, a, b in convolutions)
+    full = full_multiply_adds((1040, 1392), (64, 128, 256, 512, 512), (256, 128, 64, 64))
+    assert 670e9 < full < 690e9
 
 
 @pytest.mark.parametrize(("half", "reach"), [(-1, None), (3, -2)])

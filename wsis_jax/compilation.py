@@ -37,7 +37,7 @@ class Compilations:
     Attributes:
         compiled: how often the program of each name was compiled.
         loaded: how often it was found in the cache instead.
-        seconds: spent on both.
+        seconds: spent on both, tracing and lowering included.
     """
 
     def __init__(self) -> None:
@@ -53,11 +53,12 @@ class Compilations:
         self._found |= event == "/jax/compilation_cache/cache_hits"
 
     def _on_duration(self, event: str, duration_secs: float, **details: str | int) -> None:
+        if event.startswith("/jax/core/compile/"):
+            self.seconds += duration_secs
         if event != "/jax/core/compile/backend_compile_duration":
             return
         name = str(details.get("fun_name", "a program")).removeprefix("jit(").removesuffix(")")
         (self.loaded if self._found else self.compiled)[name] += 1
-        self.seconds += duration_secs
         self._found = False
 
     def summary(self) -> str:

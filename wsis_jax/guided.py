@@ -1,6 +1,6 @@
 """Contribution maps: which pixels each detection came from (paper §3.2, Eq. 1-5)."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import NamedTuple
 
@@ -14,7 +14,7 @@ from wsis_jax.record import Record, one_of, record
 from wsis_jax.relu import ACTIVATIONS
 from wsis_jax.unet import UNet, Variables, fold_batch_norm
 from wsis_jax.windowed import back, backward_kernels, cut_views
-from wsis_jax.windows import windows, working_bytes
+from wsis_jax.windows import Windows, windows, working_bytes
 
 _DEFAULT = ContributionConfig()
 # Cells at a time beyond which nothing is gained: a CPU's caches are full, an accelerator is busy.
@@ -36,6 +36,13 @@ class WinnerMap(NamedTuple):
     runner_up: Float32[np.ndarray, "height width"]
 
 
+class Linear(NamedTuple):
+    """The network at one image, ready for backward passes through all of it: the pull-back, and Eq. 1."""
+
+    pullback: Callable[[Array], tuple[Array]]
+    signal: Float[Array, "height width"]
+
+
 def contribution_maps(
     model: UNet,
     variables: Variables,
@@ -45,7 +52,7 @@ def contribution_maps(
     *,
     reach: float | None = None,
     settings: ContributionConfig = _DEFAULT,
-    recorded: Record | None = None,
+    recorded: Record | Linear | None = None,
 ) -> Float32[np.ndarray, "cells height width"]:
     """Returns the contribution map g⁰(u) of every cell, clamped to at least 0.
 
@@ -64,8 +71,8 @@ def contribution_maps(
             goes from its peak, the larger are the windows of all cells.
         reach: contributions farther than this from the cell's peak, in pixels, are left at 0; None: none are.
         settings: method, rule, start of the signal, and how much memory a chunk of cells may take.
-        recorded: what `record` returned for this image and the rule's network, if the forward pass is done;
-            its sides may be larger than the image's. Only "window" needs one.
+        recorded: the forward pass of this image, if it is done: for "window" what `record` returned for the
+            rule's network, whose sides may be larger than the image's; for the others what `linearize` did.
 
     Raises:
         ValueError: if a side of the image is no multiple of `model.stride`, or a peak is not in the image.
@@ -85,7 +92,7 @@ def winner_map(
     *,
     reach: float | None = None,
     settings: ContributionConfig = _DEFAULT,
-    recorded: Record | None = None,
+    recorded: Record | Linear | None = None,
 ) -> WinnerMap:
     """Returns the winner map of the contribution maps without ever holding more than a chunk of them.
 
@@ -117,6 +124,19 @@ def record_images(
     )
 
 
+def linearize(
+    model: UNet,
+    variables: Variables,
+    image: Float[np.ndarray, "height width"],
+    *,
+    settings: ContributionConfig = _DEFAULT,
+) -> Linear:
+    """Returns what "vmap" and "loop" need of the forward pass; arguments are those of `contribution_maps`."""
+    twin = model.clone(activation=ACTIVATIONS[settings.rule])
+    likelihood, pullback = _record(twin, variables, jnp.asarray(image, jnp.float32))
+    return Linear(pullback, start_signal(likelihood, start=settings.start, start_at=settings.start_at))
+
+
 class _Chunk(NamedTuple):
     """The maps of the cells from `first` on; each has its corner `offset` from its peak, or (None) the image's."""
 
@@ -141,7 +161,7 @@ def _propagate(
     if settings.method == "window":
         chunks = _by_windows(model, variables, image, regions, peaks, reach, settings, recorded)
     else:
-        chunks = _by_images(model, variables, image, regions, peaks, settings)
+        chunks = _by_images(model, variables, image, regions, peaks, settings, recorded)
     # A chunk is under way on the device while the one before it is taken from there.
     before = next(chunks)
     for chunk in chunks:
@@ -172,13 +192,13 @@ def _taken(chunk: _Chunk, peaks, shape, reach) -> Iterator[tuple[int, tuple[slic
 def _by_windows(model, variables, image, regions, peaks, reach, settings, recorded) -> Iterator[_Chunk]:
     model, variables = fold_batch_norm(model, variables)
     frame = jnp.array(image.shape)
-    if recorded is None:
+    if not isinstance(recorded, Record):
         records = record_images(model, variables, image[None], image.shape, rule=settings.rule)
         recorded = one_of(records, jnp.array(0))
     signal = start_signal(recorded.likelihood, start=settings.start, start_at=settings.start_at)
     beyond = [(0, n - m) for n, m in zip(signal.shape, image.shape, strict=True)]
     placed = jnp.asarray(np.pad(regions, beyond), jnp.int32)
-    spans = windows(len(model.encoder), half=_half(regions, peaks), reach=None if reach is None else int(reach))
+    spans = windows_of_cells(model, regions, peaks, reach=reach)
     kernels = _backward_kernels(variables)
     chunk = settings.chunk or _affordable(working_bytes(spans, model.encoder, model.decoder), settings.memory)
     for first, ids in _chunks(len(peaks), chunk):
@@ -192,11 +212,19 @@ def _by_windows(model, variables, image, regions, peaks, reach, settings, record
 _backward_kernels = jax.jit(backward_kernels)
 
 
-def _half(regions: Int[np.ndarray, "height width"], peaks: Int[np.ndarray, "cells 2"]) -> int:
-    """Returns how far regions go from their peaks, per axis, rounded up so that few different values occur."""
+def windows_of_cells(
+    model: UNet,
+    regions: Int[np.ndarray, "height width"],
+    peaks: Int[np.ndarray, "cells 2"],
+    *,
+    reach: float | None,
+) -> Windows:
+    """Returns the windows in which "window" propagates cells; arguments are those of `contribution_maps`."""
     pixels = np.argwhere(regions)
     owners = peaks[regions[tuple(pixels.T)] - 1]
-    return -(-int(np.abs(pixels - owners).max(initial=0)) // 6) * 6
+    # How far regions go from their peaks, per axis, rounded up so that few different values occur.
+    half = -(-int(np.abs(pixels - owners).max(initial=0)) // 6) * 6
+    return windows(len(model.encoder), half=half, reach=None if reach is None else int(reach))
 
 
 def _affordable(cost: int, memory: float) -> int:
@@ -217,10 +245,10 @@ def _chunks(cells: int, chunk: int) -> Iterator[tuple[int, Int[np.ndarray, " chu
 # Through the whole image
 
 
-def _by_images(model, variables, image, regions, peaks, settings) -> Iterator[_Chunk]:
-    twin = model.clone(activation=ACTIVATIONS[settings.rule])
-    likelihood, pullback = _record(twin, variables, jnp.asarray(image, jnp.float32))
-    signal = start_signal(likelihood, start=settings.start, start_at=settings.start_at)
+def _by_images(model, variables, image, regions, peaks, settings, recorded) -> Iterator[_Chunk]:
+    if not isinstance(recorded, Linear):
+        recorded = linearize(model, variables, image, settings=settings)
+    pullback, signal = recorded
     placed = jnp.asarray(regions, jnp.int32)
     if settings.method == "loop":
         for cell in range(len(peaks)):

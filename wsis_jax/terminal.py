@@ -1,7 +1,7 @@
 """What a person sees in a terminal: tables, progress bars, warnings, and which programs were compiled."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,15 +13,8 @@ _COLUMNS = {"f_measure": "F", "precision": "prec", "dice_one_to_one": "dice1:1",
 
 def print_scores(scores: Any) -> None:
     """Prints one row per image and one for all cells together."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
     tree = scores.to_dict()
-    table = Table(box=box.SIMPLE_HEAD)
-    table.add_column("image")
-    for key in tree["pooled"]:
-        table.add_column(_COLUMNS.get(key, key), justify="right")
+    table = _table("image", *(_COLUMNS.get(key, key) for key in tree["pooled"]))
 
     def add(name: str, row: dict[str, Any]) -> None:
         table.add_row(name, *(str(v) if isinstance(v, int) else f"{v:.3f}" for v in row.values()))
@@ -30,8 +23,46 @@ def print_scores(scores: Any) -> None:
         add(name, row)
     table.add_section()
     add("all cells", tree["pooled"])
+    _print_wide(table)
+
+
+def print_measurements(results: Sequence[dict[str, Any]]) -> None:
+    """Prints one row per method, from the `bench.result` of each, compared with the last."""
+    from wsis_jax.bench import speed_up
+
+    base = results[-1]
+    over = f"× {base['method']}"
+    table = _table("method", "forward s", "s per cell", "cells/s", "GFLOP/s", over, f"{over}, in all", "compile s")
+    for row in results:
+        gain = speed_up(row, base)
+        numbers = (
+            row[key] for key in ("forward_seconds", "seconds_per_cell", "cells_per_second", "gflop_per_second")
+        )
+        more = (gain["per_cell"], gain["end_to_end"], row["compile_seconds"])
+        name = row["method"] + " *" * row["extrapolated"]
+        table.add_row(name, *(f"{number:.3g}" for number in (*numbers, *more)))
+    _print_wide(table)
+    if base["extrapolated"]:
+        print(f"* timed on {base['cells_timed']} cells and extrapolated to {base['cells']}")
+
+
+def _table(first: str, *others: str) -> Any:
+    """Returns an empty table: names in the first column, numbers in the others."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD)
+    table.add_column(first)
+    for heading in others:
+        table.add_column(heading, justify="right")
+    return table
+
+
+def _print_wide(table: Any) -> None:
+    """Prints a table, not folded to the 80 columns that a log file is taken to have: it could not be read."""
+    from rich.console import Console
+
     console = Console()
-    # Folded to the 80 columns that a log file is taken to have, the table could not be read.
     console = console if console.is_terminal else Console(width=160)
     console.print(table)
 
@@ -56,7 +87,7 @@ def compilations(*, shown: bool | None) -> Iterator[None]:
 @contextmanager
 def training_progress() -> Iterator[tuple[Callable[[int, int], None], Callable[[dict[str, Any]], None]]]:
     """Shows a bar with the step, and a line for every validation."""
-    with progress() as bar:
+    with progress_bar() as bar:
         task = bar.add_task("training", total=None)
 
         def on_step(step: int, steps: int) -> None:
@@ -73,7 +104,7 @@ def training_progress() -> Iterator[tuple[Callable[[int, int], None], Callable[[
         yield on_step, on_metrics
 
 
-def progress() -> Any:
+def progress_bar() -> Any:
     """Returns a progress bar with rate and time left."""
     from rich import progress as parts
 
@@ -85,6 +116,13 @@ def progress() -> Any:
         parts.TextColumn("left"),
         parts.TimeRemainingColumn(),
     )
+
+
+def waiting(text: str) -> Any:
+    """Shows, while a block runs, a line that moves; on the error stream, and only where somebody looks."""
+    from rich.console import Console
+
+    return Console(stderr=True).status(text)
 
 
 def show_warning(message: Any, *_: Any) -> None:

@@ -110,6 +110,18 @@ def multiply_adds(spans: Windows, encoder: tuple[int, ...], decoder: tuple[int, 
     return total
 
 
+def full_multiply_adds(shape: tuple[int, int], encoder: tuple[int, ...], decoder: tuple[int, ...]) -> int:
+    """Returns how many multiply-adds a backward pass takes through a whole image of (height, width) pixels.
+
+    A forward pass takes as many. Counted is what `multiply_adds` counts.
+    """
+    levels = (*range(len(encoder)), *range(len(decoder)))
+    return sum(
+        9 * outputs * (inputs + outputs) * (shape[0] >> level) * (shape[1] >> level)
+        for level, (inputs, outputs) in zip(levels, widths(encoder, decoder), strict=True)
+    )
+
+
 def working_bytes(spans: Windows, encoder: tuple[int, ...], decoder: tuple[int, ...]) -> int:
     """Returns roughly how much memory the backward pass of one cell takes, in bytes.
 
@@ -125,12 +137,18 @@ def working_bytes(spans: Windows, encoder: tuple[int, ...], decoder: tuple[int, 
 
 def channels(spans: Windows, encoder: tuple[int, ...], decoder: tuple[int, ...]) -> list[tuple[Block, int, int]]:
     """Returns each block with its numbers of input and output channels, encoder first."""
-    blocks = list(zip(spans.encoder, (1, *encoder[:-1]), encoder, strict=True))
-    below = (encoder[-1], *decoder)  # what a decoder block doubles, deepest first
-    for level, block in enumerate(spans.decoder):
+    blocks = (*spans.encoder, *spans.decoder)
+    return [(block, *pair) for block, pair in zip(blocks, widths(encoder, decoder), strict=True)]
+
+
+def widths(encoder: tuple[int, ...], decoder: tuple[int, ...]) -> list[tuple[int, int]]:
+    """Returns the numbers of input and output channels of the blocks, in the order of `Windows`."""
+    pairs = list(zip((1, *encoder[:-1]), encoder, strict=True))
+    doubled = (encoder[-1], *decoder)  # what a decoder block doubles, deepest first
+    for level, skip in enumerate(encoder[:-1]):
         depth = len(decoder) - 1 - level
-        blocks.append((block, encoder[level] + below[depth], decoder[depth]))
-    return blocks
+        pairs.append((skip + doubled[depth], decoder[depth]))
+    return pairs
 
 
 def _grown(span: Span) -> Span:

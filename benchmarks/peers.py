@@ -1,0 +1,164 @@
+"""The same network with the same weights in PyTorch, and guided backpropagation as it is done there.
+
+PyTorch is given its best: evaluation without batch norm (it is folded into the weights), gradients of the input
+alone, all cores, and the better of its two memory formats, which a trial with one cell decides.
+"""
+
+import os
+import time
+import warnings
+from collections.abc import Callable
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import torch
+from captum.attr import GuidedBackprop
+from torch import nn
+from torch.nn import functional
+
+from wsis_jax.bench import Case, Method, draw_case, noise
+from wsis_jax.guided import contribution_maps
+from wsis_jax.unet import UNet, Variables
+from wsis_jax.windows import full_multiply_adds
+
+_TOLERANCE = 1e-4  # of the greatest contribution
+_FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
+
+torch.set_num_threads(os.cpu_count() or 1)
+warnings.filterwarnings("ignore", message="Setting backward hooks on ReLU")  # Captum says so for every cell
+
+
+class TorchUNet(nn.Module):
+    """The network of `wsis_jax.unet`, batch norm folded, layer by layer."""
+
+    def __init__(self, model: UNet, variables: Variables) -> None:
+        super().__init__()
+        params = variables["params"]
+        parts = (("encoder", model.encoder), ("decoder", model.decoder))
+        self.encoder, self.decoder = (
+            nn.ModuleList(_block(params[f"{part}_{i}"]) for i in range(len(widths))) for part, widths in parts
+        )
+        self.output = _convolution(params["output"])
+        self.eval().requires_grad_(False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Returns the likelihood maps of (batch, 1, height, width) images."""
+        skips = []
+        for level, block in enumerate(self.encoder):
+            if level:
+                skips.append(x)
+                x = functional.max_pool2d(x, 2)
+            x = block(x)
+        for block in self.decoder:
+            x = functional.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+            x = block(torch.cat([skips.pop(), x], dim=1))
+        return torch.sigmoid(self.output(x))
+
+
+class CellScore(nn.Module):
+    """A network whose derivative starts one cell's signal: Captum takes derivatives of numbers, not of maps."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Returns a number per image, which has y as its derivative by the likelihood y in the cell's region."""
+        y = self.network(x)
+        return (y * y.detach() * mask).sum(dim=(1, 2, 3))
+
+
+def _block(params: Any) -> nn.Sequential:
+    """Returns convolution and ReLU, twice; each ReLU is a module of its own, as hooks need it."""
+    return nn.Sequential(_convolution(params["conv_0"]), nn.ReLU(), _convolution(params["conv_1"]), nn.ReLU())
+
+
+def _convolution(params: Any) -> nn.Conv2d:
+    kernel = torch.from_numpy(np.array(params["kernel"]).transpose(3, 2, 0, 1).copy())
+    outputs, inputs, side, _ = kernel.shape
+    convolution = nn.Conv2d(inputs, outputs, side, padding=side // 2)
+    convolution.weight.data = kernel
+    convolution.bias.data = torch.from_numpy(np.array(params["bias"]))
+    return convolution
+
+
+def _tensors(case: Case, memory_format: str) -> tuple[TorchUNet, torch.Tensor, list[torch.Tensor]]:
+    """Returns network, image and one mask per cell."""
+    network = TorchUNet(case.model, case.variables).to(memory_format=_FORMATS[memory_format])
+    image = torch.from_numpy(case.image)[None, None].to(memory_format=_FORMATS[memory_format])
+    masks = [torch.from_numpy(case.regions == cell)[None, None] for cell in range(1, len(case.peaks) + 1)]
+    return network, image, masks
+
+
+def by_torch(case: Case, memory_format: str) -> Method:
+    """Returns a loop written by hand: one pass forward, and one backward per cell with hooks on the ReLUs.
+
+    The authors' code repeats the pass forward for every cell; no loop need do that, so it is not counted here.
+    """
+    network, image, masks = _tensors(case, memory_format)
+
+    def rectify(module: nn.Module, inputs: tuple[torch.Tensor, ...], outputs: Any) -> tuple[torch.Tensor]:
+        return (inputs[0].clamp(min=0),)
+
+    for module in network.modules():
+        if isinstance(module, nn.ReLU):
+            module.register_full_backward_hook(rectify)
+
+    def forward() -> tuple[torch.Tensor, torch.Tensor]:
+        x = image.clone().requires_grad_()
+        return x, network(x)
+
+    def back(recorded: tuple[torch.Tensor, torch.Tensor]) -> list[np.ndarray]:
+        x, y = recorded
+        gradients = (torch.autograd.grad(y, x, y.detach() * mask, retain_graph=True)[0] for mask in masks)
+        return [gradient[0, 0].clamp(min=0).numpy() for gradient in gradients]
+
+    flop = 2 * full_multiply_adds(case.image.shape, case.model.encoder, case.model.decoder)
+    return Method("torch", len(masks), flop, forward, back)
+
+
+def by_captum(case: Case, memory_format: str) -> Method:
+    """Returns Captum's guided backpropagation, which passes forward and backward for every cell."""
+    network, image, masks = _tensors(case, memory_format)
+    guided = GuidedBackprop(CellScore(network))
+
+    def back(_: None) -> list[np.ndarray]:
+        x = image.clone().requires_grad_()
+        gradients = (guided.attribute(x, additional_forward_args=(mask,)) for mask in masks)
+        return [gradient[0, 0].detach().clamp(min=0).numpy() for gradient in gradients]
+
+    flop = 4 * full_multiply_adds(case.image.shape, case.model.encoder, case.model.decoder)
+    return Method("captum", len(masks), flop, lambda: None, back)
+
+
+PEERS: dict[str, Callable[[Case, str], Method]] = {"torch": by_torch, "captum": by_captum}
+
+
+def details(memory_format: str) -> dict[str, Any]:
+    """Returns what a line of JSON should say of a peer."""
+    versions = {name: version(name) for name in ("torch", "captum")}
+    return {"device": "cpu", "memory_format": memory_format, "threads": torch.get_num_threads(), **versions}
+
+
+def better_format(case: Case, name: str) -> str:
+    """Returns the memory format in which one cell of the case takes less time."""
+
+    def seconds(memory_format: str) -> float:
+        method = PEERS[name](case._replace(peaks=case.peaks[:1]), memory_format)
+        start = time.perf_counter()
+        method.back(method.forward())
+        return time.perf_counter() - start
+
+    return min(_FORMATS, key=seconds)
+
+
+def check(model: UNet, variables: Variables, name: str) -> None:
+    """Raises RuntimeError unless a peer's contribution maps of a small image are ours, in both formats."""
+    case = draw_case(model, variables, noise(64, 80), cells=3, radius=9.0)
+    ours = contribution_maps(*case)
+    for memory_format in _FORMATS:
+        method = PEERS[name](case, memory_format)
+        error = np.abs(np.stack(method.back(method.forward())) - ours).max() / ours.max()
+        if not error < _TOLERANCE:
+            raise RuntimeError(f"maps of {name} ({memory_format}) differ from ours by {error:.1e} of the maximum")

@@ -1,0 +1,180 @@
+"""The arguments of the commands, and what --help teaches of them."""
+
+import argparse
+import json
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from wsis_jax.config import Config
+
+_DESCRIPTION = """\
+Segment cells after learning from rough cell centroids alone.
+
+  wsis demo     --out demo                                try everything on drawn cells, in a few minutes
+  wsis train    images --points points --run run          learn from images and clicks
+  wsis segment  run images --out results                  find the cells of other images
+  wsis evaluate results masks                             compare them with hand-made masks
+  wsis export   run --out exported                        use the model where this package is not installed
+  wsis bench                                              measure how fast it is here
+"""
+
+_TRAIN = """\
+Learn to find cells from images and the rough centroids of their cells.
+
+IMAGES and POINTS are files, folders or quoted patterns, paired by name: a.tif and a.csv. Images may be PNG,
+TIFF or JPEG, grey or colour; the pages of a TIFF are frames. Point files may be a napari points layer
+(axis-0, axis-1), an ImageJ results table (X, Y), or any table with columns row, column or x, y.
+"""
+
+_SEGMENT = """\
+Find the cells of images with a trained model.
+
+Writes to DIR, for each image: <name>_labels.tif (0 is background, 1, 2, 3 … are cells), <name>_overlay.png (a
+picture with the outlines) and <name>_points.csv (the detected cells, for napari).
+"""
+
+_EVALUATE = """\
+Compare label images with hand-made masks, paired by name (a_labels.tif and a.tif).
+
+Detection (F-measure, precision, recall) compares points: the detected cells saved beside the labels, or else
+the centroids of the labels, with those of --points, or else the centroids of the masks.
+"""
+
+_EXPORT = """\
+Export a trained model for programs that have JAX, but not this package.
+
+Writes to DIR forward.stablehlo (images to likelihood maps), contributions.stablehlo (an image and its cells to
+their contribution maps, in windows around the peaks) and export.json (shapes, units, settings). Both are for CPU,
+CUDA and TPU, any number of images or cells, and sides that are multiples of the stride; a new shape is compiled
+when it first comes. In Python, with jax and flatbuffers installed:
+
+    import json
+    from pathlib import Path
+    import numpy as np
+    from jax import export
+
+    folder = Path("DIR")
+    names = ("forward", "contributions")
+    forward, contributions = (export.deserialize((folder / f"{n}.stablehlo").read_bytes()).call for n in names)
+    likelihood = np.asarray(forward(image[None])[0])  # image: float32, 0..1
+    ...  # regions: int32, i + 1 in the disc around peaks[i]; peaks: int32, (row, column)
+    maps = np.asarray(contributions(image, regions, peaks))
+
+    # The winner map: each pixel goes to the cell with the greatest contribution.
+    windows = json.loads((folder / "export.json").read_text())["contributions"]
+    side, margin = windows["side"], -windows["offset"]
+    value = np.zeros(np.add(image.shape, side), np.float32)
+    owner = np.zeros(value.shape, np.int32)
+    for cell, (row, column) in enumerate(peaks):
+        window = np.s_[row : row + side, column : column + side]
+        wins = maps[cell] > value[window]
+        value[window][wins] = maps[cell][wins]
+        owner[window][wins] = cell + 1
+    inside = tuple(slice(margin, margin + n) for n in image.shape)
+    value, owner = value[inside], owner[inside]
+
+Of many cells, take some at a time: contributions(image, regions - first, peaks[first : first + 64]). The memory
+that one takes is roughly "bytes_per_cell" of export.json.
+"""
+
+_BENCH = """\
+Measure the ways to contribution maps: through windows, as far as a cell reaches (window) or all of them
+(window-all), and through the whole image, several cells at a time (vmap) or one after the other (loop).
+
+Cells are discs around random pixels. The times are the least of some rounds, and compilation is apart. GFLOP/s is
+the arithmetic that a cell takes at least, by the time that it takes. "In all" has the pass forward in.
+"""
+
+_SET_HELP = "change a setting, as in train.steps=500 or cut.reach=3; may be given several times"
+
+
+def parser() -> argparse.ArgumentParser:
+    """Returns the parser of all commands."""
+    top = argparse.ArgumentParser(
+        prog="wsis", description=_DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    top.add_argument("--version", action="version", version=f"wsis_jax {version('wsis-jax')}")
+    commands = top.add_subparsers(required=True, dest="command", metavar="COMMAND")
+
+    def add(name: str, summary: str, text: str) -> Any:
+        return commands.add_parser(
+            name, help=summary, description=text, formatter_class=argparse.RawDescriptionHelpFormatter
+        )
+
+    demo = add("demo", "try everything on drawn cells", "Train on drawn cells, segment others, score them.")
+    demo.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for pictures and scores.json")
+    demo.add_argument("--seed", type=int, default=0, help="another seed draws other cells (default 0)")
+    _add_verbose(demo)
+
+    train = add("train", "learn from images and clicks", _TRAIN)
+    train.add_argument("images", nargs="+", metavar="IMAGES")
+    train.add_argument(
+        "--points", nargs="+", required=True, metavar="POINTS", help="point files, named like the images"
+    )
+    train.add_argument("--run", type=Path, required=True, metavar="RUN", help="folder for the trained model")
+    train.add_argument("--resume", action="store_true", help="go on with an interrupted training of RUN")
+    train.add_argument(
+        "--size",
+        choices=["auto", "small", "full"],
+        default="auto",
+        help="of the network and its training: full is the paper's; small is for a computer without an "
+        "accelerator; auto (the default) chooses between them",
+    )
+    _add_verbose(train)
+    _add_settings(train, "settings to start from", ("image", "likelihood", "unet", "train", "detect"))
+
+    segment = add("segment", "find the cells of images", _SEGMENT)
+    segment.add_argument("run", type=Path, metavar="RUN", help="folder of a trained model")
+    segment.add_argument("images", nargs="+", metavar="IMAGES", help="files, folders or quoted patterns")
+    segment.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results")
+    _add_verbose(segment)
+    _add_settings(segment, "how to detect and cut", ("unet", "detect", "contribution", "cut"))
+
+    evaluate = add("evaluate", "compare results with hand-made masks", _EVALUATE)
+    evaluate.add_argument("labels", metavar="LABELS", help="a file, a folder or a quoted pattern")
+    evaluate.add_argument("masks", metavar="MASKS", help="the same")
+    evaluate.add_argument("--points", metavar="POINTS", help="true centroids")
+    evaluate.add_argument(
+        "--distance", type=float, default=10.0, help="pixels within which a point is found (default 10)"
+    )
+    evaluate.add_argument("--json", type=Path, metavar="FILE", help="write the scores to a file, too")
+
+    export = add("export", "use the model where this package is not installed", _EXPORT)
+    export.add_argument("run", type=Path, metavar="RUN", help="folder of a trained model")
+    export.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the three files")
+    _add_settings(export, "how to detect and propagate", ("unet", "detect", "contribution", "cut"))
+
+    bench = add("bench", "measure how fast it is here", _BENCH)
+    bench.add_argument("run", nargs="?", type=Path, metavar="RUN", help="folder of a trained model")
+    bench.add_argument(
+        "--width", type=int, help="without RUN: channels of the first level of a fresh network (16)"
+    )
+    source = bench.add_mutually_exclusive_group()
+    source.add_argument("--image", type=Path, metavar="FILE", help="an image to measure with; its first frame")
+    source.add_argument("--side", type=int, default=512, help="of a random image, in pixels (default 512)")
+    bench.add_argument("--cells", type=int, default=32, help="in the image (default 32)")
+    bench.add_argument("--json", action="store_true", help="print one line of JSON instead of a table")
+    return top
+
+
+def _add_verbose(command: argparse.ArgumentParser) -> None:
+    """Adds --verbose, for the commands that compile programs."""
+    command.add_argument("--verbose", action="store_true", help="say at the end which programs were compiled")
+
+
+def _add_settings(command: argparse.ArgumentParser, purpose: str, sections: Sequence[str]) -> None:
+    """Adds --preset and --set, and lists at the end what can be set."""
+    tree = Config().to_dict()
+    lines = [
+        f"  {section}.{key}={json.dumps(value)}" for section in sections for key, value in tree[section].items()
+    ]
+    command.epilog = "settings and their defaults (null: chosen from the data; explained in config.py):\n"
+    command.epilog += "\n".join(lines)
+    command.add_argument(
+        "--preset",
+        choices=["default", "paper", "reference"],
+        help=f"{purpose}: the project's choice (default), the paper's text, or its authors' code",
+    )
+    command.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help=_SET_HELP)

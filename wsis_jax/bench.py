@@ -1,0 +1,222 @@
+"""Measures the ways to contribution maps: seconds, cells per second, and arithmetic against what it must take.
+
+A method runs in two steps: what all cells share (the pass forward), then what each cell costs. Methods take turns,
+round after round, so that whatever else the machine does hits all of them; the least of the rounds counts.
+Compilation is apart: it is what JAX reports (tracing, lowering, compiling) of a first turn that is not counted;
+none for a program that a method before compiled.
+"""
+
+import os
+import platform
+import time
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float32, Int32, Int64
+
+from wsis_jax.compilation import Compilations
+from wsis_jax.config import Config, ContributionConfig
+from wsis_jax.guided import linearize, record_images, windows_of_cells, winner_map
+from wsis_jax.likelihood import centre_regions
+from wsis_jax.record import one_of
+from wsis_jax.unet import UNet, Variables, fold_batch_norm, initial_variables, pad_to_stride
+from wsis_jax.windows import full_multiply_adds, multiply_adds
+
+
+class Case(NamedTuple):
+    """Cells to propagate: a network without batch norm, an image with sides that fit it, regions and peaks."""
+
+    model: UNet
+    variables: Variables
+    image: Float32[np.ndarray, "height width"]
+    regions: Int32[np.ndarray, "height width"]
+    peaks: Int64[np.ndarray, "cells 2"]
+
+
+class Method(NamedTuple):
+    """One way to the contribution maps of a case."""
+
+    name: str
+    cells: int  # that a turn propagates
+    flop: int  # floating point operations that a cell takes at least; a multiply-add is two
+    forward: Callable[[], Any]  # does what all cells share and returns it
+    back: Callable[[Any], Any]  # propagates the cells, given that
+
+
+class Timing(NamedTuple):
+    """What a method took, in seconds."""
+
+    compilation: float
+    forward: list[float]  # of every round
+    back: list[float]  # of every round, all cells together
+
+
+def network(width: int) -> tuple[UNet, Variables]:
+    """Returns a fresh network of five levels without batch norm: `width` channels in the first (the paper: 64).
+
+    Raises ValueError if the width is not positive.
+    """
+    _check(width=width)
+    w = width
+    model = UNet((w, 2 * w, 4 * w, 8 * w, 8 * w), (4 * w, 2 * w, w, w))
+    return fold_batch_norm(model, initial_variables(model, 0))
+
+
+def noise(height: int, width: int) -> Float32[np.ndarray, "height width"]:
+    """Returns an image of random values, 0..1: what a pass costs does not depend on what is in the image.
+
+    Raises ValueError if a side is not positive.
+    """
+    _check(height=height, width=width)
+    return np.random.default_rng(0).random((height, width), np.float32)
+
+
+def draw_case(
+    model: UNet, variables: Variables, image: Float32[np.ndarray, "height width"], *, cells: int, radius: float
+) -> Case:
+    """Returns a case of cells at random pixels, each with its part of the disc of `radius` pixels around it.
+
+    Raises ValueError if the number of cells is not positive, or larger than that of the pixels.
+    """
+    _check(cells=cells)
+    padded, _ = pad_to_stride(image, model.stride)
+    if cells > padded.size:
+        raise ValueError(f"cells must be at most {padded.size}, the pixels of the image, not {cells}")
+    pixels = np.random.default_rng(0).choice(padded.size, cells, replace=False)
+    peaks = np.stack(np.unravel_index(np.sort(pixels), padded.shape), axis=1)
+    regions = centre_regions(padded, peaks, region="disc", radius=radius, response=0.0)
+    return Case(model, variables, padded, regions, peaks)
+
+
+def by_windows(case: Case, name: str, *, reach: float | None) -> Method:
+    """Returns the method that passes through windows; contributions within `reach` pixels of the peak, or all."""
+    model, variables, image, regions, peaks = case
+    spans = windows_of_cells(model, regions, peaks, reach=reach)
+
+    def forward() -> Any:
+        records = record_images(model, variables, image[None], image.shape, rule="guided")
+        return one_of(records, jnp.array(0))
+
+    def back(recorded: Any) -> Any:
+        return winner_map(model, variables, image, regions, peaks, reach=reach, recorded=recorded)
+
+    return Method(name, len(peaks), 2 * multiply_adds(spans, model.encoder, model.decoder), forward, back)
+
+
+def by_images(case: Case, name: Literal["vmap", "loop"]) -> Method:
+    """Returns a method that passes through the whole image for every cell."""
+    model, variables, image, regions, peaks = case
+    settings = ContributionConfig(method=name)
+
+    def back(recorded: Any) -> Any:
+        return winner_map(model, variables, image, regions, peaks, settings=settings, recorded=recorded)
+
+    flop = 2 * full_multiply_adds(image.shape, model.encoder, model.decoder)
+    return Method(name, len(peaks), flop, lambda: linearize(model, variables, image, settings=settings), back)
+
+
+def measure(
+    methods: Sequence[Method], *, rounds: int, on_turn: Callable[[int], None] = lambda index: None
+) -> list[Timing]:
+    """Returns the timing of every method; raises ValueError if the number of rounds is not positive.
+
+    Args:
+        methods: to be measured by turns.
+        rounds: how many turns each has, after one that is not counted.
+        on_turn: called with the index of the method whose turn it is.
+    """
+    _check(rounds=rounds)
+
+    def turn(index: int) -> tuple[float, float]:
+        on_turn(index)
+        start = time.perf_counter()
+        shared = jax.block_until_ready(methods[index].forward())
+        between = time.perf_counter()
+        jax.block_until_ready(methods[index].back(shared))
+        return between - start, time.perf_counter() - between
+
+    timings, compilations = [], Compilations()
+    for index in range(len(methods)):
+        before = compilations.seconds
+        turn(index)
+        timings.append(Timing(compilations.seconds - before, [], []))
+    for _ in range(rounds):
+        for index, timing in enumerate(timings):
+            forward, back = turn(index)
+            timing.forward.append(forward)
+            timing.back.append(back)
+    return timings
+
+
+def result(method: Method, timing: Timing, *, cells: int) -> dict[str, Any]:
+    """Returns the numbers of one measurement, as JSON has them, for an image of so many cells.
+
+    What was not timed on all of them is extrapolated, and says so.
+    """
+    forward, back = min(timing.forward), min(timing.back) / method.cells
+    return {
+        "method": method.name,
+        "cells": cells,
+        "cells_timed": method.cells,
+        "extrapolated": cells != method.cells,
+        "forward_seconds": forward,
+        "seconds_per_cell": back,
+        "seconds_per_cell_of_rounds": [seconds / method.cells for seconds in timing.back],
+        "cells_per_second": 1 / back,
+        "end_to_end_seconds": forward + cells * back,
+        "compile_seconds": timing.compilation,
+        "gflop_per_cell": method.flop / 1e9,
+        "gflop_per_second": method.flop / back / 1e9,
+    }
+
+
+def speed_up(fast: dict[str, Any], slow: dict[str, Any]) -> dict[str, Any]:
+    """Returns how many times faster one result is than another: per cell, and with the pass forward in."""
+    rounds = zip(fast["seconds_per_cell_of_rounds"], slow["seconds_per_cell_of_rounds"], strict=True)
+    return {
+        "per_cell": slow["seconds_per_cell"] / fast["seconds_per_cell"],
+        "per_cell_of_rounds": [theirs / ours for ours, theirs in rounds],
+        "end_to_end": slow["end_to_end_seconds"] / fast["end_to_end_seconds"],
+    }
+
+
+def compare(
+    model: UNet, variables: Variables, image: Float32[np.ndarray, "height width"], *, config: Config, cells: int
+) -> list[dict[str, Any]]:
+    """Returns the `result` of every method, the loop last, with the regions and the reach of a model's settings.
+
+    The image is normalised and in pixels of the network; `likelihood.sigma` and `image.scale` are numbers. Passes
+    through the whole image are timed on few cells. Raises ValueError as `draw_case` does.
+    """
+    sigma = (config.likelihood.sigma or 0) * (config.image.scale or 1)
+    case, few = (
+        draw_case(model, variables, image, cells=n, radius=config.detect.radius * sigma)
+        for n in (cells, min(cells, 4))
+    )
+    methods = [by_windows(case, "window-all", reach=None), by_images(few, "vmap"), by_images(few, "loop")]
+    if config.cut.reach is not None:
+        methods.insert(0, by_windows(case, "window", reach=config.cut.reach * sigma))
+    timings = measure(methods, rounds=3)
+    return [result(method, timing, cells=cells) for method, timing in zip(methods, timings, strict=True)]
+
+
+def surroundings() -> dict[str, Any]:
+    """Returns the device, the machine and the versions that numbers depend on."""
+    return {
+        "device": jax.devices()[0].device_kind,
+        "cores": os.cpu_count(),
+        "machine": platform.machine(),
+        "python": platform.python_version(),
+        **{name: version(name) for name in ("wsis-jax", "jax", "jaxlib", "flax")},
+    }
+
+
+def _check(**counts: int) -> None:
+    """Raises ValueError for a count that is not positive."""
+    for name, count in counts.items():
+        if count < 1:
+            raise ValueError(f"{name} must be at least 1, not {count}")
