@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from jax.export import deserialize
 
-from wsis_jax import arguments, cli
+from wsis_jax import arguments
 from wsis_jax.checkpoint import Run
 from wsis_jax.cli import main
 from wsis_jax.config import Config
