@@ -1,6 +1,7 @@
 """One step of training, and the state that it carries from one to the next."""
 
-from functools import cache, partial
+from collections.abc import Callable
+from functools import cache
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -57,8 +58,7 @@ def initial_state(model: UNet, optimizer: optax.GradientTransformation, seed: in
     )
 
 
-@partial(jax.jit, static_argnames=("model", "optimizer"), donate_argnames="state")
-def train_step(
+def descend(
     model: UNet,
     optimizer: optax.GradientTransformation,
     state: TrainState,
@@ -77,3 +77,37 @@ def train_step(
     params = optax.apply_updates(state.params, updates)
     new = state._replace(step=state.step + 1, params=params, batch_stats=batch_stats, optimizer=optimizer_state)
     return new, loss
+
+
+# XLA hands convolutions of 17 channels and more to a library that computes most of ours on one core, whatever
+# their number; without it they run on all. It stays in use for sums and matrix products.
+_OPTIONS = {
+    "xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT,LIBRARY_FUSION_TYPE_REDUCE"
+}
+
+
+@cache  # asked on first use, not when this file is imported: it starts the backend
+def compiler_options() -> dict[str, str]:
+    """Returns the options with which a training step is compiled; none where this jaxlib does not know them."""
+    try:
+        jax.jit(lambda: jnp.zeros(()), compiler_options=_OPTIONS).lower().compile()
+    except jax.errors.JaxRuntimeError:
+        return {}
+    return _OPTIONS
+
+
+@cache
+def _jitted() -> Callable[..., tuple[TrainState, Float[Array, ""]]]:
+    static = ("model", "optimizer")
+    return jax.jit(descend, static_argnames=static, donate_argnames="state", compiler_options=compiler_options())
+
+
+def train_step(
+    model: UNet,
+    optimizer: optax.GradientTransformation,
+    state: TrainState,
+    images: Float[Array, "batch height width 1"],
+    targets: Float[Array, "batch height width 1"],
+) -> tuple[TrainState, Float[Array, ""]]:
+    """Does one compiled `descend`; `state` is used up."""
+    return _jitted()(model, optimizer, state, images, targets)

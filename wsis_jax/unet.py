@@ -15,6 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Float32
 
+from wsis_jax.layers import BatchNorm, convolve, max_pool
+
 Variables = Mapping[str, Any]
 """What `UNet.init` returns: `params`, and `batch_stats` where there is batch norm."""
 
@@ -42,10 +44,16 @@ class DoubleConv(nn.Module):
     ) -> Float[Array, "batch height width {self.features}"]:
         """Returns the activated features, of the same height and width."""
         for i in range(2):
-            x = nn.Conv(self.features, (3, 3), use_bias=not self.batch_norm, name=f"conv_{i}")(x)
+            convolution = nn.Conv(
+                self.features,
+                (3, 3),
+                use_bias=not self.batch_norm,
+                conv_general_dilated=convolve,
+                name=f"conv_{i}",
+            )
+            x = convolution(x)
             if self.batch_norm:
-                norm = nn.BatchNorm(use_running_average=not train, momentum=0.9, epsilon=1e-5, name=f"norm_{i}")
-                x = norm(x)
+                x = BatchNorm(name=f"norm_{i}")(x, train=train)
             x = self.activation(x)
         return x
 
@@ -96,7 +104,7 @@ class UNet(nn.Module):
         for level, features in enumerate(self.encoder):
             if level:
                 skips.append(x)
-                x = nn.max_pool(x, (2, 2), strides=(2, 2))
+                x = max_pool(x)
             block = DoubleConv(features, self.activation, self.batch_norm, name=f"encoder_{level}")
             x = block(x, train=train)
         for level, features in enumerate(self.decoder):
