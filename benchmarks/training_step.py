@@ -18,6 +18,7 @@ import statistics
 import subprocess
 import time
 from collections.abc import Callable
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -27,7 +28,7 @@ from torch import nn
 from torch.nn import functional
 
 from wsis_jax import UNet
-from wsis_jax.optimization import initial_state, make_optimizer, train_step
+from wsis_jax.optimization import compiler_options, descend, initial_state, make_optimizer
 
 _LEARNING_RATE = 1e-3
 
@@ -96,10 +97,12 @@ def jax_step(
     optimizer = make_optimizer(learning_rate=_LEARNING_RATE, schedule="constant", warmup=0, steps=1)
     state = initial_state(model, optimizer, 0)
     x, y = jnp.asarray(images), jnp.asarray(targets)
+    options = compiler_options()
+    train_step = jax.jit(partial(descend, model, optimizer), donate_argnames="state", compiler_options=options)
 
     def step() -> None:
         nonlocal state
-        state, loss = train_step(model, optimizer, state, x, y)
+        state, loss = train_step(state, x, y)
         jax.block_until_ready((state, loss))
 
     return step

@@ -1,6 +1,5 @@
-"""One step of training, and the state that it carries from one to the next."""
+"""One step of gradient descent, and the state that it carries from one to the next."""
 
-from collections.abc import Callable
 from functools import cache
 from typing import Any, Literal, NamedTuple
 
@@ -30,7 +29,7 @@ class TrainState(NamedTuple):
     best_step: Int[Array, ""]
 
 
-@cache  # a second training of the same settings need not compile `train_step` anew
+@cache  # a second training of the same settings need not compile its step anew
 def make_optimizer(
     *, learning_rate: float, schedule: Literal["cosine", "constant"], warmup: int, steps: int
 ) -> optax.GradientTransformation:
@@ -94,20 +93,3 @@ def compiler_options() -> dict[str, str]:
     except jax.errors.JaxRuntimeError:
         return {}
     return _OPTIONS
-
-
-@cache
-def _jitted() -> Callable[..., tuple[TrainState, Float[Array, ""]]]:
-    static = ("model", "optimizer")
-    return jax.jit(descend, static_argnames=static, donate_argnames="state", compiler_options=compiler_options())
-
-
-def train_step(
-    model: UNet,
-    optimizer: optax.GradientTransformation,
-    state: TrainState,
-    images: Float[Array, "batch height width 1"],
-    targets: Float[Array, "batch height width 1"],
-) -> tuple[TrainState, Float[Array, ""]]:
-    """Does one compiled `descend`; `state` is used up."""
-    return _jitted()(model, optimizer, state, images, targets)
