@@ -27,8 +27,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from wsis_jax import UNet
-from wsis_jax.optimization import compiler_options, descend, initial_state, make_optimizer
+from wsis_jax import UNet, draw_scene
+from wsis_jax.dataset import Pixels, draw_batch, make_sample, put_samples
+from wsis_jax.optimization import TrainState, compiler_options, descend, initial_state, make_optimizer
 
 _LEARNING_RATE = 1e-3
 
@@ -108,6 +109,30 @@ def jax_step(
     return step
 
 
+def jax_drawn_step(
+    encoder: tuple[int, ...], decoder: tuple[int, ...], batch: int, patch: int
+) -> Callable[[], None]:
+    """Returns a function that draws a batch of patches from two scenes and does one training step of ours on it."""
+    model = UNet(encoder, decoder)
+    optimizer = make_optimizer(learning_rate=_LEARNING_RATE, schedule="constant", warmup=0, steps=1)
+    state = initial_state(model, optimizer, 0)
+    scenes = [draw_scene(seed, shape=(600, 800), cells=40) for seed in range(2)]
+    pixels = put_samples([make_sample(scene.image, scene.points, scale=1.0, sigma=7.0) for scene in scenes])
+
+    def draw_and_descend(state: TrainState, pixels: Pixels) -> tuple[TrainState, jax.Array]:
+        drawn = draw_batch(jax.random.key(0), pixels, state.step, batch=batch, patch=patch, augment="free")
+        return descend(model, optimizer, state, *drawn)
+
+    train_step = jax.jit(draw_and_descend, donate_argnames="state", compiler_options=compiler_options())
+
+    def step() -> None:
+        nonlocal state
+        state, loss = train_step(state, pixels)
+        jax.block_until_ready((state, loss))
+
+    return step
+
+
 def main() -> None:
     """Measures and prints."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -126,6 +151,7 @@ def main() -> None:
         "torch": torch_step(*widths, images, targets, torch.contiguous_format),
         "torch_channels_last": torch_step(*widths, images, targets, torch.channels_last),
         "jax": jax_step(*widths, images, targets),
+        "jax_drawn": jax_drawn_step(*widths, arguments.batch, arguments.patch),
     }
 
     def seconds(step: Callable[[], None]) -> float:
@@ -147,6 +173,7 @@ def main() -> None:
                 "median_s": {name: round(statistics.median(values), 3) for name, values in times.items()},
                 "jax_over_torch": round(least["jax"] / least[peer], 2),
                 "ratio_of_each_round": [round(one["jax"] / one[peer], 2) for one in rounds],
+                "jax_drawn_over_jax": round(least["jax_drawn"] / least["jax"], 2),
                 "peer": peer,
                 "first_step_with_compilation_s": round(first["jax"], 1),
                 "threads": torch.get_num_threads(),

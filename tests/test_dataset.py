@@ -1,6 +1,5 @@
 """Training samples and batches: what depends on the seed, what must stay aligned, what is held out."""
 
-
 import jax
 import numpy as np
 import pytest
