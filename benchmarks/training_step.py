@@ -112,7 +112,7 @@ def jax_step(
 def jax_drawn_step(
     encoder: tuple[int, ...], decoder: tuple[int, ...], batch: int, patch: int
 ) -> Callable[[], None]:
-    """Returns a function that draws a batch of patches from two scenes and does one training step of ours on it."""
+    """Returns a function that draws a batch of patches from two scenes and does one step of ours on it."""
     model = UNet(encoder, decoder)
     optimizer = make_optimizer(learning_rate=_LEARNING_RATE, schedule="constant", warmup=0, steps=1)
     state = initial_state(model, optimizer, 0)

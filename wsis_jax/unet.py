@@ -1,6 +1,6 @@
 """The U-Net that draws likelihood maps, its padding, and its batch norm folded away for inference.
 
-The only file besides a few lines of `training.py` that knows Flax. The module is one set of numbers and one
+The only file besides `layers.py` that knows Flax. The module is one set of numbers and one
 activation function: `model.clone(activation=guided_relu)` is the network of guided backpropagation, with the
 same variables.
 """
