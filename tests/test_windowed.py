@@ -12,6 +12,7 @@ from wsis_jax.config import ContributionConfig
 from wsis_jax.guided import contribution_maps, record_images, winner_map
 from wsis_jax.likelihood import centre_regions
 from wsis_jax.unet import UNet, fold_batch_norm, initial_variables
+from wsis_jax.windowed import compiled_back
 
 # Few, since every shape compiles: widths that are no multiples of eight, depths from one level to four.
 NETWORKS = {
@@ -164,12 +165,12 @@ def test_a_region_far_from_its_peak():
 
 def test_any_number_of_cells_is_one_program():
     model, variables = network("two levels", 0)
-    compiled = guided.back._cache_size()
+    compiled = compiled_back()._cache_size()
     for seed, (shape, cells) in enumerate([((32, 40), 1), ((64, 48), 10), ((16, 88), 5), ((32, 40), 9)]):
         image, _, peaks = scene(shape, cells, seed)
         regions = centre_regions(image, peaks, region="disc", radius=3.0, response=0.1)
         winner_map(model, variables, image, regions, peaks, reach=7.0)
-    assert guided.back._cache_size() == compiled + 1
+    assert compiled_back()._cache_size() == compiled + 1
 
 
 @pytest.mark.parametrize(("memory", "expected"), [(0.001, 1), (1e-9, 1), (64.0, 8)])

@@ -1,11 +1,13 @@
-"""Compiled programs: where they are kept for the next process, and how many there were."""
+"""Compiled programs: with which options, where they are kept for the next process, and how many there were."""
 
 import os
 import sys
 from collections import Counter
+from functools import cache
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 
 
 def use_compilation_cache() -> Path:
@@ -67,3 +69,20 @@ class Compilations:
         lines = [f"{made} programs compiled, {found} loaded from the cache, in {self.seconds:.1f} s"]
         lines += [f"  {name}: {count}" for name, count in self.compiled.most_common()]
         return "\n".join(lines)
+
+
+# XLA hands convolutions of 17 channels and more to a library that computes most of ours on one core, whatever
+# their number; without it they run on all. It stays in use for sums and matrix products.
+_OPTIONS = {
+    "xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT,LIBRARY_FUSION_TYPE_REDUCE"
+}
+
+
+@cache  # asked on first use, not when this file is imported: it starts the backend
+def compiler_options() -> dict[str, str]:
+    """Returns the options to compile many convolutions with; none where this jaxlib does not know them."""
+    try:
+        jax.jit(lambda: jnp.zeros(()), compiler_options=_OPTIONS).lower().compile()
+    except jax.errors.JaxRuntimeError:
+        return {}
+    return _OPTIONS

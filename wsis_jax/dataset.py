@@ -1,11 +1,12 @@
-"""Images and points become training samples; samples become batches of patches."""
+"""Images and points become training samples; samples become batches of patches, drawn on the accelerator."""
 
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, Float32, Float64
-from scipy import ndimage
+from jaxtyping import Array, Float, Float32, Float64, Int, Key
 
 from wsis_jax.likelihood import render_likelihood
 from wsis_jax.scaling import resize_image, scale_points
@@ -25,6 +26,20 @@ class Sample(NamedTuple):
     image: Float32[np.ndarray, "height width"]
     points: Float64[np.ndarray, "cells 2"]
     likelihood: Float32[np.ndarray, "height width"]
+
+
+class Pixels(NamedTuple):
+    """All samples of a training, one behind the other, where the training step reads them; a pytree.
+
+    Attributes:
+        values: image and likelihood of every pixel, row by row.
+        starts: the first pixel of each sample.
+        shapes: (height, width) of each.
+    """
+
+    values: Float32[Array, "pixels 2"]
+    starts: Int[Array, " samples"]
+    shapes: Int[Array, "samples 2"]
 
 
 def make_sample(
@@ -60,78 +75,123 @@ def hold_out(count: int, *, share: float, seed: int) -> tuple[list[int], list[in
     return sorted(map(int, order[held:])), sorted(map(int, order[:held]))
 
 
-def draw_batch(
-    samples: Sequence[Sample], *, batch: int, patch: int, augment: Augmentation, seed: int, step: int
-) -> tuple[Float32[np.ndarray, "{batch} {patch} {patch} 1"], Float32[np.ndarray, "{batch} {patch} {patch} 1"]]:
-    """Returns the patches of one training step and their likelihood maps.
+def put_samples(samples: Sequence[Sample]) -> Pixels:
+    """Returns the samples as arrays of the accelerator, which the whole training then reads.
 
-    The batch depends on `seed` and `step` alone, so a resumed training sees what an unbroken one would have.
-    Images smaller than a patch are continued by mirroring, image and target alike.
+    Raises:
+        ValueError: if they have 2³¹ pixels or more, which 32-bit indices do not reach.
+    """
+    sizes = [sample.image.size for sample in samples]
+    if sum(sizes) >= 2**31:
+        raise ValueError(
+            f"{sum(sizes)} pixels are too many to train on; use fewer images or a smaller image.scale"
+        )
+    values = [np.stack([sample.image, sample.likelihood], axis=-1).reshape(-1, 2) for sample in samples]
+    return Pixels(
+        jnp.asarray(np.concatenate(values)),
+        jnp.asarray(np.cumsum([0, *sizes[:-1]])),
+        jnp.asarray([sample.image.shape for sample in samples]),
+    )
+
+
+def draw_batch(
+    key: Key[Array, ""],
+    pixels: Pixels,
+    step: int | Int[Array, ""],
+    *,
+    batch: int,
+    patch: int,
+    augment: Augmentation,
+) -> tuple[Float32[Array, "{batch} {patch} {patch} 1"], Float32[Array, "{batch} {patch} {patch} 1"]]:
+    """Returns the patches of one training step and their likelihood maps; to be compiled into that step.
+
+    The batch depends on `key` and `step` alone, so a resumed training sees what an unbroken one would have.
+    Images are continued by mirroring where a patch reaches beyond them, image and target alike.
 
     Args:
-        samples: what to draw from.
+        key: of the training.
+        pixels: what to draw from.
+        step: of the training.
         batch: number of patches.
         patch: their side, in pixels.
         augment: "none"; "exact" for quarter turns, flips and changes of the intensity, which invent no pixel; or
             "free" for any angle and a zoom of up to e^±0.25 as well, which few images need to be learnt from.
-        seed, step: of the training.
     """
-    random = np.random.default_rng([seed, step])
-    pairs = [
-        _draw_patch(samples[int(random.integers(len(samples)))], patch, augment, random) for _ in range(batch)
-    ]
-    images, targets = (np.stack(part)[..., None].astype(np.float32) for part in zip(*pairs, strict=True))
-    return images, targets
+
+    def draw(key: Key[Array, ""]) -> tuple[Array, Array]:
+        return _draw_patch(key, pixels, patch, augment)
+
+    images, targets = jax.vmap(draw)(jax.random.split(jax.random.fold_in(key, step), batch))
+    return images[..., None], targets[..., None]
 
 
 def _draw_patch(
-    sample: Sample, patch: int, augment: Augmentation, random: np.random.Generator
-) -> tuple[Float[np.ndarray, "{patch} {patch}"], Float[np.ndarray, "{patch} {patch}"]]:
+    key: Key[Array, ""], pixels: Pixels, patch: int, augment: Augmentation
+) -> tuple[Float[Array, "{patch} {patch}"], Float[Array, "{patch} {patch}"]]:
     """Draws one random patch out of image and target."""
+    which, turned, placed, jittered = jax.random.split(key, 4)
+    sample = jax.random.randint(which, (), 0, len(pixels.starts))
+    grid = jnp.indices((patch, patch))
+    if augment != "none":
+        swap, flip_rows, flip_columns = jax.random.bernoulli(turned, shape=(3,))
+        grid = jnp.where(swap, grid[::-1], grid)
+        flips = jnp.stack([flip_rows, flip_columns])[:, None, None]
+        grid = jnp.where(flips, patch - 1 - grid, grid)
     if augment == "free":
-        image, target = _turn_and_zoom(sample, patch, random)
+        image, target = _turn_and_zoom(placed, pixels, sample, grid)
     else:
-        image, target = _crop(sample, patch, random)
-    if augment == "none":
-        return image, target
-    turns, flip = int(random.integers(4)), int(random.integers(2))
-    image, target = (np.rot90(a, turns)[:, :: 1 - 2 * flip] for a in (image, target))
-    return _jitter(image, random), target
+        spare = jnp.maximum(pixels.shapes[sample] - patch, 0)
+        corner = jax.random.randint(placed, (2,), 0, spare + 1)
+        image, target = jnp.moveaxis(_read(pixels, sample, grid + corner[:, None, None]), -1, 0)
+    return (image if augment == "none" else _jitter(jittered, image)), target
 
 
-def _crop(
-    sample: Sample, patch: int, random: np.random.Generator
-) -> tuple[Float32[np.ndarray, "{patch} {patch}"], Float32[np.ndarray, "{patch} {patch}"]]:
-    """Cuts out a patch as it is."""
-    top, left = (int(random.integers(max(side - patch, 0) + 1)) for side in sample.image.shape)
-    window = np.s_[top : top + patch, left : left + patch]
-    image, target = sample.image[window], sample.likelihood[window]
-    missing = [(0, patch - side) for side in image.shape]
-    return np.pad(image, missing, mode="symmetric"), np.pad(target, missing, mode="symmetric")
+def _read(
+    pixels: Pixels, sample: Int[Array, ""], place: Int[Array, "2 rows columns"]
+) -> Float[Array, "rows columns 2"]:
+    """Returns (image, likelihood) at pixels of a sample, which is continued by mirroring."""
+    shape = pixels.shapes[sample][:, None, None]
+    there = place % (2 * shape)
+    row, column = jnp.minimum(there, 2 * shape - 1 - there)
+    return pixels.values[pixels.starts[sample] + row * shape[1] + column]
+
+
+def _interpolate(
+    pixels: Pixels, sample: Int[Array, ""], place: Float[Array, "2 rows columns"]
+) -> Float[Array, "rows columns 2"]:
+    """Returns (image, likelihood) between the pixels of a sample, linearly interpolated."""
+    first = jnp.floor(place)
+    (down, right), corner = place - first, first.astype(jnp.int32)
+    interpolated = jnp.zeros((*place.shape[1:], 2))
+    for step_down, rows in ((0, 1 - down), (1, down)):
+        for step_right, columns in ((0, 1 - right), (1, right)):
+            values = _read(pixels, sample, corner + jnp.array([step_down, step_right])[:, None, None])
+            interpolated += (rows * columns)[..., None] * values
+    return interpolated
 
 
 def _turn_and_zoom(
-    sample: Sample, patch: int, random: np.random.Generator
-) -> tuple[Float32[np.ndarray, "{patch} {patch}"], Float32[np.ndarray, "{patch} {patch}"]]:
+    key: Key[Array, ""], pixels: Pixels, sample: Int[Array, ""], grid: Int[Array, "2 patch patch"]
+) -> tuple[Float[Array, "patch patch"], Float[Array, "patch patch"]]:
     """Cuts out a patch at any angle and a little smaller or larger."""
-    angle, zoom = random.uniform(0, 2 * np.pi), np.exp(random.uniform(-0.25, 0.25))
-    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) / zoom
+    keys, patch = jax.random.split(key, 3), grid.shape[1]
+    angle = jax.random.uniform(keys[0], maxval=2 * jnp.pi)
+    zoom = jnp.exp(jax.random.uniform(keys[1], minval=-0.25, maxval=0.25))
+    side = pixels.shapes[sample].astype(jnp.float32)
     # Centres stay so far inside that at most corners are mirrored.
-    margins = [min(0.35 * patch, side / 2) for side in sample.image.shape]
-    centre = [random.uniform(m, side - m) for m, side in zip(margins, sample.image.shape, strict=True)]
-    offset = np.array(centre) - 0.5 - turn @ np.full(2, (patch - 1) / 2)
-    image, target = (
-        ndimage.affine_transform(a, turn, offset, (patch, patch), order=1, mode="reflect")
-        for a in (sample.image, sample.likelihood)
-    )
+    margin = jnp.minimum(0.35 * patch, side / 2)
+    centre = margin + jax.random.uniform(keys[2], (2,)) * (side - 2 * margin) - 0.5
+    row, column = (grid - (patch - 1) / 2) / zoom
+    sine, cosine = jnp.sin(angle), jnp.cos(angle)
+    place = jnp.stack([cosine * row - sine * column, sine * row + cosine * column]) + centre[:, None, None]
+    image, target = jnp.moveaxis(_interpolate(pixels, sample, place), -1, 0)
     # Zoomed Gaussians are wider or narrower; this power gives them back their sigma: exp(-(d/z)²/2σ²)^z².
-    return image, np.clip(target, 0, 1) ** np.float32(zoom**2)
+    return image, jnp.clip(target, 0, 1) ** zoom**2
 
 
-def _jitter(
-    image: Float[np.ndarray, "height width"], random: np.random.Generator
-) -> Float[np.ndarray, "height width"]:
+def _jitter(key: Key[Array, ""], image: Float[Array, "height width"]) -> Float[Array, "height width"]:
     """Changes exposure, contrast and noise, which vary between images more than normalisation evens out."""
-    gamma, gain = np.exp(random.uniform(-0.3, 0.3, 2))
-    image = (image**gamma - 0.5) * gain + 0.5 + random.uniform(-0.1, 0.1)
-    return image + random.normal(0, random.uniform(0, 0.03), image.shape)
+    keys = jax.random.split(key, 4)
+    gamma, gain = jnp.exp(jax.random.uniform(keys[0], (2,), minval=-0.3, maxval=0.3))
+    image = (image**gamma - 0.5) * gain + 0.5 + jax.random.uniform(keys[1], minval=-0.1, maxval=0.1)
+    return image + jax.random.uniform(keys[2], maxval=0.03) * jax.random.normal(keys[3], image.shape)

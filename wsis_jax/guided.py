@@ -13,7 +13,7 @@ from wsis_jax.config import ContributionConfig
 from wsis_jax.record import Record, one_of, record
 from wsis_jax.relu import ACTIVATIONS
 from wsis_jax.unet import UNet, Variables, fold_batch_norm
-from wsis_jax.windowed import back, backward_kernels, cut_views
+from wsis_jax.windowed import backward_kernels, compiled_back, cut_views
 from wsis_jax.windows import Windows, windows, working_bytes
 
 _DEFAULT = ContributionConfig()
@@ -205,7 +205,7 @@ def _by_windows(model, variables, image, regions, peaks, reach, settings, record
         places = jnp.asarray(peaks[np.minimum(ids, len(peaks)) - 1], jnp.int32)
         views = cut_views(recorded, signal, placed, jnp.asarray(ids), places, spans=spans)
         clip = settings.rule != "gradient"
-        maps = back(model, kernels, views, places, frame, spans=spans, clip=clip)
+        maps = compiled_back()(model, kernels, views, places, frame, spans=spans, clip=clip)
         yield _Chunk(first, maps, spans.encoder[0].input.low)
 
 

@@ -1,6 +1,6 @@
-"""One step of training, and the state that it carries from one to the next."""
+"""One step of gradient descent, and the state that it carries from one to the next."""
 
-from functools import cache, partial
+from functools import cache
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -29,7 +29,7 @@ class TrainState(NamedTuple):
     best_step: Int[Array, ""]
 
 
-@cache  # a second training of the same settings need not compile `train_step` anew
+@cache  # a second training of the same settings need not compile its step anew
 def make_optimizer(
     *, learning_rate: float, schedule: Literal["cosine", "constant"], warmup: int, steps: int
 ) -> optax.GradientTransformation:
@@ -57,8 +57,7 @@ def initial_state(model: UNet, optimizer: optax.GradientTransformation, seed: in
     )
 
 
-@partial(jax.jit, static_argnames=("model", "optimizer"), donate_argnames="state")
-def train_step(
+def descend(
     model: UNet,
     optimizer: optax.GradientTransformation,
     state: TrainState,

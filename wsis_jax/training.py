@@ -4,6 +4,7 @@ import dataclasses
 import math
 import warnings
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +12,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Float
+from jaxtyping import Array, Float, Key
 
 from wsis_jax import checkpoint
+from wsis_jax.compilation import compiler_options
 from wsis_jax.config import Config
-from wsis_jax.dataset import Sample, draw_batch, hold_out, make_sample
+from wsis_jax.dataset import Augmentation, Pixels, Sample, draw_batch, hold_out, make_sample, put_samples
 from wsis_jax.imageio import is_constant, normalize_image
 from wsis_jax.likelihood import find_peaks
 from wsis_jax.metrics import match_points
-from wsis_jax.optimization import TrainState, initial_state, make_optimizer, train_step
+from wsis_jax.optimization import TrainState, descend, initial_state, make_optimizer
 from wsis_jax.points import check_points, suggest_sigma
 from wsis_jax.unet import UNet, predict
 
@@ -205,12 +207,12 @@ def _loop(
         "patch": _patch(settings.patch, model.stride),
         "augment": settings.augment,
     }
+    key, pixels, train_step = jax.random.key(settings.seed), put_samples(training), _compiled_step()
     losses: list[Any] = []
     for step in range(int(state.step) + 1, settings.steps + 1):
         if int(state.step) - int(state.best_step) >= settings.patience * settings.evaluate_every:
             break
-        images, targets = draw_batch(training, seed=settings.seed, step=step, **drawn)
-        state, loss = train_step(model, optimizer, state, jnp.asarray(images), jnp.asarray(targets))
+        state, loss = train_step(model, optimizer, state, key, pixels, **drawn)
         losses.append(loss)
         on_step(step, settings.steps)
         if step % settings.evaluate_every and step != settings.steps:
@@ -222,6 +224,32 @@ def _loop(
             )
         losses = []
         state = _evaluate(model, state, held_out, config, run, metrics, on_metrics)
+
+
+def _step(
+    model: UNet,
+    optimizer: optax.GradientTransformation,
+    state: TrainState,
+    key: Key[Array, ""],
+    pixels: Pixels,
+    *,
+    batch: int,
+    patch: int,
+    augment: Augmentation,
+) -> tuple[TrainState, Float[Array, ""]]:
+    """Draws a batch and descends on it; one program, so no step waits for its data."""
+    images, targets = draw_batch(key, pixels, state.step + 1, batch=batch, patch=patch, augment=augment)
+    return descend(model, optimizer, state, images, targets)
+
+
+@cache
+def _compiled_step() -> Callable[..., tuple[TrainState, Float[Array, ""]]]:
+    return jax.jit(
+        _step,
+        static_argnames=("model", "optimizer", "batch", "patch", "augment"),
+        donate_argnames="state",
+        compiler_options=compiler_options(),
+    )
 
 
 def _evaluate(

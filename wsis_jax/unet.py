@@ -1,6 +1,6 @@
 """The U-Net that draws likelihood maps, its padding, and its batch norm folded away for inference.
 
-The only file besides a few lines of `training.py` that knows Flax. The module is one set of numbers and one
+The only file besides `layers.py` that knows Flax. The module is one set of numbers and one
 activation function: `model.clone(activation=guided_relu)` is the network of guided backpropagation, with the
 same variables.
 """
@@ -14,6 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Float32, Int
+
+from wsis_jax.layers import BatchNorm, convolve, max_pool
 
 Variables = Mapping[str, Any]
 """What `UNet.init` returns: `params`, and `batch_stats` where there is batch norm."""
@@ -46,10 +48,16 @@ class DoubleConv(nn.Module):
     ) -> Float[Array, "batch height width {self.features}"]:
         """Returns the activated features, of the same height and width; zeros where not `inside`."""
         for i in range(2):
-            x = nn.Conv(self.features, (3, 3), use_bias=not self.batch_norm, name=f"conv_{i}")(x)
+            convolution = nn.Conv(
+                self.features,
+                (3, 3),
+                use_bias=not self.batch_norm,
+                conv_general_dilated=convolve,
+                name=f"conv_{i}",
+            )
+            x = convolution(x)
             if self.batch_norm:
-                norm = nn.BatchNorm(use_running_average=not train, momentum=0.9, epsilon=1e-5, name=f"norm_{i}")
-                x = norm(x)
+                x = BatchNorm(name=f"norm_{i}")(x, train=train)
             x = self.activation(_keep(x, inside))
         return x
 
@@ -105,7 +113,7 @@ class UNet(nn.Module):
         for level, features in enumerate(self.encoder):
             if level:
                 skips.append(x)
-                x = nn.max_pool(x, (2, 2), strides=(2, 2))
+                x = max_pool(x)
             block = DoubleConv(features, self.activation, self.batch_norm, name=f"encoder_{level}")
             x = block(x, train=train, inside=inside[level])
         for depth, features in enumerate(self.decoder):

@@ -6,13 +6,15 @@ peak is in the grid of the pooling. Beyond the image's border a record says "ina
 from there.
 """
 
-from functools import partial
+from collections.abc import Callable
+from functools import cache, partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from wsis_jax.compilation import compiler_options
 from wsis_jax.record import Record, unpack
 from wsis_jax.unet import UNet, Variables
 from wsis_jax.windows import Block, Span, Windows
@@ -78,7 +80,12 @@ def backward_kernels(variables: Variables) -> dict[str, Array]:
     return kernels
 
 
-@partial(jax.jit, static_argnames=("model", "spans", "clip"))
+@cache
+def compiled_back() -> Callable[..., Float[Array, "cells side side"]]:
+    """Returns `back`, compiled."""
+    return jax.jit(back, static_argnames=("model", "spans", "clip"), compiler_options=compiler_options())
+
+
 def back(
     model: UNet,
     kernels: dict[str, Array],

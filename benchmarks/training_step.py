@@ -1,0 +1,192 @@
+"""Question: does a training step here take at most 1.1 times as long as the same step in PyTorch?
+
+The same network, batch and patches on the CPU, in this one process, in turn: forward, mean squared error,
+backward, statistics of the batch norm, Adam. PyTorch's network runs in both of its memory formats, and its better
+one is what ours is compared with. Compilation is not counted but told. Prints one JSON line: seconds of a step of
+each (least and median), the ratio, the ratio of each round, the machine, versions and commit.
+
+Needs `pip install torch`.
+
+    python benchmarks/training_step.py [--width 16] [--batch 8] [--patch 256] [--rounds 7]
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import time
+from collections.abc import Callable
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from wsis_jax import UNet, draw_scene
+from wsis_jax.compilation import compiler_options
+from wsis_jax.dataset import Pixels, draw_batch, make_sample, put_samples
+from wsis_jax.optimization import TrainState, descend, initial_state, make_optimizer
+
+_LEARNING_RATE = 1e-3
+
+
+class TorchUNet(nn.Module):
+    """The network of `wsis_jax.unet`, layer by layer."""
+
+    def __init__(self, encoder: tuple[int, ...], decoder: tuple[int, ...]):
+        super().__init__()
+        self.encoder, self.decoder = nn.ModuleList(), nn.ModuleList()
+        for inputs, outputs in zip((1, *encoder), encoder, strict=False):
+            self.encoder.append(_double_conv(inputs, outputs))
+        for inputs, skip, outputs in zip((encoder[-1], *decoder), encoder[-2::-1], decoder, strict=False):
+            self.decoder.append(_double_conv(skip + inputs, outputs))
+        self.output = nn.Conv2d((*encoder[-1:], *decoder)[-1], 1, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Returns the likelihood maps of (batch, 1, height, width) images."""
+        skips = []
+        for level, block in enumerate(self.encoder):
+            if level:
+                skips.append(x)
+                x = functional.max_pool2d(x, 2)
+            x = block(x)
+        for block in self.decoder:
+            x = functional.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+            x = block(torch.cat([skips.pop(), x], dim=1))
+        return torch.sigmoid(self.output(x))
+
+
+def _double_conv(inputs: int, outputs: int) -> nn.Sequential:
+    """Returns convolution, batch norm and ReLU, twice."""
+    layers: list[nn.Module] = []
+    for channels in (inputs, outputs):
+        layers += [nn.Conv2d(channels, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(True)]
+    return nn.Sequential(*layers)
+
+
+def torch_step(
+    encoder: tuple[int, ...],
+    decoder: tuple[int, ...],
+    images: np.ndarray,
+    targets: np.ndarray,
+    memory_format: torch.memory_format,
+) -> Callable[[], None]:
+    """Returns a function that does one training step in PyTorch."""
+    torch.manual_seed(0)
+    model = TorchUNet(encoder, decoder).to(memory_format=memory_format)
+    optimizer = torch.optim.Adam(model.parameters(), _LEARNING_RATE)
+    x, y = (torch.from_numpy(part.transpose(0, 3, 1, 2).copy()) for part in (images, targets))
+    x = x.to(memory_format=memory_format)
+
+    def step() -> None:
+        optimizer.zero_grad()
+        functional.mse_loss(model(x), y).backward()
+        optimizer.step()
+
+    return step
+
+
+def jax_step(
+    encoder: tuple[int, ...], decoder: tuple[int, ...], images: np.ndarray, targets: np.ndarray
+) -> Callable[[], None]:
+    """Returns a function that does one training step of ours."""
+    model = UNet(encoder, decoder)
+    optimizer = make_optimizer(learning_rate=_LEARNING_RATE, schedule="constant", warmup=0, steps=1)
+    state = initial_state(model, optimizer, 0)
+    x, y = jnp.asarray(images), jnp.asarray(targets)
+    options = compiler_options()
+    train_step = jax.jit(partial(descend, model, optimizer), donate_argnames="state", compiler_options=options)
+
+    def step() -> None:
+        nonlocal state
+        state, loss = train_step(state, x, y)
+        jax.block_until_ready((state, loss))
+
+    return step
+
+
+def jax_drawn_step(
+    encoder: tuple[int, ...], decoder: tuple[int, ...], batch: int, patch: int
+) -> Callable[[], None]:
+    """Returns a function that draws a batch of patches from two scenes and does one step of ours on it."""
+    model = UNet(encoder, decoder)
+    optimizer = make_optimizer(learning_rate=_LEARNING_RATE, schedule="constant", warmup=0, steps=1)
+    state = initial_state(model, optimizer, 0)
+    scenes = [draw_scene(seed, shape=(600, 800), cells=40) for seed in range(2)]
+    pixels = put_samples([make_sample(scene.image, scene.points, scale=1.0, sigma=7.0) for scene in scenes])
+
+    def draw_and_descend(state: TrainState, pixels: Pixels) -> tuple[TrainState, jax.Array]:
+        drawn = draw_batch(jax.random.key(0), pixels, state.step, batch=batch, patch=patch, augment="free")
+        return descend(model, optimizer, state, *drawn)
+
+    train_step = jax.jit(draw_and_descend, donate_argnames="state", compiler_options=compiler_options())
+
+    def step() -> None:
+        nonlocal state
+        state, loss = train_step(state, pixels)
+        jax.block_until_ready((state, loss))
+
+    return step
+
+
+def main() -> None:
+    """Measures and prints."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--width", type=int, default=16, help="channels of the first level; 64 is the paper's")
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--patch", type=int, default=256, help="side, in pixels")
+    parser.add_argument("--rounds", type=int, default=7)
+    arguments = parser.parse_args()
+    w = arguments.width
+    widths = (w, 2 * w, 4 * w, 8 * w, 8 * w), (4 * w, 2 * w, w, w)
+    random = np.random.default_rng(0)
+    shape = (arguments.batch, arguments.patch, arguments.patch, 1)
+    images, targets = random.random((2, *shape), dtype=np.float32)
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    steps = {
+        "torch": torch_step(*widths, images, targets, torch.contiguous_format),
+        "torch_channels_last": torch_step(*widths, images, targets, torch.channels_last),
+        "jax": jax_step(*widths, images, targets),
+        "jax_drawn": jax_drawn_step(*widths, arguments.batch, arguments.patch),
+    }
+
+    def seconds(step: Callable[[], None]) -> float:
+        start = time.perf_counter()
+        step()
+        return time.perf_counter() - start
+
+    first = {name: seconds(step) for name, step in steps.items()}
+    rounds = [{name: seconds(step) for name, step in steps.items()} for _ in range(arguments.rounds)]
+    times = {name: [one[name] for one in rounds] for name in steps}
+    least = {name: min(values) for name, values in times.items()}
+    peer = min(("torch", "torch_channels_last"), key=least.__getitem__)
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
+    print(
+        json.dumps(
+            {
+                **vars(arguments),
+                "least_s": {name: round(value, 3) for name, value in least.items()},
+                "median_s": {name: round(statistics.median(values), 3) for name, values in times.items()},
+                "jax_over_torch": round(least["jax"] / least[peer], 2),
+                "ratio_of_each_round": [round(one["jax"] / one[peer], 2) for one in rounds],
+                "jax_drawn_over_jax": round(least["jax_drawn"] / least["jax"], 2),
+                "peer": peer,
+                "first_step_with_compilation_s": round(first["jax"], 1),
+                "threads": torch.get_num_threads(),
+                "device": jax.devices()[0].device_kind,
+                "machine": platform.machine(),
+                "jax": jax.__version__,
+                "torch": torch.__version__,
+                "commit": commit.stdout.strip(),
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()
