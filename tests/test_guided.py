@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from wsis_jax import guided
+from wsis_jax import full_pass, guided
 from wsis_jax.config import ContributionConfig
 from wsis_jax.guided import contribution_maps, winner_map
 from wsis_jax.relu import ACTIVATIONS, deconvnet_relu, guided_relu
@@ -211,9 +211,9 @@ def test_sides_must_be_multiples_of_the_stride():
 
 
 def test_guided_propagation_is_homogeneous_but_not_additive():
-    logits, pullback = guided._record(MODEL.clone(activation=guided_relu), VARIABLES, jnp.asarray(IMAGE))
+    pullback, signal = full_pass.linearize(MODEL, VARIABLES, IMAGE, settings=ContributionConfig())
     back = jax.jit(lambda signal: pullback(signal)[0])
-    one, two = (jnp.where(cell == REGIONS, jax.nn.sigmoid(logits), 0) for cell in (2, 3))
+    one, two = (jnp.where(cell == REGIONS, signal, 0) for cell in (2, 3))
     np.testing.assert_allclose(back(3.7 * one), 3.7 * back(one), rtol=1e-5, atol=1e-7)
     assert np.abs(back(one + two) - back(one) - back(two)).max() > 0.01 * np.abs(back(one)).max()
 
@@ -238,7 +238,7 @@ def test_contributions_end_where_the_receptive_field_does():
 
 def test_nothing_is_traced_twice(monkeypatch):
     traces = {"forward": 0, "backward": 0}
-    back = guided._back
+    back = full_pass._back
 
     def counting_relu(x):
         traces["forward"] += 1
@@ -249,7 +249,7 @@ def test_nothing_is_traced_twice(monkeypatch):
         return back(*arguments)
 
     monkeypatch.setitem(ACTIVATIONS, "guided", counting_relu)
-    monkeypatch.setattr(guided, "_back", counting_back)
+    monkeypatch.setattr(full_pass, "_back", counting_back)
     regions = np.arange(8 * 12).reshape(8, 12) // 10  # nine cells; a size that no other test uses
     for seed, cells in enumerate((9, 5, 7)):
         model, _ = reference_network(align_corners=False)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from wsis_jax import guided
 from wsis_jax.config import ContributionConfig
+from wsis_jax.full_pass import linearize
 from wsis_jax.guided import contribution_maps, record_images, winner_map
 from wsis_jax.likelihood import centre_regions
 from wsis_jax.unet import UNet, fold_batch_norm, initial_variables
@@ -109,7 +110,7 @@ def test_a_forward_pass_that_is_done_is_not_repeated(method, monkeypatch):
         records = record_images(model, variables, image[None], image.shape, rule="deconvnet")
         recorded = jax.tree.map(lambda x: x[0], records)
     else:
-        recorded = guided.linearize(model, variables, image, settings=settings)
+        recorded = linearize(model, variables, image, settings=settings)
     for forward in ("linearize", "record_images"):
         monkeypatch.delattr(guided, forward)
     maps = contribution_maps(model, variables, image, regions, peaks, settings=settings, recorded=recorded)

@@ -20,7 +20,8 @@ from jaxtyping import Float32, Int32, Int64
 
 from wsis_jax.compilation import Compilations
 from wsis_jax.config import Config, ContributionConfig
-from wsis_jax.guided import linearize, record_images, windows_of_cells, winner_map
+from wsis_jax.full_pass import linearize
+from wsis_jax.guided import record_images, windows_of_cells, winner_map
 from wsis_jax.likelihood import centre_regions
 from wsis_jax.record import one_of
 from wsis_jax.unet import UNet, Variables, fold_batch_norm, initial_variables, pad_to_stride

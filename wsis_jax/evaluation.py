@@ -46,9 +46,13 @@ def evaluate_files(
         FileNotFoundError: if a name leads to no file.
         ValueError: if no two files have the same stem, or a file cannot be read, or shapes differ.
     """
-    # The pictures that `wsis segment` writes beside its label images are none themselves.
-    predictions = [f for f in list_files(labels, suffixes=LABEL_SUFFIXES) if not f.stem.endswith("_overlay")]
-    pairs, lonely_labels, lonely_masks = pair_by_stem(predictions, list_files(masks, suffixes=LABEL_SUFFIXES))
+    # The pictures that `wsis segment` writes beside its label images are none themselves; the masks may be the
+    # results of another model.
+    predictions, truths = (
+        [f for f in list_files(where, suffixes=LABEL_SUFFIXES) if not f.stem.endswith("_overlay")]
+        for where in (labels, masks)
+    )
+    pairs, lonely_labels, lonely_masks = pair_by_stem(predictions, truths)
     if not pairs:
         raise ValueError(
             f"{predictions[0]}: neither this label image nor any other has a mask of its name; "

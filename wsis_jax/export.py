@@ -20,8 +20,7 @@ from jaxtyping import Array, Bool, Float, Int
 from wsis_jax.checkpoint import Run
 from wsis_jax.config import Config
 from wsis_jax.files import replacing, write_text
-from wsis_jax.guided import start_signal
-from wsis_jax.record import record
+from wsis_jax.record import record, start_signal
 from wsis_jax.segmentation import cell_reach, region_radius
 from wsis_jax.unet import UNet, in_precision
 from wsis_jax.windowed import back, backward_kernels, cut_views

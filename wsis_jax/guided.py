@@ -1,7 +1,6 @@
 """Contribution maps: which pixels each detection came from (paper §3.2, Eq. 1-5)."""
 
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import jax
@@ -10,8 +9,8 @@ import numpy as np
 from jaxtyping import Array, Float, Float32, Int, Int32
 
 from wsis_jax.config import ContributionConfig
-from wsis_jax.record import Record, one_of, record
-from wsis_jax.relu import ACTIVATIONS
+from wsis_jax.full_pass import Linear, back_many, back_one, linearize
+from wsis_jax.record import Record, one_of, record, start_signal
 from wsis_jax.unet import UNet, Variables, fold_batch_norm
 from wsis_jax.windowed import backward_kernels, compiled_back, cut_views
 from wsis_jax.windows import Windows, windows, working_bytes
@@ -34,13 +33,6 @@ class WinnerMap(NamedTuple):
     value: Float32[np.ndarray, "height width"]
     owner: Int32[np.ndarray, "height width"]
     runner_up: Float32[np.ndarray, "height width"]
-
-
-class Linear(NamedTuple):
-    """The network at one image, ready for backward passes through all of it: the pull-back, and Eq. 1."""
-
-    pullback: Callable[[Array], tuple[Array]]
-    signal: Float[Array, "height width"]
 
 
 def contribution_maps(
@@ -122,19 +114,6 @@ def record_images(
     return record(
         network, variables, jnp.asarray(images, jnp.float32), jnp.array(frame), blind=rule == "deconvnet"
     )
-
-
-def linearize(
-    model: UNet,
-    variables: Variables,
-    image: Float[np.ndarray, "height width"],
-    *,
-    settings: ContributionConfig = _DEFAULT,
-) -> Linear:
-    """Returns what "vmap" and "loop" need of the forward pass; arguments are those of `contribution_maps`."""
-    twin = model.clone(activation=ACTIVATIONS[settings.rule])
-    likelihood, pullback = _record(twin, variables, jnp.asarray(image, jnp.float32))
-    return Linear(pullback, start_signal(likelihood, start=settings.start, start_at=settings.start_at))
 
 
 class _Chunk(NamedTuple):
@@ -252,44 +231,10 @@ def _by_images(model, variables, image, regions, peaks, settings, recorded) -> I
     placed = jnp.asarray(regions, jnp.int32)
     if settings.method == "loop":
         for cell in range(len(peaks)):
-            yield _Chunk(cell, _back_one(pullback, signal, placed, cell + 1), None)
+            yield _Chunk(cell, back_one(pullback, signal, placed, cell + 1), None)
         return
     units = sum(4 * n >> 2 * level for level, n in enumerate(model.encoder)) * image.size
     chunk = settings.chunk or _affordable(4 * units, settings.memory)
     # A cell that only fills up costs as much as another here, so that small numbers have programs of their own.
     for first, ids in _chunks(len(peaks), min(chunk, 1 << (len(peaks) - 1).bit_length())):
-        yield _Chunk(first, _back_many(pullback, signal, placed, jnp.asarray(ids)), None)
-
-
-@partial(jax.jit, static_argnames="twin")
-def _record(twin: UNet, variables: Variables, image: Float[Array, "height width"]):
-    """Runs the network forward once; returns the likelihood map and the pull-back from its logits to the image."""
-
-    def forward(x: Float[Array, "height width"]) -> Float[Array, "height width"]:
-        return jnp.asarray(twin.apply(variables, x[None, :, :, None], method="logits"))[0, :, :, 0]
-
-    logits, pullback = jax.vjp(forward, image)
-    return jax.nn.sigmoid(logits), pullback
-
-
-@partial(jax.jit, static_argnames=("start", "start_at"))
-def start_signal(y: Float[Array, "height width"], *, start: str, start_at: str) -> Float[Array, "height width"]:
-    """Returns Eq. 1 for all regions at once, as a signal on the logits, from the likelihood map."""
-    signal = y if start == "likelihood" else jnp.ones_like(y)
-    return signal if start_at == "logit" else signal * y * (1 - y)
-
-
-def _back(pullback, signal, regions, cell) -> Float[Array, "height width"]:
-    """Propagates one cell's share of the signal back; ids beyond the last cell select nothing."""
-    (gradient,) = pullback(jnp.where(regions == cell, signal, 0))
-    return jnp.maximum(gradient, 0)
-
-
-@jax.jit
-def _back_one(pullback, signal, regions, cell) -> Float[Array, "1 height width"]:
-    return _back(pullback, signal, regions, cell)[None]
-
-
-@jax.jit
-def _back_many(pullback, signal, regions, ids) -> Float[Array, "chunk height width"]:
-    return jax.vmap(partial(_back, pullback, signal, regions))(ids)
+        yield _Chunk(first, back_many(pullback, signal, placed, jnp.asarray(ids)), None)

@@ -77,6 +77,13 @@ def one_of(records: Record, index: Int[Array, ""]) -> Record:
     return jax.tree.map(lambda x: x[index], records)
 
 
+@partial(jax.jit, static_argnames=("start", "start_at"))
+def start_signal(y: Float[Array, "height width"], *, start: str, start_at: str) -> Float[Array, "height width"]:
+    """Returns Eq. 1 for all regions at once, as a signal on the logits, from the likelihood map."""
+    signal = y if start == "likelihood" else jnp.ones_like(y)
+    return signal if start_at == "logit" else signal * y * (1 - y)
+
+
 def unpack(bits: UInt8[Array, "*axes bytes"], channels: int) -> Bool[Array, "*axes {channels}"]:
     """Returns the bits of a record, one boolean each."""
     return jnp.unpackbits(bits, axis=-1, count=channels).astype(bool)
