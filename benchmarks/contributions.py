@@ -259,6 +259,7 @@ def _plot(file: Path, picture: Path) -> None:
     counts.set(xlabel=f"cells, in {largest[0]} × {largest[1]} pixels", title="with its share of the pass forward")
     for axes in (sizes, counts):
         axes.set(xscale="log", yscale="log")
+        axes.xaxis.set_minor_formatter("")  # within one decade they would overlap
         axes.grid(alpha=0.3)
     counts.legend(fontsize="x-small")
     figure.savefig(picture, dpi=150)
