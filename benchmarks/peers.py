@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from captum.attr import GuidedBackprop
 from torch import nn
-from torch.nn import functional
+from torch_unet import TorchUNet
 
 from wsis_jax.bench import Case, Method, draw_case, noise
 from wsis_jax.guided import contribution_maps
@@ -29,31 +29,14 @@ torch.set_num_threads(os.cpu_count() or 1)
 warnings.filterwarnings("ignore", message="Setting backward hooks on ReLU")  # Captum says so for every cell
 
 
-class TorchUNet(nn.Module):
-    """The network of `wsis_jax.unet`, batch norm folded, layer by layer."""
-
-    def __init__(self, model: UNet, variables: Variables) -> None:
-        super().__init__()
-        params = variables["params"]
-        parts = (("encoder", model.encoder), ("decoder", model.decoder))
-        self.encoder, self.decoder = (
-            nn.ModuleList(_block(params[f"{part}_{i}"]) for i in range(len(widths))) for part, widths in parts
-        )
-        self.output = _convolution(params["output"])
-        self.eval().requires_grad_(False)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Returns the likelihood maps of (batch, 1, height, width) images."""
-        skips = []
-        for level, block in enumerate(self.encoder):
-            if level:
-                skips.append(x)
-                x = functional.max_pool2d(x, 2)
-            x = block(x)
-        for block in self.decoder:
-            x = functional.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
-            x = block(torch.cat([skips.pop(), x], dim=1))
-        return torch.sigmoid(self.output(x))
+def folded_unet(model: UNet, variables: Variables) -> TorchUNet:
+    """Returns the network of a model whose batch norm is folded, ready for derivatives by its input alone."""
+    params = variables["params"]
+    encoder, decoder = (
+        [_block(params[f"{part}_{i}"]) for i in range(len(widths))]
+        for part, widths in (("encoder", model.encoder), ("decoder", model.decoder))
+    )
+    return TorchUNet(encoder, decoder, _convolution(params["output"])).eval().requires_grad_(False)
 
 
 class CellScore(nn.Module):
@@ -85,7 +68,7 @@ def _convolution(params: Any) -> nn.Conv2d:
 
 def _tensors(case: Case, memory_format: str) -> tuple[TorchUNet, torch.Tensor, list[torch.Tensor]]:
     """Returns network, image and one mask per cell."""
-    network = TorchUNet(case.model, case.variables).to(memory_format=_FORMATS[memory_format])
+    network = folded_unet(case.model, case.variables).to(memory_format=_FORMATS[memory_format])
     image = torch.from_numpy(case.image)[None, None].to(memory_format=_FORMATS[memory_format])
     masks = [torch.from_numpy(case.regions == cell)[None, None] for cell in range(1, len(case.peaks) + 1)]
     return network, image, masks

@@ -26,6 +26,7 @@ import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
+from torch_unet import TorchUNet
 
 from wsis_jax import UNet, draw_scene
 from wsis_jax.compilation import compiler_options
@@ -35,30 +36,15 @@ from wsis_jax.optimization import TrainState, descend, initial_state, make_optim
 _LEARNING_RATE = 1e-3
 
 
-class TorchUNet(nn.Module):
-    """The network of `wsis_jax.unet`, layer by layer."""
-
-    def __init__(self, encoder: tuple[int, ...], decoder: tuple[int, ...]):
-        super().__init__()
-        self.encoder, self.decoder = nn.ModuleList(), nn.ModuleList()
-        for inputs, outputs in zip((1, *encoder), encoder, strict=False):
-            self.encoder.append(_double_conv(inputs, outputs))
-        for inputs, skip, outputs in zip((encoder[-1], *decoder), encoder[-2::-1], decoder, strict=False):
-            self.decoder.append(_double_conv(skip + inputs, outputs))
-        self.output = nn.Conv2d((*encoder[-1:], *decoder)[-1], 1, 1)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Returns the likelihood maps of (batch, 1, height, width) images."""
-        skips = []
-        for level, block in enumerate(self.encoder):
-            if level:
-                skips.append(x)
-                x = functional.max_pool2d(x, 2)
-            x = block(x)
-        for block in self.decoder:
-            x = functional.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
-            x = block(torch.cat([skips.pop(), x], dim=1))
-        return torch.sigmoid(self.output(x))
+def fresh_unet(encoder: tuple[int, ...], decoder: tuple[int, ...]) -> TorchUNet:
+    """Returns a network with batch norm."""
+    going_down = zip((1, *encoder), encoder, strict=False)
+    going_up = zip((encoder[-1], *decoder), encoder[-2::-1], decoder, strict=False)
+    return TorchUNet(
+        [_double_conv(inputs, outputs) for inputs, outputs in going_down],
+        [_double_conv(skip + inputs, outputs) for inputs, skip, outputs in going_up],
+        nn.Conv2d((*encoder[-1:], *decoder)[-1], 1, 1),
+    )
 
 
 def _double_conv(inputs: int, outputs: int) -> nn.Sequential:
@@ -78,7 +64,7 @@ def torch_step(
 ) -> Callable[[], None]:
     """Returns a function that does one training step in PyTorch."""
     torch.manual_seed(0)
-    model = TorchUNet(encoder, decoder).to(memory_format=memory_format)
+    model = fresh_unet(encoder, decoder).to(memory_format=memory_format)
     optimizer = torch.optim.Adam(model.parameters(), _LEARNING_RATE)
     x, y = (torch.from_numpy(part.transpose(0, 3, 1, 2).copy()) for part in (images, targets))
     x = x.to(memory_format=memory_format)

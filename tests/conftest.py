@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import jaxtyping
 import numpy as np
 import pytest
 
@@ -93,3 +94,11 @@ def write_scene() -> Any:
         write_labels(folder / "mask" / f"{name}.tif", scene.labels)
 
     return write
+
+
+@pytest.fixture
+def unchecked():
+    """Lets badly typed arguments reach the function's own checks, as they do outside of the tests."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)

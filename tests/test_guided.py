@@ -1,4 +1,4 @@
-"""Contribution maps: the backward rules, PyTorch's numbers, cells by themselves, the winner map."""
+"""Contribution maps: PyTorch's numbers, cells by themselves, the winner map."""
 
 from functools import partial
 
@@ -14,7 +14,7 @@ from hypothesis.extra import numpy as npst
 from wsis_jax import full_pass, guided
 from wsis_jax.config import ContributionConfig
 from wsis_jax.guided import contribution_maps, winner_map
-from wsis_jax.relu import ACTIVATIONS, deconvnet_relu, guided_relu
+from wsis_jax.relu import ACTIVATIONS, guided_relu
 from wsis_jax.unet import UNet, fold_batch_norm
 
 REFERENCE = load_reference()
@@ -67,42 +67,6 @@ def brute_force_winner(maps):
             owner[pixel] = contributions.index(max(contributions)) + 1
             runner_up[pixel] = sorted(contributions)[-2] if len(contributions) > 1 else 0
     return value, owner, runner_up
-
-
-# Backward rules
-
-
-# Columns: input f, signal R, and the signal behind the ReLU. Eq. 2-3: R · [f > 0] · [R > 0].
-@pytest.mark.parametrize(
-    ("relu", "table"),
-    [
-        (
-            guided_relu,
-            [(-2, -3, 0), (-2, 0, 0), (-2, 5, 0), (0, -3, 0), (0, 5, 0), (7, -3, 0), (7, 0, 0), (7, 5, 5)],
-        ),
-        (
-            deconvnet_relu,
-            [(-2, -3, 0), (-2, 0, 0), (-2, 5, 5), (0, -3, 0), (0, 5, 5), (7, -3, 0), (7, 0, 0), (7, 5, 5)],
-        ),
-        (
-            ACTIVATIONS["gradient"],
-            [(-2, -3, 0), (-2, 0, 0), (-2, 5, 0), (0, -3, 0), (0, 5, 0), (7, -3, -3), (7, 0, 0), (7, 5, 5)],
-        ),
-    ],
-    ids=["guided", "deconvnet", "gradient"],
-)
-def test_truth_table_of_the_backward_rule(relu, table):
-    x, signal, expected = jnp.array(table, jnp.float32).T
-    _, pullback = jax.vjp(relu, x)
-    np.testing.assert_array_equal(pullback(signal)[0], expected)
-
-
-@pytest.mark.parametrize("relu", [guided_relu, deconvnet_relu])
-def test_forward_is_the_relu(relu):
-    x = jnp.array([-jnp.inf, -2, -1e-30, -0.0, 0, 1e-30, 3, jnp.inf])
-    expected = [0, 0, 0, 0, 0, 1e-30, 3, np.inf]
-    np.testing.assert_array_equal(relu(x), np.array(expected, np.float32))
-    np.testing.assert_array_equal(jax.vjp(relu, x)[0], np.array(expected, np.float32))
 
 
 # Golden: PyTorch
@@ -269,7 +233,7 @@ def test_nothing_is_traced_twice(monkeypatch):
     st.sampled_from([1, 2, 3, 8]),
     st.sampled_from(["window", "vmap", "loop"]),
 )
-def test_the_winner_map_is_the_argmax_of_the_maps_of(seed, cells, chunk, method):
+def test_the_winner_map_is_the_argmax_of_the_contribution_maps(seed, cells, chunk, method):
     arguments = MODEL, varied(seed), np.random.default_rng(seed).random(IMAGE.shape), scatter_regions(cells, seed)
     winner = winner_of(*arguments, cells=cells, chunk=chunk, method=method)
     maps = maps_of(*arguments, cells=cells, chunk=chunk, method=method)

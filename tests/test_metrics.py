@@ -5,13 +5,13 @@ import itertools
 import json
 import pathlib
 
-import jaxtyping
 import numpy as np
 import pytest
 from golden.make_metrics import SEEDS, THRESHOLDS, draw_scene
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from metric_oracles import iou, pixels, slow_scores
 
 from wsis_jax.metrics import (
     LabelMatch,
@@ -29,16 +29,7 @@ OF_POINTS = ("f_measure", "precision", "recall")
 
 # Few values on few pixels: ties, exact halves and empty images come up often.
 small_images = arrays(np.int32, (4, 5), elements=st.sampled_from([0, 0, 2, 3, 7]))
-small_points = st.integers(0, 5).flatmap(lambda n: arrays(np.int64, (n, 2), elements=st.integers(0, 30)))
 quick = settings(max_examples=80, deadline=None, derandomize=True)
-
-
-@pytest.fixture
-def unchecked():
-    """Lets badly typed arguments reach the function's own checks, as they do outside of the tests."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 def score(labels, masks, **options):
@@ -57,153 +48,6 @@ def relabel(labels, order):
     for old, rank in zip(values, sorted(range(len(values)), key=lambda i: order[i]), strict=True):
         result[labels == old] = 10 * (rank + 1)
     return result
-
-
-# Slow oracles: sets of pixels, loops over cells, all assignments.
-
-
-def pixels(labels):
-    return [set(np.flatnonzero(labels == value).tolist()) for value in np.unique(labels) if value > 0]
-
-
-def dice(a, b):
-    return 2 * len(a & b) / (len(a) + len(b))
-
-
-def iou(a, b):
-    return len(a & b) / len(a | b)
-
-
-def assignments(n, m):
-    """Yields all one-to-one assignments, as lists of pairs, with as many pairs as possible."""
-    if n > m:
-        yield from ([(i, j) for j, i in pairs] for pairs in assignments(m, n))
-    else:
-        yield from (list(enumerate(chosen)) for chosen in itertools.permutations(range(m), n))
-
-
-def slow_scores(labels, masks):
-    """Returns the scores of labels, by definition; needs at least one true cell."""
-    found, true = pixels(labels), pixels(masks)
-    n = len(true)
-    result = {"cells": n}
-    best = [max(found, key=lambda p: (len(t & p), -len(p)), default=set()) for t in true]
-    result["mdice"] = sum(dice(t, p) for t, p in zip(true, best, strict=True)) / n
-
-    def one_to_one(pairs):
-        values = [dice(true[i], found[j]) for i, j in pairs if true[i] & found[j]]
-        return round(sum(values), 9), len(values)
-
-    total, count = max(one_to_one(pairs) for pairs in assignments(n, len(found)))
-    result["dice_one_to_one"] = total / (n + len(found) - count)
-
-    def precision(threshold):
-        def hits(pairs):
-            values = [v for v in (iou(true[i], found[j]) for i, j in pairs) if v >= threshold]
-            return len(values), sum(values)
-
-        tp, total = max(hits(pairs) for pairs in assignments(n, len(found)))
-        return tp / (n + len(found) - tp), total / ((n + len(found)) / 2)
-
-    result["ap50"], result["pq"] = precision(0.5)
-    result["ap"] = sum(precision(threshold)[0] for threshold in THRESHOLDS) / len(THRESHOLDS)
-
-    intersection = union = 0
-    taken = set()
-    for t in true:
-        ranked = [(-iou(t, p), -len(t & p), j) for j, p in enumerate(found) if t & p]
-        j = min(ranked)[2] if ranked else None
-        intersection += len(t & found[j]) if ranked else 0
-        union += len(t | found[j]) if ranked else len(t)
-        taken.add(j)
-    union += sum(len(p) for j, p in enumerate(found) if j not in taken)
-    result["aji"] = intersection / union
-
-    owner = [next((j for j, p in enumerate(found) if 2 * len(t & p) > len(t)), None) for t in true]
-    result["seg"] = sum(iou(t, found[j]) for t, j in zip(true, owner, strict=True) if j is not None) / n
-    covered = [owner.count(j) for j in range(len(found))]
-    repairs = 5 * sum(k - 1 for k in covered if k > 1) + 10 * owner.count(None) + covered.count(0)
-    result["det"] = 1 - min(repairs, 10 * n) / (10 * n)
-    return result
-
-
-# Points.
-
-
-def test_identical_points():
-    points = np.array([[3.5, 4], [0, 0], [60, 2]])
-    match = match_points(points, points[::-1], distance=0)
-    assert match.pairs.tolist() == [[0, 2], [1, 1], [2, 0]]
-    assert (match.precision, match.recall, match.f_measure) == (1, 1, 1)
-
-
-@pytest.mark.parametrize(("found", "true", "expected"), [(0, 0, 1), (2, 0, 0), (0, 2, 0)])
-def test_points_when_one_side_is_empty(found, true, expected):
-    match = match_points(np.zeros((found, 2)), np.zeros((true, 2)), distance=10)
-    assert match.pairs.shape == (0, 2)
-    assert match[1:] == (0, found, true)
-    assert (match.precision, match.recall, match.f_measure) == (expected,) * 3
-
-
-def test_distance_is_inclusive_and_may_be_infinite():
-    origin, away = np.array([[0, 0]]), np.array([[6, 8]])
-    assert match_points(origin, away, distance=10).true_positives == 1
-    assert match_points(origin, away, distance=9.999).true_positives == 0
-    assert match_points(origin, 1000 * away, distance=np.inf).true_positives == 1
-
-
-def test_counts_and_measures():
-    predicted, truth = np.array([[0, 0], [50, 50], [99, 0], [0, 99]]), np.array([[52, 50], [0, 3], [30, 0]])
-    match = match_points(predicted, truth, distance=10)
-    assert match.pairs.tolist() == [[0, 1], [1, 0]]
-    assert match[1:] == (2, 2, 1)
-    assert match.precision == 1 / 2
-    assert match.recall == 2 / 3
-    assert match.f_measure == pytest.approx(4 / 7)
-
-
-def test_more_pairs_come_before_closer_pairs():
-    # A chain: three true points lie on predicted ones, but only four pairs of 40 px each use every point.
-    truth = np.stack([np.zeros(4), 40.0 * np.arange(4)], axis=1)
-    predicted = truth + np.array([0, 40])
-    assert 4 * np.exp(-0.01 * 40) < 3  # the reference would take the three
-    assert match_points(predicted, truth, distance=40).pairs.tolist() == [[i, i] for i in range(4)]
-    assert match_points(predicted, truth, distance=39).true_positives == 3
-
-
-@quick
-@given(small_points, small_points, st.sampled_from([0, 5, 10, 40]))
-def test_points_agree_with_all_assignments(predicted, truth, distance):
-    gaps = np.hypot(*np.moveaxis(predicted[:, None] - truth[None], -1, 0))
-
-    def value(pairs):
-        near = [gaps[i, j] for i, j in pairs if gaps[i, j] <= distance]
-        return len(near), sum(np.exp(-0.01 * gap) for gap in near)
-
-    count, closeness = max(value(pairs) for pairs in assignments(*gaps.shape))
-    match = match_points(predicted, truth, distance=distance)
-    assert match.true_positives == len(match.pairs) == count
-    assert value(match.pairs) == (count, pytest.approx(closeness))
-    assert all(len(set(side)) == count for side in match.pairs.T.tolist())
-    assert match.false_positives == len(predicted) - count
-    assert match.false_negatives == len(truth) - count
-
-
-@pytest.mark.usefixtures("unchecked")
-@pytest.mark.parametrize(
-    "points", [np.zeros((2, 3)), np.zeros(2), np.array([[0, np.nan]]), np.array([[np.inf, 0]])]
-)
-def test_bad_points(points):
-    with pytest.raises(ValueError, match="predicted must be finite points"):
-        match_points(points, NO_POINTS, distance=1)
-    with pytest.raises(ValueError, match="truth must be finite points"):
-        match_points(NO_POINTS, points, distance=1)
-
-
-@pytest.mark.parametrize("distance", [-1.0, np.nan])
-def test_bad_distance(distance):
-    with pytest.raises(ValueError, match="distance must be 0 or more"):
-        match_points(NO_POINTS, NO_POINTS, distance=distance)
 
 
 # Label images.

@@ -176,7 +176,7 @@ def test_any_number_of_cells_is_one_program():
 
 @pytest.mark.parametrize(("memory", "expected"), [(0.001, 1), (1e-9, 1), (64.0, 8)])
 def test_memory_bounds_the_chunk(memory, expected):
-    assert guided._affordable(2**20, memory) == min(expected, 8)
+    assert guided._affordable(2**20, memory) == expected
 
 
 def test_peaks_outside_the_image_are_refused():

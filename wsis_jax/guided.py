@@ -17,8 +17,7 @@ from wsis_jax.windows import Windows, windows, working_bytes
 
 _DEFAULT = ContributionConfig()
 # Cells at a time beyond which nothing is gained: a CPU's caches are full, an accelerator is busy.
-_LARGEST_CHUNK = {"cpu": 8}
-_LARGEST_CHUNK_OF_OTHERS = 64
+_LARGEST_CHUNK = {"cpu": 8, "accelerator": 64}
 
 
 class WinnerMap(NamedTuple):
@@ -208,7 +207,7 @@ def windows_of_cells(
 
 def _affordable(cost: int, memory: float) -> int:
     """Returns how many cells of a cost in bytes to take at a time, with the memory in GiB; a power of two."""
-    largest = _LARGEST_CHUNK.get(jax.default_backend(), _LARGEST_CHUNK_OF_OTHERS)
+    largest = _LARGEST_CHUNK["cpu" if jax.default_backend() == "cpu" else "accelerator"]
     return min(1 << max(int(memory * 2**30 / cost).bit_length() - 1, 0), largest)
 
 
