@@ -21,16 +21,6 @@ from wsis_jax.terminal import (
 
 # Heavy libraries are imported where they are used, so that --help comes at once.
 
-# What one trains without an accelerator: a quarter of the widths, smaller patches, fewer steps.
-_SMALL = (
-    "unet.encoder=[16,32,64,128,128]",
-    "unet.decoder=[64,32,16,16]",
-    "train.batch=8",
-    "train.patch=256",
-    "train.steps=1200",
-)
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command and returns its exit code: 0 done, 1 interrupted, 2 bad input, 3 some images failed."""
     arguments = parser().parse_args(argv)
@@ -64,12 +54,12 @@ def _train(arguments: argparse.Namespace) -> int:
     import jax
 
     from wsis_jax.batch import read_training_set
-    from wsis_jax.presets import preset
+    from wsis_jax.presets import preset, small_network
     from wsis_jax.training import train
 
     config = preset(arguments.preset or "default")
     small = arguments.size == "small" or (arguments.size == "auto" and jax.default_backend() == "cpu")
-    config = config.override(_SMALL if small else ()).override(arguments.set)
+    config = (small_network(config) if small else config).override(arguments.set)
     if small and arguments.size == "auto":
         print("No accelerator found: training the small network (--size full for the paper's).")
     data = read_training_set(arguments.images, arguments.points)

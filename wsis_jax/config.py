@@ -21,7 +21,7 @@ class ImageConfig:
     normalization: Literal["percentile", "max"] = "percentile"
     low: float = 1.0  # percentile that becomes 0
     high: float = 99.8  # percentile that becomes 1
-    scale: float | None = None  # images are resized by this before the network; None: sigma becomes 7 pixels
+    scale: float | None = None  # images are resized by this before the network; None: sigma becomes 5 pixels
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class TrainConfig:
     augment: Literal["none", "exact", "free"] = (
         "free"  # exact: quarter turns, flips, intensity; free: any angle, zoom
     )
-    validation: float = 0.2  # share of the images held out; at least one where there are two
+    validation: float = 0.2  # share of the images held out, rounded down
     evaluate_every: int = 100  # steps between validations and checkpoints
     select: Literal["f_measure", "loss"] = "f_measure"  # which validation figure chooses the best model
     patience: int = 20  # validations without a better model before the training stops

@@ -64,11 +64,11 @@ def make_sample(
 def hold_out(count: int, *, share: float, seed: int) -> tuple[list[int], list[int]]:
     """Returns the indices of the images to train on and of those held out, both sorted.
 
-    At least one image is held out where there are two and `share` is above 0. With a single image, or a share
-    of 0, nothing is held out, and the second list is that of the training images: the validation then tells
-    how well the model remembers, not how well it does.
+    The share is rounded down: of few images none can be spared (with a share of 0.2, of fewer than five). Where
+    nothing is held out the second list is that of the training images: the validation then tells how well the
+    model remembers, not how well it does.
     """
-    held = min(max(round(count * share), 1), count - 1) if share > 0 else 0
+    held = min(int(count * share), count - 1)
     if held == 0:
         return list(range(count)), list(range(count))
     order = np.random.default_rng(seed).permutation(count)

@@ -177,7 +177,7 @@ def write_points(path: str | Path, points: Float64[np.ndarray, "points 2"]) -> N
 def suggest_sigma(points_per_image: Sequence[Float64[np.ndarray, "_ 2"]]) -> float:
     """Suggests the sigma of the cell-position likelihood from the spacing of the points.
 
-    It is 0.32 of the median distance of a point to its nearest neighbour, found on packed cells.
+    It is 0.25 of the median distance of a point to its nearest neighbour, found on packed cells.
     About a third of the spacing keeps neighbouring peaks apart: two neighbours are then 3.1 sigma from each
     other, and two Gaussians dip between their peaks where these are more than 2 sigma apart.
 
@@ -200,4 +200,4 @@ def suggest_sigma(points_per_image: Sequence[Float64[np.ndarray, "_ 2"]]) -> flo
         raise ValueError(
             "no image has two points to suggest a sigma from; give the sigma in pixels as `likelihood.sigma`"
         )
-    return float(0.32 * np.median(np.concatenate(distances)))
+    return float(0.25 * np.median(np.concatenate(distances)))

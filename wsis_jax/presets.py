@@ -36,6 +36,18 @@ def preset(name: PresetName, base: Config | None = None) -> Config:
     return dataclasses.replace(base, detect=chosen.detect, contribution=chosen.contribution, cut=chosen.cut)
 
 
+def small_network(config: Config) -> Config:
+    """Returns the settings with the network, and the training, for a computer without an accelerator.
+
+    A quarter of the widths, smaller patches and fewer of them.
+    """
+    return dataclasses.replace(
+        config,
+        unet=dataclasses.replace(config.unet, encoder=(16, 32, 64, 128, 128), decoder=(64, 32, 16, 16)),
+        train=dataclasses.replace(config.train, batch=8, patch=192, steps=900, learning_rate=2e-3),
+    )
+
+
 _PAPER = Config(
     image=ImageConfig(normalization="max", scale=1.0),
     train=TrainConfig(augment="none", schedule="constant"),

@@ -27,7 +27,7 @@ from wsis_jax.unet import UNet, predict
 
 # Sigma in pixels of the network when `image.scale` is chosen from it: then cells of every size look alike to
 # the network, and its receptive field holds several of them.
-_NETWORK_SIGMA = 7.0
+_NETWORK_SIGMA = 5.0
 
 
 def train(

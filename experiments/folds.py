@@ -1,0 +1,78 @@
+"""Images with clicks and masks, divided into folds, and a trained model for each fold.
+
+A data folder holds `images/`, `points/` and `masks/`, files paired by name. Fold k of n tests every n-th image in
+the order of names, beginning with the k-th, and trains on the others. What is trained is kept in a work folder and
+used again by every experiment; an interrupted training goes on where it stopped.
+"""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Float64, Int
+
+from wsis_jax.checkpoint import Run, is_begun, load_run, read_metrics
+from wsis_jax.config import Config
+from wsis_jax.files import list_files, stem
+from wsis_jax.imageio import IMAGE_SUFFIXES, LABEL_SUFFIXES, read_image, read_labels
+from wsis_jax.points import POINT_SUFFIXES, read_points
+from wsis_jax.presets import preset, small_network
+from wsis_jax.terminal import training_progress
+from wsis_jax.training import train
+
+
+class Case(NamedTuple):
+    """One image and the truth about it; the masks score, no training from clicks sees them."""
+
+    name: str
+    image: Float[np.ndarray, "height width"]
+    points: Float64[np.ndarray, "cells 2"]
+    masks: Int[np.ndarray, "height width"]
+
+
+def read_cases(data: Path) -> list[Case]:
+    """Reads a data folder, in the order of names."""
+    points = {stem(path): path for path in list_files(data / "points", suffixes=POINT_SUFFIXES)}
+    masks = {stem(path): path for path in list_files(data / "masks", suffixes=LABEL_SUFFIXES)}
+    return [
+        Case(
+            stem(path),
+            read_image(path)[0],
+            next(iter(read_points(points[stem(path)]).values())),
+            read_labels(masks[stem(path)]),
+        )
+        for path in list_files(data / "images", suffixes=IMAGE_SUFFIXES)
+    ]
+
+
+def split(cases: list[Case], fold: int, folds: int) -> tuple[list[Case], list[Case]]:
+    """Returns the cases to train on and those to test on."""
+    tested = [index % folds == fold for index in range(len(cases))]
+    return (
+        [case for case, is_test in zip(cases, tested, strict=True) if not is_test],
+        [case for case, is_test in zip(cases, tested, strict=True) if is_test],
+    )
+
+
+def experiment_config(settings: list[str]) -> Config:
+    """Returns the default settings of the small network, with changes."""
+    return small_network(preset("default")).override(settings)
+
+
+def trained(cases: list[Case], folder: Path, config: Config) -> Run:
+    """Returns the model that is learnt from the clicks of cases, from its folder if it is there already."""
+    steps = config.train.steps
+    if not is_begun(folder) or read_metrics(folder)[-1]["step"] < steps:
+        print(f"training {folder} on {', '.join(case.name for case in cases)}", flush=True)
+        with training_progress() as (on_step, on_metrics):
+            train(
+                [case.image for case in cases],
+                [case.points for case in cases],
+                config=config,
+                run=folder,
+                resume=(folder / "config.json").exists(),
+                names=[case.name for case in cases],
+                on_step=on_step,
+                on_metrics=on_metrics,
+            )
+    return load_run(folder)
