@@ -45,7 +45,7 @@ def train_command(data, run, *more: str) -> list[str]:
     [
         ("demo", ["--out", "--seed"]),
         ("train", ["IMAGES", "--points", "--run", "--resume", "--preset", "--set", "--size"]),
-        ("segment", ["RUN", "IMAGES", "--out", "--preset", "--set"]),
+        ("segment", ["RUN", "IMAGES", "--out", "default results", "phase-contrast", "--preset", "--set"]),
         ("evaluate", ["LABELS", "MASKS", "--points", "--distance", "--json"]),
         ("export", ["RUN", "--out", "--preset", "--set"]),
         ("bench", ["RUN", "--width", "--image", "--side", "--cells", "--json"]),
@@ -67,7 +67,7 @@ def test_help_names_the_commands(capsys):
     assert all(f"wsis {command}" in out for command in ("demo", "train", "segment", "evaluate", "export", "bench"))
 
 
-@pytest.mark.parametrize("argv", [[], ["nonsense"], ["train"], ["segment", "run", "images"], ["demo"]])
+@pytest.mark.parametrize("argv", [[], ["nonsense"], ["train"], ["segment", "run"], ["demo"]])
 def test_a_command_line_that_lacks_something_is_refused(capsys, argv):
     with pytest.raises(SystemExit) as stop:
         main(argv)
@@ -156,6 +156,13 @@ def test_segment_takes_a_preset_and_settings(tiny_run, data, tmp_path):
     assert not read_labels(tmp_path / "1" / "a_labels.tif").any()
     assert main([*command, str(tmp_path / "2"), "--preset", "reference"]) == 0
     assert read_labels(tmp_path / "2" / "a_labels.tif").any()
+
+
+def test_results_are_in_a_folder_of_that_name_unless_told_otherwise(tiny_run, data, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["segment", str(tiny_run.folder), str(data / "image" / "a.tif")]) == 0
+    assert "results are in results\n" in capsys.readouterr().out
+    assert read_labels(tmp_path / "results" / "a_labels.tif").any()
 
 
 def test_some_bad_files_among_good_ones_are_exit_code_3(tiny_run, data, tmp_path, capsys):
