@@ -96,6 +96,17 @@ Cells are discs around random pixels. The times are the least of some rounds, an
 the arithmetic that a cell takes at least, by the time that it takes. "In all" has the pass forward in.
 """
 
+_DEMO = """\
+Train on drawn cells, segment others, score them; it takes a few minutes.
+
+With --model nothing is trained: a model that comes with the package, or the folder of one of yours, segments a
+drawn scene whose cells are as large as those that the model learned. The scores are those of drawn cells; they say
+nothing about real images.
+
+  wsis demo --out demo
+  wsis demo --out demo --model phase-contrast
+"""
+
 _SET_HELP = "change a setting, as in train.steps=500 or cut.reach=3; may be given several times"
 
 
@@ -112,8 +123,9 @@ def parser() -> argparse.ArgumentParser:
             name, help=summary, description=text, formatter_class=argparse.RawDescriptionHelpFormatter
         )
 
-    demo = add("demo", "try everything on drawn cells", "Train on drawn cells, segment others, score them.")
+    demo = add("demo", "try everything on drawn cells", _DEMO)
     demo.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for pictures and scores.json")
+    demo.add_argument("--model", metavar="NAME", help=f"segment with this instead: {_which_run()}")
     demo.add_argument("--seed", type=int, default=0, help="another seed draws other cells (default 0)")
     _add_verbose(demo)
 
