@@ -96,6 +96,21 @@ def write_scene() -> Any:
     return write
 
 
+@pytest.fixture(scope="session")
+def phase_contrast() -> Path:
+    """The folder of the model that comes with the package; fails where its weights are missing."""
+    from wsis_jax.packaged import MODELS
+
+    folder = MODELS / "phase-contrast"
+    if not (folder / "config.json").is_file():
+        pytest.fail(
+            f"{folder} holds no trained model, which the package has to come with; train one as its model card "
+            "says, then: python -m experiments.box_model RUN phase-contrast",
+            pytrace=False,
+        )
+    return folder
+
+
 @pytest.fixture
 def unchecked():
     """Lets badly typed arguments reach the function's own checks, as they do outside of the tests."""

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import sys
 
+import numpy as np
 import pytest
 import tifffile
 
@@ -43,9 +44,9 @@ def train_command(data, run, *more: str) -> list[str]:
 @pytest.mark.parametrize(
     ("command", "arguments"),
     [
-        ("demo", ["--out", "--seed"]),
+        ("demo", ["--out", "--seed", "--model", "phase-contrast"]),
         ("train", ["IMAGES", "--points", "--run", "--resume", "--preset", "--set", "--size"]),
-        ("segment", ["RUN", "IMAGES", "--out", "--preset", "--set"]),
+        ("segment", ["RUN", "IMAGES", "--out", "default results", "phase-contrast", "--preset", "--set"]),
         ("evaluate", ["LABELS", "MASKS", "--points", "--distance", "--json"]),
         ("export", ["RUN", "--out", "--preset", "--set"]),
         ("bench", ["RUN", "--width", "--image", "--side", "--cells", "--json"]),
@@ -67,7 +68,7 @@ def test_help_names_the_commands(capsys):
     assert all(f"wsis {command}" in out for command in ("demo", "train", "segment", "evaluate", "export", "bench"))
 
 
-@pytest.mark.parametrize("argv", [[], ["nonsense"], ["train"], ["segment", "run", "images"], ["demo"]])
+@pytest.mark.parametrize("argv", [[], ["nonsense"], ["train"], ["segment", "run"], ["demo"]])
 def test_a_command_line_that_lacks_something_is_refused(capsys, argv):
     with pytest.raises(SystemExit) as stop:
         main(argv)
@@ -158,6 +159,13 @@ def test_segment_takes_a_preset_and_settings(tiny_run, data, tmp_path):
     assert read_labels(tmp_path / "2" / "a_labels.tif").any()
 
 
+def test_results_are_in_a_folder_of_that_name_unless_told_otherwise(tiny_run, data, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["segment", str(tiny_run.folder), str(data / "image" / "a.tif")]) == 0
+    assert "results are in results\n" in capsys.readouterr().out
+    assert read_labels(tmp_path / "results" / "a_labels.tif").any()
+
+
 def test_some_bad_files_among_good_ones_are_exit_code_3(tiny_run, data, tmp_path, capsys):
     (tmp_path / "bad.tif").touch()
     (tmp_path / "good.tif").write_bytes((data / "image" / "a.tif").read_bytes())
@@ -200,7 +208,28 @@ def test_the_demo_keeps_its_promises(tmp_path, monkeypatch, capsys):
     assert scores["pooled"]["cells"] == 3
     assert load_config(out / "run").train.seed == 3
     assert main(["demo", "--out", str(out)]) == 2
-    assert str(out / "run") in capsys.readouterr().err
+    assert capsys.readouterr().err == f"wsis: error: {out}: holds a demo already; give another folder\n"
+
+
+def test_the_demo_of_a_trained_model_draws_cells_of_the_size_that_it_learned(tiny_run, tmp_path, capsys):
+    out, command = tmp_path / "demo", ["demo", "--model", str(tiny_run.folder), "--out"]
+    assert main([*command, str(out)]) == 0
+    printed = capsys.readouterr()
+    assert "begin with" in printed.out
+    assert printed.err == ""
+    promised = ["image/scene.png", "points/scene.csv", "result/scene_labels.tif", "stages.png"]
+    assert [name for name in promised if not (out / name).is_file()] == []
+    assert not (out / "run").exists()
+    drawn = read_labels(out / "mask" / "scene.tif")
+    sizes = np.bincount(drawn.ravel())[1:]
+    diameter = 2.8 * tiny_run.run.config.likelihood.sigma
+    assert np.median(np.sqrt(4 * sizes / np.pi)) == pytest.approx(diameter, rel=0.1)
+    assert json.loads((out / "scores.json").read_text())["pooled"]["cells"] == len(sizes) == 45
+    assert main([*command, str(out)]) == 2
+    assert "holds a demo already" in capsys.readouterr().err
+    assert main(["demo", "--model", "nowhere", "--out", str(tmp_path / "other")]) == 2
+    assert "nowhere: no trained model here" in capsys.readouterr().err
+    assert not (tmp_path / "other").exists()
 
 
 def test_the_command_line_reads_the_arguments_of_the_process(monkeypatch, capsys):

@@ -33,11 +33,11 @@ def test_the_lines_of_python(a_users_folder):
     assert read_labels(a_users_folder / "labels.tif").max() > 0
 
 
-def test_the_commands_that_use_a_model(a_users_folder):
+def test_the_commands_that_use_a_model(a_users_folder, phase_contrast):
     lines = [
         line.split("#")[0] for line in TEXT.splitlines() if re.match(r"    wsis (segment|evaluate|export)", line)
     ]
-    assert len(lines) == 3
+    assert len(lines) == 4
     for line in lines:
         assert main(shlex.split(line)[1:]) == 0
 

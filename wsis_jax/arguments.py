@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from wsis_jax.config import Config
+from wsis_jax.packaged import packaged_models
 
 _DESCRIPTION = """\
 Segment cells after learning from rough cell centroids alone.
 
   wsis demo     --out demo                                try everything on drawn cells, in a few minutes
+  wsis segment  phase-contrast images                     find cells with the model that comes with the package
   wsis train    images --points points --run run          learn from images and clicks
   wsis segment  run images --out results                  find the cells of other images
   wsis evaluate results masks                             compare them with hand-made masks
@@ -29,10 +31,17 @@ TIFF or JPEG, grey or colour; the pages of a TIFF are frames. Point files may be
 """
 
 _SEGMENT = """\
-Find the cells of images with a trained model.
+Find the cells of images with a trained model: one of yours, or one that comes with the package, by its name:
+
+  wsis segment phase-contrast image.tif                   phase contrast, cells of 25 to 60 pixels in diameter
 
 Writes to DIR, for each image: <name>_labels.tif (0 is background, 1, 2, 3 … are cells), <name>_overlay.png (a
 picture with the outlines) and <name>_points.csv (the detected cells, for napari).
+
+A model knows cells of the size that it learned. If yours are k times as large, divide image.scale of its
+config.json by k and multiply likelihood.sigma by k, and give both; for scale 0.5, sigma 14 and k = 2:
+
+  wsis segment RUN IMAGES --set image.scale=0.25 --set likelihood.sigma=28
 """
 
 _EVALUATE = """\
@@ -87,6 +96,17 @@ Cells are discs around random pixels. The times are the least of some rounds, an
 the arithmetic that a cell takes at least, by the time that it takes. "In all" has the pass forward in.
 """
 
+_DEMO = """\
+Train on drawn cells, segment others, score them; it takes a few minutes.
+
+With --model nothing is trained: a model that comes with the package, or the folder of one of yours, segments a
+drawn scene whose cells are as large as those that the model learned. The scores are those of drawn cells; they say
+nothing about real images.
+
+  wsis demo --out demo
+  wsis demo --out demo --model phase-contrast
+"""
+
 _SET_HELP = "change a setting, as in train.steps=500 or cut.reach=3; may be given several times"
 
 
@@ -103,8 +123,9 @@ def parser() -> argparse.ArgumentParser:
             name, help=summary, description=text, formatter_class=argparse.RawDescriptionHelpFormatter
         )
 
-    demo = add("demo", "try everything on drawn cells", "Train on drawn cells, segment others, score them.")
+    demo = add("demo", "try everything on drawn cells", _DEMO)
     demo.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for pictures and scores.json")
+    demo.add_argument("--model", metavar="NAME", help=f"segment with this instead: {_which_run()}")
     demo.add_argument("--seed", type=int, default=0, help="another seed draws other cells (default 0)")
     _add_verbose(demo)
 
@@ -126,9 +147,11 @@ def parser() -> argparse.ArgumentParser:
     _add_settings(train, "settings to start from", ("image", "likelihood", "unet", "train", "detect"))
 
     segment = add("segment", "find the cells of images", _SEGMENT)
-    segment.add_argument("run", type=Path, metavar="RUN", help="folder of a trained model")
+    segment.add_argument("run", type=Path, metavar="RUN", help=_which_run())
     segment.add_argument("images", nargs="+", metavar="IMAGES", help="files, folders or quoted patterns")
-    segment.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results")
+    segment.add_argument(
+        "--out", type=Path, default=Path("results"), metavar="DIR", help="folder for the results (default results)"
+    )
     _add_verbose(segment)
     _add_settings(segment, "how to detect and cut", ("unet", "detect", "contribution", "cut"))
 
@@ -142,12 +165,12 @@ def parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--json", type=Path, metavar="FILE", help="write the scores to a file, too")
 
     export = add("export", "use the model where this package is not installed", _EXPORT)
-    export.add_argument("run", type=Path, metavar="RUN", help="folder of a trained model")
+    export.add_argument("run", type=Path, metavar="RUN", help=_which_run())
     export.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the three files")
     _add_settings(export, "how to detect and propagate", ("unet", "detect", "contribution", "cut"))
 
     bench = add("bench", "measure how fast it is here", _BENCH)
-    bench.add_argument("run", nargs="?", type=Path, metavar="RUN", help="folder of a trained model")
+    bench.add_argument("run", nargs="?", type=Path, metavar="RUN", help=_which_run())
     bench.add_argument(
         "--width", type=int, help="without RUN: channels of the first level of a fresh network (16)"
     )
@@ -157,6 +180,13 @@ def parser() -> argparse.ArgumentParser:
     bench.add_argument("--cells", type=int, default=32, help="in the image (default 32)")
     bench.add_argument("--json", action="store_true", help="print one line of JSON instead of a table")
     return top
+
+
+def _which_run() -> str:
+    """Returns the help of an argument that says which trained model to use."""
+    names = ", ".join(packaged_models())
+    folder = "folder of a trained model"
+    return f"{folder}, or the name of one of the package ({names})" if names else folder
 
 
 def _add_verbose(command: argparse.ArgumentParser) -> None:

@@ -20,6 +20,7 @@ from orbax.checkpoint import v1 as ocp
 
 from wsis_jax.config import Config
 from wsis_jax.files import write_text
+from wsis_jax.packaged import find_run, packaged_models
 from wsis_jax.unet import UNet, Variables, fold_batch_norm, initial_variables
 
 
@@ -49,20 +50,35 @@ def _blank_variables(model: UNet) -> Variables:
 
 
 def load_run(folder: str | Path) -> Run:
-    """Returns the best model of a run folder.
+    """Returns the best model of a run folder, or a model that comes with the package.
+
+    Args:
+        folder: a run folder, or the name of a model of the package, such as "phase-contrast"; a folder of that
+            name wins.
 
     Raises:
-        FileNotFoundError: if the folder holds no trained model.
+        FileNotFoundError: if it is no such name, and no folder that holds a trained model.
         ValueError: if its `config.json` or its weights cannot be read, or do not fit each other.
     """
-    folder = Path(folder)
-    step = _latest(folder / "weights")
-    if step is None:
-        raise FileNotFoundError(f"{folder}: no trained model here; make one with 'wsis train ... --run {folder}'")
+    folder = find_run(folder)
+    weights = best_weights(folder)
     config = load_config(folder)
     model = build_model(config)
-    variables = _load(folder / "weights" / str(step), _blank_variables(model))
-    return Run(*fold_batch_norm(model, variables), config)
+    return Run(*fold_batch_norm(model, _load(weights, _blank_variables(model))), config)
+
+
+def best_weights(folder: Path) -> Path:
+    """Returns the folder of the best model's weights in a run folder.
+
+    Raises:
+        FileNotFoundError: if the run folder holds no trained model.
+    """
+    step = _latest(folder / "weights")
+    if step is None:
+        reason = f"{folder}: no trained model here; make one with 'wsis train ... --run {folder}'"
+        names = ", ".join(packaged_models())
+        raise FileNotFoundError(f"{reason}, or use one that comes with the package: {names}" if names else reason)
+    return folder / "weights" / str(step)
 
 
 def save_config(folder: Path, config: Config) -> None:

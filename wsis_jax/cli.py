@@ -43,8 +43,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _demo(arguments: argparse.Namespace) -> int:
     from wsis_jax.demo import run_demo
 
-    with training_progress() as (on_step, on_metrics):
-        scores = run_demo(arguments.out, seed=arguments.seed, on_step=on_step, on_metrics=on_metrics)
+    if arguments.model is None:
+        with training_progress() as (on_step, on_metrics):
+            scores = run_demo(arguments.out, seed=arguments.seed, on_step=on_step, on_metrics=on_metrics)
+    else:
+        with waiting("segmenting a drawn scene"):
+            scores = run_demo(arguments.out, model=arguments.model, seed=arguments.seed)
     print_scores(scores)
     print(f"Pictures and scores are in {arguments.out}; begin with {arguments.out / 'stages.png'}.")
     return 0

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from wsis_jax.batch import segment_files
+from wsis_jax.checkpoint import Run, load_run
 from wsis_jax.config import Config, LikelihoodConfig, TrainConfig, UNetConfig
 from wsis_jax.evaluation import Evaluation, evaluate_files
 from wsis_jax.files import write_text
@@ -26,40 +27,46 @@ DEMO_CONFIG = Config(
     train=TrainConfig(steps=300, batch=8, patch=128, warmup=20, evaluate_every=50, learning_rate=3e-3),
 )
 _SHAPE, _CELLS, _TRAINING_SCENES = (256, 256), 45, 6
+_DRAWN = 24.0  # diameter of the cells of a scene of that shape, in pixels
+# Of the cells drawn for a trained model, × its sigma: what real fibroblasts have, which the model of the package
+# learned from.
+_DIAMETER = 2.8
 
 
 def run_demo(
     out: Path,
     *,
+    model: str | Path | None = None,
     seed: int = 0,
     on_step: Callable[[int, int], None] = lambda step, steps: None,
     on_metrics: Callable[[dict[str, Any]], None] = lambda metrics: None,
 ) -> Evaluation:
     """Draws scenes, trains on their centroids alone, segments another scene and scores it.
 
-    Writes to `out`: `run/` (the run folder), `image/`, `mask/` and `points/` of the test scene, `result/` (what
-    `wsis segment` writes), `scores.json`, and the pictures `likelihood.png`, `contributions.png`, `labels.png`
-    and, all in a row, `stages.png`.
+    Writes to `out`: `run/` (the run folder, unless a model is given), `image/`, `mask/` and `points/` of the test
+    scene, `result/` (what `wsis segment` writes), `scores.json`, and the pictures `likelihood.png`,
+    `contributions.png`, `labels.png` and, all in a row, `stages.png`.
 
     Args:
         out: a folder that does not hold a demo yet.
+        model: a run folder or the name of a model of the package, as `load_run` takes it, to segment with instead
+            of training; the scene then has cells as large as those that it learned. None: train.
         seed: of the scenes; another seed, other cells.
         on_step, on_metrics: see `training.train`.
 
     Raises:
+        FileNotFoundError: if `model` is given and is no trained model.
         ValueError: if `out` holds a demo already.
     """
-    scenes = [draw_scene(seed + 1000 * i, shape=_SHAPE, cells=_CELLS) for i in range(_TRAINING_SCENES + 1)]
-    *training, test = scenes
-    run = train(
-        [scene.image for scene in training],
-        [scene.points for scene in training],
-        config=dataclasses.replace(DEMO_CONFIG, train=dataclasses.replace(DEMO_CONFIG.train, seed=seed)),
-        run=out / "run",
-        names=[f"scene {i}" for i in range(_TRAINING_SCENES)],
-        on_step=on_step,
-        on_metrics=on_metrics,
-    )
+    if (out / "scores.json").exists():
+        raise ValueError(f"{out}: holds a demo already; give another folder")
+    if model is None:
+        run = _train_on_scenes(out / "run", seed, on_step, on_metrics)
+        test = _draw(seed, _TRAINING_SCENES)
+    else:
+        run = load_run(model)
+        assert run.config.likelihood.sigma is not None
+        test = _draw(seed, _TRAINING_SCENES, diameter=_DIAMETER * run.config.likelihood.sigma)
     image = out / "image" / "scene.png"
     write_picture(image, np.repeat(np.round(test.image * 255).astype(np.uint8)[..., None], 3, axis=2))
     write_labels(out / "mask" / "scene.tif", test.labels)
@@ -70,6 +77,28 @@ def run_demo(
     scores = evaluate_files(out / "result" / "scene_labels.tif", out / "mask", points=out / "points")
     write_text(out / "scores.json", json.dumps(scores.to_dict(), indent=2) + "\n")
     return scores
+
+
+def _draw(seed: int, number: int, *, diameter: float = _DRAWN) -> Scene:
+    """Draws one of the scenes of a seed, as large as its cells of a diameter in pixels need it."""
+    height, width = (round(side * diameter / _DRAWN) for side in _SHAPE)
+    return draw_scene(seed + 1000 * number, shape=(height, width), cells=_CELLS, diameter=diameter)
+
+
+def _train_on_scenes(
+    folder: Path, seed: int, on_step: Callable[[int, int], None], on_metrics: Callable[[dict[str, Any]], None]
+) -> Run:
+    """Returns a model trained on drawn scenes, and leaves it in a run folder."""
+    scenes = [_draw(seed, number) for number in range(_TRAINING_SCENES)]
+    return train(
+        [scene.image for scene in scenes],
+        [scene.points for scene in scenes],
+        config=dataclasses.replace(DEMO_CONFIG, train=dataclasses.replace(DEMO_CONFIG.train, seed=seed)),
+        run=folder,
+        names=[f"scene {number}" for number in range(_TRAINING_SCENES)],
+        on_step=on_step,
+        on_metrics=on_metrics,
+    )
 
 
 def _draw_stages(out: Path, scene: Scene, result: Any) -> None:
