@@ -140,11 +140,9 @@ def _build(
     for here, there, costs in ((nodes[:, :-1], nodes[:, 1:], right[:, :-1]), (nodes[:-1], nodes[1:], down[:-1])):
         both = costs.astype(np.float64).ravel()
         graph.add_edges(here.ravel(), there.ravel(), both, both)
-    graph.add_grid_tedges(
-        nodes,
-        np.where(foreground, hard, np.maximum(data, 0)),
-        np.where(background, hard, np.maximum(-data, 0)),
-    )
+    # Added to the data, not put in their place: a seed that is taken away again leaves the data behind.
+    seeded = data + hard * (foreground.astype(np.float64) - background)
+    graph.add_grid_tedges(nodes, np.maximum(seeded, 0), np.maximum(-seeded, 0))
     return graph, nodes
 
 
