@@ -73,7 +73,7 @@ class SharedCut:
 
     The masks are those that `cut` gives, in whatever order. An image of 1.4 megapixels takes half a GiB.
 
-    Attributes: those of `cut`; `background` holds the seeds wherever `solve` is not told of others.
+    Args: those of `cut`; `background` holds the seeds wherever `solve` is not told of others.
     """
 
     def __init__(
