@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from wsis_jax.graphcut import cut, edge_weights
+from wsis_jax.graphcut import SharedCut, cut, edge_weights
 
 MASKS_3X3 = np.array(list(itertools.product([False, True], repeat=9))).reshape(-1, 3, 3)
 
@@ -82,6 +82,40 @@ def test_a_pixel_cannot_be_both_seeds():
     seeds, edges = np.eye(3, dtype=bool), np.ones((3, 3))
     with pytest.raises(ValueError, match="both foreground and background seed; decide which before the cut"):
         cut(np.zeros((3, 3)), edges, edges, seeds, seeds)
+
+
+@st.composite
+def windows_and_seeds(draw):
+    """A window of 6 × 7 pixels and seeds in it."""
+    rows, columns = (sorted(draw(st.permutations(range(n + 1)))[:2]) for n in (6, 7))
+    shape = rows[1] - rows[0], columns[1] - columns[0]
+    return (slice(*rows), slice(*columns)), draw(npst.arrays(np.int8, shape, elements=st.integers(-1, 1)))
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.integers(0, 2**32 - 1), st.lists(windows_and_seeds(), min_size=1, max_size=5))
+def test_cuts_that_share_a_flow_are_the_cuts_alone(seed, changes):
+    random = np.random.default_rng(seed)
+    data, right, down = random.integers(-20, 21, (6, 7)) / 8, *random.integers(0, 20, (2, 6, 7)) / 8
+    background = random.random((6, 7)) < 0.2
+    shared = SharedCut(data, right, down, background)
+    for window, seeds in changes:
+        shared.solve(window, seeds == 1, seeds == -1)
+        both = -background.astype(int)
+        both[window] = seeds
+        expected = cut(data, right, down, both == 1, both == -1)
+        np.testing.assert_array_equal(shared.mask((slice(0, 6), slice(0, 7))), expected)
+        np.testing.assert_array_equal(shared.mask(window), expected[window])
+
+
+@settings(deadline=None, max_examples=50)
+@given(grid(-40, 40), grid(0, 40), grid(0, 40))
+def test_of_equal_masks_the_cut_is_the_largest(data, right, down):
+    nothing = np.zeros((3, 3), bool)
+    costs = energy(MASKS_3X3, data, right, down)
+    np.testing.assert_array_equal(
+        cut(data, right, down, nothing, nothing), MASKS_3X3[costs == costs.min()].any(axis=0)
+    )
 
 
 @pytest.mark.parametrize(("bright", "step"), [(2.0, 0.0), (0.0, 3.0), (2.0, 3.0)])

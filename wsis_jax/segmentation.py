@@ -8,10 +8,12 @@ import numpy as np
 from jaxtyping import Float, Float32, Float64, Int32, Int64
 
 from wsis_jax.checkpoint import Run
-from wsis_jax.config import Config
+from wsis_jax.config import Config, CutConfig
+from wsis_jax.fusing import fuse_nearest, fuse_sequentially
+from wsis_jax.graphcut import edge_weights
 from wsis_jax.guided import WinnerMap, record_images, winner_map
 from wsis_jax.imageio import is_constant, normalize_image
-from wsis_jax.instances import cut_cells, foreground_seeds, fuse_nearest, fuse_sequentially
+from wsis_jax.instances import cut_cells, foreground_seeds
 from wsis_jax.likelihood import centre_regions, find_peaks
 from wsis_jax.record import Record, one_of
 from wsis_jax.scaling import resize_image, resize_labels, scaled_shape
@@ -208,17 +210,20 @@ def cut_and_fuse(detection: Detection, winner: WinnerMap, *, config: Config) -> 
         threshold=settings.seed_threshold,
         min_area=settings.min_seed_area,
     )
-    cuts = cut_cells(
+    right, down = edge_weights(
         detection.image,
+        weight=settings.edge_weight,
+        bright=settings.edge_bright,
+        step=settings.edge_step,
+        pixel=settings.edge_pixel,
+    )
+    cuts = cut_cells(
+        _preference(detection.image, settings),
+        right,
+        down,
         detection.peaks,
         seeds,
         reach=cell_reach(config),
-        data=settings.data,
-        data_weight=settings.data_weight,
-        edge_weight=settings.edge_weight,
-        edge_bright=settings.edge_bright,
-        edge_step=settings.edge_step,
-        edge_pixel=settings.edge_pixel,
         conflict=settings.conflict,
         fill_others=settings.fill_others,
         dilate=settings.dilate,
@@ -226,6 +231,13 @@ def cut_and_fuse(detection: Detection, winner: WinnerMap, *, config: Config) -> 
     )
     fuse = fuse_nearest if settings.overlap == "nearest" else fuse_sequentially
     return fuse(cuts, detection.peaks, detection.image.shape)
+
+
+def _preference(image: Float32[np.ndarray, "height width"], settings: CutConfig) -> Float32[np.ndarray, "_ _"]:
+    """Returns what leaving each pixel out of a cell costs, or, where negative, what taking it in does."""
+    if settings.data == "flat":
+        return np.full_like(image, -settings.data_weight)
+    return settings.data_weight * (np.median(image) - image)
 
 
 def cell_reach(config: Config) -> float | None:

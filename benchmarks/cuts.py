@@ -1,0 +1,199 @@
+"""Question: how much faster are the cuts of all cells than a cut of the whole image for each, and are they the same?
+
+A drawn scene, seeds as discs around its peaks, the default settings of the cut; once with the default reach and once
+without (`reach=None`). The cuts of all cells are timed as `cut_cells` makes them; a cut of the whole image is timed on
+--whole-cells cells, in as many threads, and extrapolated. Of these cells the label images must be identical. Then, on
+one thread and with the reach: the share of building the graphs, of solving them and of the rest, and the time per
+cell in images of several --growth sides with the same number of cells. Prints one JSON line for each, with the
+machine, the versions and the commit. Times are the least of --rounds; cuts of the whole image have one round.
+
+Prediction: with a reach, time per cell is that of a window of 45², some 10⁻³ of the image, so at least 30 times less,
+wherever the reach is; building, now of lists of edges, takes less than solving; no dependence on the image. Without,
+cells whose surroundings decide little are cut in the whole image, and sharing its flow makes up for it.
+
+Outcome: OUTCOME
+
+    python benchmarks/cuts.py
+"""
+
+import argparse
+import json
+import os
+import platform
+import resource
+import subprocess
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+from unittest.mock import patch
+
+import numpy as np
+from scipy import ndimage
+
+from wsis_jax import draw_scene, graphcut, instances
+from wsis_jax.config import Config
+from wsis_jax.fusing import fuse_nearest
+from wsis_jax.instances import CellMask, component_of, cut_cells, distance_to
+
+_SIGMA = 7.0  # of the likelihood map, in pixels of the network: images are scaled to that
+_DIAMETER = 20.0  # of a cell, in the same pixels
+_RADIUS = 4.0  # of the seeds
+_CUT = Config().cut
+
+
+class Scene(NamedTuple):
+    """What cuts are made of."""
+
+    preference: np.ndarray
+    right: np.ndarray
+    down: np.ndarray
+    peaks: np.ndarray
+    seeds: np.ndarray
+
+
+def main() -> None:
+    """Measures and prints."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--side", nargs=2, type=int, default=(1040, 1392), help="height and width (1040 1392)")
+    parser.add_argument("--cells", type=int, default=300, help="in the image (300)")
+    parser.add_argument("--whole-cells", type=int, default=4, help="that cuts of the whole image are timed on (4)")
+    parser.add_argument("--growth", nargs="+", type=int, default=[512, 2048], help="sides of square images")
+    parser.add_argument("--growth-cells", type=int, default=80, help="in each of them (80)")
+    parser.add_argument("--rounds", type=int, default=3)
+    arguments = parser.parse_args()
+    about = surroundings()
+    scene = draw(tuple(arguments.side), arguments.cells)
+    reach = _CUT.reach * _SIGMA
+    for distance in (reach, None):
+        line = against_whole_image(scene, distance, arguments.whole_cells, arguments.rounds)
+        tell({"side": arguments.side, **line, **about})
+    tell({"side": arguments.side, "reach": reach, "threads": 1, **shares(scene, reach), **about})
+    squares = [draw((side, side), arguments.growth_cells) for side in arguments.growth]
+    seconds = [least(lambda square=square: cuts_of(square, reach), arguments.rounds)[0] for square in squares]
+    for side, taken in zip(arguments.growth, seconds, strict=True):
+        growth = {"seconds_per_cell": taken / arguments.growth_cells, "over_first": taken / seconds[0]}
+        tell({"side": [side, side], "reach": reach, "cells": arguments.growth_cells, **growth, **about})
+
+
+def draw(shape: tuple[int, int], cells: int) -> Scene:
+    """Returns a scene with what the default settings make of it."""
+    image, points, _, _ = draw_scene(0, shape=shape, cells=cells, diameter=_DIAMETER)
+    peaks = np.round(points).astype(int)
+    seeds = np.zeros(shape, np.int32)
+    rows, columns = np.indices(shape)
+    for cell, (row, column) in enumerate(peaks):
+        near = slice(max(row - 9, 0), row + 10), slice(max(column - 9, 0), column + 10)
+        seeds[near][np.hypot(rows[near] - row, columns[near] - column) <= _RADIUS] = cell + 1
+    right, down = graphcut.edge_weights(
+        image, weight=_CUT.edge_weight, bright=_CUT.edge_bright, step=_CUT.edge_step, pixel=_CUT.edge_pixel
+    )
+    return Scene(_CUT.data_weight * (np.median(image) - image), right, down, peaks, seeds)
+
+
+def cuts_of(scene: Scene, reach: float | None) -> list[CellMask]:
+    """Returns what is measured."""
+    return cut_cells(*scene, reach=reach, conflict="foreground", fill_others=False, dilate=0, erode=0)
+
+
+def cut_whole_image(scene: Scene, cell: int, reach: float | None) -> CellMask:
+    """Returns the cut of a cell as it is without windows."""
+    preference, right, down, peaks, seeds = scene
+    peak, own = peaks[cell], seeds == cell + 1
+    background = (seeds > 0) & ~own
+    if reach is not None:
+        background |= distance_to(peak, seeds.shape) > reach
+    own[tuple(peak)], background[tuple(peak)] = True, False
+    mask = component_of(graphcut.cut(preference, right, down, own, background & ~own), peak)
+    everything = slice(0, seeds.shape[0]), slice(0, seeds.shape[1])
+    return CellMask(everything, ndimage.binary_fill_holes(mask))
+
+
+def against_whole_image(scene: Scene, reach: float | None, whole_cells: int, rounds: int) -> dict[str, Any]:
+    """Returns seconds per cell of both, and whether their label images are the same."""
+    cells, some = len(scene.peaks), np.linspace(0, len(scene.peaks) - 1, whole_cells).astype(int)
+    seconds, cuts = least(lambda: cuts_of(scene, reach), rounds)
+    start = time.perf_counter()
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        whole = list(pool.map(lambda cell: cut_whole_image(scene, cell, reach), some))
+    whole_seconds = time.perf_counter() - start
+    ours, theirs = (
+        fuse_nearest(masks, scene.peaks[some], scene.seeds.shape) for masks in ([cuts[i] for i in some], whole)
+    )
+    return {
+        "reach": reach,
+        "cells": cells,
+        "seconds": seconds,
+        "seconds_per_cell": seconds / cells,
+        "whole_image_seconds_per_cell": whole_seconds / whole_cells,
+        "whole_image_cells_timed": whole_cells,
+        "ratio_extrapolated": whole_seconds / whole_cells * cells / seconds,
+        "identical": bool((ours == theirs).all()),
+        "peak_memory_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
+    }
+
+
+def shares(scene: Scene, reach: float) -> dict[str, float]:
+    """Returns the shares of building, of solving (with reading the mask) and of the rest, one cell after another."""
+    spent = {"build": 0.0, "cut": 0.0}
+
+    def timed(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any) -> Any:
+            start = time.perf_counter()
+            result = function(*arguments)
+            spent[name] += time.perf_counter() - start
+            return result
+
+        return call
+
+    cuts_of(scene, reach)
+    with (
+        patch.object(os, "cpu_count", lambda: 1),
+        patch.object(graphcut, "_build", timed("build", graphcut._build)),
+        patch.object(instances, "cut", timed("cut", graphcut.cut)),
+    ):
+        seconds, _ = least(lambda: cuts_of(scene, reach), 1)
+    build, solve = spent["build"], spent["cut"] - spent["build"]
+    return {
+        "seconds_per_cell": seconds / len(scene.peaks),
+        "building": build / seconds,
+        "solving": solve / seconds,
+        "rest": 1 - spent["cut"] / seconds,
+    }
+
+
+def least(run: Callable[[], Any], rounds: int) -> tuple[float, Any]:
+    """Returns the least seconds of several rounds, and the result of the last."""
+    seconds, result = [], None
+    for _ in range(rounds):
+        start = time.perf_counter()
+        result = run()
+        seconds.append(time.perf_counter() - start)
+    return min(seconds), result
+
+
+def surroundings() -> dict[str, Any]:
+    """Returns the machine, the versions and the commit, marked where files differ from it."""
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--exclude", "*"]
+    cpu = Path("/proc/cpuinfo")
+    names = (
+        [line.split(": ")[1] for line in cpu.read_text().splitlines() if "model name" in line]
+        if cpu.exists()
+        else []
+    )
+    return {
+        "cpu": names[0] if names else platform.processor(),
+        "cores": os.cpu_count(),
+        "numpy": np.__version__,
+        "commit": subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip(),
+    }
+
+
+def tell(line: dict[str, Any]) -> None:
+    """Prints a line of JSON, with numbers rounded to four digits."""
+    print(json.dumps({k: float(f"{v:.4g}") if isinstance(v, float) else v for k, v in line.items()}), flush=True)
+
+
+if __name__ == "__main__":
+    main()
