@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Float64, Int
 
-from wsis_jax.checkpoint import Run, is_begun, load_run, read_metrics
+from wsis_jax.checkpoint import Run, load_config, load_run, read_metrics
 from wsis_jax.config import Config
 from wsis_jax.files import list_files, stem
 from wsis_jax.imageio import IMAGE_SUFFIXES, LABEL_SUFFIXES, read_image, read_labels
@@ -60,9 +60,14 @@ def experiment_config(settings: list[str]) -> Config:
 
 
 def trained(cases: list[Case], folder: Path, config: Config) -> Run:
-    """Returns the model that is learnt from the clicks of cases, from its folder if it is there already."""
-    steps = config.train.steps
-    if not is_begun(folder) or read_metrics(folder)[-1]["step"] < steps:
+    """Returns the model that is learnt from the clicks of cases, or the one that is in the folder already.
+
+    A training that was begun goes on with the settings that it was begun with.
+    """
+    begun = (folder / "config.json").exists()
+    config = load_config(folder) if begun else config
+    done = [line["step"] for line in read_metrics(folder)]
+    if not done or done[-1] < config.train.steps:
         print(f"training {folder} on {', '.join(case.name for case in cases)}", flush=True)
         with training_progress() as (on_step, on_metrics):
             train(
@@ -70,7 +75,7 @@ def trained(cases: list[Case], folder: Path, config: Config) -> Run:
                 [case.points for case in cases],
                 config=config,
                 run=folder,
-                resume=(folder / "config.json").exists(),
+                resume=begun,
                 names=[case.name for case in cases],
                 on_step=on_step,
                 on_metrics=on_metrics,

@@ -21,6 +21,7 @@ from wsis_jax.terminal import (
 
 # Heavy libraries are imported where they are used, so that --help comes at once.
 
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command and returns its exit code: 0 done, 1 interrupted, 2 bad input, 3 some images failed."""
     arguments = parser().parse_args(argv)

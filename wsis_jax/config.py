@@ -90,18 +90,19 @@ class ContributionConfig:
 class CutConfig:
     """From the winner map to the label image (paper §4)."""
 
-    seed_scale: Literal["max", "raw"] = "max"  # contributions relative to the image's greatest, or / 255
-    seed_threshold: float = 0.03  # scaled contributions above this are foreground seeds
+    seed_scale: Literal["cell", "max", "raw"] = "cell"  # relative to the cell's greatest, the image's, or 255
+    seed_threshold: float = 0.09  # scaled contributions above this are foreground seeds
     min_seed_area: int = 3  # smaller seed components are dropped, pixels of the network
     fill_others: bool = False  # fill holes in the union of the other cells' seeds too
     conflict: Literal["foreground", "background"] = "foreground"  # which seed wins where both claim a pixel
-    reach: float | None = 3.0  # × sigma: pixels farther from the peak are background; None: no such seeds
+    reach: float | None = 5.0  # × sigma: pixels farther from the peak are background; None: no such seeds
     data: Literal["inverse", "flat"] = "inverse"  # dark is cell, or a hair's preference for background
-    data_weight: float = 1.5
-    edge_weight: float = 10.0  # what it costs to cut between two black pixels
-    edge_bright: float = 4.0  # how fast that falls with intensity: outlines follow the bright halo
-    edge_step: float = 10.0  # how fast it falls with the difference of the pair: outlines follow steps
-    edge_pixel: Literal["max", "first"] = "max"  # of the pair: the brighter, or the top/left one
+    data_weight: float = 0.5
+    background_weight: float = 0.1  # cost of a pixel that looks like the ground beyond all cells
+    edge_weight: float = 20.0  # what it costs to cut between two pixels that are nothing like a rim
+    edge_falloff: float = 8.0  # how fast that falls towards the grey value of rims, which outlines follow
+    edge_pixel: Literal["max", "first"] = "max"  # of the pair: the more like a rim, or the top/left one
+    rim: Literal["auto", "bright", "dark"] = "auto"  # of cells: told from the image, or known
     dilate: int = 0  # radius of the dilation of each cut, before holes are filled
     erode: int = 0  # radius of the erosion after it
     overlap: Literal["nearest", "sequential"] = "nearest"  # order-free, or as in the authors' code
@@ -195,8 +196,8 @@ _AT_LEAST = {
     "cut.min_seed_area": 0,
     "cut.data_weight": 0,
     "cut.edge_weight": 0,
-    "cut.edge_bright": 0,
-    "cut.edge_step": 0,
+    "cut.background_weight": 0,
+    "cut.edge_falloff": 0,
     "cut.dilate": 0,
     "cut.erode": 0,
 }

@@ -32,7 +32,7 @@ def foreground_seeds(
     value: Float[np.ndarray, "height width"],
     owner: Int[np.ndarray, "height width"],
     *,
-    scale: Literal["max", "raw"],
+    scale: Literal["cell", "max", "raw"],
     threshold: float,
     min_area: int,
 ) -> Int32[np.ndarray, "height width"]:
@@ -40,13 +40,19 @@ def foreground_seeds(
 
     Args:
         value, owner: of the winner map, see `guided.WinnerMap`.
-        scale: contributions are divided by the greatest one in the image ("max"), or by 255 ("raw", as in the
+        scale: contributions are divided by the greatest that the cell wins ("cell"), so that faint cells have
+            seeds as wide as clear ones; by the greatest one in the image ("max"); or by 255 ("raw", as in the
             authors' code, where the result depends on the scale of the weights).
         threshold: scaled contributions above this are seeds.
         min_area: 8-connected components of seeds with fewer pixels are dropped.
     """
-    greatest = float(value.max(initial=0)) if scale == "max" else 255.0
-    return _without_small_components(np.where(value > threshold * greatest, owner, 0), min_area)
+    if scale == "cell":
+        greatest = np.zeros(int(owner.max(initial=0)) + 1, value.dtype)
+        np.maximum.at(greatest, owner, value)
+        least = threshold * greatest[owner]
+    else:
+        least = threshold * (float(value.max(initial=0)) if scale == "max" else 255.0)
+    return _without_small_components(np.where(value > least, owner, 0), min_area)
 
 
 def cut_cells(

@@ -52,7 +52,17 @@ _PAPER = Config(
     image=ImageConfig(normalization="max", scale=1.0),
     train=TrainConfig(augment="none", schedule="constant"),
     detect=DetectConfig(region="response"),
-    cut=CutConfig(reach=None, conflict="background", edge_weight=20.0, edge_bright=10.0, edge_step=0.0),
+    cut=CutConfig(
+        seed_scale="max",
+        seed_threshold=0.03,
+        conflict="background",
+        reach=None,
+        data_weight=1.5,
+        background_weight=0.0,
+        edge_weight=20.0,
+        edge_falloff=10.0,
+        rim="bright",
+    ),
 )
 
 _REFERENCE = Config(
@@ -72,9 +82,10 @@ _REFERENCE = Config(
         reach=None,
         data="flat",
         data_weight=2e-4,
+        background_weight=0.0,
         edge_weight=20.0,
-        edge_bright=10.0,
-        edge_step=0.0,
+        edge_falloff=10.0,
+        rim="bright",
         edge_pixel="first",
         dilate=2,
         erode=1,

@@ -8,7 +8,8 @@ import numpy as np
 from jaxtyping import Float, Float32, Float64, Int32, Int64
 
 from wsis_jax.checkpoint import Run
-from wsis_jax.config import Config, CutConfig
+from wsis_jax.config import Config
+from wsis_jax.evidence import background_likeness, rim_of
 from wsis_jax.fusing import fuse_nearest, fuse_sequentially
 from wsis_jax.graphcut import edge_weights
 from wsis_jax.guided import WinnerMap, record_images, winner_map
@@ -18,6 +19,9 @@ from wsis_jax.likelihood import centre_regions, find_peaks
 from wsis_jax.record import Record, one_of
 from wsis_jax.scaling import resize_image, resize_labels, scaled_shape
 from wsis_jax.unet import in_precision, pad_to_stride
+
+# × sigma: where the ground begins that pixels are compared with.
+_ENDS = 4.0
 
 
 class Detection(NamedTuple):
@@ -210,40 +214,47 @@ def cut_and_fuse(detection: Detection, winner: WinnerMap, *, config: Config) -> 
         threshold=settings.seed_threshold,
         min_area=settings.min_seed_area,
     )
+    image, peaks, reach = detection.image, detection.peaks, cell_reach(config)
+    around = _surroundings(config)
     right, down = edge_weights(
-        detection.image,
+        image,
         weight=settings.edge_weight,
-        bright=settings.edge_bright,
-        step=settings.edge_step,
+        falloff=settings.edge_falloff,
+        rim=rim_of(image, peaks, **around) if settings.rim == "auto" else settings.rim,
         pixel=settings.edge_pixel,
     )
+    if settings.data == "inverse":
+        preference = settings.data_weight * (np.median(image) - image)
+    else:
+        preference = np.full_like(image, -settings.data_weight)
+    if settings.background_weight:
+        preference -= settings.background_weight * background_likeness(image, peaks, **around)
     cuts = cut_cells(
-        _preference(detection.image, settings),
+        preference,
         right,
         down,
-        detection.peaks,
+        peaks,
         seeds,
-        reach=cell_reach(config),
+        reach=reach,
         conflict=settings.conflict,
         fill_others=settings.fill_others,
         dilate=settings.dilate,
         erode=settings.erode,
     )
     fuse = fuse_nearest if settings.overlap == "nearest" else fuse_sequentially
-    return fuse(cuts, detection.peaks, detection.image.shape)
-
-
-def _preference(image: Float32[np.ndarray, "height width"], settings: CutConfig) -> Float32[np.ndarray, "_ _"]:
-    """Returns what leaving each pixel out of a cell costs, or, where negative, what taking it in does."""
-    if settings.data == "flat":
-        return np.full_like(image, -settings.data_weight)
-    return settings.data_weight * (np.median(image) - image)
+    return fuse(cuts, peaks, image.shape)
 
 
 def cell_reach(config: Config) -> float | None:
     """Returns how far from its peak a cell may reach, in pixels of the network."""
     sigma, scale = _sigma_and_scale(config)
     return None if config.cut.reach is None else config.cut.reach * sigma * scale
+
+
+def _surroundings(config: Config) -> dict[str, float]:
+    """Returns, in pixels of the network, what surely is a cell around its peak, and where it surely has ended."""
+    sigma, scale = _sigma_and_scale(config)
+    return {"body": sigma * scale, "reach": _ENDS * sigma * scale}
 
 
 def region_radius(config: Config) -> float:

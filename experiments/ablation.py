@@ -1,0 +1,90 @@
+"""Question: which settings of the cut give the best outlines on real images, of several kinds with one default?
+
+    python -m experiments.ablation DATA/phase_fibroblast DATA/phase_nuclei_hela ... --work runs/crossval
+
+Each DATA is a folder with `images/`, `points/` and `masks/`, files paired by name, and has a trained first fold in
+the work folder (`python -m experiments.crossval` trains it). The images are those that this fold was trained on:
+choose by these, and report others. Rows are changes of the default; `--rows` gives others, `--true-peaks` cuts at
+the clicks, so that detection makes no difference. A row takes about a second an image on two cores, and what
+precedes the cuts is kept.
+"""
+
+import argparse
+from pathlib import Path
+
+from experiments.folds import experiment_config, read_cases, split, trained
+from experiments.fronts import Front, cut_front, front, score
+from wsis_jax.config import Config
+from wsis_jax.presets import preset
+
+# Keys of these sections change what precedes the cuts.
+_FRONT = ("detect.", "contribution.")
+_ROWS = (
+    "",
+    "cut.rim=bright",
+    "cut.rim=dark",
+    "cut.background_weight=0",
+    "cut.background_weight=0.2",
+    "cut.data=flat cut.data_weight=0",
+    "cut.data_weight=1",
+    "cut.data_weight=1.5",
+    "cut.seed_scale=max cut.seed_threshold=0.03",
+    "cut.seed_threshold=0.05",
+    "cut.seed_threshold=0.07",
+    "cut.seed_threshold=0.12",
+    "cut.edge_weight=10 cut.edge_falloff=6",
+    "cut.edge_weight=40",
+    "cut.edge_falloff=10",
+    "cut.reach=4",
+    "cut.reach=6",
+    "cut.overlap=sequential",
+    "contribution.rule=gradient",
+    "contribution.start=one",
+    "contribution.start_at=logit",
+    "detect.radius=1.5",
+    "detect.radius=2",
+    "detect.radius=3.5",
+)
+
+
+def main() -> None:
+    """Prints a row per set of settings."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path, nargs="+")
+    parser.add_argument("--work", type=Path, default=Path("runs/crossval"), metavar="DIR")
+    parser.add_argument("--folds", type=int, default=3)
+    parser.add_argument("--images", type=int, default=4, help="at most so many of each set")
+    parser.add_argument("--rows", nargs="+", default=_ROWS, metavar="SETTINGS", help="divided by spaces")
+    parser.add_argument("--true-peaks", action="store_true", help="at the clicks, not at what was found")
+    arguments = parser.parse_args()
+    names = [data.name for data in arguments.data]
+    print("| settings | " + " | ".join(names) + " | mean |\n|---|" + "---|" * (len(names) + 1))
+    for row in arguments.rows:
+        cells = [_score(arguments, data, row.split()) for data in arguments.data]
+        mean = sum(mdice for mdice, _ in cells) / len(cells), sum(ap for _, ap in cells) / len(cells)
+        figures = " | ".join(f"{mdice:.3f} / {ap50:.3f}" for mdice, ap50 in [*cells, mean])
+        print(f"| {row or 'default'} | {figures} |", flush=True)
+
+
+def _score(arguments: argparse.Namespace, data: Path, settings: list[str]) -> tuple[float, float]:
+    """Returns mDice and AP50 of one set of images with changes of the default."""
+    fronts, config = _fronts(arguments, data, [s for s in settings if s.startswith(_FRONT)])
+    config = config.override(settings)
+    scores = score(fronts, lambda one: cut_front(one, config), distance=20.0)
+    return scores.mdice, scores.ap50
+
+
+def _fronts(arguments: argparse.Namespace, data: Path, changes: list[str]) -> tuple[list[Front], Config]:
+    """Returns the fronts of the training images of the first fold, and the default settings with its model."""
+    training = split(read_cases(data), 0, arguments.folds)[0]
+    folder = arguments.work / data.name / "fold0"
+    run = trained(training, folder, experiment_config([]))
+    base = preset("default", run.config)
+    peaks = "true" if arguments.true_peaks else "found"
+    chosen = training[:: max(len(training) // arguments.images, 1)][: arguments.images]
+    run = run._replace(config=base)
+    return [front(run, case, folder, changes, peaks=peaks) for case in chosen], base
+
+
+if __name__ == "__main__":
+    main()
