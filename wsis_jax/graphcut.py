@@ -136,7 +136,7 @@ def _build(
     """Returns the graph of an image and the numbers of its pixels' nodes."""
     graph = maxflow.GraphFloat(data.size, 2 * data.size)
     nodes = graph.add_grid_nodes(data.shape)
-    # Lists of edges take half the time that PyMaxflow's structured grids do.
+    # Lists of edges are added faster than PyMaxflow's structured grids.
     for here, there, costs in ((nodes[:, :-1], nodes[:, 1:], right[:, :-1]), (nodes[:-1], nodes[1:], down[:-1])):
         both = costs.astype(np.float64).ravel()
         graph.add_edges(here.ravel(), there.ravel(), both, both)
