@@ -71,7 +71,7 @@ def cut(
 class SharedCut:
     """Cuts of one image for seeds that differ in few places: each starts from the flow of the one before.
 
-    The masks are those that `cut` gives, in whatever order. An image of 1.4 megapixels takes half a GiB.
+    The masks are those that `cut` gives, in whatever order. The graph takes about 190 bytes a pixel.
 
     Args: those of `cut`; `background` holds the seeds wherever `solve` is not told of others.
     """
@@ -136,7 +136,7 @@ def _build(
     """Returns the graph of an image and the numbers of its pixels' nodes."""
     graph = maxflow.GraphFloat(data.size, 2 * data.size)
     nodes = graph.add_grid_nodes(data.shape)
-    # Lists of edges take half the time that PyMaxflow's structured grids do.
+    # Lists of edges are added faster than PyMaxflow's structured grids.
     for here, there, costs in ((nodes[:, :-1], nodes[:, 1:], right[:, :-1]), (nodes[:-1], nodes[1:], down[:-1])):
         both = costs.astype(np.float64).ravel()
         graph.add_edges(here.ravel(), there.ravel(), both, both)
