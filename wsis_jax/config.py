@@ -56,7 +56,7 @@ class TrainConfig:
     )
     validation: float = 0.2  # share of the images held out, rounded down
     evaluate_every: int = 100  # steps between validations and checkpoints
-    select: Literal["f_measure", "loss"] = "f_measure"  # which validation figure chooses the best model
+    select: Literal["f_measure", "loss"] = "loss"  # which validation figure chooses the best model
     patience: int = 20  # validations without a better model before the training stops
     seed: int = 0
 
@@ -65,6 +65,7 @@ class TrainConfig:
 class DetectConfig:
     """From the likelihood map to peaks and centre regions (paper §3.2). Pixels are those of the network."""
 
+    views: Literal[1, 4] = 4  # likelihood maps averaged: of the image, or of its mirror images as well
     threshold: float = 0.49  # a peak's likelihood is above this
     min_distance: int = 3  # a peak is the greatest value this far around (Chebyshev)
     exclude_border: int = 0  # peaks nearer to the image's border are dropped
@@ -91,10 +92,12 @@ class CutConfig:
     """From the winner map to the label image (paper §4)."""
 
     seed_scale: Literal["cell", "max", "raw"] = "cell"  # relative to the cell's greatest, the image's, or 255
-    seed_threshold: float = 0.09  # scaled contributions above this are foreground seeds
+    seed_threshold: float = 0.15  # scaled contributions above this are foreground seeds
     min_seed_area: int = 3  # smaller seed components are dropped, pixels of the network
     fill_others: bool = False  # fill holes in the union of the other cells' seeds too
     conflict: Literal["foreground", "background"] = "foreground"  # which seed wins where both claim a pixel
+    claim_weight: float = 1.0  # cost of cutting from a cell what it contributes to, or giving it to another
+    claim_full: float = 0.1  # scaled contribution from which that cost is whole
     reach: float | None = 5.0  # × sigma: pixels farther from the peak are background; None: no such seeds
     data: Literal["inverse", "flat"] = "inverse"  # dark is cell, or a hair's preference for background
     data_weight: float = 0.5
@@ -194,6 +197,7 @@ _AT_LEAST = {
     "contribution.chunk": 1,
     "cut.seed_threshold": 0,
     "cut.min_seed_area": 0,
+    "cut.claim_weight": 0,
     "cut.data_weight": 0,
     "cut.edge_weight": 0,
     "cut.background_weight": 0,
@@ -207,6 +211,7 @@ _ABOVE = {
     "contribution.memory": 0,
     "train.learning_rate": 0,
     "detect.radius": 0,
+    "cut.claim_full": 0,
     "cut.reach": 0,
 }
 

@@ -6,6 +6,9 @@ import maxflow
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Float64, Int64
 
+# How much the data of a window may exceed those of the image it is cut from.
+_MARGIN = 4.0
+
 
 def edge_weights(
     image: Float[np.ndarray, "height width"],
@@ -73,7 +76,7 @@ class SharedCut:
 
     The masks are those that `cut` gives, in whatever order. The graph takes about 190 bytes a pixel.
 
-    Args: those of `cut`; `background` holds the seeds wherever `solve` is not told of others.
+    Args: those of `cut`; `data` and `background` hold wherever `solve` is not told of others.
     """
 
     def __init__(
@@ -83,8 +86,9 @@ class SharedCut:
         down: Float[np.ndarray, "height width"],
         background: Bool[np.ndarray, "height width"],
     ) -> None:
-        self._background = background
-        self._hard = _hard(data, right, down)
+        self._data, self._background = data, background
+        # Windows may hold other data; seeds overrule those as well.
+        self._hard = _MARGIN * _hard(data, right, down)
         self._graph, self._nodes = _build(data, right, down, np.zeros_like(background), background, self._hard)
         self._graph.maxflow()
         self._changed = np.empty(0, np.int64)
@@ -93,11 +97,19 @@ class SharedCut:
     def solve(
         self,
         window: tuple[slice, slice],
+        data: Float[np.ndarray, "rows columns"],
         foreground: Bool[np.ndarray, "rows columns"],
         background: Bool[np.ndarray, "rows columns"],
     ) -> None:
-        """Cuts the image with other seeds inside a window; those of the call before are forgotten."""
+        """Cuts the image with other data and seeds inside a window; those of the call before are forgotten.
+
+        Raises:
+            ValueError: if the data are so much greater than those of the image that seeds would not hold.
+        """
+        if 2 * np.abs(data).max(initial=0) > self._hard:
+            raise ValueError("the data of the window are too great for the image's seeds; scale them down")
         change = self._hard * (foreground.astype(float) - background + self._background[window])
+        change += data.astype(float) - self._data[window]
         self._add(self._changed, -self._changes)
         self._changed, self._changes = self._nodes[window][change != 0], change[change != 0]
         self._add(self._changed, self._changes)

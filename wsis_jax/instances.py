@@ -1,4 +1,4 @@
-"""Winner map to seeds, seeds to one cut per cell (paper §4)."""
+"""Seeds to one cut per cell, each in its window (paper §4)."""
 
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32, Int, Int32, Integer
+from jaxtyping import Bool, Float, Float32, Int, Integer
 from scipy import ndimage
 from skimage.morphology import disk
 
 from wsis_jax.graphcut import SharedCut, cut
+from wsis_jax.seeds import Claims
 
 _CONNECTED_8 = np.ones((3, 3), bool)
 # Pixels around the seeds of a cell in the windows that are tried for it where cells have no reach.
@@ -28,33 +29,6 @@ class CellMask:
     mask: Bool[np.ndarray, "rows columns"]
 
 
-def foreground_seeds(
-    value: Float[np.ndarray, "height width"],
-    owner: Int[np.ndarray, "height width"],
-    *,
-    scale: Literal["cell", "max", "raw"],
-    threshold: float,
-    min_area: int,
-) -> Int32[np.ndarray, "height width"]:
-    """Returns i + 1 at the foreground seeds of cell i: the pixels whose contribution it wins clearly.
-
-    Args:
-        value, owner: of the winner map, see `guided.WinnerMap`.
-        scale: contributions are divided by the greatest that the cell wins ("cell"), so that faint cells have
-            seeds as wide as clear ones; by the greatest one in the image ("max"); or by 255 ("raw", as in the
-            authors' code, where the result depends on the scale of the weights).
-        threshold: scaled contributions above this are seeds.
-        min_area: 8-connected components of seeds with fewer pixels are dropped.
-    """
-    if scale == "cell":
-        greatest = np.zeros(int(owner.max(initial=0)) + 1, value.dtype)
-        np.maximum.at(greatest, owner, value)
-        least = threshold * greatest[owner]
-    else:
-        least = threshold * (float(value.max(initial=0)) if scale == "max" else 255.0)
-    return _without_small_components(np.where(value > least, owner, 0), min_area)
-
-
 def cut_cells(
     preference: Float[np.ndarray, "height width"],
     right: Float[np.ndarray, "height width"],
@@ -62,6 +36,7 @@ def cut_cells(
     peaks: Int[np.ndarray, "cells 2"],
     seeds: Integer[np.ndarray, "height width"],
     *,
+    claims: Claims | None = None,
     reach: float | None,
     conflict: Literal["foreground", "background"],
     fill_others: bool,
@@ -79,6 +54,7 @@ def cut_cells(
         right, down: what it costs to cut between pixels, as `graphcut.edge_weights` gives it.
         peaks: (row, column) of the cells.
         seeds: i + 1 at the foreground seeds of cell i; to every other cell they are background.
+        claims: what is likely to be whose, beside the seeds; added to the preference of each cell.
         reach: pixels from the peak beyond which nothing belongs to the cell; None for the authors' way, in
             which an isolated cell may flood the image.
         conflict: which seed wins where filled seeds of two cells meet.
@@ -86,19 +62,24 @@ def cut_cells(
             cell between them, as in the authors' code.
         dilate, erode: radius of a dilation before holes in a cut are filled, and of an erosion after it.
     """
-    boxes = ndimage.find_objects(seeds, max(len(peaks), 1))
+    costs = _Costs(preference, right, down, claims)
+    marked = seeds if claims is None else np.where(claims.weight > 0, claims.owner, seeds)
+    boxes = ndimage.find_objects(marked, max(len(peaks), 1))
 
     def cell_of(number: int) -> _Cell:
         return _cell(number, peaks[number], boxes[number], seeds, reach, conflict, fill_others)
 
     def solve(number: int) -> CellMask | None:
-        return _cut_in_windows(cell_of(number), preference, right, down, seeds)
+        return _cut_in_windows(cell_of(number), costs, seeds)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         cuts = list(pool.map(solve, range(len(peaks))))
     if any(part is None for part in cuts):
-        shared = SharedCut(preference, right, down, seeds > 0)
-        cuts = [_cut_in_image(cell_of(i), shared, seeds) if part is None else part for i, part in enumerate(cuts)]
+        shared = SharedCut(costs.to_strangers(), right, down, seeds > 0)
+        cuts = [
+            _cut_in_image(cell_of(i), costs, shared, seeds) if part is None else part
+            for i, part in enumerate(cuts)
+        ]
     return [_tidy(part, preference.shape, dilate, erode) for part in cuts if part is not None]
 
 
@@ -120,6 +101,26 @@ def distance_to(peak: Int[np.ndarray, " 2"], shape: tuple[int, ...]) -> Float32[
     return np.hypot(rows - peak[0], columns - peak[1]).astype(np.float32)
 
 
+class _Costs(NamedTuple):
+    """What cutting an image costs; attributes are arguments of `cut_cells`."""
+
+    preference: Float[np.ndarray, "height width"]
+    right: Float[np.ndarray, "height width"]
+    down: Float[np.ndarray, "height width"]
+    claims: Claims | None
+
+    def to_strangers(self) -> Float[np.ndarray, "height width"]:
+        """Returns the preference for a cell that owns no pixel."""
+        return self.preference if self.claims is None else self.preference - self.claims.weight
+
+    def of(self, label: int, window: _Window) -> Float[np.ndarray, "rows columns"]:
+        """Returns the preference for a cell in a window."""
+        if self.claims is None:
+            return self.preference[window]
+        weight = self.claims.weight[window]
+        return self.preference[window] + np.where(self.claims.owner[window] == label, weight, -weight)
+
+
 class _Cell(NamedTuple):
     """One cell and what is known of it whatever its window.
 
@@ -128,7 +129,7 @@ class _Cell(NamedTuple):
         peak: (row, column).
         reach: pixels from the peak beyond which nothing belongs to it.
         limit: the part of the image that it may lie in.
-        own: its seeds within reach, holes filled; the window holds the peak, too.
+        own: its seeds within reach, holes filled; the window holds the peak, too, and all that it claims.
         others: the seeds of all others within the limit, holes filled, if they are to be filled.
         yields: where it has to give way to seeds of others.
     """
@@ -186,13 +187,7 @@ def _cell(
     return _Cell(number + 1, peak, reach, limit, CellMask(box, own), others, conflict == "background")
 
 
-def _cut_in_windows(
-    cell: _Cell,
-    preference: Float[np.ndarray, "height width"],
-    right: Float[np.ndarray, "height width"],
-    down: Float[np.ndarray, "height width"],
-    seeds: Integer[np.ndarray, "height width"],
-) -> CellMask | None:
+def _cut_in_windows(cell: _Cell, costs: _Costs, seeds: Integer[np.ndarray, "height width"]) -> CellMask | None:
     """Returns the cut of a cell before it is tidied, from the first window that proves it; None if none does.
 
     Whatever the cut of the whole image is outside a window, inside it is no smaller than the window's cut with all
@@ -203,7 +198,8 @@ def _cut_in_windows(
     """
 
     def component(foreground: _Mask, background: _Mask) -> _Mask:
-        mask = cut(preference[window], right[window], down[window], foreground, background)
+        data = costs.of(cell.label, window)
+        mask = cut(data, costs.right[window], costs.down[window], foreground, background)
         return component_of(mask, _place(cell.peak, window))
 
     margins = _MARGINS if cell.reach is None else (max(seeds.shape),)
@@ -216,11 +212,13 @@ def _cut_in_windows(
     return None
 
 
-def _cut_in_image(cell: _Cell, shared: SharedCut, seeds: Integer[np.ndarray, "height width"]) -> CellMask:
+def _cut_in_image(
+    cell: _Cell, costs: _Costs, shared: SharedCut, seeds: Integer[np.ndarray, "height width"]
+) -> CellMask:
     """Returns the cut of a cell without a reach before it is tidied, from the cut of the whole image."""
     # Elsewhere the seeds are those of all cells, if holes between them are not filled.
     window = cell.own.window if cell.others is None else cell.limit
-    shared.solve(window, *cell.seeds_in(window, seeds))
+    shared.solve(window, costs.of(cell.label, window), *cell.seeds_in(window, seeds))
     margin = _MARGINS[0]
     while True:
         window = _grown(cell.own.window, margin, cell.limit)
@@ -282,25 +280,3 @@ def _tidy(part: CellMask, shape: tuple[int, ...], dilate: int, erode: int) -> Ce
     if erode:
         mask = ndimage.binary_erosion(mask, disk(erode), border_value=True)
     return CellMask(window, mask)
-
-
-def _without_small_components(
-    owner: Int[np.ndarray, "height width"], min_area: int
-) -> Int32[np.ndarray, "height width"]:
-    """Returns the owners without the 8-connected components of one owner that are smaller than `min_area`."""
-    components = _components(owner)
-    small = np.bincount(components.ravel()) < min_area
-    return np.where(small[components], 0, owner).astype(np.int32)
-
-
-def _components(labels: Int[np.ndarray, "height width"]) -> Int32[np.ndarray, "height width"]:
-    """Returns the number of each 8-connected component of equal labels; 0 is background."""
-    components = np.zeros(labels.shape, np.int32)
-    count = 0
-    for label, window in enumerate(ndimage.find_objects(labels), start=1):
-        if window is None:
-            continue
-        own, parts = ndimage.label(labels[window] == label, _CONNECTED_8)
-        components[window] += np.where(own > 0, own + count, 0)
-        count += parts
-    return components

@@ -51,10 +51,11 @@ def small_network(config: Config) -> Config:
 _PAPER = Config(
     image=ImageConfig(normalization="max", scale=1.0),
     train=TrainConfig(augment="none", schedule="constant"),
-    detect=DetectConfig(region="response"),
+    detect=DetectConfig(views=1, region="response"),
     cut=CutConfig(
         seed_scale="max",
         seed_threshold=0.03,
+        claim_weight=0.0,
         conflict="background",
         reach=None,
         data_weight=1.5,
@@ -71,12 +72,13 @@ _REFERENCE = Config(
     unet=UNetConfig(align_corners=True),
     train=TrainConfig(patch=256, augment="exact", schedule="constant", warmup=0, select="loss"),
     detect=DetectConfig(
-        threshold=125 / 255, min_distance=2, exclude_border=2, quantize=True, region="disc", radius=2.58
+        views=1, threshold=125 / 255, min_distance=2, exclude_border=2, quantize=True, region="disc", radius=2.58
     ),
     contribution=ContributionConfig(start="one"),
     cut=CutConfig(
         seed_scale="raw",
         seed_threshold=0.01,
+        claim_weight=0.0,
         fill_others=True,
         conflict="background",
         reach=None,

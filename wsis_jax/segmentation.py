@@ -14,14 +14,17 @@ from wsis_jax.fusing import fuse_nearest, fuse_sequentially
 from wsis_jax.graphcut import edge_weights
 from wsis_jax.guided import WinnerMap, record_images, winner_map
 from wsis_jax.imageio import is_constant, normalize_image
-from wsis_jax.instances import cut_cells, foreground_seeds
+from wsis_jax.instances import cut_cells
 from wsis_jax.likelihood import centre_regions, find_peaks
 from wsis_jax.record import Record, one_of
 from wsis_jax.scaling import resize_image, resize_labels, scaled_shape
-from wsis_jax.unet import in_precision, pad_to_stride
+from wsis_jax.seeds import Claims, foreground_seeds, scaled_contributions
+from wsis_jax.unet import forward, in_precision, pad_to_stride
 
 # × sigma: where the ground begins that pixels are compared with.
 _ENDS = 4.0
+# Upside down, left to right, and both.
+_FLIPS = (np.s_[::-1, :], np.s_[:, ::-1], np.s_[::-1, ::-1])
 
 
 class Detection(NamedTuple):
@@ -68,7 +71,7 @@ def detect(run: Run, image: Float[np.ndarray, "height width"], *, config: Config
     """
     config = config or run.config
     small = _prepare(image, config)
-    return _find(small, _look(run, [small], config=config, sides=None)[0], config=config)
+    return _find(small, _look(run, [small], config=config, sides=None)[0][1], config=config)
 
 
 def segment(
@@ -109,8 +112,9 @@ def segment_batch(
         raise ValueError("the image holds values that are no numbers (NaN or infinite); replace them first")
     smalls = [_prepare(image, config) for image in images]
     results = []
-    for small, recorded in zip(smalls, _look(run, smalls, config=config, sides=sides), strict=True):
-        detection = _find(small, recorded, config=config)
+    looks = _look(run, smalls, config=config, sides=sides)
+    for small, (recorded, likelihood) in zip(smalls, looks, strict=True):
+        detection = _find(small, likelihood, config=config)
         winner = propagate(run, detection, config=config, recorded=recorded)
         labels = cut_and_fuse(detection, winner, config=config)
         # By the sides as they are, not by the scale, which rounding changed.
@@ -143,25 +147,38 @@ def _prepare(image: Float[np.ndarray, "height width"], config: Config) -> Float3
 
 def _look(
     run: Run, smalls: list[Float32[np.ndarray, "height width"]], *, config: Config, sides: tuple[int, int] | None
-) -> list[Record]:
-    """Passes images of equal size through the network and returns a record for each."""
-    padded = np.stack([pad_to_stride(small, run.model.stride)[0] for small in smalls])
-    frame = padded.shape[1:]
+) -> list[tuple[Record, Float32[np.ndarray, "height width"]]]:
+    """Passes images of equal size through the network; returns a record and a likelihood map for each."""
+    stride, shape = run.model.stride, smalls[0].shape
+    frame = pad_to_stride(smalls[0], stride)[0].shape
     height, width = sides or frame
     if height < frame[0] or width < frame[1]:
         raise ValueError(
             f"sides {height} × {width} are less than those of the image in pixels of the network, "
             f"{frame[0]} × {frame[1]}"
         )
-    padded = np.pad(padded, ((0, 0), (0, height - frame[0]), (0, width - frame[1])))
+
+    def padded(images: list[Float32[np.ndarray, "height width"]]) -> Float32[np.ndarray, "batch _ _"]:
+        framed = np.stack([pad_to_stride(image, stride)[0] for image in images])
+        return np.pad(framed, ((0, 0), (0, height - frame[0]), (0, width - frame[1])))
+
     variables = in_precision(run.variables, config.unet.precision)
-    records = record_images(run.model, variables, padded, frame, rule=config.contribution.rule)
-    return [one_of(records, jnp.array(i)) for i in range(len(smalls))]
+    records = record_images(run.model, variables, padded(smalls), frame, rule=config.contribution.rule)
+    likelihoods = np.asarray(records.likelihood)[:, : shape[0], : shape[1]]
+    if config.detect.views == 4:
+        # The network is not quite as blind to mirroring as cells are: where its views agree there is a cell.
+        for flip in _FLIPS:
+            mirrored = jnp.asarray(padded([small[flip] for small in smalls]))
+            view = np.asarray(forward(run.model, variables, mirrored, jnp.array(frame)))
+            likelihoods = likelihoods + view[:, : shape[0], : shape[1]][:, *flip]
+        likelihoods = likelihoods / 4
+    return [(one_of(records, jnp.array(i)), likelihood) for i, likelihood in enumerate(likelihoods)]
 
 
-def _find(small: Float32[np.ndarray, "height width"], recorded: Record, *, config: Config) -> Detection:
+def _find(
+    small: Float32[np.ndarray, "height width"], likelihood: Float32[np.ndarray, "height width"], *, config: Config
+) -> Detection:
     """Returns what there is to detect in an image."""
-    likelihood = np.asarray(recorded.likelihood)[: small.shape[0], : small.shape[1]]
     if is_constant(small):
         # The network has never seen an image without any contrast, and there is nothing in it to find.
         warnings.warn("the image is constant, so it holds no cells", stacklevel=2)
@@ -207,13 +224,14 @@ def propagate(run: Run, detection: Detection, *, config: Config, recorded: Recor
 def cut_and_fuse(detection: Detection, winner: WinnerMap, *, config: Config) -> Int32[np.ndarray, "height width"]:
     """Returns the label image of the detected cells, in pixels of the network."""
     settings = config.cut
+    scaled = scaled_contributions(winner.value, winner.owner, scale=settings.seed_scale)
     seeds = foreground_seeds(
-        winner.value,
-        winner.owner,
-        scale=settings.seed_scale,
-        threshold=settings.seed_threshold,
-        min_area=settings.min_seed_area,
+        scaled, winner.owner, threshold=settings.seed_threshold, min_area=settings.min_seed_area
     )
+    claims = None
+    if settings.claim_weight:
+        likely = settings.claim_weight * np.minimum(scaled / settings.claim_full, 1)
+        claims = Claims(winner.owner, np.where(winner.owner > 0, likely, 0))
     image, peaks, reach = detection.image, detection.peaks, cell_reach(config)
     around = _surroundings(config)
     right, down = edge_weights(
@@ -235,6 +253,7 @@ def cut_and_fuse(detection: Detection, winner: WinnerMap, *, config: Config) -> 
         down,
         peaks,
         seeds,
+        claims=claims,
         reach=reach,
         conflict=settings.conflict,
         fill_others=settings.fill_others,

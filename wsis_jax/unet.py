@@ -260,14 +260,22 @@ def predict(
 ) -> Float32[np.ndarray, "height width"]:
     """Returns the likelihood map of one normalised image of any size, 0..1."""
     padded, frame = pad_to_stride(image, model.stride)
-    return np.asarray(_forward(model, variables, jnp.asarray(padded[None, :, :, None])))[0, *frame, 0]
+    return np.asarray(forward(model, variables, jnp.asarray(padded[None])))[0, *frame]
 
 
 @partial(jax.jit, static_argnames="model")
-def _forward(
-    model: UNet, variables: Variables, images: Float[Array, "batch height width 1"]
-) -> Float[Array, "batch height width 1"]:
-    return jnp.asarray(model.apply(variables, images))
+def forward(
+    model: UNet,
+    variables: Variables,
+    images: Float[Array, "batch height width"],
+    frame: Int[Array, "2"] | None = None,
+) -> Float32[Array, "batch height width"]:
+    """Returns likelihood maps, 0..1, from one compiled program for all frames of images of equal size.
+
+    Arguments and errors are those of a call of the network; the type of the variables is that of the arithmetic.
+    """
+    images = images.astype(jax.tree.leaves(variables)[0].dtype)
+    return jnp.asarray(model.apply(variables, images[..., None], frame=frame), jnp.float32)[..., 0]
 
 
 @partial(jax.jit, static_argnames="model")
