@@ -20,8 +20,8 @@ from wsis_jax.files import replacing
 from wsis_jax.guided import WinnerMap
 from wsis_jax.likelihood import centre_regions
 from wsis_jax.metrics import PointMatch, Scores, match_labels, match_points, pool_scores
-from wsis_jax.scaling import resize_labels, scale_points
-from wsis_jax.segmentation import Detection, cut_and_fuse, detect, propagate, region_radius
+from wsis_jax.scaling import scale_points
+from wsis_jax.segmentation import Detection, cut_and_fuse, detect, fit_labels, propagate, region_radius
 
 Peaks = Literal["found", "true"]
 
@@ -91,7 +91,8 @@ def _at_true_peaks(detection: Detection, case: Case, config: Config) -> Detectio
 
 def cut_front(front: Front, config: Config) -> Int32[np.ndarray, "height width"]:
     """Returns the label image of a front, in pixels of the image as given."""
-    return resize_labels(cut_and_fuse(front.detection, front.winner, config=config), front.case.image.shape)
+    labels = cut_and_fuse(front.detection, front.winner, config=config)
+    return fit_labels(labels, front.case.image.shape, config=config)
 
 
 def score(

@@ -61,10 +61,17 @@ def load_run(folder: str | Path) -> Run:
         ValueError: if its `config.json` or its weights cannot be read, or do not fit each other.
     """
     folder = find_run(folder)
-    weights = best_weights(folder)
     config = load_config(folder)
-    model = build_model(config)
-    return Run(*fold_batch_norm(model, _load(weights, _blank_variables(model))), config)
+    return Run(*fold_batch_norm(build_model(config), load_variables(folder)), config)
+
+
+def load_variables(folder: Path) -> Variables:
+    """Returns the variables of a run folder's best model with its batch norm, for a training to begin with.
+
+    Errors are those of `load_run`.
+    """
+    weights = best_weights(folder)
+    return _load(weights, _blank_variables(build_model(load_config(folder))))
 
 
 def best_weights(folder: Path) -> Path:

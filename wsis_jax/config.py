@@ -81,7 +81,7 @@ class ContributionConfig:
 
     method: Literal["window", "vmap", "loop"] = "window"  # the same numbers; see `contribution_maps`
     rule: Literal["guided", "gradient", "deconvnet"] = "guided"
-    start: Literal["likelihood", "one"] = "likelihood"  # Eq. 1: y inside the region; the code: 1
+    start: Literal["one", "likelihood"] = "one"  # inside the region: 1, as in the code, or y, as in Eq. 1
     start_at: Literal["likelihood", "logit"] = "likelihood"  # enters after or before the sigmoid
     memory: float = 0.5  # working memory of the cells propagated at a time, in GiB; one cell may pass it
     chunk: int | None = None  # cells propagated at a time; None: as many as the memory allows
@@ -92,23 +92,24 @@ class CutConfig:
     """From the winner map to the label image (paper §4)."""
 
     seed_scale: Literal["cell", "max", "raw"] = "cell"  # relative to the cell's greatest, the image's, or 255
-    seed_threshold: float = 0.15  # scaled contributions above this are foreground seeds
+    seed_threshold: float = 0.1  # scaled contributions above this are foreground seeds
     min_seed_area: int = 3  # smaller seed components are dropped, pixels of the network
     fill_others: bool = False  # fill holes in the union of the other cells' seeds too
     conflict: Literal["foreground", "background"] = "foreground"  # which seed wins where both claim a pixel
     claim_weight: float = 1.0  # cost of cutting from a cell what it contributes to, or giving it to another
     claim_full: float = 0.1  # scaled contribution from which that cost is whole
-    reach: float | None = 5.0  # × sigma: pixels farther from the peak are background; None: no such seeds
+    reach: float | None = 6.0  # × sigma: pixels farther from the peak are background; None: no such seeds
     data: Literal["inverse", "flat"] = "inverse"  # dark is cell, or a hair's preference for background
-    data_weight: float = 0.5
-    background_weight: float = 0.1  # cost of a pixel that looks like the ground beyond all cells
+    data_weight: float = 0.75
+    background_weight: float = 0.3  # cost of a pixel that looks like the ground beyond all cells
     edge_weight: float = 20.0  # what it costs to cut between two pixels that are nothing like a rim
-    edge_falloff: float = 8.0  # how fast that falls towards the grey value of rims, which outlines follow
+    edge_falloff: float = 9.0  # how fast that falls towards the grey value of rims, which outlines follow
     edge_pixel: Literal["max", "first"] = "max"  # of the pair: the more like a rim, or the top/left one
     rim: Literal["auto", "bright", "dark"] = "auto"  # of cells: told from the image, or known
     dilate: int = 0  # radius of the dilation of each cut, before holes are filled
     erode: int = 0  # radius of the erosion after it
     overlap: Literal["nearest", "sequential"] = "nearest"  # order-free, or as in the authors' code
+    smooth: float = 0.2  # × sigma: blur of each outline on its way to the pixels of the image; 0: none
 
 
 @dataclass(frozen=True)
@@ -204,6 +205,7 @@ _AT_LEAST = {
     "cut.edge_falloff": 0,
     "cut.dilate": 0,
     "cut.erode": 0,
+    "cut.smooth": 0,
 }
 _ABOVE = {
     "image.scale": 0,

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 
-from wsis_jax.unet import UNet, initial_variables
+from wsis_jax.unet import UNet, Variables, initial_variables
 
 
 class TrainState(NamedTuple):
@@ -44,9 +44,11 @@ def make_optimizer(
     return optax.adam(optax.join_schedules([ramp, after], [warmup]))
 
 
-def initial_state(model: UNet, optimizer: optax.GradientTransformation, seed: int) -> TrainState:
-    """Returns the state before the first step."""
-    variables = initial_variables(model, seed)
+def initial_state(
+    model: UNet, optimizer: optax.GradientTransformation, seed: int, variables: Variables | None = None
+) -> TrainState:
+    """Returns the state before the first step, with random variables where none are given."""
+    variables = initial_variables(model, seed) if variables is None else variables
     return TrainState(
         step=jnp.array(0),
         params=variables["params"],

@@ -52,6 +52,7 @@ _PAPER = Config(
     image=ImageConfig(normalization="max", scale=1.0),
     train=TrainConfig(augment="none", schedule="constant"),
     detect=DetectConfig(views=1, region="response"),
+    contribution=ContributionConfig(start="likelihood"),
     cut=CutConfig(
         seed_scale="max",
         seed_threshold=0.03,
@@ -63,6 +64,7 @@ _PAPER = Config(
         edge_weight=20.0,
         edge_falloff=10.0,
         rim="bright",
+        smooth=0.0,
     ),
 )
 
@@ -88,6 +90,7 @@ _REFERENCE = Config(
         edge_weight=20.0,
         edge_falloff=10.0,
         rim="bright",
+        smooth=0.0,
         edge_pixel="first",
         dilate=2,
         erode=1,

@@ -17,7 +17,7 @@ from wsis_jax.imageio import is_constant, normalize_image
 from wsis_jax.instances import cut_cells
 from wsis_jax.likelihood import centre_regions, find_peaks
 from wsis_jax.record import Record, one_of
-from wsis_jax.scaling import resize_image, resize_labels, scaled_shape
+from wsis_jax.scaling import resize_image, resize_labels, scaled_shape, smooth_labels
 from wsis_jax.seeds import Claims, foreground_seeds, scaled_contributions
 from wsis_jax.unet import forward, in_precision, pad_to_stride
 
@@ -121,7 +121,7 @@ def segment_batch(
         ratio = np.array(images.shape[1:]) / np.array(small.shape)
         results.append(
             Segmentation(
-                labels=resize_labels(labels, images.shape[1:]),
+                labels=fit_labels(labels, images.shape[1:], config=config),
                 points=(detection.peaks + 0.5) * ratio - 0.5,
                 scores=detection.likelihood[tuple(detection.peaks.T)],
                 detection=detection,
@@ -262,6 +262,16 @@ def cut_and_fuse(detection: Detection, winner: WinnerMap, *, config: Config) -> 
     )
     fuse = fuse_nearest if settings.overlap == "nearest" else fuse_sequentially
     return fuse(cuts, peaks, image.shape)
+
+
+def fit_labels(
+    labels: Int32[np.ndarray, "height width"], shape: tuple[int, int], *, config: Config
+) -> Int32[np.ndarray, "image_height image_width"]:
+    """Returns a label image of the network's pixels in the pixels of an image of (height, width) `shape`."""
+    if not config.cut.smooth:
+        return resize_labels(labels, shape)
+    sigma, scale = _sigma_and_scale(config)
+    return smooth_labels(labels, shape, blur=config.cut.smooth * sigma * scale)
 
 
 def cell_reach(config: Config) -> float | None:

@@ -23,7 +23,7 @@ from wsis_jax.likelihood import find_peaks
 from wsis_jax.metrics import match_points
 from wsis_jax.optimization import TrainState, descend, initial_state, make_optimizer
 from wsis_jax.points import check_points, suggest_sigma
-from wsis_jax.unet import UNet, predict
+from wsis_jax.unet import UNet, Variables, predict
 
 # Sigma in pixels of the network when `image.scale` is chosen from it: then cells of every size look alike to
 # the network, and its receptive field holds several of them.
@@ -59,11 +59,35 @@ def train(
             other settings), or the loss is no longer a number.
         FileNotFoundError: with `resume`, if `run` is no run folder.
     """
-    run = Path(run)
     names = names if names is not None else [f"image {i}" for i in range(len(images))]
     config = fill_in(images, points, config, names)
-    _open_run(run, config, resume)
     samples = _make_samples(images, points, config, names)
+    return train_on(samples, config=config, run=run, resume=resume, on_step=on_step, on_metrics=on_metrics)
+
+
+def train_on(
+    samples: Sequence[Sample],
+    *,
+    config: Config,
+    run: str | Path,
+    resume: bool = False,
+    initial: Variables | None = None,
+    on_step: Callable[[int, int], None] = lambda step, steps: None,
+    on_metrics: Callable[[dict[str, Any]], None] = lambda metrics: None,
+) -> checkpoint.Run:
+    """Trains a network to draw the maps of samples, whatever they show, and returns the best model.
+
+    Args:
+        samples: images and maps, in pixels of the network.
+        config: settings, `likelihood.sigma` and `image.scale` among them.
+        run, resume, on_step, on_metrics: see `train`.
+        initial: variables to begin with (batch norm not folded), as `load_variables` gives; None: random ones.
+
+    Raises:
+        ValueError, FileNotFoundError: see `train`.
+    """
+    run = Path(run)
+    _open_run(run, config, resume)
     kept, held = hold_out(len(samples), share=config.train.validation, seed=config.train.seed)
     if kept == held:
         warnings.warn("no image is held out, so the validation scores are those of training images", stacklevel=2)
@@ -76,7 +100,7 @@ def train(
         warmup=settings.warmup,
         steps=settings.steps,
     )
-    state = initial_state(model, optimizer, config.train.seed)
+    state = initial_state(model, optimizer, config.train.seed, initial)
     if resume:
         state = checkpoint.load_state(run, state) or state
         checkpoint.rewind_metrics(run, int(state.step))

@@ -42,3 +42,17 @@ class MarkerWatershed:
         markers[tuple(peaks.T)] = np.arange(1, len(peaks) + 1)
         mask = (deviation > threshold_otsu(deviation)) | (markers > 0)
         return watershed(sobel(ndimage.gaussian_filter(image, 1)), markers, mask=mask).astype(np.int32)
+
+
+@dataclass(frozen=True)
+class VoronoiLikelihood:
+    """The likelihood map above a threshold, cut by the Voronoi lines between peaks."""
+
+    threshold: float = 0.3  # of the likelihood
+
+    def segment(
+        self, likelihood: Float[np.ndarray, "height width"], peaks: Int[np.ndarray, "cells 2"]
+    ) -> Int32[np.ndarray, "height width"]:
+        """Returns the label image; label i + 1 belongs to `peaks[i]`."""
+        index, _ = nearest_peak(peaks, likelihood.shape)
+        return np.where(likelihood > self.threshold, index + 1, 0).astype(np.int32)

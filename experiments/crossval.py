@@ -1,0 +1,167 @@
+"""Question: from clicks alone, how good are cells and outlines on images that no training saw?
+
+    python -m experiments.crossval DATA/phase_fibroblast --work runs/crossval
+
+DATA is a folder with `images/`, `points/` and `masks/`, files paired by name. Every fold trains on the clicks of
+the other folds' images and is scored on its own; then all cells are pooled. Masks score and nothing else, but for
+the disc, the rival that gets the radius that suits the test masks best. Rows below the rivals are ceilings: the
+method at the true peaks. A training takes half an hour on two cores; what was trained is used again, and an
+interrupted one goes on. Figures go to `scores.json` in the work folder, a picture of every test image to
+`pictures/`.
+"""
+
+import argparse
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int32
+
+from experiments.baselines.simple import MarkerWatershed, VoronoiDisc, VoronoiLikelihood
+from experiments.folds import experiment_config, read_cases, split, trained
+from experiments.fronts import Front, cut_front, front, match_front_points, score
+from wsis_jax.config import Config
+from wsis_jax.files import write_text
+from wsis_jax.imageio import write_picture
+from wsis_jax.metrics import Scores
+from wsis_jax.presets import preset
+from wsis_jax.report import overlay
+from wsis_jax.scaling import resize_labels
+
+# × sigma: the radii among which the disc may choose.
+_RADII = np.arange(0.6, 4, 0.2)
+
+Segment = Callable[[Front], Int32[np.ndarray, "height width"]]
+
+
+def main() -> None:
+    """Trains, segments and scores all folds, and prints the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--work", type=Path, default=Path("runs/crossval"), metavar="DIR")
+    parser.add_argument("--folds", type=int, default=3)
+    parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="for training")
+    parser.add_argument("--use", action="append", default=[], metavar="SECTION.KEY=VALUE", help="for segmenting")
+    arguments = parser.parse_args()
+    cases, work = read_cases(arguments.data), arguments.work / arguments.data.name
+    found: list[list[Front]] = []
+    true: list[list[Front]] = []
+    for fold in range(arguments.folds):
+        training, test = split(cases, fold, arguments.folds)
+        run = trained(training, work / f"fold{fold}", experiment_config(arguments.set))
+        run = run._replace(config=preset("default", run.config).override(arguments.use))
+        folder = work / f"fold{fold}"
+        found.append([front(run, case, folder) for case in test])
+        true.append([front(run, case, folder, peaks="true") for case in test])
+    half = _half_diameter(found)
+    pooled, at_true = ([one for fronts in folds_of for one in fronts] for folds_of in (found, true))
+    folds = [_figures(fronts, _ours, half) for fronts in [*found, pooled]]
+    _print_folds([", ".join(one.case.name for one in fronts) for fronts in found], folds, half)
+    methods = _rivals(pooled, half) | {
+        "wsis_jax": folds[-1],
+        "wsis_jax at the true peaks": _figures(at_true, _ours, half),
+    }
+    _print_methods(methods)
+    scores = {"half_diameter": half, "folds": folds, "methods": methods}
+    write_text(work / "scores.json", json.dumps(scores, indent=2) + "\n")
+    for one in pooled:
+        picture = overlay(one.case.image, _ours(one), one.points())
+        (work / "pictures").mkdir(exist_ok=True)
+        write_picture(work / "pictures" / f"{one.case.name}.png", picture)
+
+
+def _ours(one: Front) -> Int32[np.ndarray, "height width"]:
+    """The method with its own settings."""
+    return cut_front(one, one.config)
+
+
+def _half_diameter(folds: list[list[Front]]) -> float:
+    """Returns half the median diameter of the cells, as that of discs of their area, in pixels."""
+    areas = [np.bincount(one.case.masks.ravel())[1:] for fronts in folds for one in fronts]
+    sizes = np.concatenate(areas)
+    return float(np.sqrt(np.median(sizes[sizes > 0]) / np.pi))
+
+
+def _figures(fronts: list[Front], segment: Segment, half: float) -> dict[str, float]:
+    """Returns the figures of one row; points are found within half a diameter, and within 10 pixels."""
+    scores: Scores = score(fronts, segment, distance=half)
+    matches = [match_front_points(one, 10.0) for one in fronts]
+    hits, wrong = sum(m.true_positives for m in matches), sum(m.false_positives for m in matches)
+    missed = sum(m.false_negatives for m in matches)
+    inside = [_points_inside(one) for one in fronts]
+    return {
+        "f_half": scores.f_measure,
+        "f_10": 2 * hits / max(2 * hits + wrong + missed, 1),
+        "f_inside": 2 * sum(h for h, _, _ in inside) / max(sum(f + c for _, f, c in inside), 1),
+        "mdice": scores.mdice,
+        "dice_one_to_one": scores.dice_one_to_one,
+        "ap50": scores.ap50,
+        "pq": scores.pq,
+        "cells": scores.cells,
+    }
+
+
+def _points_inside(one: Front) -> tuple[int, int, int]:
+    """Returns how many true cells hold a peak, and the numbers of peaks and of true cells.
+
+    It asks whether a cell was found, not whether the peak is at its centroid, which in a long cell is far away.
+    """
+    shape = one.case.masks.shape
+    places = np.clip(np.round(one.points()).astype(int), 0, np.array(shape) - 1)
+    hit = np.unique(one.case.masks[tuple(places.T)])
+    return int(np.count_nonzero(hit)), len(places), len(np.unique(one.case.masks)) - 1
+
+
+def _rivals(fronts: list[Front], half: float) -> dict[str, dict[str, float]]:
+    """Returns the figures of the simple rivals, at the same peaks."""
+
+    def in_network_pixels(segment: Segment) -> Segment:
+        return lambda one: resize_labels(segment(one), one.case.image.shape)
+
+    def disc(radius: float) -> Segment:
+        def segment(one: Front) -> Int32[np.ndarray, "height width"]:
+            pixels = radius * _sigma(one.config)
+            return VoronoiDisc(pixels).segment(one.detection.image, one.detection.peaks)
+
+        return in_network_pixels(segment)
+
+    discs = {radius: _figures(fronts, disc(radius), half) for radius in _RADII}
+    best = max(discs, key=lambda radius: discs[radius]["mdice"])
+    likelihood = in_network_pixels(
+        lambda one: VoronoiLikelihood().segment(one.detection.likelihood, one.detection.peaks)
+    )
+    watershed = in_network_pixels(lambda one: MarkerWatershed().segment(one.detection.image, one.detection.peaks))
+    return {
+        f"disc of radius {best:.1f} σ in Voronoi cells": discs[best],
+        "likelihood > 0.3 in Voronoi cells": _figures(fronts, likelihood, half),
+        "marker watershed": _figures(fronts, watershed, half),
+    }
+
+
+def _sigma(config: Config) -> float:
+    """Returns sigma in pixels of the network."""
+    assert config.likelihood.sigma is not None
+    assert config.image.scale is not None
+    return config.likelihood.sigma * config.image.scale
+
+
+def _print_folds(names: list[str], folds: list[dict[str, float]], half: float) -> None:
+    """Prints a row for each fold and one for all, as Markdown."""
+    print(f"\n| test images | F ({half:.0f} px) | F (10 px) | F (inside) | mDice | one-to-one Dice | AP50 | PQ |")
+    print("|---|---|---|---|---|---|---|---|")
+    keys = ("f_half", "f_10", "f_inside", "mdice", "dice_one_to_one", "ap50", "pq")
+    for name, figures in zip([*names, "all"], folds, strict=True):
+        print(f"| {name} | " + " | ".join(f"{figures[key]:.3f}" for key in keys) + " |")
+
+
+def _print_methods(methods: dict[str, dict[str, float]]) -> None:
+    """Prints a row for each method, as Markdown."""
+    print("\n| method | mDice | one-to-one Dice | AP50 | PQ |\n|---|---|---|---|---|")
+    for name, figures in methods.items():
+        keys = ("mdice", "dice_one_to_one", "ap50", "pq")
+        print(f"| {name} | " + " | ".join(f"{figures[key]:.3f}" for key in keys) + " |")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,138 @@
+"""Question: does a network that learns from the method's own label images outline cells better than the method?
+
+    python -m experiments.student DATA/phase_fibroblast --work runs/crossval --labels own
+    python -m experiments.student DATA/phase_fibroblast --work runs/crossval --labels masks
+
+For every fold of `experiments.crossval`, whose networks must be there, a second network of the same size, which
+begins as a copy of the first, learns to draw the inside of cells. With `own` it learns from the label images that
+the method cuts in the training images at the clicks: still no outline by hand. With `masks` it learns from
+hand-made masks: the ceiling for a network of this size on these images. At test time the peaks of the first
+network are flooded in the map of the second one: two passes forward, no contribution maps and no cuts.
+"""
+
+import argparse
+import dataclasses
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, Float32, Int, Int32
+from scipy import ndimage
+from skimage.segmentation import expand_labels, find_boundaries, watershed
+
+from experiments.folds import Case, experiment_config, read_cases, split, trained
+from experiments.fronts import Front, cut_front, front, score
+from wsis_jax.checkpoint import Run, load_run, load_variables, read_metrics
+from wsis_jax.config import Config
+from wsis_jax.dataset import Sample
+from wsis_jax.files import write_text
+from wsis_jax.presets import preset
+from wsis_jax.scaling import resize_labels, scale_points
+from wsis_jax.terminal import training_progress
+from wsis_jax.training import train_on
+from wsis_jax.unet import predict
+
+_INSIDE = 0.5  # of the map above which a pixel is inside of a cell
+
+
+def main() -> None:
+    """Trains a student for each fold, and prints its figures beside those of the method."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--work", type=Path, default=Path("runs/crossval"), metavar="DIR")
+    parser.add_argument("--folds", type=int, default=3)
+    parser.add_argument("--labels", choices=["own", "masks"], default="own", help="what the student learns from")
+    parser.add_argument("--steps", type=int, default=300)
+    arguments = parser.parse_args()
+    cases, work = read_cases(arguments.data), arguments.work / arguments.data.name
+    fronts: dict[str, list[Front]] = {"found": [], "true": []}
+    maps: dict[str, Float32[np.ndarray, "_ _"]] = {}
+    for fold in range(arguments.folds):
+        training, test = split(cases, fold, arguments.folds)
+        folder = work / f"fold{fold}"
+        teacher = trained(training, folder, experiment_config([]))
+        teacher = teacher._replace(config=preset("default", teacher.config))
+        student = _student(teacher, folder, training, arguments)
+        fronts["found"] += [front(teacher, case, folder) for case in test]
+        fronts["true"] += [front(teacher, case, folder, peaks="true") for case in test]
+        maps |= {one.case.name: _inside_map(student, one) for one in fronts["found"][-len(test) :]}
+    figures = {}
+    print("\n| method | peaks | mDice | one-to-one Dice | AP50 | PQ |\n|---|---|---|---|---|---|")
+    for peaks, ones in fronts.items():
+        for name, segment in {
+            "wsis_jax": lambda one: cut_front(one, one.config),
+            f"student of {arguments.labels} labels": lambda one: flood(one, maps[one.case.name]),
+        }.items():
+            scores = score(ones, segment, distance=20.0)
+            row = scores.mdice, scores.dice_one_to_one, scores.ap50, scores.pq
+            figures[f"{name}, {peaks} peaks"] = dict(zip(("mdice", "dice", "ap50", "pq"), row, strict=True))
+            print(f"| {name} | {peaks} | " + " | ".join(f"{figure:.3f}" for figure in row) + " |", flush=True)
+    write_text(work / f"student_{arguments.labels}.json", json.dumps(figures, indent=2) + "\n")
+
+
+def flood(one: Front, inside: Float[np.ndarray, "height width"]) -> Int32[np.ndarray, "height width"]:
+    """Returns the label image of a student's map, flooded from the peaks; pixels of the image as given."""
+    peaks = one.detection.peaks
+    markers = np.zeros(inside.shape, np.int32)
+    markers[tuple(peaks.T)] = np.arange(1, len(peaks) + 1)
+    smooth = ndimage.gaussian_filter(inside, 1)
+    labels = watershed(-smooth, markers, mask=(inside > _INSIDE) | (markers > 0))
+    # The student draws cells without their outermost pixels, so that touching ones stay apart.
+    return resize_labels(expand_labels(labels, 1), one.case.image.shape)
+
+
+def _inside_map(student: Run, one: Front) -> Float32[np.ndarray, "height width"]:
+    """Returns the student's map, averaged over the image and its mirror images as the detection is."""
+    image = one.detection.image
+    views = [np.s_[::a, ::b] for a in (1, -1) for b in (1, -1)]
+    maps = [predict(student.model, student.variables, np.ascontiguousarray(image[view]))[view] for view in views]
+    return np.mean(maps, axis=0, dtype=np.float32)
+
+
+def _student(teacher: Run, folder: Path, training: list[Case], arguments: argparse.Namespace) -> Run:
+    """Returns the student of a fold, trained or from its folder."""
+    place = folder / f"student_{arguments.labels}"
+    done = read_metrics(place)
+    if done and done[-1]["step"] == arguments.steps:
+        return load_run(place)
+    config = _settings(teacher.config, arguments.steps)
+    samples = []
+    for case in training:
+        one = front(teacher, case, folder, peaks="true")
+        labels = cut_front(one, one.config) if arguments.labels == "own" else case.masks
+        small = resize_labels(labels, one.detection.image.shape)
+        inside = _insides(small)
+        assert config.image.scale is not None
+        samples.append(Sample(one.detection.image, scale_points(case.points, config.image.scale), inside))
+    started = time.perf_counter()
+    with training_progress() as (on_step, on_metrics):
+        run = train_on(
+            samples,
+            config=config,
+            run=place,
+            resume=(place / "config.json").exists(),
+            initial=load_variables(folder),
+            on_step=on_step,
+            on_metrics=on_metrics,
+        )
+    print(f"{place}: {time.perf_counter() - started:.0f} s", flush=True)
+    return run
+
+
+def _settings(config: Config, steps: int) -> Config:
+    """Returns the settings of a student's training.
+
+    Quarter turns alone: zooming would sharpen maps as it does Gaussians. A student's map has no peaks to count.
+    """
+    training = dataclasses.replace(config.train, steps=steps, warmup=20, augment="exact", select="loss")
+    return dataclasses.replace(config, train=training)
+
+
+def _insides(labels: Int[np.ndarray, "height width"]) -> Float32[np.ndarray, "height width"]:
+    """Returns 1 inside of cells and 0 on their outermost pixels and beyond."""
+    return ((labels > 0) & ~find_boundaries(labels, mode="inner")).astype(np.float32)
+
+
+if __name__ == "__main__":
+    main()
