@@ -39,7 +39,7 @@ _ROWS = (
     "cut.reach=6",
     "cut.overlap=sequential",
     "contribution.rule=gradient",
-    "contribution.start=one",
+    "contribution.start=likelihood",
     "contribution.start_at=logit",
     "detect.radius=1.5",
     "detect.radius=2",
@@ -68,13 +68,13 @@ def main() -> None:
 
 def _score(arguments: argparse.Namespace, data: Path, settings: list[str]) -> tuple[float, float]:
     """Returns mDice and AP50 of one set of images with changes of the default."""
-    fronts, config = _fronts(arguments, data, [s for s in settings if s.startswith(_FRONT)])
+    fronts, config = training_fronts(arguments, data, [s for s in settings if s.startswith(_FRONT)])
     config = config.override(settings)
     scores = score(fronts, lambda one: cut_front(one, config), distance=20.0)
     return scores.mdice, scores.ap50
 
 
-def _fronts(arguments: argparse.Namespace, data: Path, changes: list[str]) -> tuple[list[Front], Config]:
+def training_fronts(arguments: argparse.Namespace, data: Path, changes: list[str]) -> tuple[list[Front], Config]:
     """Returns the fronts of the training images of the first fold, and the default settings with its model."""
     training = split(read_cases(data), 0, arguments.folds)[0]
     folder = arguments.work / data.name / "fold0"

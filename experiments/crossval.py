@@ -21,7 +21,6 @@ from jaxtyping import Int32
 from experiments.baselines.simple import MarkerWatershed, VoronoiDisc, VoronoiLikelihood
 from experiments.folds import experiment_config, read_cases, split, trained
 from experiments.fronts import Front, cut_front, front, match_front_points, score
-from wsis_jax.config import Config
 from wsis_jax.files import write_text
 from wsis_jax.imageio import write_picture
 from wsis_jax.metrics import Scores
@@ -121,7 +120,7 @@ def _rivals(fronts: list[Front], half: float) -> dict[str, dict[str, float]]:
 
     def disc(radius: float) -> Segment:
         def segment(one: Front) -> Int32[np.ndarray, "height width"]:
-            pixels = radius * _sigma(one.config)
+            pixels = radius * one.config.network_sigma
             return VoronoiDisc(pixels).segment(one.detection.image, one.detection.peaks)
 
         return in_network_pixels(segment)
@@ -137,13 +136,6 @@ def _rivals(fronts: list[Front], half: float) -> dict[str, dict[str, float]]:
         "likelihood > 0.3 in Voronoi cells": _figures(fronts, likelihood, half),
         "marker watershed": _figures(fronts, watershed, half),
     }
-
-
-def _sigma(config: Config) -> float:
-    """Returns sigma in pixels of the network."""
-    assert config.likelihood.sigma is not None
-    assert config.image.scale is not None
-    return config.likelihood.sigma * config.image.scale
 
 
 def _print_folds(names: list[str], folds: list[dict[str, float]], half: float) -> None:

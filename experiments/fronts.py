@@ -20,8 +20,9 @@ from wsis_jax.files import replacing
 from wsis_jax.guided import WinnerMap
 from wsis_jax.likelihood import centre_regions
 from wsis_jax.metrics import PointMatch, Scores, match_labels, match_points, pool_scores
+from wsis_jax.outlines import cut_and_fuse, fit_labels
 from wsis_jax.scaling import scale_points
-from wsis_jax.segmentation import Detection, cut_and_fuse, detect, fit_labels, propagate, region_radius
+from wsis_jax.segmentation import Detection, detect, propagate, region_radius
 
 Peaks = Literal["found", "true"]
 
@@ -75,9 +76,8 @@ def front(run: Run, case: Case, folder: Path, settings: Sequence[str] = (), *, p
 
 def _at_true_peaks(detection: Detection, case: Case, config: Config) -> Detection:
     """Returns the detection with the clicked points in place of the peaks."""
-    assert config.image.scale is not None
     shape = detection.image.shape
-    places = np.round(scale_points(case.points, config.image.scale)).astype(np.int64)
+    places = np.round(scale_points(case.points, config.network_scale)).astype(np.int64)
     peaks = np.unique(np.clip(places, 0, np.array(shape) - 1), axis=0)
     regions = centre_regions(
         detection.likelihood,
@@ -91,7 +91,7 @@ def _at_true_peaks(detection: Detection, case: Case, config: Config) -> Detectio
 
 def cut_front(front: Front, config: Config) -> Int32[np.ndarray, "height width"]:
     """Returns the label image of a front, in pixels of the image as given."""
-    labels = cut_and_fuse(front.detection, front.winner, config=config)
+    labels = cut_and_fuse(front.detection.image, front.detection.peaks, front.winner, config=config)
     return fit_labels(labels, front.case.image.shape, config=config)
 
 

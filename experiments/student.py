@@ -103,8 +103,7 @@ def _student(teacher: Run, folder: Path, training: list[Case], arguments: argpar
         labels = cut_front(one, one.config) if arguments.labels == "own" else case.masks
         small = resize_labels(labels, one.detection.image.shape)
         inside = _insides(small)
-        assert config.image.scale is not None
-        samples.append(Sample(one.detection.image, scale_points(case.points, config.image.scale), inside))
+        samples.append(Sample(one.detection.image, scale_points(case.points, config.network_scale), inside))
     started = time.perf_counter()
     with training_progress() as (on_step, on_metrics):
         run = train_on(

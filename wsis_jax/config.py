@@ -133,6 +133,20 @@ class Config:
                     words = "at least" if bounds is _AT_LEAST else "above"
                     raise ValueError(f"{path} must be {words} {bound}, not {value}")
 
+    @property
+    def network_scale(self) -> float:
+        """The factor by which images are resized for the network; ValueError where it was not chosen yet."""
+        if self.image.scale is None:
+            raise ValueError("image.scale must be a number; take the config of a trained run")
+        return self.image.scale
+
+    @property
+    def network_sigma(self) -> float:
+        """Sigma in pixels of the network; ValueError where it was not chosen yet."""
+        if self.likelihood.sigma is None:
+            raise ValueError("likelihood.sigma must be a number; take the config of a trained run")
+        return self.likelihood.sigma * self.network_scale
+
     def override(self, assignments: Iterable[str]) -> "Config":
         """Returns a copy with `section.key=value` assignments applied, in order.
 

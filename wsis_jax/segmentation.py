@@ -9,20 +9,14 @@ from jaxtyping import Float, Float32, Float64, Int32, Int64
 
 from wsis_jax.checkpoint import Run
 from wsis_jax.config import Config
-from wsis_jax.evidence import background_likeness, rim_of
-from wsis_jax.fusing import fuse_nearest, fuse_sequentially
-from wsis_jax.graphcut import edge_weights
 from wsis_jax.guided import WinnerMap, record_images, winner_map
 from wsis_jax.imageio import is_constant, normalize_image
-from wsis_jax.instances import cut_cells
 from wsis_jax.likelihood import centre_regions, find_peaks
+from wsis_jax.outlines import cell_reach, cut_and_fuse, fit_labels
 from wsis_jax.record import Record, one_of
-from wsis_jax.scaling import resize_image, resize_labels, scaled_shape, smooth_labels
-from wsis_jax.seeds import Claims, foreground_seeds, scaled_contributions
+from wsis_jax.scaling import resize_image, scaled_shape
 from wsis_jax.unet import forward, in_precision, pad_to_stride
 
-# × sigma: where the ground begins that pixels are compared with.
-_ENDS = 4.0
 # Upside down, left to right, and both.
 _FLIPS = (np.s_[::-1, :], np.s_[:, ::-1], np.s_[::-1, ::-1])
 
@@ -116,7 +110,7 @@ def segment_batch(
     for small, (recorded, likelihood) in zip(smalls, looks, strict=True):
         detection = _find(small, likelihood, config=config)
         winner = propagate(run, detection, config=config, recorded=recorded)
-        labels = cut_and_fuse(detection, winner, config=config)
+        labels = cut_and_fuse(detection.image, detection.peaks, winner, config=config)
         # By the sides as they are, not by the scale, which rounding changed.
         ratio = np.array(images.shape[1:]) / np.array(small.shape)
         results.append(
@@ -133,7 +127,7 @@ def segment_batch(
 
 def seen_shape(shape: tuple[int, int], config: Config) -> tuple[int, int]:
     """Returns the (height, width) of an image in pixels of the network."""
-    return scaled_shape(shape, _sigma_and_scale(config)[1])
+    return scaled_shape(shape, config.network_scale)
 
 
 def _prepare(image: Float[np.ndarray, "height width"], config: Config) -> Float32[np.ndarray, "_ _"]:
@@ -142,7 +136,7 @@ def _prepare(image: Float[np.ndarray, "height width"], config: Config) -> Float3
     normalized = normalize_image(
         image.astype(np.float32), method=settings.normalization, low=settings.low, high=settings.high
     )
-    return resize_image(normalized, _sigma_and_scale(config)[1])
+    return resize_image(normalized, config.network_scale)
 
 
 def _look(
@@ -221,80 +215,6 @@ def propagate(run: Run, detection: Detection, *, config: Config, recorded: Recor
     return WinnerMap(*(part[frame] for part in winner))
 
 
-def cut_and_fuse(detection: Detection, winner: WinnerMap, *, config: Config) -> Int32[np.ndarray, "height width"]:
-    """Returns the label image of the detected cells, in pixels of the network."""
-    settings = config.cut
-    scaled = scaled_contributions(winner.value, winner.owner, scale=settings.seed_scale)
-    seeds = foreground_seeds(
-        scaled, winner.owner, threshold=settings.seed_threshold, min_area=settings.min_seed_area
-    )
-    claims = None
-    if settings.claim_weight:
-        likely = settings.claim_weight * np.minimum(scaled / settings.claim_full, 1)
-        claims = Claims(winner.owner, np.where(winner.owner > 0, likely, 0))
-    image, peaks, reach = detection.image, detection.peaks, cell_reach(config)
-    around = _surroundings(config)
-    right, down = edge_weights(
-        image,
-        weight=settings.edge_weight,
-        falloff=settings.edge_falloff,
-        rim=rim_of(image, peaks, **around) if settings.rim == "auto" else settings.rim,
-        pixel=settings.edge_pixel,
-    )
-    if settings.data == "inverse":
-        preference = settings.data_weight * (np.median(image) - image)
-    else:
-        preference = np.full_like(image, -settings.data_weight)
-    if settings.background_weight:
-        preference -= settings.background_weight * background_likeness(image, peaks, **around)
-    cuts = cut_cells(
-        preference,
-        right,
-        down,
-        peaks,
-        seeds,
-        claims=claims,
-        reach=reach,
-        conflict=settings.conflict,
-        fill_others=settings.fill_others,
-        dilate=settings.dilate,
-        erode=settings.erode,
-    )
-    fuse = fuse_nearest if settings.overlap == "nearest" else fuse_sequentially
-    return fuse(cuts, peaks, image.shape)
-
-
-def fit_labels(
-    labels: Int32[np.ndarray, "height width"], shape: tuple[int, int], *, config: Config
-) -> Int32[np.ndarray, "image_height image_width"]:
-    """Returns a label image of the network's pixels in the pixels of an image of (height, width) `shape`."""
-    if not config.cut.smooth:
-        return resize_labels(labels, shape)
-    sigma, scale = _sigma_and_scale(config)
-    return smooth_labels(labels, shape, blur=config.cut.smooth * sigma * scale)
-
-
-def cell_reach(config: Config) -> float | None:
-    """Returns how far from its peak a cell may reach, in pixels of the network."""
-    sigma, scale = _sigma_and_scale(config)
-    return None if config.cut.reach is None else config.cut.reach * sigma * scale
-
-
-def _surroundings(config: Config) -> dict[str, float]:
-    """Returns, in pixels of the network, what surely is a cell around its peak, and where it surely has ended."""
-    sigma, scale = _sigma_and_scale(config)
-    return {"body": sigma * scale, "reach": _ENDS * sigma * scale}
-
-
 def region_radius(config: Config) -> float:
     """Returns the radius of the discs that centre regions lie in, in pixels of the network."""
-    sigma, scale = _sigma_and_scale(config)
-    return config.detect.radius * sigma * scale
-
-
-def _sigma_and_scale(config: Config) -> tuple[float, float]:
-    """Returns the two settings that a trained model always has as numbers."""
-    sigma, scale = config.likelihood.sigma, config.image.scale
-    if sigma is None or scale is None:
-        raise ValueError("likelihood.sigma and image.scale must be numbers; take the config of a trained run")
-    return sigma, scale
+    return config.detect.radius * config.network_sigma

@@ -1,0 +1,112 @@
+"""Winner map to label image, with the settings of a run: seeds, what cuts cost, cuts, fusing, smoothing."""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Float32, Int, Int32
+
+from wsis_jax.config import Config, CutConfig
+from wsis_jax.evidence import background_likeness, rim_of
+from wsis_jax.fusing import fuse_nearest, fuse_sequentially
+from wsis_jax.graphcut import edge_weights
+from wsis_jax.guided import WinnerMap
+from wsis_jax.instances import cut_cells
+from wsis_jax.scaling import resize_labels, smooth_labels
+from wsis_jax.seeds import Claims, foreground_seeds, scaled_contributions
+
+# × sigma: where the ground begins that pixels are compared with.
+_ENDS = 4.0
+
+
+class Costs(NamedTuple):
+    """What cutting an image into cells costs; see the arguments of `instances.cut_cells`."""
+
+    preference: Float[np.ndarray, "height width"]
+    right: Float32[np.ndarray, "height width"]
+    down: Float32[np.ndarray, "height width"]
+    seeds: Int32[np.ndarray, "height width"]
+    claims: Claims | None
+
+
+def cut_and_fuse(
+    image: Float[np.ndarray, "height width"],
+    peaks: Int[np.ndarray, "cells 2"],
+    winner: WinnerMap,
+    *,
+    config: Config,
+) -> Int32[np.ndarray, "height width"]:
+    """Returns the label image of detected cells; label i + 1 is that of `peaks[i]`.
+
+    Args:
+        image: normalised, 0..1, in pixels of the network as all that follows.
+        peaks: (row, column) of the cells.
+        winner: their winner map.
+        config: the settings to use; those of a trained run, in which sigma and scale are numbers.
+    """
+    costs, settings = costs_of(image, peaks, winner, config=config), config.cut
+    cuts = cut_cells(
+        costs.preference,
+        costs.right,
+        costs.down,
+        peaks,
+        costs.seeds,
+        claims=costs.claims,
+        reach=cell_reach(config),
+        conflict=settings.conflict,
+        fill_others=settings.fill_others,
+        dilate=settings.dilate,
+        erode=settings.erode,
+    )
+    fuse = fuse_nearest if settings.overlap == "nearest" else fuse_sequentially
+    return fuse(cuts, peaks, image.shape)
+
+
+def costs_of(
+    image: Float[np.ndarray, "height width"],
+    peaks: Int[np.ndarray, "cells 2"],
+    winner: WinnerMap,
+    *,
+    config: Config,
+) -> Costs:
+    """Returns what cutting an image costs; arguments are those of `cut_and_fuse`."""
+    settings, sigma = config.cut, config.network_sigma
+    scaled = scaled_contributions(winner.value, winner.owner, scale=settings.seed_scale)
+    rim = settings.rim
+    if rim == "auto":
+        rim = rim_of(image, peaks, body=sigma, reach=_ENDS * sigma)
+    right, down = edge_weights(
+        image, weight=settings.edge_weight, falloff=settings.edge_falloff, rim=rim, pixel=settings.edge_pixel
+    )
+    preference = _data_term(image, settings)
+    if settings.background_weight:
+        alike = background_likeness(image, peaks, body=sigma, reach=_ENDS * sigma)
+        preference = preference - settings.background_weight * alike
+    claims = None
+    if settings.claim_weight:
+        likely = settings.claim_weight * np.minimum(scaled / settings.claim_full, 1)
+        claims = Claims(winner.owner, np.where(winner.owner > 0, likely, 0))
+    seeds = foreground_seeds(
+        scaled, winner.owner, threshold=settings.seed_threshold, min_area=settings.min_seed_area
+    )
+    return Costs(preference, right, down, seeds, claims)
+
+
+def _data_term(image: Float[np.ndarray, "height width"], settings: CutConfig) -> Float[np.ndarray, "height width"]:
+    """Returns what leaving a pixel out costs by its grey value alone."""
+    if settings.data == "inverse":
+        return settings.data_weight * (np.median(image) - image)
+    return np.full_like(image, -settings.data_weight)
+
+
+def fit_labels(
+    labels: Int32[np.ndarray, "height width"], shape: tuple[int, int], *, config: Config
+) -> Int32[np.ndarray, "image_height image_width"]:
+    """Returns a label image of the network's pixels in the pixels of an image of (height, width) `shape`."""
+    if not config.cut.smooth:
+        return resize_labels(labels, shape)
+    return smooth_labels(labels, shape, blur=config.cut.smooth * config.network_sigma)
+
+
+def cell_reach(config: Config) -> float | None:
+    """Returns how far from its peak a cell may reach, in pixels of the network."""
+    return None if config.cut.reach is None else config.cut.reach * config.network_sigma
