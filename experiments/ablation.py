@@ -11,6 +11,7 @@ precedes the cuts is kept.
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from experiments.folds import experiment_config, read_cases, split, trained
 from experiments.fronts import Front, cut_front, front, score
@@ -21,29 +22,38 @@ from wsis_jax.presets import preset
 _FRONT = ("detect.", "contribution.")
 _ROWS = (
     "",
-    "cut.rim=bright",
-    "cut.rim=dark",
-    "cut.background_weight=0",
-    "cut.background_weight=0.2",
-    "cut.data=flat cut.data_weight=0",
-    "cut.data_weight=1",
-    "cut.data_weight=1.5",
-    "cut.seed_scale=max cut.seed_threshold=0.03",
-    "cut.seed_threshold=0.05",
-    "cut.seed_threshold=0.07",
-    "cut.seed_threshold=0.12",
-    "cut.edge_weight=10 cut.edge_falloff=6",
-    "cut.edge_weight=40",
-    "cut.edge_falloff=10",
-    "cut.reach=4",
-    "cut.reach=6",
-    "cut.overlap=sequential",
+    "preset=paper",
+    "preset=reference",
     "contribution.rule=gradient",
     "contribution.start=likelihood",
     "contribution.start_at=logit",
     "detect.radius=1.5",
     "detect.radius=2",
-    "detect.radius=3.5",
+    "detect.radius=3.2",
+    "cut.seed_scale=max cut.seed_threshold=0.03 cut.claim_weight=0",
+    "cut.seed_threshold=0.07 cut.claim_weight=0",
+    "cut.seed_threshold=0.07",
+    "cut.seed_threshold=0.2",
+    "cut.claim_weight=0.5",
+    "cut.claim_weight=1.5",
+    "cut.claim_full=0.07",
+    "cut.claim_full=0.2",
+    "cut.data_weight=0",
+    "cut.data_weight=1.5",
+    "cut.background_weight=0",
+    "cut.background_weight=0.5",
+    "cut.rim=bright",
+    "cut.rim=dark",
+    "cut.edge_falloff=0 cut.edge_weight=1",
+    "cut.edge_falloff=7",
+    "cut.edge_falloff=11",
+    "cut.edge_weight=10",
+    "cut.edge_weight=40",
+    "cut.reach=4",
+    "cut.reach=8",
+    "cut.overlap=sequential",
+    "cut.smooth=0",
+    "cut.smooth=0.4",
 )
 
 
@@ -67,19 +77,24 @@ def main() -> None:
 
 
 def _score(arguments: argparse.Namespace, data: Path, settings: list[str]) -> tuple[float, float]:
-    """Returns mDice and AP50 of one set of images with changes of the default."""
-    fronts, config = training_fronts(arguments, data, [s for s in settings if s.startswith(_FRONT)])
-    config = config.override(settings)
+    """Returns mDice and AP50 of one set of images with changes of the default, or with another preset."""
+    named = [words.removeprefix("preset=") for words in settings if words.startswith("preset=")]
+    changes = [words for words in settings if not words.startswith("preset=")]
+    early = [words for words in changes if words.startswith(_FRONT)]
+    fronts, config = training_fronts(arguments, data, early, name=named[0] if named else "default")
+    config = config.override(changes)
     scores = score(fronts, lambda one: cut_front(one, config), distance=20.0)
     return scores.mdice, scores.ap50
 
 
-def training_fronts(arguments: argparse.Namespace, data: Path, changes: list[str]) -> tuple[list[Front], Config]:
-    """Returns the fronts of the training images of the first fold, and the default settings with its model."""
+def training_fronts(
+    arguments: argparse.Namespace, data: Path, changes: list[str], *, name: Any = "default"
+) -> tuple[list[Front], Config]:
+    """Returns the fronts of the training images of the first fold, and a preset with its model."""
     training = split(read_cases(data), 0, arguments.folds)[0]
     folder = arguments.work / data.name / "fold0"
     run = trained(training, folder, experiment_config([]))
-    base = preset("default", run.config)
+    base = preset(name, run.config)
     peaks = "true" if arguments.true_peaks else "found"
     chosen = training[:: max(len(training) // arguments.images, 1)][: arguments.images]
     run = run._replace(config=base)

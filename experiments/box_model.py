@@ -1,8 +1,9 @@
 """What: puts a trained model into the package, where `wsis segment NAME` finds it after the installation.
 
-Copies `config.json` and the best weights of a run folder to `wsis_jax/models/NAME/`, in place of what is there of
-them; the model card in it, `README.md`, stays and has to be there first. Metrics and the state of the training are
-left behind. Refuses a model that cannot be loaded, or that makes the folder larger than 4 MB.
+Copies the best weights of a run folder and its `config.json`, with today's defaults for how to detect and cut, to
+`wsis_jax/models/NAME/`, in place of what is there of them; the model card in it, `README.md`, stays and has to be
+there first. Metrics and the state of the training are left behind. Refuses a model that cannot be loaded, or that
+makes the folder larger than 4 MB.
 
     python -m experiments.box_model runs/phase-contrast phase-contrast
 
@@ -14,8 +15,9 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from wsis_jax.checkpoint import best_weights, load_run
+from wsis_jax.checkpoint import best_weights, load_config, load_run, save_config
 from wsis_jax.packaged import MODELS
+from wsis_jax.presets import preset
 
 _LIMIT = 4_000_000  # bytes: what everyone who installs the package downloads
 
@@ -53,7 +55,7 @@ def box(run: Path, target: Path, *, limit: int = _LIMIT) -> int:
         # orbax notes in a file of its own, which it does not read, where on the disk the weights were saved.
         ignored = shutil.ignore_patterns("commit_success.txt")
         shutil.copytree(weights, new / "weights" / weights.name, ignore=ignored)
-        shutil.copyfile(run / "config.json", new / "config.json")
+        save_config(new, preset("default", load_config(run)))
         load_run(new)
         if (size := _size(new) + card.stat().st_size) > limit:
             raise ValueError(

@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import Int32
 
 from experiments.baselines.simple import MarkerWatershed, VoronoiDisc, VoronoiLikelihood
-from experiments.folds import experiment_config, read_cases, split, trained
+from experiments.folds import Case, experiment_config, read_cases, split, trained
 from experiments.fronts import Front, cut_front, front, match_front_points, score
 from wsis_jax.files import write_text
 from wsis_jax.imageio import write_picture
@@ -53,36 +53,35 @@ def main() -> None:
         folder = work / f"fold{fold}"
         found.append([front(run, case, folder) for case in test])
         true.append([front(run, case, folder, peaks="true") for case in test])
-    half = _half_diameter(found)
+    half = half_diameter(cases)
     pooled, at_true = ([one for fronts in folds_of for one in fronts] for folds_of in (found, true))
-    folds = [_figures(fronts, _ours, half) for fronts in [*found, pooled]]
+    folds = [figures(fronts, ours, half) for fronts in [*found, pooled]]
     _print_folds([", ".join(one.case.name for one in fronts) for fronts in found], folds, half)
     methods = _rivals(pooled, half) | {
         "wsis_jax": folds[-1],
-        "wsis_jax at the true peaks": _figures(at_true, _ours, half),
+        "wsis_jax at the true peaks": figures(at_true, ours, half),
     }
     _print_methods(methods)
     scores = {"half_diameter": half, "folds": folds, "methods": methods}
     write_text(work / "scores.json", json.dumps(scores, indent=2) + "\n")
     for one in pooled:
-        picture = overlay(one.case.image, _ours(one), one.points())
+        picture = overlay(one.case.image, ours(one), one.points())
         (work / "pictures").mkdir(exist_ok=True)
         write_picture(work / "pictures" / f"{one.case.name}.png", picture)
 
 
-def _ours(one: Front) -> Int32[np.ndarray, "height width"]:
+def ours(one: Front) -> Int32[np.ndarray, "height width"]:
     """The method with its own settings."""
     return cut_front(one, one.config)
 
 
-def _half_diameter(folds: list[list[Front]]) -> float:
+def half_diameter(cases: list[Case]) -> float:
     """Returns half the median diameter of the cells, as that of discs of their area, in pixels."""
-    areas = [np.bincount(one.case.masks.ravel())[1:] for fronts in folds for one in fronts]
-    sizes = np.concatenate(areas)
+    sizes = np.concatenate([np.bincount(case.masks.ravel())[1:] for case in cases])
     return float(np.sqrt(np.median(sizes[sizes > 0]) / np.pi))
 
 
-def _figures(fronts: list[Front], segment: Segment, half: float) -> dict[str, float]:
+def figures(fronts: list[Front], segment: Segment, half: float) -> dict[str, float]:
     """Returns the figures of one row; points are found within half a diameter, and within 10 pixels."""
     scores: Scores = score(fronts, segment, distance=half)
     matches = [match_front_points(one, 10.0) for one in fronts]
@@ -125,7 +124,7 @@ def _rivals(fronts: list[Front], half: float) -> dict[str, dict[str, float]]:
 
         return in_network_pixels(segment)
 
-    discs = {radius: _figures(fronts, disc(radius), half) for radius in _RADII}
+    discs = {radius: figures(fronts, disc(radius), half) for radius in _RADII}
     best = max(discs, key=lambda radius: discs[radius]["mdice"])
     likelihood = in_network_pixels(
         lambda one: VoronoiLikelihood().segment(one.detection.likelihood, one.detection.peaks)
@@ -133,8 +132,8 @@ def _rivals(fronts: list[Front], half: float) -> dict[str, dict[str, float]]:
     watershed = in_network_pixels(lambda one: MarkerWatershed().segment(one.detection.image, one.detection.peaks))
     return {
         f"disc of radius {best:.1f} σ in Voronoi cells": discs[best],
-        "likelihood > 0.3 in Voronoi cells": _figures(fronts, likelihood, half),
-        "marker watershed": _figures(fronts, watershed, half),
+        "likelihood > 0.3 in Voronoi cells": figures(fronts, likelihood, half),
+        "marker watershed": figures(fronts, watershed, half),
     }
 
 
@@ -143,16 +142,16 @@ def _print_folds(names: list[str], folds: list[dict[str, float]], half: float) -
     print(f"\n| test images | F ({half:.0f} px) | F (10 px) | F (inside) | mDice | one-to-one Dice | AP50 | PQ |")
     print("|---|---|---|---|---|---|---|---|")
     keys = ("f_half", "f_10", "f_inside", "mdice", "dice_one_to_one", "ap50", "pq")
-    for name, figures in zip([*names, "all"], folds, strict=True):
-        print(f"| {name} | " + " | ".join(f"{figures[key]:.3f}" for key in keys) + " |")
+    for name, row in zip([*names, "all"], folds, strict=True):
+        print(f"| {name} | " + " | ".join(f"{row[key]:.3f}" for key in keys) + " |")
 
 
 def _print_methods(methods: dict[str, dict[str, float]]) -> None:
     """Prints a row for each method, as Markdown."""
     print("\n| method | mDice | one-to-one Dice | AP50 | PQ |\n|---|---|---|---|---|")
-    for name, figures in methods.items():
+    for name, row in methods.items():
         keys = ("mdice", "dice_one_to_one", "ap50", "pq")
-        print(f"| {name} | " + " | ".join(f"{figures[key]:.3f}" for key in keys) + " |")
+        print(f"| {name} | " + " | ".join(f"{row[key]:.3f}" for key in keys) + " |")
 
 
 if __name__ == "__main__":
