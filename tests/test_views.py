@@ -76,7 +76,7 @@ def test_bfloat16_finds_the_same_cells_in_four_views(tiny_run, scene):
     assert rough.likelihood.dtype == np.float32
     assert 0 < np.abs(rough.likelihood - exact.likelihood).max() < 0.1
     assert match_points(rough.peaks.astype(float), exact.peaks.astype(float), distance=2.0).f_measure == 1
-    # Each view is computed in bfloat16 but no view is rounded to it: the first is the record's, the others like it.
+    # Each view is computed in bfloat16 but none is rounded to it, neither the record's nor the others.
     variables = in_precision(run.variables, "bfloat16")
     views = [predict(run.model, variables, rough.image)]
     for flip in FLIPS:
