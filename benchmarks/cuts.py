@@ -92,7 +92,7 @@ def draw(shape: tuple[int, int], cells: int, chosen: CutConfig) -> Scene:
         near = slice(max(row - 9, 0), row + 10), slice(max(column - 9, 0), column + 10)
         seeds[near][np.hypot(rows[near] - row, columns[near] - column) <= _RADIUS] = cell + 1
     right, down = graphcut.edge_weights(
-        image, weight=chosen.edge_weight, bright=chosen.edge_bright, step=chosen.edge_step, pixel=chosen.edge_pixel
+        image, weight=chosen.edge_weight, falloff=chosen.edge_falloff, rim="bright", pixel=chosen.edge_pixel
     )
     return Scene(chosen.data_weight * (np.median(image) - image), right, down, peaks, seeds)
 

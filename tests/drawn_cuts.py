@@ -7,15 +7,26 @@ import numpy as np
 from wsis_jax.config import CutConfig
 from wsis_jax.graphcut import edge_weights
 from wsis_jax.instances import CellMask, cut_cells
+from wsis_jax.seeds import Claims
 
 
 def cut_drawn(
-    image: np.ndarray, peaks: np.ndarray, seeds: np.ndarray, chosen: CutConfig, *, reach: float | None
+    image: np.ndarray,
+    peaks: np.ndarray,
+    seeds: np.ndarray,
+    chosen: CutConfig,
+    *,
+    reach: float | None,
+    claims: Claims | None = None,
 ) -> list[CellMask]:
     """The cuts of an image by the settings chosen; `reach` is in pixels."""
     inverse = chosen.data_weight * (np.median(image) - image)
     right, down = edge_weights(
-        image, weight=chosen.edge_weight, bright=chosen.edge_bright, step=chosen.edge_step, pixel=chosen.edge_pixel
+        image,
+        weight=chosen.edge_weight,
+        falloff=chosen.edge_falloff,
+        rim="bright",  # as drawn scenes have it
+        pixel=chosen.edge_pixel,
     )
     return cut_cells(
         inverse if chosen.data == "inverse" else np.full_like(image, -chosen.data_weight),
@@ -23,6 +34,7 @@ def cut_drawn(
         down,
         peaks,
         seeds,
+        claims=claims,
         reach=reach,
         **cut_options(chosen),
     )

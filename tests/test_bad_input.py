@@ -13,7 +13,8 @@ from wsis_jax.points import write_points
 
 TINY = (
     "--set unet.encoder=[2,4] --set unet.decoder=[2] --set train.batch=2 --set train.patch=32 --set train.steps=1 "
-    "--set train.warmup=1 --set train.evaluate_every=1 --set image.scale=1 --set likelihood.sigma=3"
+    "--set train.warmup=1 --set train.evaluate_every=1 --set image.scale=1 --set likelihood.sigma=3 "
+    "--set train.validation=0.5"  # of two images
 )
 CLICKS = np.array([[8.0, 9.0], [30.0, 38.0], [20.0, 21.0]])
 GREY = np.random.default_rng(0).integers(100, 200, (40, 48)).astype(np.uint16)

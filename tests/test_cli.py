@@ -20,7 +20,7 @@ KEYS = [
 ]
 TINY = [
     *("unet.encoder=[2,4]", "unet.decoder=[2]", "train.batch=2", "train.patch=32", "train.warmup=1"),
-    *("train.evaluate_every=2", "image.scale=1", "likelihood.sigma=3"),
+    *("train.evaluate_every=2", "train.validation=0.5", "image.scale=1", "likelihood.sigma=3"),
 ]
 
 
@@ -187,7 +187,9 @@ def test_errors_are_raised_for_who_debugs(tmp_path, monkeypatch):
 
 def test_the_demo_keeps_its_promises(tmp_path, monkeypatch, capsys):
     quick = demo.DEMO_CONFIG.override(["unet.encoder=[2,4]", "unet.decoder=[2]", "image.scale=1"])
-    steps = dataclasses.replace(quick.train, steps=2, batch=2, patch=32, warmup=1, evaluate_every=2)
+    steps = dataclasses.replace(
+        quick.train, steps=2, batch=2, patch=32, warmup=1, evaluate_every=2, validation=0.5
+    )
     monkeypatch.setattr(demo, "DEMO_CONFIG", dataclasses.replace(quick, train=steps))
     monkeypatch.setattr(demo, "_SHAPE", (64, 80))
     monkeypatch.setattr(demo, "_CELLS", 3)

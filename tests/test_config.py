@@ -7,7 +7,7 @@ import json
 import pytest
 
 from wsis_jax.config import Config, ImageConfig, TrainConfig, UNetConfig
-from wsis_jax.presets import preset
+from wsis_jax.presets import preset, small_network
 
 PRESETS = ["default", "paper", "reference"]
 
@@ -61,6 +61,7 @@ def test_every_setting_can_be_assigned_what_it_holds(name):
         ("likelihood.sigma=6", "likelihood", "sigma", 6.0),
         ("likelihood.sigma=6.5", "likelihood", "sigma", 6.5),
         ("cut.reach=null", "cut", "reach", None),
+        ("detect.views=1", "detect", "views", 1),
         ("contribution.start=one", "contribution", "start", "one"),
         ('contribution.start="one"', "contribution", "start", "one"),
         (" contribution.start = one ", "contribution", "start", "one"),
@@ -114,6 +115,9 @@ def test_unknown_names_are_told_with_the_known_ones():
         ("unet.encoder=[8, 1.5]", r"unet\.encoder must be a list of int"),
         ("contribution.start=two", r"contribution\.start must be one of likelihood, one, not 'two'"),
         ("contribution.start=1", r"contribution\.start must be one of likelihood, one, not 1"),
+        ("detect.views=2", r"detect\.views must be one of 1, 4, not 2"),
+        ("detect.views=true", r"detect\.views must be one of 1, 4, not True"),
+        ("cut.rim=grey", r"cut\.rim must be one of auto, bright, dark, not 'grey'"),
         ("contribution.start=[1]", r"contribution\.start must be one of likelihood, one, not \[1\]"),
     ],
 )
@@ -141,6 +145,29 @@ def test_a_preset_keeps_what_a_trained_model_was_made_with(name):
     chosen = preset(name)
     assert (config.detect, config.contribution, config.cut) == (chosen.detect, chosen.contribution, chosen.cut)
     assert config.cut != base.cut
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_the_small_network_is_smaller_and_all_else_is_kept(name):
+    base = preset(name)
+    small = small_network(base)
+    assert len(small.unet.encoder) == len(base.unet.encoder)
+    assert len(small.unet.decoder) == len(small.unet.encoder) - 1
+    for part in ("encoder", "decoder"):
+        assert all(a < b for a, b in zip(getattr(small.unet, part), getattr(base.unet, part), strict=True))
+    assert small.train.patch < base.train.patch
+    assert small.train.batch * small.train.steps < base.train.batch * base.train.steps
+    unet = dataclasses.replace(small.unet, encoder=base.unet.encoder, decoder=base.unet.decoder)
+    size = {key: getattr(base.train, key) for key in ("batch", "patch", "steps", "learning_rate")}
+    assert dataclasses.replace(small, unet=unet, train=dataclasses.replace(small.train, **size)) == base
+
+
+@pytest.mark.parametrize("name", ["paper", "reference"])
+def test_what_paper_and_code_do_not_have_is_off_in_their_presets(name):
+    chosen = preset(name)
+    assert chosen.detect.views == 1
+    assert (chosen.cut.claim_weight, chosen.cut.background_weight) == (0, 0)
+    assert (chosen.cut.rim, chosen.cut.reach) == ("bright", None)
 
 
 def test_unknown_preset():

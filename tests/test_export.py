@@ -120,7 +120,7 @@ def test_bfloat16_is_inside_alone():
 
 def test_the_steps_of_the_help_need_no_more_than_jax(tiny_run, tmp_path, capsys):
     out = tmp_path / "exported"
-    assert main(["export", str(tiny_run.folder), "--out", str(out)]) == 0
+    assert main(["export", str(tiny_run.folder), "--out", str(out), "--set", "cut.reach=3"]) == 0
     printed = capsys.readouterr()
     assert (len(printed.out.splitlines()), printed.err) == (3, "")
     assert {path.name for path in out.iterdir()} == FILES

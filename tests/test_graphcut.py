@@ -4,11 +4,15 @@ import itertools
 
 import numpy as np
 import pytest
+from drawn_cuts import whole
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
+from scipy import ndimage
 
 from wsis_jax.graphcut import SharedCut, cut, edge_weights
+from wsis_jax.instances import component_of, cut_cells
+from wsis_jax.seeds import Claims
 
 MASKS_3X3 = np.array(list(itertools.product([False, True], repeat=9))).reshape(-1, 3, 3)
 
@@ -49,7 +53,7 @@ def test_seeds_hold_against_data_and_edges():
 def test_two_blocks_are_cut_where_they_meet():
     image = np.zeros((6, 10))
     image[:, 5] = 1
-    right, down = edge_weights(image, weight=20.0, bright=10.0, step=0.0, pixel="first")
+    right, down = edge_weights(image, weight=20.0, falloff=10.0, rim="bright", pixel="first")
     foreground, background = np.zeros((2, 6, 10), bool)
     foreground[3, 1] = background[3, 8] = True
     mask = cut(np.zeros((6, 10)), right, down, foreground, background)
@@ -85,27 +89,62 @@ def test_a_pixel_cannot_be_both_seeds():
 
 
 @st.composite
-def windows_and_seeds(draw):
-    """A window of 6 × 7 pixels and seeds in it."""
+def windows_data_and_seeds(draw):
+    """A window of 6 × 7 pixels, and data (None: those of the image) and seeds in it."""
     rows, columns = (sorted(draw(st.permutations(range(n + 1)))[:2]) for n in (6, 7))
     shape = rows[1] - rows[0], columns[1] - columns[0]
-    return (slice(*rows), slice(*columns)), draw(npst.arrays(np.int8, shape, elements=st.integers(-1, 1)))
+    eighths = st.integers(-300, 300).map(lambda n: n / 8)
+    data = draw(st.none() | npst.arrays(np.float64, shape, elements=eighths))
+    return (slice(*rows), slice(*columns)), data, draw(npst.arrays(np.int8, shape, elements=st.integers(-1, 1)))
 
 
 @settings(deadline=None, max_examples=100)
-@given(st.integers(0, 2**32 - 1), st.lists(windows_and_seeds(), min_size=1, max_size=5))
+@given(st.integers(0, 2**32 - 1), st.lists(windows_data_and_seeds(), min_size=1, max_size=5))
 def test_cuts_that_share_a_flow_are_the_cuts_alone(seed, changes):
     random = np.random.default_rng(seed)
     data, right, down = random.integers(-20, 21, (6, 7)) / 8, *random.integers(0, 20, (2, 6, 7)) / 8
     background = random.random((6, 7)) < 0.2
-    shared = SharedCut(data, right, down, background)
-    for window, seeds in changes:
-        shared.solve(window, seeds == 1, seeds == -1)
+    shared = SharedCut(data, right, down, background, greatest=300 / 8)
+    for window, others, seeds in changes:
+        here = data.copy()
+        if others is not None:
+            here[window] = others
+        shared.solve(window, here[window], seeds == 1, seeds == -1)
         both = -background.astype(int)
         both[window] = seeds
-        expected = cut(data, right, down, both == 1, both == -1)
+        expected = cut(here, right, down, both == 1, both == -1)
         np.testing.assert_array_equal(shared.mask((slice(0, 6), slice(0, 7))), expected)
         np.testing.assert_array_equal(shared.mask(window), expected[window])
+
+
+def test_data_that_exceed_the_greatest_are_refused():
+    data, edges, nothing = np.array([[1.0, -3.0]]), np.ones((1, 2)), np.zeros((1, 2), bool)
+    with pytest.raises(ValueError, match="the data go up to 3, above 2; give a `greatest`"):
+        SharedCut(data, edges, edges, nothing, greatest=2.0)
+    shared, window = SharedCut(data, edges, edges, nothing, greatest=4.0), (slice(0, 1), slice(0, 1))
+    with pytest.raises(ValueError, match=r"the data go up to 4\.5, above 4"):
+        shared.solve(window, np.array([[-4.5]]), nothing[:, :1], nothing[:, :1])
+    # What was refused has left nothing behind.
+    shared.solve(window, np.array([[4.0]]), nothing[:, :1], nothing[:, :1])
+    np.testing.assert_array_equal(shared.mask((slice(0, 1), slice(0, 2))), [[True, False]])
+
+
+@settings(deadline=None, max_examples=100)
+@given(
+    grid(-40, 40), grid(0, 40), grid(0, 40), grid(0, 80), npst.arrays(np.int32, (3, 3), elements=st.integers(0, 2))
+)
+def test_claims_are_what_it_costs_to_go_against_them(preference, right, down, weight, owner):
+    """Against every mask there is: a cell's must hold its peak, and pays for each claim that it goes against."""
+    peaks, seeds = np.array([[0, 0], [2, 1]]), np.zeros((3, 3), np.int32)
+    options = {"conflict": "foreground", "fill_others": False, "dilate": 0, "erode": 0}
+    cells = cut_cells(preference, right, down, peaks, seeds, claims=Claims(owner, weight), reach=None, **options)
+    for cell, (peak, part) in enumerate(zip(peaks, cells, strict=True), start=1):
+        holds_peak = MASKS_3X3[:, *peak]
+        against = np.where(owner == cell, weight * ~MASKS_3X3, weight * MASKS_3X3).sum((1, 2))
+        costs = np.where(holds_peak, energy(MASKS_3X3, preference, right, down) + against, np.inf)
+        largest = MASKS_3X3[costs == costs.min()].any(axis=0)
+        expected = ndimage.binary_fill_holes(component_of(largest, peak))
+        np.testing.assert_array_equal(whole(part, (3, 3)), expected)
 
 
 @settings(deadline=None, max_examples=50)
@@ -118,18 +157,31 @@ def test_of_equal_masks_the_cut_is_the_largest(data, right, down):
     )
 
 
-@pytest.mark.parametrize(("bright", "step"), [(2.0, 0.0), (0.0, 3.0), (2.0, 3.0)])
+@pytest.mark.parametrize("rim", ["bright", "dark"])
+@pytest.mark.parametrize("falloff", [0.0, 3.0])
 @pytest.mark.parametrize("pixel", ["max", "first"])
-def test_edge_weights_against_loops(bright, step, pixel):
+def test_edge_weights_against_loops(rim, falloff, pixel):
     image = np.random.default_rng(0).random((5, 4)).astype(np.float32)
-    right, down = edge_weights(image, weight=3.0, bright=bright, step=step, pixel=pixel)
+    right, down = edge_weights(image, weight=3.0, falloff=falloff, rim=rim, pixel=pixel)
 
     def cost(here, there):
-        intensity = max(here, there) if pixel == "max" else here
-        return 3 * np.exp(-bright * intensity - step * abs(here - there))
+        if rim == "bright":
+            intensity = max(here, there) if pixel == "max" else here
+            return 3 * np.exp(-falloff * intensity)
+        darkness = 1 - (min(here, there) if pixel == "max" else here)
+        return 3 * np.exp(-falloff * darkness)
 
     for row, column in np.ndindex(image.shape):
         if column + 1 < 4:
             assert right[row, column] == pytest.approx(cost(image[row, column], image[row, column + 1]))
         if row + 1 < 5:
             assert down[row, column] == pytest.approx(cost(image[row, column], image[row + 1, column]))
+
+
+@pytest.mark.parametrize("pixel", ["max", "first"])
+def test_dark_rims_are_the_bright_ones_of_the_inverted_image(pixel):
+    image = np.random.default_rng(0).integers(0, 257, (5, 4)) / np.float32(256)  # exact when inverted
+    dark = edge_weights(image, weight=3.0, falloff=2.0, rim="dark", pixel=pixel)
+    bright = edge_weights(1 - image, weight=3.0, falloff=2.0, rim="bright", pixel=pixel)
+    np.testing.assert_array_equal(dark, bright)
+    assert not np.array_equal(dark, edge_weights(image, weight=3.0, falloff=2.0, rim="bright", pixel=pixel))

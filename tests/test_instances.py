@@ -1,4 +1,4 @@
-"""Instances: seeds, and one cut per cell that is the cut of the whole image."""
+"""Instances: one cut per cell that is the cut of the whole image, with claims and without."""
 
 import os
 
@@ -13,44 +13,10 @@ from skimage.morphology import disk
 from wsis_jax import instances
 from wsis_jax.config import Config
 from wsis_jax.graphcut import cut
-from wsis_jax.instances import cut_cells, foreground_seeds
+from wsis_jax.instances import cut_cells
 from wsis_jax.presets import preset
+from wsis_jax.seeds import Claims
 from wsis_jax.synthetic import draw_scene
-
-# Seeds
-
-
-def test_seeds_are_pixels_above_the_threshold_of_the_greatest_contribution():
-    value = np.array([[4.0, 1.0, 1.01, 0.0]], np.float32)
-    owner = np.array([[1, 1, 2, 0]], np.int32)
-    seeds = foreground_seeds(value, owner, scale="max", threshold=0.25, min_area=1)
-    np.testing.assert_array_equal(seeds, [[1, 0, 2, 0]])
-
-
-def test_raw_seeds_are_relative_to_255():
-    value = np.array([[2.55, 2.56, 300.0]], np.float32)
-    owner = np.array([[1, 1, 1]], np.int32)
-    seeds = foreground_seeds(value, owner, scale="raw", threshold=0.01, min_area=1)
-    np.testing.assert_array_equal(seeds, [[0, 1, 1]])
-
-
-def test_small_components_of_one_owner_are_no_seeds():
-    owner = np.array([[1, 0, 2, 2, 0, 1], [0, 1, 2, 0, 0, 2], [0, 0, 0, 0, 0, 2]], np.int32)
-    value = (owner > 0).astype(np.float32)
-    seeds = foreground_seeds(value, owner, scale="max", threshold=0.5, min_area=2)
-    # The diagonal pair of 1 is one component; the lonely 1 at the right is one pixel, though beside a 2.
-    np.testing.assert_array_equal(seeds, [[1, 0, 2, 2, 0, 0], [0, 1, 2, 0, 0, 2], [0, 0, 0, 0, 0, 2]])
-    larger = foreground_seeds(value, owner, scale="max", threshold=0.5, min_area=3)
-    np.testing.assert_array_equal(larger, [[0, 0, 2, 2, 0, 0], [0, 0, 2, 0, 0, 0], [0, 0, 0, 0, 0, 0]])
-
-
-def test_no_contribution_gives_no_seeds():
-    seeds = foreground_seeds(
-        np.zeros((4, 5), np.float32), np.zeros((4, 5), np.int32), scale="max", threshold=0.1, min_area=1
-    )
-    assert seeds.shape == (4, 5)
-    assert not seeds.any()
-
 
 # Cuts
 
@@ -92,24 +58,28 @@ def test_a_cell_without_seeds_near_it_keeps_its_peak(name, elsewhere):
     assert mask.any() if elsewhere and reach is None else mask[30, 30]
 
 
+@pytest.mark.parametrize("claimed", [False, True])
 @pytest.mark.parametrize("reach", [10.0, None])
-def test_the_number_of_threads_makes_no_difference(monkeypatch, reach):
+def test_the_number_of_threads_makes_no_difference(monkeypatch, reach, claimed):
     scene = draw_scene(1, shape=(64, 64), cells=8, diameter=12.0)
     peaks = np.round(scene.points).astype(int)
     seeds = discs(peaks, (64, 64), 2)
+    weight = np.random.default_rng(0).random((64, 64), np.float32)
+    claims = Claims(discs(peaks, (64, 64), 6), weight) if claimed else None
     results = []
     for threads in (1, 7):
         monkeypatch.setattr(os, "cpu_count", lambda threads=threads: threads)
-        results.append(
-            [whole(c, (64, 64)) for c in cut_drawn(scene.image, peaks, seeds, Config().cut, reach=reach)]
-        )
+        cuts = cut_drawn(scene.image, peaks, seeds, Config().cut, reach=reach, claims=claims)
+        results.append([whole(part, (64, 64)) for part in cuts])
     np.testing.assert_array_equal(*results)
 
 
 # Windows against the whole image
 
 
-def cut_whole_image(preference, right, down, peaks, seeds, *, reach, conflict, fill_others, dilate, erode):
+def cut_whole_image(
+    preference, right, down, peaks, seeds, *, claims=None, reach, conflict, fill_others, dilate, erode
+):
     """What `cut_cells` promises, done as plainly as it can be: every step of every cell on the whole image."""
     masks = []
     for cell, (row, column) in enumerate(peaks):
@@ -121,7 +91,10 @@ def cut_whole_image(preference, right, down, peaks, seeds, *, reach, conflict, f
             others = ndimage.binary_fill_holes(others)
         own = own & ~others if conflict == "background" else own
         own[row, column] = True
-        mask = cut(preference, right, down, own, (others | far) & ~own)
+        data = preference
+        if claims is not None:
+            data = preference + np.where(claims.owner == cell + 1, claims.weight, -claims.weight)
+        mask = cut(data, right, down, own, (others | far) & ~own)
         components, _ = ndimage.label(mask, np.ones((3, 3)))
         mask = components == components[row, column]
         if dilate:
@@ -149,7 +122,11 @@ def problems(draw, sides=(1, 26)):
     near = discs(peaks, shape, draw(st.sampled_from([1.5, 4.0, 9.0])))
     seeds = np.where(draw(st.booleans()) & (blobs.max(0) > 0.4), blobs.argmax(0), near)
     seeds = np.where(random.random(shape) < draw(st.sampled_from([0.2, 1.0])), seeds, 0)
+    owner, weight = random.integers(0, count + 1, shape), random.integers(0, 25, shape) / 8
+    near = discs(peaks, shape, draw(st.sampled_from([3.0, 20.0])))
+    claims = Claims(np.where(draw(st.booleans()), owner, near), np.where(random.random(shape) < 0.5, weight, 0))
     options = {
+        "claims": draw(st.sampled_from([None, claims])),
         "reach": draw(st.sampled_from([None, None, 2.0, 6.5])),
         "conflict": draw(st.sampled_from(["foreground", "background"])),
         "fill_others": draw(st.booleans()),
@@ -184,10 +161,50 @@ def test_a_cell_is_that_of_the_whole_image(small_windows, case):
 def test_the_order_of_the_cells_makes_no_difference(small_windows, case, random):
     (preference, right, down, peaks, seeds), options = case
     order = random.sample(range(len(peaks)), len(peaks))
-    renamed = np.array([0, *(order.index(i) + 1 for i in range(len(peaks)))])[seeds]
-    shuffled = cut_cells(preference, right, down, peaks[order], renamed, **options)
+    names = np.array([0, *(order.index(i) + 1 for i in range(len(peaks)))])
+    claims = options["claims"]
+    renamed = options | {"claims": claims and Claims(names[claims.owner], claims.weight)}
+    shuffled = cut_cells(preference, right, down, peaks[order], names[seeds], **renamed)
     parts = cut_cells(preference, right, down, peaks, seeds, **options)
     assert_whole(shuffled, [whole(parts[i], seeds.shape) for i in order])
+
+
+@settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(problems())
+def test_claims_that_weigh_nothing_change_nothing(small_windows, case):
+    maps, options = case
+    owner = np.ones(maps[-1].shape, int) if options["claims"] is None else options["claims"].owner
+    without = cut_cells(*maps, **options | {"claims": None})
+    weightless = cut_cells(*maps, **options | {"claims": Claims(owner, np.zeros(owner.shape))})
+    assert_whole(weightless, [whole(part, owner.shape) for part in without])
+
+
+@pytest.mark.parametrize("reach", [9.0, None])
+def test_a_claim_moves_pixels_to_its_owner(reach):
+    """Between two cells that nothing else tells apart, the heavier claim decides, and it decides both cuts."""
+    shape, peaks = (11, 21), np.array([[5, 5], [5, 15]])
+    ones = np.ones(shape, np.float32)
+    seeds, options = discs(peaks, shape, 1), cut_options(Config().cut) | {"dilate": 0, "erode": 0}
+    maps = -0.125 * ones, 0.125 * ones, 0.125 * ones, peaks, seeds
+    wide = np.abs(np.indices(shape)[1] - 7) <= 4
+    wide &= np.abs(np.indices(shape)[0] - 5) <= 2
+    for weight in (0.0, 1.0):
+        first, second = cut_cells(*maps, claims=Claims(wide.astype(int), weight * ones), reach=reach, **options)
+        assert np.array_equal(whole(first, shape), wide | (seeds == 1)) == bool(weight)
+        np.testing.assert_array_equal(whole(second, shape), seeds == 2)
+
+
+def test_claims_as_great_as_the_preference_leave_seeds_in_force(monkeypatch):
+    # To strangers the image then costs nothing, and to its owner twice as much as to nobody's.
+    monkeypatch.setattr(instances, "_MARGINS", (1, 1))
+    shape, peaks = (9, 30), np.array([[4, 4], [4, 25]])
+    ones, seeds = np.ones(shape, np.float32), discs(peaks, shape, 1)
+    maps, options = (50 * ones, 0 * ones, 0 * ones, peaks, seeds), cut_options(Config().cut)
+    claims = Claims(discs(peaks, shape, 3), 50 * ones)
+    assert_whole(
+        cut_cells(*maps, claims=claims, reach=None, **options),
+        cut_whole_image(*maps, claims=claims, reach=None, **options),
+    )
 
 
 @pytest.mark.parametrize("name", ["default", "paper", "reference"])
@@ -243,5 +260,6 @@ def test_arguments_are_only_read():
     maps = [np.full((48, 48), value, np.float32) for value in (-1, 1, 1)] + [peaks, discs(peaks, (48, 48), 2)]
     for array in maps:
         array.flags.writeable = False
+    claims = Claims(maps[-1], maps[1])
     for reach in (10.0, None):
-        assert len(cut_cells(*maps, reach=reach, **cut_options(Config().cut))) == 4
+        assert len(cut_cells(*maps, claims=claims, reach=reach, **cut_options(Config().cut))) == 4

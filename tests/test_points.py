@@ -203,22 +203,22 @@ def grid(spacing: float, *, side: int = 5) -> np.ndarray:
 
 @settings(deadline=None, max_examples=20)
 @given(spacing=st.floats(1, 500), shift=st.floats(-100, 100))
-def test_sigma_is_about_a_third_of_the_spacing(spacing, shift):
-    assert suggest_sigma([grid(spacing) + shift]) == pytest.approx(0.32 * spacing, rel=1e-6)
+def test_sigma_is_a_quarter_of_the_spacing(spacing, shift):
+    assert suggest_sigma([grid(spacing) + shift]) == pytest.approx(spacing / 4, rel=1e-6)
 
 
 def test_sigma_is_the_median_over_all_images():
     # 50 distances of 10 against 25 of 100; the mean over images would be another.
-    assert suggest_sigma([grid(10), grid(10) + 7, grid(100)]) == pytest.approx(3.2)
+    assert suggest_sigma([grid(10), grid(10) + 7, grid(100)]) == pytest.approx(2.5)
 
 
 def test_images_with_fewer_than_two_points_do_not_contribute():
     lonely, empty = np.zeros((1, 2)), np.empty((0, 2))
-    assert suggest_sigma([lonely, grid(10), empty]) == pytest.approx(3.2)
+    assert suggest_sigma([lonely, grid(10), empty]) == pytest.approx(2.5)
 
 
 def test_points_clicked_twice_count_once():
-    assert suggest_sigma([np.concatenate([grid(10), grid(10)])]) == pytest.approx(3.2)
+    assert suggest_sigma([np.concatenate([grid(10), grid(10)])]) == pytest.approx(2.5)
 
 
 @pytest.mark.parametrize("images", [[], [np.empty((0, 2))], [np.zeros((1, 2))] * 3, [np.ones((4, 2))]])

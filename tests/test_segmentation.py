@@ -161,6 +161,14 @@ def test_grey_values_of_any_range_and_type_give_the_same(tiny_run, scene):
     assert (segment(tiny_run.run, 5000 * scene.image + 300).labels == expected).mean() > 0.99
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int64])
+def test_whole_numbers_are_grey_values_as_well(unchecked, tiny_run, scene, dtype):
+    image = np.round(scene.image * 255).astype(dtype)
+    expected = segment(tiny_run.run, image.astype(np.float32))
+    assert len(expected.points) >= 4
+    assert_equal(segment(tiny_run.run, image), expected)
+
+
 def test_the_result_depends_on_the_image_alone(tiny_run, scene, draw_small):
     first = segment(tiny_run.run, scene.image)
     segment(tiny_run.run, draw_small(102).image)

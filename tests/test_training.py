@@ -20,6 +20,7 @@ CONFIG = Config().override(
         "unet.encoder=[2,4]",
         "unet.decoder=[2]",
         "train.steps=7",
+        "train.validation=0.5",  # one of three images
         "train.batch=2",
         "train.patch=32",
         "train.warmup=2",
@@ -170,11 +171,11 @@ def test_resuming_what_was_never_begun_is_refused(tmp_path):
 def test_training_stops_early_without_a_better_model(tmp_path, fixed_scores):
     fixed_scores((0.5, 0.3), (0.6, 0.3), (0.6, 0.3), (0.1, 0.1))
     run = tmp_path / "run"
-    train(IMAGES, POINTS, config=with_train(steps=20, evaluate_every=1, patience=2), run=run)
+    config = with_train(steps=20, evaluate_every=1, patience=2, select="f_measure")
+    train(IMAGES, POINTS, config=config, run=run)
     assert [line["best_step"] for line in checkpoint.read_metrics(run)] == [1, 2, 2, 2]
     assert (run / "weights" / "2").is_dir()
     steps = []
-    config = with_train(steps=20, evaluate_every=1, patience=2)
     train(IMAGES, POINTS, config=config, run=run, resume=True, on_step=lambda *step: steps.append(step))
     assert steps == []
 
@@ -191,10 +192,10 @@ def test_sigma_and_scale_are_chosen_from_the_points(tmp_path):
     grid = np.stack(np.meshgrid([10.0, 60.0], [10.0, 60.0]), axis=-1).reshape(-1, 2)
     images, names = [np.zeros((80, 80), np.float32)], ["a"]
     chosen = fill_in(images, [grid], Config(), names)
-    assert chosen.likelihood.sigma == 16.0  # 0.32 of the spacing
-    assert chosen.image.scale == pytest.approx(7 / 16, abs=1e-3)
+    assert chosen.likelihood.sigma == 12.5  # a quarter of the spacing
+    assert chosen.image.scale == pytest.approx(5 / 12.5, abs=1e-3)
     small = fill_in(images, [grid / 10], Config(), names)
-    assert small.likelihood.sigma == 1.6
+    assert small.likelihood.sigma == 1.25
     assert small.image.scale == 1.0  # never enlarged
     given = fill_in(images, [grid], Config().override(["image.scale=0.5", "likelihood.sigma=3"]), names)
     assert (given.image.scale, given.likelihood.sigma) == (0.5, 3.0)

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from golden.torch_reference import load_reference, reference_network
 
+from wsis_jax import unet
+from wsis_jax.record import record
 from wsis_jax.unet import UNet, fold_batch_norm, in_precision, initial_variables, pad_to_stride, predict, upsample
 
 SMALL = UNet((4, 6, 8), (6, 4))
@@ -249,3 +251,24 @@ def test_variables_in_bfloat16(variables):
     for a, b in zip(jax.tree.leaves(rough), jax.tree.leaves(variables), strict=True):
         assert a.dtype == jnp.bfloat16
         np.testing.assert_allclose(a.astype(jnp.float32), b, rtol=2**-7)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_maps_of_a_batch_are_those_of_a_record_and_of_its_images(variables, precision):
+    rough = in_precision(variables, precision)
+    images = jnp.asarray(np.random.default_rng(0).random((3, 16, 12), np.float32))
+    maps = unet.forward(SMALL, rough, images)
+    assert maps.shape == images.shape
+    assert maps.dtype == jnp.float32
+    recorded = record(SMALL, rough, images, jnp.array([16, 12])).likelihood
+    np.testing.assert_allclose(maps, recorded, rtol=0, atol=1e-6)
+    for image, likelihood in zip(np.asarray(images), maps, strict=True):
+        np.testing.assert_allclose(predict(SMALL, rough, image), likelihood, rtol=0, atol=1e-6)
+
+
+def test_maps_within_a_frame_are_those_of_the_image_alone(variables):
+    image = np.random.default_rng(0).random((16, 12), np.float32)
+    larger = np.random.default_rng(1).random((1, 24, 20), np.float32)
+    larger[0, :16, :12] = image
+    maps = unet.forward(SMALL, variables, jnp.asarray(larger), jnp.array([16, 12]))
+    np.testing.assert_allclose(maps[0, :16, :12], predict(SMALL, variables, image), rtol=0, atol=1e-6)

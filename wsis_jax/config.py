@@ -257,7 +257,8 @@ def _checked(hint: Any, path: str, value: Any) -> Any:
     """Returns the value as the hinted type, or raises TypeError naming the path."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is Literal:
-        if value in arguments:
+        # By type as well: true is no 1.
+        if any(type(value) is type(argument) and value == argument for argument in arguments):
             return value
         raise TypeError(f"{path} must be one of {', '.join(map(str, arguments))}, not {value!r}")
     if origin in (types.UnionType, typing.Union):

@@ -19,6 +19,7 @@ _SCALES = (1 / 6, 1 / 3, 2 / 3)  # × the radius of the bodies; of the features 
 # Log odds at which a pixel is certainly background: features are correlated, so the model is too sure of itself.
 _CERTAIN = 16.0
 _FEWEST = 200  # pixels to learn a look from
+_LEAST_VARIANCE = 1e-6  # of a feature: where the ground, or a body, is one grey value, it has none
 
 
 def rim_of(
@@ -55,7 +56,8 @@ def background_likeness(
 
     Grey value, local deviation and local gradient at three scales, in a normal distribution each for the bodies
     around the peaks and for all beyond the reach of every cell (quadratic discriminant analysis); the log odds for
-    the background, from nothing to certain. 0 everywhere in an image that is too crowded to show any background.
+    the background, from nothing to certain. 0 everywhere in an image that is too crowded to show any background,
+    or has too few cells to tell what they look like.
 
     Args:
         image, peaks, body, reach: see `rim_of`.
@@ -82,6 +84,8 @@ def _along_rays(
 
 def _features(image: Float[np.ndarray, "height width"], body: float) -> Float[np.ndarray, "height width features"]:
     """Returns grey value, log of the deviation and log of the gradient, at three scales each."""
+    # In float32, the deviation of flat pixels would be what rounding the squares leaves.
+    image = image.astype(np.float64)
     gradient = np.hypot(ndimage.sobel(image, 0), ndimage.sobel(image, 1))
     features = []
     for scale in _SCALES:
@@ -94,7 +98,7 @@ def _features(image: Float[np.ndarray, "height width"], body: float) -> Float[np
             np.log(deviation + 0.01),
             np.log(ndimage.gaussian_filter(gradient, scale * body) + 0.01),
         ]
-    return np.stack(features, axis=-1).astype(np.float64)
+    return np.stack(features, axis=-1)
 
 
 def _log_density(
@@ -103,7 +107,8 @@ def _log_density(
     """Returns the log density, up to a constant, of the normal distribution of a sample of pixels."""
     chosen = features[sample]
     covariance = np.cov(chosen.T)
-    covariance += 1e-4 * np.trace(covariance) / len(covariance) * np.eye(len(covariance))
+    ridge = max(1e-4 * np.trace(covariance) / len(covariance), _LEAST_VARIANCE)
+    covariance += ridge * np.eye(len(covariance))
     away = features - chosen.mean(0)
     # Through the Cholesky factor, whose solution is the whitened difference.
     factor = np.linalg.cholesky(covariance)

@@ -6,9 +6,6 @@ import maxflow
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Float64, Int64
 
-# How much the data of a window may exceed those of the image it is cut from.
-_MARGIN = 4.0
-
 
 def edge_weights(
     image: Float[np.ndarray, "height width"],
@@ -66,7 +63,7 @@ def cut(
     """
     if np.any(foreground & background):
         raise ValueError("a pixel is both foreground and background seed; decide which before the cut")
-    graph, nodes = _build(data, right, down, foreground, background, _hard(data, right, down))
+    graph, nodes = _build(data, right, down, foreground, background, _hard(_greatest(data), right, down))
     graph.maxflow()
     return _mask(graph, nodes)
 
@@ -76,7 +73,11 @@ class SharedCut:
 
     The masks are those that `cut` gives, in whatever order. The graph takes about 190 bytes a pixel.
 
-    Args: those of `cut`; `data` and `background` hold wherever `solve` is not told of others.
+    Args: those of `cut`; `data` and `background` hold wherever `solve` is not told of others. `greatest` is what
+    no data exceed, those that `solve` is told of included: seeds must overrule them.
+
+    Raises:
+        ValueError: if the data exceed the greatest.
     """
 
     def __init__(
@@ -85,10 +86,12 @@ class SharedCut:
         right: Float[np.ndarray, "height width"],
         down: Float[np.ndarray, "height width"],
         background: Bool[np.ndarray, "height width"],
+        *,
+        greatest: float,
     ) -> None:
-        self._data, self._background = data, background
-        # Windows may hold other data; seeds overrule those as well.
-        self._hard = _MARGIN * _hard(data, right, down)
+        self._data, self._background, self._greatest = data, background, greatest
+        self._check(data)
+        self._hard = _hard(greatest, right, down)
         self._graph, self._nodes = _build(data, right, down, np.zeros_like(background), background, self._hard)
         self._graph.maxflow()
         self._changed = np.empty(0, np.int64)
@@ -104,10 +107,9 @@ class SharedCut:
         """Cuts the image with other data and seeds inside a window; those of the call before are forgotten.
 
         Raises:
-            ValueError: if the data are so much greater than those of the image that seeds would not hold.
+            ValueError: if the data exceed the greatest that the constructor was told of.
         """
-        if 2 * np.abs(data).max(initial=0) > self._hard:
-            raise ValueError("the data of the window are too great for the image's seeds; scale them down")
+        self._check(data)
         change = self._hard * (foreground.astype(float) - background + self._background[window])
         change += data.astype(float) - self._data[window]
         self._add(self._changed, -self._changes)
@@ -119,6 +121,14 @@ class SharedCut:
         """Returns the part of the mask in a window."""
         return _mask(self._graph, np.ascontiguousarray(self._nodes[window]))
 
+    def _check(self, data: Float[np.ndarray, "rows columns"]) -> None:
+        """Raises ValueError for data that seeds might not overrule."""
+        if _greatest(data) > self._greatest:
+            raise ValueError(
+                f"the data go up to {_greatest(data):g}, above {self._greatest:g}; "
+                "give a `greatest` that holds for all"
+            )
+
     def _add(self, nodes: Int64[np.ndarray, " pixels"], amounts: Float64[np.ndarray, " pixels"]) -> None:
         """Adds to what it costs to leave pixels out."""
         if not len(nodes):  # which PyMaxflow does not take
@@ -127,13 +137,18 @@ class SharedCut:
         self._graph.mark_grid_nodes(nodes)
 
 
+def _greatest(data: Float[np.ndarray, "rows columns"]) -> float:
+    """Returns how far data are from 0 at most."""
+    return float(np.abs(data).max(initial=0))
+
+
 def _hard(
-    data: Float[np.ndarray, "height width"],
+    greatest: float,
     right: Float[np.ndarray, "height width"],
     down: Float[np.ndarray, "height width"],
 ) -> float:
     """Returns what overrules the data of a pixel and its four edges: a power of two, to round next to nothing."""
-    dearest = 4 * max(right.max(initial=0), down.max(initial=0)) + np.abs(data).max(initial=0)
+    dearest = 4 * max(right.max(initial=0), down.max(initial=0)) + greatest
     return float(2 ** np.ceil(np.log2(dearest + 1)))
 
 

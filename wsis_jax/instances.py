@@ -63,8 +63,11 @@ def cut_cells(
         dilate, erode: radius of a dilation before holes in a cut are filled, and of an erosion after it.
     """
     costs = _Costs(preference, right, down, claims)
-    marked = seeds if claims is None else np.where(claims.weight > 0, claims.owner, seeds)
-    boxes = ndimage.find_objects(marked, max(len(peaks), 1))
+    boxes = ndimage.find_objects(seeds, max(len(peaks), 1))
+    if claims is not None:
+        # A cell that shares a flow with others costs, beyond its box, what it costs a stranger.
+        claimed = ndimage.find_objects(np.where(claims.weight > 0, claims.owner, 0), len(boxes))
+        boxes = [_around(own, more) for own, more in zip(boxes, claimed, strict=True)]
 
     def cell_of(number: int) -> _Cell:
         return _cell(number, peaks[number], boxes[number], seeds, reach, conflict, fill_others)
@@ -75,7 +78,7 @@ def cut_cells(
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         cuts = list(pool.map(solve, range(len(peaks))))
     if any(part is None for part in cuts):
-        shared = SharedCut(costs.to_strangers(), right, down, seeds > 0)
+        shared = SharedCut(costs.to_strangers(), right, down, seeds > 0, greatest=costs.greatest())
         cuts = [
             _cut_in_image(cell_of(i), costs, shared, seeds) if part is None else part
             for i, part in enumerate(cuts)
@@ -112,6 +115,11 @@ class _Costs(NamedTuple):
     def to_strangers(self) -> Float[np.ndarray, "height width"]:
         """Returns the preference for a cell that owns no pixel."""
         return self.preference if self.claims is None else self.preference - self.claims.weight
+
+    def greatest(self) -> float:
+        """Returns what no preference, of whatever cell, exceeds."""
+        weight = 0 if self.claims is None else self.claims.weight
+        return float((np.abs(self.preference) + weight).max(initial=0))
 
     def of(self, label: int, window: _Window) -> Float[np.ndarray, "rows columns"]:
         """Returns the preference for a cell in a window."""
@@ -167,7 +175,7 @@ def _cell(
     conflict: Literal["foreground", "background"],
     fill_others: bool,
 ) -> _Cell:
-    """Returns the cell of a number, from its peak and the box around its seeds (None if it has none)."""
+    """Returns the cell of a number, from its peak and the box around its seeds and claims (None without)."""
     row, column = map(int, peak)
     at_peak = slice(row, row + 1), slice(column, column + 1)
     image = slice(0, seeds.shape[0]), slice(0, seeds.shape[1])
@@ -226,6 +234,14 @@ def _cut_in_image(
         if not (mask & _rim(window, cell.limit)).any():
             return CellMask(window, mask)
         margin *= 2
+
+
+def _around(one: _Window | None, other: _Window | None) -> _Window | None:
+    """Returns the box around two boxes."""
+    if one is None or other is None:
+        return one or other
+    rows, columns = (slice(min(a.start, b.start), max(a.stop, b.stop)) for a, b in zip(one, other, strict=True))
+    return rows, columns
 
 
 def _grown(window: _Window, margin: int, limit: _Window) -> _Window:

@@ -177,9 +177,9 @@ def write_points(path: str | Path, points: Float64[np.ndarray, "points 2"]) -> N
 def suggest_sigma(points_per_image: Sequence[Float64[np.ndarray, "_ 2"]]) -> float:
     """Suggests the sigma of the cell-position likelihood from the spacing of the points.
 
-    It is 0.25 of the median distance of a point to its nearest neighbour, found on packed cells.
-    About a third of the spacing keeps neighbouring peaks apart: two neighbours are then 3.1 sigma from each
-    other, and two Gaussians dip between their peaks where these are more than 2 sigma apart.
+    It is a quarter of the median distance of a point to its nearest neighbour, found on packed cells. That keeps
+    neighbouring peaks apart: two neighbours are then 4 sigma from each other, and two Gaussians dip between their
+    peaks where these are more than 2 sigma apart.
 
     Args:
         points_per_image: Points of each image, in pixels. Points at the very same place count as one, and an

@@ -162,7 +162,8 @@ def _look(
     if config.detect.views == 4:
         # The network is not quite as blind to mirroring as cells are: where its views agree there is a cell.
         for flip in _FLIPS:
-            mirrored = jnp.asarray(padded([small[flip] for small in smalls]))
+            # With the type named, no program is compiled for the way to the device.
+            mirrored = jnp.asarray(padded([small[flip] for small in smalls]), jnp.float32)
             view = np.asarray(forward(run.model, variables, mirrored, jnp.array(frame)))
             likelihoods = likelihoods + view[:, : shape[0], : shape[1]][:, *flip]
         likelihoods = likelihoods / 4

@@ -275,7 +275,9 @@ def forward(
     Arguments and errors are those of a call of the network; the type of the variables is that of the arithmetic.
     """
     images = images.astype(jax.tree.leaves(variables)[0].dtype)
-    return jnp.asarray(model.apply(variables, images[..., None], frame=frame), jnp.float32)[..., 0]
+    logits = model.apply(variables, images[..., None], frame=frame, method="logits")
+    # The sigmoid is taken of float32 numbers, as in a record.
+    return jax.nn.sigmoid(jnp.asarray(logits, jnp.float32)[..., 0])
 
 
 @partial(jax.jit, static_argnames="model")
