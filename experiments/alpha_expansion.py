@@ -69,7 +69,8 @@ def joint(one: Front, config: Config) -> Int32[np.ndarray, "height width"]:
     for label, (peak, window) in enumerate(zip(peaks, windows, strict=True), start=1):
         place = peak - [window[0].start, window[1].start]
         parts.append(CellMask(window, ndimage.binary_fill_holes(component_of(labels[window] == label, place))))
-    return fit_labels(fuse_nearest(parts, peaks, image.shape), one.case.image.shape, config=config)
+    labels = fuse_nearest(parts, peaks, image.shape)
+    return fit_labels(labels, peaks, one.case.image.shape, config=config)
 
 
 def _window(peak: Int[np.ndarray, " 2"], reach: float, shape: tuple[int, int]) -> tuple[slice, slice]:

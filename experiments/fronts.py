@@ -91,8 +91,9 @@ def _at_true_peaks(detection: Detection, case: Case, config: Config) -> Detectio
 
 def cut_front(front: Front, config: Config) -> Int32[np.ndarray, "height width"]:
     """Returns the label image of a front, in pixels of the image as given."""
-    labels = cut_and_fuse(front.detection.image, front.detection.peaks, front.winner, config=config)
-    return fit_labels(labels, front.case.image.shape, config=config)
+    image, peaks = front.detection.image, front.detection.peaks
+    labels = cut_and_fuse(image, peaks, front.winner, config=config)
+    return fit_labels(labels, peaks, front.case.image.shape, config=config)
 
 
 def score(

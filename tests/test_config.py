@@ -113,12 +113,12 @@ def test_unknown_names_are_told_with_the_known_ones():
         ("unet.encoder=8", r"unet\.encoder must be a list of int, as in \[16, 32\], not 8"),
         ("unet.encoder=[]", r"unet\.encoder must be a list of int"),
         ("unet.encoder=[8, 1.5]", r"unet\.encoder must be a list of int"),
-        ("contribution.start=two", r"contribution\.start must be one of likelihood, one, not 'two'"),
-        ("contribution.start=1", r"contribution\.start must be one of likelihood, one, not 1"),
+        ("contribution.start=two", r"contribution\.start must be one of one, likelihood, not 'two'"),
+        ("contribution.start=1", r"contribution\.start must be one of one, likelihood, not 1"),
         ("detect.views=2", r"detect\.views must be one of 1, 4, not 2"),
         ("detect.views=true", r"detect\.views must be one of 1, 4, not True"),
         ("cut.rim=grey", r"cut\.rim must be one of auto, bright, dark, not 'grey'"),
-        ("contribution.start=[1]", r"contribution\.start must be one of likelihood, one, not \[1\]"),
+        ("contribution.start=[1]", r"contribution\.start must be one of one, likelihood, not \[1\]"),
     ],
 )
 def test_wrong_types_are_told_with_the_right_one(assignment, sentence):

@@ -3,17 +3,21 @@
 import numpy as np
 import pytest
 
-from wsis_jax import evidence, segmentation
+from wsis_jax import evidence, outlines
 from wsis_jax.config import Config
 from wsis_jax.guided import WinnerMap
 from wsis_jax.likelihood import nearest_peak
 from wsis_jax.presets import preset
-from wsis_jax.segmentation import Detection, cut_and_fuse
+from wsis_jax.segmentation import Detection
 from wsis_jax.synthetic import draw_scene
 
 # Sigma in pixels of the network, and edges and data so weak that what a test adds decides.
 PLAIN = ["image.scale=1", "likelihood.sigma=5", "cut.data=flat", "cut.data_weight=0.01", "cut.edge_weight=0.001"]
 OFF = ["cut.claim_weight=0", "cut.background_weight=0", "cut.min_seed_area=0", "cut.dilate=0", "cut.erode=0"]
+
+
+def cut_and_fuse(detection, winner, *, config):
+    return outlines.cut_and_fuse(detection.image, detection.peaks, winner, config=config)
 
 
 def configured(*assignments: str) -> Config:
@@ -63,8 +67,8 @@ def test_claims_weigh_in_proportion_up_to_the_full_contribution(detection, winne
         seen.append(claims)
         return cut_cells(*arguments, claims=claims, **options)
 
-    cut_cells = segmentation.cut_cells
-    monkeypatch.setattr(segmentation, "cut_cells", spy)
+    cut_cells = outlines.cut_cells
+    monkeypatch.setattr(outlines, "cut_cells", spy)
     settings = ["cut.claim_weight=3", "cut.claim_full=0.4", "cut.seed_scale=cell"]
     cut_and_fuse(detection, winner, config=configured(*settings))
     cut_and_fuse(detection, winner, config=configured("cut.claim_weight=0"))

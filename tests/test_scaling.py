@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
+from scipy import ndimage
 
-from wsis_jax.scaling import resize_image, resize_labels, scale_points, scaled_shape
+from wsis_jax.scaling import resize_image, resize_labels, scale_points, scaled_shape, smooth_labels
 
 
 @pytest.mark.parametrize(
@@ -82,3 +83,70 @@ def test_every_new_label_is_that_of_the_nearest_old_pixel(shape):
         rows = np.flatnonzero(np.abs(np.arange(11) - y) <= 0.5 + 1e-9)
         columns = np.flatnonzero(np.abs(np.arange(7) - x) <= 0.5 + 1e-9)
         assert resized[row, column] in labels[np.ix_(rows, columns)]
+
+
+def test_smooth_labels_are_smooth_and_keep_their_place_and_size():
+    rows, columns = np.indices((60, 80))
+    labels = np.where(np.hypot(rows - 20, columns - 24) < 12, 1, 0)
+    labels = np.where(np.hypot(rows - 40, columns - 55) < 9, 2, labels)
+    peaks = np.array([[20, 24], [40, 55]])
+    smooth = smooth_labels(labels, peaks, (180, 240), blur=1.0)
+    blocks = resize_labels(labels, (180, 240))
+    for label, radius in ((1, 12), (2, 9)):
+        place = (peaks[label - 1] + 0.5) * 3 - 0.5
+        far = np.hypot(*(np.argwhere(smooth == label) - place).T)
+        np.testing.assert_allclose(np.argwhere(smooth == label).mean(0), place, atol=0.2)
+        # A little less than the disc, and nowhere a step as those of the blocks.
+        assert 3 * radius - 3 < far.max() < 3 * radius
+        rim = smooth == label
+        rim &= ndimage.binary_dilation(smooth != label)
+        spread = np.hypot(*(np.argwhere(rim) - place).T)
+        edge = (blocks == label) & ndimage.binary_dilation(blocks != label)
+        assert np.ptp(spread) < 0.8 * np.ptp(np.hypot(*(np.argwhere(edge) - place).T))
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(0, 2**32 - 1), st.sampled_from([0.4, 1.0, 2.5]), st.sampled_from([1.0, 2.3, 0.7]))
+def test_smooth_labels_are_whole_hold_their_peak_and_lie_near_their_cell(seed, blur, factor):
+    random = np.random.default_rng(seed)
+    blobs = ndimage.gaussian_filter(random.normal(size=(5, 30, 26)), (0, 2, 2))
+    labels = np.where(blobs.max(0) > 0.1, blobs.argmax(0) + 1, 0)
+    peaks = np.zeros((5, 2), int)
+    for label in range(1, 6):
+        parts, count = ndimage.label(labels == label, np.ones((3, 3)))
+        if count:
+            peaks[label - 1] = np.argwhere(parts == 1)[0]
+            labels[(labels == label) & (parts != 1)] = 0
+    shape = scaled_shape((30, 26), factor)
+    smooth, nearest = smooth_labels(labels, peaks, shape, blur=blur), resize_labels(labels, shape)
+    assert smooth.dtype == np.int32
+    for label in range(1, 6):
+        own = smooth == label
+        if factor >= 1:
+            assert own.any() == (labels == label).any()
+        if not own.any():
+            continue
+        place = np.clip(
+            np.round((peaks[label - 1] + 0.5) * np.divide(shape, (30, 26)) - 0.5), 0, np.subtract(shape, 1)
+        )
+        assert factor < 1 or own[tuple(place.astype(int))]
+        assert not own[ndimage.distance_transform_edt(nearest != label) > 3 * blur * factor + 2].any()
+
+
+def test_a_cell_thinner_than_the_blur_keeps_its_shape():
+    labels = np.zeros((12, 12), int)
+    labels[6, 2:10] = 1
+    smooth = smooth_labels(labels, np.array([[6, 4]]), (24, 24), blur=2.0)
+    np.testing.assert_array_equal(smooth, resize_labels(labels, (24, 24)))
+
+
+def test_smooth_labels_do_not_depend_on_the_order_of_the_cells():
+    random = np.random.default_rng(2)
+    blobs = ndimage.gaussian_filter(random.normal(size=(6, 40, 40)), (0, 1.2, 1.2))
+    labels = np.where(blobs.max(0) > 0.1, blobs.argmax(0) + 1, 0)
+    peaks = np.array([np.argwhere(labels == label)[0] for label in range(1, 7)])
+    order = random.permutation(6)
+    renamed = np.concatenate([[0], np.argsort(order) + 1])[labels]
+    smooth = smooth_labels(labels, peaks, (90, 90), blur=1.0)
+    again = smooth_labels(renamed, peaks[order], (90, 90), blur=1.0)
+    np.testing.assert_array_equal(np.concatenate([[0], order + 1])[again], smooth)

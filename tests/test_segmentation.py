@@ -218,5 +218,5 @@ def test_the_image_is_only_read(tiny_run, scene):
 
 
 def test_settings_of_an_untrained_configuration_are_refused(tiny_run, scene):
-    with pytest.raises(ValueError, match=r"likelihood\.sigma and image\.scale must be numbers"):
+    with pytest.raises(ValueError, match=r"image\.scale must be a number; take the config of a trained run"):
         segment(tiny_run.run, scene.image, config=preset("default"))

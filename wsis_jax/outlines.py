@@ -99,12 +99,16 @@ def _data_term(image: Float[np.ndarray, "height width"], settings: CutConfig) ->
 
 
 def fit_labels(
-    labels: Int32[np.ndarray, "height width"], shape: tuple[int, int], *, config: Config
+    labels: Int32[np.ndarray, "height width"],
+    peaks: Int[np.ndarray, "cells 2"],
+    shape: tuple[int, int],
+    *,
+    config: Config,
 ) -> Int32[np.ndarray, "image_height image_width"]:
-    """Returns a label image of the network's pixels in the pixels of an image of (height, width) `shape`."""
+    """Returns the labels of `cut_and_fuse` in the pixels of the image as given, of (height, width) `shape`."""
     if not config.cut.smooth:
         return resize_labels(labels, shape)
-    return smooth_labels(labels, shape, blur=config.cut.smooth * config.network_sigma)
+    return smooth_labels(labels, peaks, shape, blur=config.cut.smooth * config.network_sigma)
 
 
 def cell_reach(config: Config) -> float | None:

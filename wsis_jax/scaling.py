@@ -1,7 +1,7 @@
 """Between the pixels of an image as given and the pixels that the network sees."""
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32, Float64, Int, Int32, Real
+from jaxtyping import Float, Float32, Float64, Int, Int32, Real
 from scipy import ndimage
 from skimage.transform import resize
 
@@ -46,23 +46,29 @@ def resize_labels(
 
 
 def smooth_labels(
-    labels: Int[np.ndarray, "height width"], shape: tuple[int, int], *, blur: float
+    labels: Int[np.ndarray, "height width"],
+    peaks: Int[np.ndarray, "cells 2"],
+    shape: tuple[int, int],
+    *,
+    blur: float,
 ) -> Int32[np.ndarray, "new_height new_width"]:
     """Returns the label image at another size, with outlines as smooth as if they had been drawn there.
 
-    Every cell is blurred alone and has the pixels where more than 0.6 of it is left: steps of single pixels go,
-    and so does a margin of about a fourth of the blur. Of a cell that falls apart the largest part stays; one too
-    small to be blurred is what `resize_labels` makes of it.
+    Every cell is blurred alone and has the pixels where more than 0.6 of it is left, as far as they hang together
+    with its peak: steps of single pixels go, and so does a margin of about a fourth of the blur. A cell that would
+    lose its peak, being thinner than the blur, is what `resize_labels` makes of it.
 
     Args:
-        labels: 0 for background, 1..N for cells.
+        labels: 0 for background, i + 1 for the cell of `peaks[i]`.
+        peaks: (row, column) in pixels of `labels`.
         shape: (height, width) of the result.
         blur: standard deviation in pixels of `labels`; above 0.
     """
     nearest = resize_labels(labels, shape)
     smooth = np.zeros(shape, np.int32)
     ratio = np.array(shape) / np.array(labels.shape)
-    pad = int(np.ceil(3 * blur)) + 1
+    places = np.clip(np.round((peaks + 0.5) * ratio - 0.5).astype(int), 0, np.array(shape) - 1)
+    pad, thin = int(np.ceil(3 * blur)) + 1, []
     for label, window in enumerate(ndimage.find_objects(labels), start=1):
         if window is None:
             continue
@@ -71,17 +77,16 @@ def smooth_labels(
         around = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
         share = ndimage.gaussian_filter((labels[around] == label).astype(np.float32), blur, mode="nearest")
         first, last = np.ceil(low * ratio).astype(int), np.minimum((high * ratio).astype(int), shape)
-        places = [
-            (np.arange(a, b) + 0.5) / k - 0.5 - n for a, b, k, n in zip(first, last, ratio, low, strict=True)
-        ]
-        share = ndimage.map_coordinates(share, np.meshgrid(*places, indexing="ij"), order=1, mode="nearest")
+        sides = zip(first, last, ratio, low, strict=True)
+        grid = [(np.arange(a, b) + 0.5) / k - 0.5 - n for a, b, k, n in sides]
+        share = ndimage.map_coordinates(share, np.meshgrid(*grid, indexing="ij"), order=1, mode="nearest")
         there = tuple(slice(a, b) for a, b in zip(first, last, strict=True))
-        own = _largest_part(share > _LEVEL)
-        smooth[there][own if own.any() else (nearest[there] == label) & (smooth[there] == 0)] = label
-    return smooth
-
-
-def _largest_part(mask: Bool[np.ndarray, "height width"]) -> Bool[np.ndarray, "height width"]:
-    """Returns the largest 8-connected component."""
-    parts, count = ndimage.label(mask, np.ones((3, 3)))
-    return mask if count <= 1 else parts == np.argmax(np.bincount(parts.ravel())[1:]) + 1
+        parts, _ = ndimage.label(share > _LEVEL, np.ones((3, 3)))
+        row, column = places[label - 1] - first
+        inside = 0 <= row < parts.shape[0] and 0 <= column < parts.shape[1]
+        if own := parts[row, column] if inside else 0:
+            smooth[there][parts == own] = label
+        else:
+            thin.append(label)
+    # Last, so that it does not matter which cell comes first: what is left of others lies beside these.
+    return np.where(np.isin(nearest, thin), nearest, smooth)

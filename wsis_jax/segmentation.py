@@ -115,7 +115,7 @@ def segment_batch(
         ratio = np.array(images.shape[1:]) / np.array(small.shape)
         results.append(
             Segmentation(
-                labels=fit_labels(labels, images.shape[1:], config=config),
+                labels=fit_labels(labels, detection.peaks, images.shape[1:], config=config),
                 points=(detection.peaks + 0.5) * ratio - 0.5,
                 scores=detection.likelihood[tuple(detection.peaks.T)],
                 detection=detection,
