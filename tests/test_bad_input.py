@@ -97,7 +97,7 @@ TABLE = {
     # Segmenting
     "missing image to segment": ("segment RUN nowhere.tif", 2, "nowhere.tif: there is no such file"),
     "unknown key to segment": ("segment RUN ok.tif --set cut.reech=3", 2, "unknown key 'reech' in"),
-    "sigma unset": ("segment RUN ok.tif --set likelihood.sigma=null", 3, "likelihood.sigma and image.scale"),
+    "sigma unset": ("segment RUN ok.tif --set likelihood.sigma=null", 3, "likelihood.sigma must be a number"),
     "two images of one name": ("segment RUN twins", 2, "two images are called ok"),
     "empty image to segment": ("segment RUN empty.tif", 3, "empty.tif: the file is empty"),
     "text as image to segment": ("segment RUN text.tif", 3, "text.tif: this is not an image"),

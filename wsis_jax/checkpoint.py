@@ -61,8 +61,8 @@ def load_run(folder: str | Path) -> Run:
         ValueError: if its `config.json` or its weights cannot be read, or do not fit each other.
     """
     folder = find_run(folder)
-    config = load_config(folder)
-    return Run(*fold_batch_norm(build_model(config), load_variables(folder)), config)
+    variables, config = load_variables(folder), load_config(folder)
+    return Run(*fold_batch_norm(build_model(config), variables), config)
 
 
 def load_variables(folder: Path) -> Variables:
