@@ -30,7 +30,7 @@ _SHAPE, _CELLS, _TRAINING_SCENES = (256, 256), 45, 6
 _DRAWN = 24.0  # diameter of the cells of a scene of that shape, in pixels
 # Of the cells drawn for a trained model, × its sigma: what real fibroblasts have, which the model of the package
 # learned from.
-_DIAMETER = 2.8
+_DIAMETER = 3.5
 
 
 def run_demo(
