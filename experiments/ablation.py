@@ -22,8 +22,6 @@ from wsis_jax.presets import preset
 _FRONT = ("detect.", "contribution.")
 _ROWS = (
     "",
-    "preset=paper",
-    "preset=reference",
     "contribution.rule=gradient",
     "contribution.start=likelihood",
     "contribution.start_at=logit",
@@ -54,6 +52,8 @@ _ROWS = (
     "cut.overlap=sequential",
     "cut.smooth=0",
     "cut.smooth=0.4",
+    "preset=paper",
+    "preset=reference",
 )
 
 
