@@ -7,8 +7,8 @@ the other folds' images and is scored on its own; then all cells are pooled. Mas
 the disc, the rival that gets the radius that suits the test masks best. The last row is a ceiling: the method at
 the true peaks. F (border) forgives what is wrong or missed nearer to the border than half a diameter, F (inside)
 asks whether a cell holds a peak, wherever in it. A training takes twenty core minutes; what was trained is used
-again, and an interrupted one goes on. Figures go to `scores.json` in the work folder, a picture of every test image
-to `pictures/`.
+again, and an interrupted one goes on. Figures go to `scores.json` in the work folder, and a picture of every test
+image to `pictures/`.
 """
 
 import argparse
