@@ -10,6 +10,7 @@ settings differ by a hundredth or two. Five to ten minutes a row on two cores.
 
 import argparse
 import json
+import re
 import time
 from pathlib import Path
 
@@ -46,7 +47,7 @@ def main() -> None:
     training, test = split(read_cases(arguments.data), 0, 3)
     half, lines = half_diameter(test), []
     for row in arguments.rows:
-        folder = arguments.work / arguments.data.name / (row.replace(" ", "_") or "base")
+        folder = arguments.work / arguments.data.name / (re.sub(r"[^\w.=]+", "_", row) or "base")
         started = time.perf_counter()
         run = trained(training, folder, experiment_config([_BASE, *row.split()]))
         minutes = (time.perf_counter() - started) / 60

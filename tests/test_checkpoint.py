@@ -173,3 +173,19 @@ def test_weights_that_cannot_be_read_are_named(run, damage):
     gc.collect()
     assert message.startswith(f"{run / 'weights' / '3'}: damaged, or of a network of another shape")
     assert "\n" not in message
+
+
+@pytest.mark.parametrize("name", ["run [1]", "why?", "a*b"])
+def test_a_folder_whose_weights_could_not_be_read_again_is_refused(tmp_path, name):
+    checkpoint.check_folder(tmp_path / "run (1)")
+    with pytest.raises(ValueError, match="weights cannot be kept below a folder with '.' in its name; rename it"):
+        checkpoint.check_folder(tmp_path / name / "run")
+
+
+def test_a_training_is_refused_before_it_begins_where_its_weights_would_be_lost(tmp_path, tiny_config, draw_small):
+    from wsis_jax.training import train
+
+    scene = draw_small(0)
+    with pytest.raises(ValueError, match=r"'\[' in its name"):
+        train([scene.image], [scene.points], config=tiny_config, run=tmp_path / "set[1]")
+    assert not (tmp_path / "set[1]").exists()

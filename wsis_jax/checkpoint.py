@@ -148,6 +148,17 @@ def rewind_metrics(folder: Path, step: int) -> None:
     write_text(folder / "metrics.jsonl", "".join(kept))
 
 
+def check_folder(folder: Path) -> None:
+    """Raises ValueError for a folder that weights could be written to, but not read from again.
+
+    The library that stores them takes brackets, asterisks and question marks in a path for a pattern.
+    """
+    if found := sorted(set("[]*?") & set(str(folder.resolve()))):
+        raise ValueError(
+            f"{folder}: weights cannot be kept below a folder with '{found[0]}' in its name; rename it"
+        )
+
+
 def is_begun(folder: Path) -> bool:
     """Tells whether a training has saved anything but its settings in a folder."""
     return (folder / "weights").exists() or (folder / "state").exists()

@@ -202,6 +202,7 @@ def _make_samples(
 
 def _open_run(run: Path, config: Config, resume: bool) -> None:
     """Makes the run folder, or checks that the training in it can be resumed."""
+    checkpoint.check_folder(run)
     if resume:
         begun = checkpoint.load_config(run)
         # What is done with a trained model has no part in its training.
