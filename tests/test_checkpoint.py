@@ -178,7 +178,7 @@ def test_weights_that_cannot_be_read_are_named(run, damage):
 @pytest.mark.parametrize("name", ["run [1]", "why?", "a*b"])
 def test_a_folder_whose_weights_could_not_be_read_again_is_refused(tmp_path, name):
     checkpoint.check_folder(tmp_path / "run (1)")
-    with pytest.raises(ValueError, match="weights cannot be kept below a folder with '.' in its name; rename it"):
+    with pytest.raises(ValueError, match=r"weights cannot be kept below a folder with '.' in its name; rename it"):
         checkpoint.check_folder(tmp_path / name / "run")
 
 
