@@ -93,7 +93,7 @@ def test_contributions_equal_pytorch(rule, align_corners, fold, method):
     model, variables = reference_network(align_corners=align_corners)
     if fold:
         model, variables = fold_batch_norm(model, variables)
-    maps = maps_of(model, variables, IMAGE, REGIONS, cells=4, rule=rule, method=method)
+    maps = maps_of(model, variables, IMAGE, REGIONS, cells=4, rule=rule, method=method, start="likelihood")
     expected = REFERENCE[f"align_corners={align_corners}/{rule}"]
     for ours, theirs in zip(maps, expected, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-5 * theirs.max())
