@@ -84,6 +84,9 @@ when it first comes. In Python, with jax and flatbuffers installed:
     inside = tuple(slice(margin, margin + n) for n in image.shape)
     value, owner = value[inside], owner[inside]
 
+`wsis segment` looks for peaks in the mean of the likelihood maps of an image and of its three mirror images
+(detect.views); to find the very same cells, average the four.
+
 Of many cells, take some at a time: contributions(image, regions - first, peaks[first : first + 64]). The memory
 that one takes is roughly "bytes_per_cell" of export.json.
 """

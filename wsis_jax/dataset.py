@@ -68,7 +68,8 @@ def hold_out(count: int, *, share: float, seed: int) -> tuple[list[int], list[in
     nothing is held out the second list is that of the training images: the validation then tells how well the
     model remembers, not how well it does.
     """
-    held = min(int(count * share), count - 1)
+    # The margin: 0.29 × 100 is a hair less than 29.
+    held = min(int(count * share + 1e-9), count - 1)
     if held == 0:
         return list(range(count)), list(range(count))
     order = np.random.default_rng(seed).permutation(count)
