@@ -89,7 +89,10 @@ class ContributionConfig:
 
 @dataclass(frozen=True)
 class CutConfig:
-    """From the winner map to the label image (paper §4)."""
+    """From the winner map to the label image (paper §4).
+
+    What chose each default is in experiments/README.md, "Which cut", in the row of its name.
+    """
 
     seed_scale: Literal["cell", "max", "raw"] = "cell"  # relative to the cell's greatest, the image's, or 255
     seed_threshold: float = 0.1  # scaled contributions above this are foreground seeds
