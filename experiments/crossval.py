@@ -42,7 +42,6 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("runs/crossval"), metavar="DIR")
     parser.add_argument("--folds", type=int, default=3)
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="for training")
-    parser.add_argument("--use", action="append", default=[], metavar="SECTION.KEY=VALUE", help="for segmenting")
     arguments = parser.parse_args()
     cases, work = read_cases(arguments.data), arguments.work / arguments.data.name
     found: list[list[Front]] = []
@@ -50,7 +49,7 @@ def main() -> None:
     for fold in range(arguments.folds):
         training, test = split(cases, fold, arguments.folds)
         run = trained(training, work / f"fold{fold}", experiment_config(arguments.set))
-        run = run._replace(config=preset("default", run.config).override(arguments.use))
+        run = run._replace(config=preset("default", run.config))
         folder = work / f"fold{fold}"
         found.append([front(run, case, folder) for case in test])
         true.append([front(run, case, folder, peaks="true") for case in test])

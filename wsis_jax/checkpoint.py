@@ -10,6 +10,7 @@ The only file that imports orbax. Numbers are saved as numbers and settings as J
 """
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -151,12 +152,10 @@ def rewind_metrics(folder: Path, step: int) -> None:
 def check_folder(folder: Path) -> None:
     """Raises ValueError for a folder that weights could be written to, but not read from again.
 
-    The library that stores them takes brackets, asterisks and question marks in a path for a pattern.
+    The library that stores them takes a pair of brackets in a path for a pattern.
     """
-    if found := sorted(set("[]*?") & set(str(folder.resolve()))):
-        raise ValueError(
-            f"{folder}: weights cannot be kept below a folder with '{found[0]}' in its name; rename it"
-        )
+    if re.search(r"\[.*\]", str(folder.resolve())):
+        raise ValueError(f"{folder}: weights cannot be kept below a folder with [brackets] in its name; rename it")
 
 
 def is_begun(folder: Path) -> bool:
