@@ -1,47 +1,117 @@
-"""The rivals that everyone should beat: from an image and its peaks to a label image, without any learning."""
+"""The rivals that everyone should beat: from an image and its points to a label image, without any learning."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
-from jaxtyping import Float, Int, Int32
+from jaxtyping import Bool, Float, Float32, Int, Int32, Real
 from scipy import ndimage
 from skimage.filters import sobel, threshold_otsu
-from skimage.segmentation import watershed
+from skimage.segmentation import random_walker, watershed
 
+from experiments.baselines.common import check_image, check_points, divide, remembered, tidy, to_pixels
+from experiments.space import Choice, Range, Space
+from wsis_jax.imageio import is_constant
 from wsis_jax.likelihood import nearest_peak
 
 
 @dataclass(frozen=True)
 class VoronoiDisc:
-    """A disc around every peak, cut by the Voronoi lines between peaks."""
+    """A disc around every point, cut by the Voronoi lines between points."""
 
-    radius: float  # pixels
+    radius: float | int = 31  # pixels; the paper's authors' centre region, at their sigma of 12
 
     def segment(
-        self, image: Float[np.ndarray, "height width"], peaks: Int[np.ndarray, "cells 2"]
+        self, image: Float32[np.ndarray, "height width"], points: Real[np.ndarray, "cells 2"] | None = None
     ) -> Int32[np.ndarray, "height width"]:
-        """Returns the label image; label i + 1 belongs to `peaks[i]`."""
-        index, distance = nearest_peak(peaks, image.shape)
-        return np.where(distance <= self.radius, index + 1, 0).astype(np.int32)
+        """Returns the label image; see `Baseline`."""
+        check_image(image)
+        places = to_pixels(check_points(points, image.shape), image.shape)
+        if is_constant(image) or not len(places):
+            return np.zeros(image.shape, np.int32)
+        index, distance = nearest_peak(places, image.shape)
+        return tidy(np.where(distance <= self.radius, index + 1, 0))
+
+    @staticmethod
+    def space(diameter: float) -> Space:
+        """Returns what is tuned, for cells of this median diameter in pixels."""
+        return {"radius": Range(0.2 * diameter, 1.2 * diameter)}
 
 
 @dataclass(frozen=True)
 class MarkerWatershed:
-    """Otsu's threshold of the local standard deviation, flooded from the peaks along the gradient."""
+    """Otsu's threshold of the local standard deviation, flooded from the points along the gradient."""
 
-    sigma: float = 3.0  # pixels; of the window of the local standard deviation
+    window: float | int = 3  # sigma of the window of the standard deviation, pixels
+    threshold: float | int = 1  # × Otsu's
+    smooth: float | int = 1  # sigma of the blur before the gradient, pixels
 
     def segment(
-        self, image: Float[np.ndarray, "height width"], peaks: Int[np.ndarray, "cells 2"]
+        self, image: Float32[np.ndarray, "height width"], points: Real[np.ndarray, "cells 2"] | None = None
     ) -> Int32[np.ndarray, "height width"]:
-        """Returns the label image; label i + 1 belongs to `peaks[i]`."""
-        mean = ndimage.gaussian_filter(image, self.sigma)
-        variance = ndimage.gaussian_filter(image**2, self.sigma) - mean**2
-        deviation = np.sqrt(np.maximum(variance, 0))
+        """Returns the label image; see `Baseline`."""
+        check_image(image)
+        places = to_pixels(check_points(points, image.shape), image.shape)
+        if is_constant(image) or not len(places):
+            return np.zeros(image.shape, np.int32)
         markers = np.zeros(image.shape, np.int32)
-        markers[tuple(peaks.T)] = np.arange(1, len(peaks) + 1)
-        mask = (deviation > threshold_otsu(deviation)) | (markers > 0)
-        return watershed(sobel(ndimage.gaussian_filter(image, 1)), markers, mask=mask).astype(np.int32)
+        markers[tuple(places.T)] = np.arange(1, len(places) + 1)
+        mask = _busy(image, self.window, self.threshold) | (markers > 0)
+        return tidy(watershed(sobel(ndimage.gaussian_filter(image, self.smooth)), markers, mask=mask))
+
+    @staticmethod
+    def space(diameter: float) -> Space:
+        """Returns what is tuned, for cells of this median diameter in pixels."""
+        return {
+            "window": Range(0.02 * diameter, 0.3 * diameter, log=True),
+            "threshold": Range(0.2, 2, log=True),
+            "smooth": Range(0.01 * diameter, 0.2 * diameter, log=True),
+        }
+
+
+@dataclass(frozen=True)
+class RandomWalker:
+    """Random walks between discs at the points and what is far from all of them (Grady 2006), then Voronoi lines.
+
+    One walk tells cells from background; as many as there are cells would take minutes.
+    """
+
+    inner: float | int = 5  # radius of the discs, pixels
+    outer: float | int = 30  # farther than this from all points is background, pixels
+    beta: float | int = 130  # how hard it is to cross an edge; scikit-image's default
+    smooth: float | int = 1  # sigma of the blur before it, pixels
+    data: Literal["grey", "deviation"] = "grey"  # of the image, or the "deviation" in a window of 3 pixels
+
+    def segment(
+        self, image: Float32[np.ndarray, "height width"], points: Real[np.ndarray, "cells 2"] | None = None
+    ) -> Int32[np.ndarray, "height width"]:
+        """Returns the label image; see `Baseline`."""
+        check_image(image)
+        points = check_points(points, image.shape)
+        if is_constant(image) or not len(points):
+            return np.zeros(image.shape, np.int32)
+        if not self.inner < self.outer:
+            raise ValueError(f"inner must be less than outer, not {self.inner:g} and {self.outer:g}")
+        _, distance = nearest_peak(to_pixels(points, image.shape), image.shape)
+        seeds = np.select([distance <= self.inner, distance >= self.outer], [1, 2], 0)
+        if not (seeds == 2).any():  # nothing is known to be background, so nothing is
+            return divide(np.ones(image.shape, bool), "points", points)
+        grey = image if self.data == "grey" else _deviation(image, 3)
+        smooth = ndimage.gaussian_filter(grey, self.smooth)
+        # Which of two is likelier needs no exact solution: probabilities a little outside of 0..1 do no harm.
+        walked = random_walker(smooth, seeds, beta=self.beta, mode="cg_j", tol=1e-4, prob_tol=1)
+        return divide(walked == 1, "points", points)
+
+    @staticmethod
+    def space(diameter: float) -> Space:
+        """Returns what is tuned, for cells of this median diameter in pixels."""
+        return {
+            "inner": Range(0.05 * diameter, 0.4 * diameter),
+            "outer": Range(0.45 * diameter, 1.5 * diameter),
+            "beta": Range(10, 3000, log=True),
+            "smooth": Range(0.01 * diameter, 0.2 * diameter, log=True),
+            "data": Choice(("grey", "deviation")),
+        }
 
 
 @dataclass(frozen=True)
@@ -56,3 +126,20 @@ class VoronoiLikelihood:
         """Returns the label image; label i + 1 belongs to `peaks[i]`."""
         index, _ = nearest_peak(peaks, likelihood.shape)
         return np.where(likelihood > self.threshold, index + 1, 0).astype(np.int32)
+
+
+@remembered
+def _deviation(
+    image: Float32[np.ndarray, "height width"], sigma: float | int
+) -> Float32[np.ndarray, "height width"]:
+    """Returns the standard deviation in a Gaussian window around every pixel."""
+    mean = ndimage.gaussian_filter(image, sigma)
+    return np.sqrt(np.maximum(ndimage.gaussian_filter(image**2, sigma) - mean**2, 0))
+
+
+def _busy(
+    image: Float32[np.ndarray, "height width"], sigma: float | int, factor: float | int
+) -> Bool[np.ndarray, "height width"]:
+    """Returns where the local standard deviation is above a multiple of Otsu's threshold."""
+    deviation = _deviation(image, sigma)
+    return deviation > factor * threshold_otsu(deviation)
