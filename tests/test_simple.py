@@ -1,0 +1,50 @@
+"""The rivals that everyone should beat."""
+
+import numpy as np
+import pytest
+
+from experiments.baselines.simple import MarkerWatershed, RandomWalker, VoronoiDisc
+from wsis_jax import draw_scene
+from wsis_jax.metrics import match_labels
+
+RIVALS = [VoronoiDisc(radius=13), MarkerWatershed(), RandomWalker(outer=22)]
+
+
+def test_discs_end_half_way_to_the_next_point():
+    points = np.array([[10.2, 8.9], [10.0, 17.0], [30.0, 30.0]])
+    labels = VoronoiDisc(radius=6).segment(np.eye(40, dtype=np.float32), points)
+    rows, columns = np.indices((40, 40))
+    distances = np.array([np.hypot(rows - round(r), columns - round(c)) for r, c in points])
+    nearest, away = distances.argmin(axis=0), distances.min(axis=0)
+    tie = np.isclose(np.sort(distances, axis=0)[0], np.sort(distances, axis=0)[1])
+    np.testing.assert_array_equal(labels[~tie], np.where(away <= 6, nearest + 1, 0)[~tie])
+
+
+def test_a_walker_stops_at_an_edge():
+    rows, columns = np.indices((60, 60))
+    square = (np.abs(rows - 30) <= 12) & (np.abs(columns - 30) <= 7)
+    image = np.where(square, 0.2, 0.7).astype(np.float32)
+    labels = RandomWalker(inner=3, outer=25, beta=1000, smooth=0.1).segment(image, np.array([[30, 30]]))
+    np.testing.assert_array_equal(labels > 0, square)
+
+
+def test_a_walker_with_nothing_known_to_be_background_divides_everything():
+    image = np.eye(12, dtype=np.float32)
+    labels = RandomWalker(inner=2, outer=40).segment(image, np.array([[2, 6], [9, 6]]))
+    assert labels[0, 0] == 1
+    assert labels[11, 11] == 2
+    assert labels.min() == 1
+
+
+def test_a_disc_wider_than_what_is_known_to_be_background_is_refused():
+    with pytest.raises(ValueError, match="inner must be less than outer"):
+        RandomWalker(inner=30, outer=20).segment(np.eye(12, dtype=np.float32), np.array([[2, 6]]))
+
+
+@pytest.mark.parametrize("rival", RIVALS, ids=lambda rival: type(rival).__name__)
+def test_drawn_cells_are_found(rival):
+    scene = draw_scene(1, shape=(160, 160), cells=12, diameter=26.0)
+    labels = rival.segment(scene.image, scene.points)
+    match = match_labels(labels, scene.labels)
+    assert match.predictions == 12
+    assert match.dice_terms.mean() > 0.55
