@@ -7,7 +7,7 @@ from experiments.baselines.simple import MarkerWatershed, RandomWalker, VoronoiD
 from wsis_jax import draw_scene
 from wsis_jax.metrics import match_labels
 
-RIVALS = [VoronoiDisc(radius=13), MarkerWatershed(), RandomWalker(outer=22)]
+RIVALS = [(VoronoiDisc(radius=13), 0.6), (MarkerWatershed(), 0.4), (RandomWalker(outer=22), 0.6)]
 
 
 def test_discs_end_half_way_to_the_next_point():
@@ -41,10 +41,10 @@ def test_a_disc_wider_than_what_is_known_to_be_background_is_refused():
         RandomWalker(inner=30, outer=20).segment(np.eye(12, dtype=np.float32), np.array([[2, 6]]))
 
 
-@pytest.mark.parametrize("rival", RIVALS, ids=lambda rival: type(rival).__name__)
-def test_drawn_cells_are_found(rival):
+@pytest.mark.parametrize(("rival", "least"), RIVALS)
+def test_drawn_cells_are_found(rival, least):
     scene = draw_scene(1, shape=(160, 160), cells=12, diameter=26.0)
     labels = rival.segment(scene.image, scene.points)
     match = match_labels(labels, scene.labels)
     assert match.predictions == 12
-    assert match.dice_terms.mean() > 0.55
+    assert match.dice_terms.mean() > least
