@@ -87,7 +87,7 @@ def _foreground(
     if not len(edges):
         return np.zeros(image.shape, bool)
     threshold = nearest_rank(edges, np.clip([percentile - greedy], 1.0, 100.0))[0]
-    filled = clean(gradient > threshold, min_area=0, max_hole=np.floor(min_hole) + 1)
+    filled = clean(gradient > threshold, min_area=0, max_hole=float(np.floor(min_hole)) + 1)
     # Sobel's filter widens edges by a pixel. What reaches the border of the image goes on beyond it.
     thinner = ndimage.binary_erosion(filled, disk(1), border_value=1)
     return clean(thinner, min_area=min_cell, max_hole=0)

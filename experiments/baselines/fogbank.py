@@ -95,11 +95,10 @@ class FogBank:
         visible = fog_levels(terrain, foreground, bin=self.bin, direction=self.direction)
         if self.seeded:
             labels = fall(visible, foreground & ~border, seeds, min_peak=np.inf)
-            labels = add_peaks(grow(labels, foreground), foreground, self.min_object)
+            labels = add_peaks(grow(labels, foreground), foreground, self.min_object)  # what no seed reached
         else:
             labels = fall(visible, foreground & ~border, np.zeros_like(seeds), min_peak=self.min_peak)
-        kept = np.where(np.bincount(labels.ravel())[labels] > self.min_object, labels, 0)
-        return tidy(reconnect(grow(kept, foreground)))
+        return tidy(reconnect(share_out_small(grow(labels, foreground), foreground, self.min_object)))
 
 
 def space(diameter: float) -> Space:
@@ -174,16 +173,15 @@ def fall(visible: Iterable[Mask], allowed: Mask, labels: Labels, *, min_peak: fl
 
 
 def grow(labels: Labels, mask: Mask) -> Labels:
-    """Returns the labels grown into the mask, each pixel to the label nearest on 4-connected ways."""
+    """Returns the labels grown into the mask, each pixel to the label nearest on 4-connected ways in it."""
     free = mask & (labels == 0)
     # Labels that touch no free pixel cannot grow, and take time.
-    near = (labels > 0) & ndimage.binary_dilation(free)
+    near = _beside(free) & (labels > 0)
     if not near.any():
         return labels
     # A watershed of a flat image floods in the order of distance.
     flat = np.zeros(labels.shape, np.uint8)
-    grown = watershed(flat, np.where(near, labels, 0), mask=free | near, connectivity=1)
-    return np.where(free, grown, labels).astype(np.int32)
+    return labels + np.where(free, watershed(flat, labels * near, mask=free | near, connectivity=1), 0)
 
 
 def add_peaks(labels: Labels, mask: Mask, min_area: float | int) -> Labels:
@@ -191,8 +189,25 @@ def add_peaks(labels: Labels, mask: Mask, min_area: float | int) -> Labels:
     parts, _ = ndimage.label(mask & (labels == 0), np.ones((3, 3)))
     large = np.bincount(parts.ravel()) >= min_area
     large[0] = False
-    numbers = np.where(large, labels.max() + np.cumsum(large), 0)
-    return np.where(large[parts], numbers[parts], labels).astype(np.int32)
+    if not large.any():
+        return labels
+    numbers = np.where(large, labels.max() + np.cumsum(large), 0).astype(np.int32)
+    return labels + numbers[parts]
+
+
+def share_out_small(labels: Labels, foreground: Mask, min_object: float | int) -> Labels:
+    """Returns the labels without those of `min_object` pixels or fewer, whose pixels the others grow into."""
+    return grow(np.where(np.bincount(labels.ravel())[labels] > min_object, labels, 0), foreground)
+
+
+def _beside(mask: Mask) -> Mask:
+    """Returns the pixels with a 4-neighbour in the mask; SciPy's dilation takes ten times as long."""
+    beside = np.zeros_like(mask)
+    beside[1:] |= mask[:-1]
+    beside[:-1] |= mask[1:]
+    beside[:, 1:] |= mask[:, :-1]
+    beside[:, :-1] |= mask[:, 1:]
+    return beside
 
 
 def reconnect(labels: Labels) -> Labels:
