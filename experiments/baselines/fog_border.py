@@ -8,15 +8,16 @@ from jaxtyping import Bool, Float
 from scipy import ndimage
 from skimage.morphology import disk, thin
 
-from experiments.baselines.common import clean
+from experiments.baselines.common import clean, remembered
 from experiments.baselines.egt import gradient_magnitude, nearest_rank
 
-BorderFilter = Literal["intensity", "gradient", "deviation"]
-"""What is strong at borders: the grey value itself, its gradient, or its standard deviation in 5 × 5 pixels."""
+BorderFilter = Literal["intensity", "gradient"]
+"""What is strong at borders: the grey value itself, or its gradient."""
 
 _LARGEST_GAP = 10  # pixels; smaller holes in thick lines are no cells
 
 
+@remembered
 def border_mask(
     image: Float[np.ndarray, "height width"],
     foreground: Bool[np.ndarray, "height width"],
@@ -32,7 +33,7 @@ def border_mask(
         strength: what pixels are compared by.
         percentile: of the strengths in the whole image; those above are borders.
     """
-    values = _strength(image, strength)
+    values = gradient_magnitude(image) if strength == "gradient" else image
     strong = (values > nearest_rank(values.ravel(), np.array([percentile], np.float64))[0]) & foreground
     lines = thin(bridge(ndimage.binary_dilation(strong, disk(1))), max_num_iter=1)
     lines = clean(close_diagonals(lines), min_area=0, max_hole=_LARGEST_GAP)
@@ -61,19 +62,6 @@ def close_diagonals(mask: Bool[np.ndarray, "height width"]) -> Bool[np.ndarray, 
     closed[:-1, :-1] |= rising
     closed[1:, 1:] |= rising
     return closed
-
-
-def _strength(
-    image: Float[np.ndarray, "height width"], strength: BorderFilter
-) -> Float[np.ndarray, "height width"]:
-    """Returns the image by which pixels are compared."""
-    if strength == "intensity":
-        return image
-    if strength == "gradient":
-        return gradient_magnitude(image)
-    exact = image.astype(np.float64)  # in float32, flat pixels would keep what rounding the squares leaves
-    mean = ndimage.uniform_filter(exact, 5)
-    return np.sqrt(np.maximum(ndimage.uniform_filter(exact * exact, 5) - mean * mean, 0))
 
 
 @cache

@@ -105,7 +105,7 @@ def space(diameter: float) -> Space:
     """Returns what is tuned, for cells of a median diameter in pixels."""
     area = np.pi / 4 * diameter**2
     return {
-        "greedy": Range(-20, 40, whole=True),
+        "greedy": Range(-20, 30, whole=True),
         "min_cell": Range(0.05 * area, area, log=True),
         "min_hole": Range(0.01 * area, area, log=True),
         "fog_on": Choice(("intensity", "gradient", "background", "seeds")),
@@ -113,7 +113,7 @@ def space(diameter: float) -> Space:
         "bin": Choice((1, 5, 10)),
         "min_peak": Range(0.005 * area, 0.4 * area, log=True),
         "min_object": Range(0.1 * area, 0.6 * area),
-        "border": Choice((None, "intensity", "gradient", "deviation")),
+        "border": Choice((None, "intensity", "gradient")),
         "border_percentile": Range(75, 95),
         "seeded": Choice((False, True)),
         "seed_high": Range(5, 30),
