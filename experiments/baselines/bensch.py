@@ -129,14 +129,14 @@ def space(diameter: float) -> Space:
     area = np.pi * diameter**2 / 4
     return {
         "smoothing": Choice((0.0, pixel, 1.5 * pixel, 2 * pixel)),
-        "window": Choice(tuple(2 * max(1, round(half * pixel)) + 1 for half in (2, 4, 7))),
-        "bias": Range(-2, 2),
+        "window": Choice(tuple(2 * max(1, round(half * pixel)) + 1 for half in (1, 2, 4, 7))),
+        "bias": Range(-3, 2),
         "weight": Range(0.3, 30, log=True),
-        "tolerance": Range(0.3, 4, log=True),
-        "wrong_way": Range(1, 2),
+        "tolerance": Range(0.2, 4, log=True),
+        "wrong_way": Range(1, 4, log=True),
         "min_area": Range(0.1 * area, 0.6 * area),
         "max_hole": Range(0, 0.6 * area),
-        "opening": Choice(tuple(round(radius * pixel) for radius in range(4))),
+        "opening": Choice(tuple(round(radius * pixel) for radius in range(6))),
     }
 
 
