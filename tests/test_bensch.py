@@ -221,7 +221,15 @@ def test_examples_that_teach_nothing_are_refused(examples, message, unchecked):
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("polarity", 0), ("window", 4), ("tolerance", 0), ("weight", -1.0), ("smoothing", -1), ("opening", -1)],
+    [
+        ("regional", "seeds"),
+        ("polarity", 0),
+        ("window", 4),
+        ("tolerance", 0),
+        ("weight", -1.0),
+        ("smoothing", -1),
+        ("opening", -1),
+    ],
 )
 def test_parameters_without_sense_are_refused(name, value, unchecked):
     with pytest.raises(ValueError, match=name):

@@ -1,7 +1,7 @@
 """Graph cuts whose boundary costs depend on its direction, as dark cells in bright halos need them.
 
 A pixel p in the mask next to a pixel q outside costs w(p → q), which need not be w(q → p). As no cost is negative,
-one maximum flow finds the mask of least cost (Boykov and Funka-Lea 2006, section 2.5).
+one maximum flow finds the mask of least cost (Boykov and Funka-Lea 2006).
 """
 
 from typing import TypeAlias
@@ -13,9 +13,7 @@ from jaxtyping import Bool, Float, Float64
 OFFSETS = ((0, 1), (1, 0), (1, 1), (1, -1))
 """From a pixel to half of its eight neighbours, (rows, columns); it is the neighbour of the other half."""
 
-BoundaryCosts: TypeAlias = tuple[
-    tuple[Float64[np.ndarray, "_ _"], Float64[np.ndarray, "_ _"]], ...
-]  # fmt: skip
+BoundaryCosts: TypeAlias = tuple[tuple[Float64[np.ndarray, "_ _"], Float64[np.ndarray, "_ _"]], ...]
 """For each of `OFFSETS`: what it costs if only the pixel is in the mask, and if only its neighbour is."""
 
 

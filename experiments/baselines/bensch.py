@@ -45,9 +45,9 @@ class Bensch:
     * "histogram": log p(I, s | cell) - log p(I, s | background), learnt from examples,
     * "deviation": 4 (s / t - 1), with t Otsu's threshold of s, which needs no examples,
 
-    where s is the local standard deviation of I. Directed costs in place of symmetric ones, and components as
-    cells, are as published; all else is reconstructed. Noise that is strong enough to be seen in an 8-bit image is
-    stretched to the spread of cells, and "deviation" then finds some.
+    where s is the local standard deviation of I. The directed costs are the paper's; the division into connected
+    components is that of a later comparison; all else is reconstructed. Noise without cells whose spread, once
+    smoothed, is above 1/255 is scaled as cells are, and may be taken for such.
 
     Raises:
         ValueError: for parameters that make no sense; when segmenting, for "histogram" without examples or with
@@ -70,6 +70,8 @@ class Bensch:
 
     def __post_init__(self) -> None:
         """Refuses parameters that make no sense."""
+        if self.regional not in ("histogram", "deviation"):
+            raise ValueError(f'regional must be "histogram" or "deviation", not {self.regional!r}')
         if self.polarity not in (1, -1):
             raise ValueError(f"polarity must be 1 (dark cells) or -1 (bright cells), not {self.polarity}")
         if self.window < 3 or self.window % 2 == 0:
@@ -120,7 +122,7 @@ class Bensch:
 
 
 def space(diameter: float) -> Space:
-    """Returns what is tuned: a histogram needs no more, as `bias` moves its threshold and `weight` its weight.
+    """Returns what is tuned; `bias` also moves the threshold of the regional term "deviation".
 
     Args:
         diameter: median of the cells, in pixels.
@@ -156,11 +158,12 @@ def _level(
 
 
 @remembered
-def _deviation(level: Float32[np.ndarray, "height width"], *, window: int) -> Float64[np.ndarray, "height width"]:
+def _deviation(level: Float32[np.ndarray, "height width"], *, window: int) -> Float32[np.ndarray, "height width"]:
     """Returns the local standard deviation s."""
     exact = level.astype(np.float64)
     mean = ndimage.uniform_filter(exact, window)
-    return np.sqrt(np.maximum(ndimage.uniform_filter(exact**2, window) - mean**2, 0))
+    variance = ndimage.uniform_filter(exact**2, window) - mean**2
+    return np.sqrt(np.maximum(variance, 0)).astype(np.float32)
 
 
 @remembered
