@@ -14,7 +14,10 @@ import flax.serialization
 import numpy as np
 from jaxtyping import Float32, Float64, Int32
 
-from experiments.baselines.common import Baseline
+from experiments.baselines import bensch, fogbank
+from experiments.baselines.bensch import Bensch
+from experiments.baselines.common import Baseline, Division
+from experiments.baselines.fogbank import FogBank
 from experiments.baselines.simple import MarkerWatershed, RandomWalker, VoronoiDisc
 from experiments.folds import Case
 from experiments.fronts import Front, cut_front, front
@@ -119,6 +122,16 @@ def _rival(make: Callable[[Fold], Baseline]) -> Callable[[Fold], Segment]:
     return begin
 
 
+def _bensch(division: Division) -> Callable[[Fold], Segment]:
+    """Bensch's method, which looks up in the annotated crops what cells and background look like."""
+    return _rival(lambda fold: Bensch(examples=tuple(map(_annotation, fold.crops)), division=division))
+
+
+def _annotation(crop: View) -> tuple[Float32[np.ndarray, "height width"], Int32[np.ndarray, "height width"]]:
+    """Returns image and masks of a crop, in pixels of the rivals."""
+    return crop.image, resize_labels(crop.front.case.masks, crop.image.shape)
+
+
 def _ours(fold: Fold) -> Segment:
     """The method itself, with changes of its cut."""
     return lambda seen, settings: cut_front(seen.front, _with_cut(seen.front.config, settings))
@@ -151,6 +164,11 @@ _CUT: Space = {
 }
 
 METHODS: dict[str, Method] = {
+    "Bensch": Method("annotated crops", _bensch("components"), bensch.space(DIAMETER)),
+    "Chalfoun (FogBank)": Method("nothing", _rival(lambda fold: FogBank()), fogbank.space(DIAMETER)),
+    "Bensch, divided at our peaks": Method(
+        "annotated crops, clicks", _bensch("points"), bensch.space(DIAMETER), "peaks"
+    ),
     "disc in Voronoi cells": Method(
         "clicks", _rival(lambda fold: VoronoiDisc()), VoronoiDisc.space(DIAMETER), "peaks"
     ),

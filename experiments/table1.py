@@ -14,6 +14,7 @@ processor for one image, the median; what takes our peaks or contributions inclu
 
 import argparse
 import json
+import re
 import subprocess
 import time
 from pathlib import Path
@@ -47,7 +48,7 @@ class Task(NamedTuple):
     @property
     def folder(self) -> Path:
         """Where its label images and its log are kept."""
-        return self.fold.folder / "table1" / self.name.replace(" ", "_").replace("'", "")
+        return self.fold.folder / "table1" / re.sub(r"\W+", "_", self.name).strip("_")
 
 
 def main() -> None:
@@ -109,6 +110,7 @@ def run_task(task: Task, budget: int) -> list[Outcome]:
 
 def _tune_and_segment(task: Task, budget: int) -> dict[str, Any]:
     """Tunes a method and writes its label images, as published and as tuned; returns the log."""
+    forget()  # what the last method keeps of its stages is of no use to this one
     method = METHODS[task.name]
     segment = method.begin(task.fold)
 

@@ -19,7 +19,7 @@ Division = Literal["components", "distance", "points"]
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
-_REMEMBERED = 512  # results of each stage; more are forgotten, the oldest first
+_REMEMBERED = 128  # results of each stage; more are forgotten, the oldest first
 _memories: list[OrderedDict[Any, Any]] = []
 
 
@@ -83,7 +83,8 @@ def flatten(image: Float[np.ndarray, "height width"]) -> Float32[np.ndarray, "he
     row, column = (np.linspace(-1, 1, side) for side in image.shape)
     powers = [(0, 0), (1, 0), (0, 1), (2, 0), (1, 1), (0, 2)]
     terms = np.stack([np.outer(row**i, column**j).ravel() for i, j in powers], axis=1)
-    best, *_ = np.linalg.lstsq(terms, image.ravel(), rcond=None)
+    # Of the normal equations, since those of all pixels take many times as long; an image of one pixel has fewer.
+    best, *_ = np.linalg.lstsq(terms.T @ terms, terms.T @ image.ravel(), rcond=None)
     return (image - (terms @ best).reshape(image.shape)).astype(np.float32)
 
 
