@@ -57,7 +57,7 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--work", type=Path, default=Path("runs/crossval"), metavar="DIR")
     parser.add_argument("--folds", type=int, default=3)
-    parser.add_argument("--budget", type=int, default=60, help="evaluations for each method in each fold")
+    parser.add_argument("--budget", type=int, default=80, help="evaluations for each method in each fold")
     parser.add_argument(
         "--methods",
         nargs="+",
