@@ -26,9 +26,10 @@ Solver = Literal["fista", "multiplicative"]
 
 _PRUNED = {"released": 0.01, "rings": 0.001}  # entries up to this are dropped, as in either code
 _DIAGONAL = 0.707  # weight of diagonal neighbours, in the released code
-_FISTA_STEPS, _FISTA_ROUNDS = 50, 10  # steps with one Λ, and how often Λ is taken anew
+_FISTA_STEPS, _FISTA_ROUNDS = 100, 10  # steps with one Λ, and how often Λ is taken anew
 _MULTIPLICATIVE_STEPS = 100  # as released; Λ is taken anew after every one
-_SETTLED = 1e-3  # relative change of f in a step, or a round, below which it has converged
+_SETTLED = 3e-4  # relative change of f in a step, or a round, below which it has converged
+_CONSTANT = 1e-6  # spread of grey values that is rounding, less than 16 bits resolve
 
 
 def halo_kernel(
@@ -251,6 +252,8 @@ def restore(
         solver: "multiplicative" as published, at most 100 steps, or "fista", which comes closer to the minimum in
             fewer steps.
     """
+    if np.ptp(image) < _CONSTANT:
+        return np.zeros_like(image)  # the minimum, which multiplicative updates only tend to
     matrix = quadratic(kernel, smoothness * laplacian(image, evenness))
     seen = np.asarray(convolve(jnp.asarray(image), jnp.asarray(kernel, jnp.float32)))
     f = jnp.ones(image.shape, jnp.float32)
