@@ -85,8 +85,10 @@ def test_the_released_kernel_has_its_known_values(kernel):
     np.testing.assert_array_equal(kernel, kernel.T)
 
 
-@pytest.mark.parametrize("kind", ["released", "rings"])
-@pytest.mark.parametrize(("radius", "width"), [(4000, 800), (4, 0.8)])
+@pytest.mark.parametrize(
+    ("kind", "radius", "width"),
+    [("released", 4000, 800), ("released", 4, 0.8), ("rings", 4000, 800), ("rings", 4, 0.8)],
+)
 def test_kernels_are_a_negative_point_and_its_halo(kind, radius, width):
     kernel = halo_kernel(kind, radius=radius, width=width, reach=5)
     around = kernel.copy()
@@ -94,6 +96,14 @@ def test_kernels_are_a_negative_point_and_its_halo(kind, radius, width):
     assert kernel[5, 5] == -1
     assert 0.01 < np.linalg.norm(around) <= 1
     assert np.abs(kernel[kernel != 0]).min() > (0.01 if kind == "released" else 0.001)
+
+
+def test_the_physical_kernel_takes_a_ring_of_frequencies_away():
+    kernel = halo_kernel("physical", radius=0.3, width=0.1, reach=60)
+    assert kernel[60, 60] == pytest.approx(np.pi * (0.3**2 - 0.2**2) - 1)
+    wave = np.cos(2 * np.pi * np.arange(-60, 61)[:, None] * np.array([0, 0.1, 0.25, 0.45])).T
+    passed = wave @ kernel.sum(axis=1)
+    np.testing.assert_allclose(passed, [-1, -1, 0, -1], atol=0.15)
 
 
 @pytest.mark.parametrize(("width", "reach", "message"), [(0, 2, "width"), (5, 2, "width"), (0.8, 0, "reach")])
@@ -166,11 +176,13 @@ def test_solvers_agree_with_generic_ones(problem):
     np.testing.assert_allclose(np.ravel(ours), exact, atol=2e-3 * exact.max())
 
 
-@pytest.mark.parametrize("kind", ["released", "rings"])
+@pytest.mark.parametrize(
+    ("kind", "radius", "width"), [("released", 4000, 800), ("rings", 4000, 800), ("physical", 0.4, 0.08)]
+)
 @pytest.mark.parametrize("solver", ["fista", "multiplicative"])
-def test_dark_cells_are_restored(kind, solver):
+def test_dark_cells_are_restored(kind, radius, width, solver):
     scene = draw_scene(0, shape=(64, 64), cells=1, diameter=26.0)
-    kernel = halo_kernel(kind, radius=4000, width=800, reach=5)
+    kernel = halo_kernel(kind, radius=radius, width=width, reach=5)
     weights = {"smoothness": 1, "sparsity": 0.05, "evenness": 100, "gamma": 3}
     phase = restore(flatten(scene.image), kernel, **weights, solver=solver)
     inside = scene.labels > 0

@@ -3,7 +3,7 @@
 A flattened image g is taken for H f + noise, where H convolves the phase f ≥ 0 with what the rings of the
 microscope make of a point. f minimises
 
-    ½ ‖H f - g‖² + ½ ω_s fᵀ L f + ω_r Σ Λ f,    L = D - W,    Λ = 1 / (f + γ),
+    ½ ‖H f - g‖² + ½ ω_s fᵀ L f + ω_r Σ Λ f,    L = D - W,    Λ = 1 / (f + gamma),
 
 where W is large between neighbours of like grey value. Λ, which stands in for counting the pixels that are not 0,
 is taken from the f before; while it is fixed the problem is convex. (The paper writes no ½ and halves ω_r; this is
@@ -19,12 +19,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Float32, Float64, Int
-from scipy import fft, ndimage, signal, special
+from scipy import fft, signal, special
 
-Kernel = Literal["released", "rings"]
+Kernel = Literal["released", "rings", "physical"]
 Solver = Literal["fista", "multiplicative"]
 
-_PRUNED = {"released": 0.01, "rings": 0.001}  # entries up to this are dropped, as in either code
+_PRUNED = {"released": 0.01, "rings": 0.001, "physical": 0.001}  # entries up to this are dropped
 _DIAGONAL = 0.707  # weight of diagonal neighbours, in the released code
 _FISTA_STEPS, _FISTA_ROUNDS = 100, 10  # steps with one Λ, and how often Λ is taken anew
 _MULTIPLICATIVE_STEPS = 100  # as released; Λ is taken anew after every one
@@ -44,8 +44,8 @@ def halo_kernel(
     Args:
         kind: "released" divides the ring by its root sum of squares, with the authors' somb(0) = 0 (with 1 the
             ring would be a δ, and the kernel 0); "rings", as in an independent version, divides each disc and
-            then the ring by the sum of its absolute values.
-        radius, width: R and W, in the units of the published tables.
+            then the ring by the sum of its absolute values; "physical" is the ring as it is.
+        radius, width: R and W; cycles per pixel if "physical", otherwise in the units of the published tables.
         reach: pixels from the middle to the border of the kernel.
 
     Raises:
@@ -54,13 +54,15 @@ def halo_kernel(
     if not 0 < width < radius:
         raise ValueError(f"the width of the ring must lie between 0 and its radius, {radius:g}, not be {width:g}")
     if reach < 1:
-        raise ValueError(f"the reach of the kernel must be at least 1 pixel, not {reach}")
+        raise ValueError(f"reach, of the kernel, must be at least 1 pixel, not {reach}")
     offsets = np.arange(-reach, reach + 1)
     distance = np.hypot(offsets[:, None], offsets)
-    outer, inner = (np.pi * q**2 * _somb(2 * q * distance) for q in (radius, radius - width))
+    middle = 1 if kind == "physical" else 0
+    outer, inner = (np.pi * q**2 * _somb(2 * q * distance, middle) for q in (radius, radius - width))
+    ring = outer - inner
     if kind == "released":
-        ring = (outer - inner) / np.linalg.norm(outer - inner)
-    else:
+        ring /= np.linalg.norm(ring)
+    elif kind == "rings":
         ring = outer / np.abs(outer).sum() - inner / np.abs(inner).sum()
         ring /= np.abs(ring).sum()
     ring[reach, reach] -= 1
@@ -68,12 +70,14 @@ def halo_kernel(
     return ring
 
 
-def _somb(x: Float64[np.ndarray, "taps taps"]) -> Float64[np.ndarray, "taps taps"]:
-    """Returns 2 J₁(πx) / (πx), and 0 at 0."""
-    return np.divide(2 * special.j1(np.pi * x), np.pi * x, out=np.zeros_like(x), where=x > 0)
+def _somb(x: Float64[np.ndarray, "taps taps"], middle: float | int) -> Float64[np.ndarray, "taps taps"]:
+    """Returns 2 J₁(πx) / (πx), and what it is told at 0."""
+    return np.divide(2 * special.j1(np.pi * x), np.pi * x, out=np.full_like(x, middle), where=x > 0)
 
 
-def convolve(image: Float[Array, "height width"], stencil: Float[Array, "taps taps"]) -> Float[Array, "height width"]:
+def convolve(
+    image: Float[Array, "height width"], stencil: Float[Array, "taps taps"]
+) -> Float[Array, "height width"]:
     """Returns the image, mirrored at its border, convolved with a symmetric stencil."""
     reach = stencil.shape[0] // 2
     shape = tuple(side + 2 * reach for side in image.shape)
@@ -87,8 +91,8 @@ def laplacian(
 ) -> Float32[np.ndarray, "3 3 height width"]:
     """Returns L, as the weights of every pixel's 3×3 neighbours; those beyond the border have none.
 
-    Between neighbours W = s (ε + exp(-d² / mean d²)) / (ε + 1), where d is their difference in grey value, the mean
-    is over all pairs in a line or all diagonal ones, and s is 1 or, on diagonals, 0.707.
+    Between neighbours W = s (ε + exp(-d² / mean d²)) / (ε + 1), where d is their difference in grey value, the
+    mean is over all pairs in a line or all diagonal ones, and s is 1 or, on diagonals, 0.707.
 
     Args:
         image: flattened.
@@ -123,9 +127,7 @@ class Matrix(NamedTuple):
         """Returns the product with an image, mirrored at its border."""
         height, width = f.shape
         padded = jnp.pad(f, 1, mode="edge")
-        shifted = (
-            self.near[i, j] * padded[i : i + height, j : j + width] for i in range(3) for j in range(3)
-        )
+        shifted = (self.near[i, j] * padded[i : i + height, j : j + width] for i in range(3) for j in range(3))
         return convolve(f, self.stencil) + sum(shifted, jnp.zeros_like(f))
 
 
@@ -171,9 +173,10 @@ def fista(
     steps: Int[Array, ""] | int,
     settled: Float[Array, ""] | float,
 ) -> Float[Array, "height width"]:
-    """Returns the f ≥ 0 that minimises ½ fᵀA f + bᵀf, by projected gradients with momentum (Beck and Teboulle 2009).
+    """Returns the f ≥ 0 that minimises ½ fᵀA f + bᵀf, by projected gradients with momentum.
 
-    Momentum starts again from nothing where it points uphill (O'Donoghue and Candès 2015).
+    This is FISTA (Beck and Teboulle 2009). Momentum starts again from nothing where it points uphill (O'Donoghue
+    and Candès 2015).
 
     Args:
         matrix, linear: A and b.
@@ -193,7 +196,8 @@ def fista(
         grown = (1 + jnp.sqrt(1 + 4 * momentum**2)) / 2
         return new, new + (momentum - 1) / grown * (new - f), grown, _change(new, f), count + 1
 
-    return jax.lax.while_loop(going_on, step, (start, start, jnp.float32(1), jnp.float32(jnp.inf), 0))[0]
+    first: tuple[Array, ...] = (start, start, jnp.array(1.0), jnp.array(jnp.inf), jnp.array(0))
+    return jax.lax.while_loop(going_on, step, first)[0]
 
 
 @jax.jit
@@ -248,7 +252,7 @@ def restore(
     Args:
         image: g.
         kernel: of H, from `halo_kernel`.
-        smoothness, sparsity, evenness, gamma: ω_s, ω_r, ε and γ.
+        smoothness, sparsity, evenness, gamma: ω_s, ω_r, ε and gamma of the objective.
         solver: "multiplicative" as published, at most 100 steps, or "fista", which comes closer to the minimum in
             fewer steps.
     """
