@@ -196,3 +196,15 @@ def test_more_sparsity_leaves_less(kernel, image):
 
     assert (phase(0.001) > 0).sum() > (phase(0.3) > 0).sum()
     assert not phase(100.0).any()
+
+
+def test_the_restored_image_is_where_the_reweighted_objective_is_least(kernel, image):
+    phase = restore(image, kernel, smoothness=0.3, sparsity=0.02, evenness=3, gamma=0.5, solver="fista").ravel()
+    halo = dense_halo(kernel)
+    slope = (
+        (halo.T @ halo + 0.3 * dense_laplacian(image, 3)) @ phase - halo.T @ image.ravel() + 0.02 / (phase + 0.5)
+    )
+    scale = np.abs(halo.T @ image.ravel()).max()
+    assert 0 < (phase > 0).sum() < phase.size
+    np.testing.assert_allclose(slope[phase > 0], 0, atol=0.01 * scale)
+    assert slope[phase == 0].min() > -0.01 * scale

@@ -207,7 +207,7 @@ def multiplicative(
     start: Float[Array, "height width"],
     steps: Int[Array, ""] | int,
 ) -> Float[Array, "height width"]:
-    """Returns a lower f ≥ 0 for ½ fᵀA f + bᵀf, by the updates of Sha et al. 2007, which the paper uses.
+    """Returns an f ≥ 0 where ½ fᵀA f + bᵀf is lower, by the updates of Sha et al. 2007, which the paper uses.
 
     f ← f (-b + √(b² + 4 A⁺f A⁻f)) / (2 A⁺f), where A = A⁺ - A⁻ with no negative entry in either. Where f is 0 it
     stays so, and it comes near to 0 slowly.
@@ -253,8 +253,8 @@ def restore(
         image: g.
         kernel: of H, from `halo_kernel`.
         smoothness, sparsity, evenness, gamma: ω_s, ω_r, ε and gamma of the objective.
-        solver: "multiplicative" as published, at most 100 steps, or "fista", which comes closer to the minimum in
-            fewer steps.
+        solver: "multiplicative" as published, 100 steps at most, which are too few where smoothness is much above
+            1; or "fista", which gets to the minimum.
     """
     if np.ptp(image) < _CONSTANT:
         return np.zeros_like(image)  # the minimum, which multiplicative updates only tend to
