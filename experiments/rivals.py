@@ -14,11 +14,12 @@ import flax.serialization
 import numpy as np
 from jaxtyping import Float32, Float64, Int32
 
-from experiments.baselines import bensch, fogbank
+from experiments.baselines import bensch, fogbank, yin
 from experiments.baselines.bensch import Bensch
 from experiments.baselines.common import Baseline, Division
 from experiments.baselines.fogbank import FogBank
 from experiments.baselines.simple import MarkerWatershed, RandomWalker, VoronoiDisc
+from experiments.baselines.yin import Yin
 from experiments.folds import Case
 from experiments.fronts import Front, cut_front, front
 from experiments.space import Range, Space
@@ -168,6 +169,10 @@ METHODS: dict[str, Method] = {
     "Chalfoun (FogBank)": Method("nothing", _rival(lambda fold: FogBank()), fogbank.space(DIAMETER)),
     "Bensch, divided at our peaks": Method(
         "annotated crops, clicks", _bensch("points"), bensch.space(DIAMETER), "peaks"
+    ),
+    "Yin": Method("nothing", _rival(lambda fold: Yin()), yin.space(DIAMETER)),
+    "Yin, divided at our peaks": Method(
+        "clicks", _rival(lambda fold: Yin(division="points")), yin.space(DIAMETER), "peaks"
     ),
     "disc in Voronoi cells": Method(
         "clicks", _rival(lambda fold: VoronoiDisc()), VoronoiDisc.space(DIAMETER), "peaks"
