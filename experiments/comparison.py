@@ -21,7 +21,6 @@ class Outcome(NamedTuple):
 
     view: View
     labels: dict[str, Int32[np.ndarray, "height width"]]  # "untuned" and "tuned"
-    seconds: float  # of processor time, when tuned
 
 
 def matched(labels: Int[np.ndarray, "height width"], case: Case, distance: float) -> Match:
@@ -33,7 +32,7 @@ def figures(outcomes: Mapping[str, Sequence[Outcome]], distance: float) -> dict[
     """Returns the figures of every method, as published and as tuned, over all cells of all images."""
     rows: dict[str, dict[str, Any]] = {}
     for name, ones in outcomes.items():
-        rows[name] = {"sees": METHODS[name].sees, "seconds": float(np.median([one.seconds for one in ones]))}
+        rows[name] = {"sees": METHODS[name].sees}
         for state in ("untuned", "tuned"):
             matches = [matched(one.labels[state], one.view.front.case, distance) for one in ones]
             scores = pool_scores([labels for labels, _ in matches], [points for _, points in matches])
@@ -50,7 +49,7 @@ def tables(rows: Mapping[str, Mapping[str, Any]], distance: float) -> str:
         "ap50": "AP50",
     }
     lines = [
-        f"| method | learns from | {' | '.join(keys.values())} | processor s |",
+        f"| method | learns from | {' | '.join(keys.values())} | s/image |",
         "|---|---|" + "---|" * (len(keys) + 1),
     ]
     for name, row in rows.items():

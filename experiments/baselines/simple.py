@@ -108,7 +108,7 @@ class RandomWalker:
         return {
             "inner": Range(0.05 * diameter, 0.4 * diameter),
             "outer": Range(0.45 * diameter, 1.5 * diameter),
-            "beta": Range(10, 3000, log=True),
+            "beta": Range(10, 1000, log=True),
             "smooth": Range(0.01 * diameter, 0.2 * diameter, log=True),
             "data": Choice(("grey", "deviation")),
         }
