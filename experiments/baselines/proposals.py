@@ -14,16 +14,19 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32, Int, Int64, Integer
 from scipy import ndimage, sparse
 from scipy.spatial import ConvexHull
+from skimage.morphology import disk
 from skimage.segmentation import felzenszwalb, watershed
 
 from experiments.baselines.common import check_image, remembered
 
 _SMOOTHINGS = (1 / 32, 2 / 32)  # diameters; 1 and 2 pixels of cells of 32
+_SURROUNDINGS = 0.4  # diameters; sigma of what a pixel is darker than
+_OPENING = 0.1  # diameters
 _LEVELS = 24  # of thresholds, at equal steps of the quantile
 _SCALES = (50.0, 100.0, 200.0, 400.0)  # of Felzenszwalb's segments
 _SMALLEST, _LARGEST = 0.2, 4.0  # areas of a disc of the diameter
-_SOLID = 0.7  # at least so much of its convex hull belongs to a cell
-_ALIKE = 0.95  # intersection over union from which two proposals are one
+_SOLID = 0.6  # at least so much of its convex hull belongs to a cell
+_ALIKE = 0.9  # intersection over union from which two proposals are one
 
 
 class Proposals(NamedTuple):
@@ -52,7 +55,7 @@ class _Part(NamedTuple):
 
 
 @remembered
-def propose(image: Float[np.ndarray, "height width"], *, diameter: float | int, limit: int = 5000) -> Proposals:
+def propose(image: Float[np.ndarray, "height width"], *, diameter: float | int, limit: int = 10_000) -> Proposals:
     """Returns masks that might be cells: connected, without holes, nearly convex, and of a cell's size.
 
     Args:
@@ -90,14 +93,19 @@ def propose(image: Float[np.ndarray, "height width"], *, diameter: float | int, 
 
 
 def _from_levels(image: Float32[np.ndarray, "height width"], diameter: float | int, low, high) -> Iterator[_Part]:
-    """Yields the parts above quantiles of the smoothed image, its negative, and its gradient."""
+    """Yields the parts above quantiles of the smoothed image, its negative, gradient, texture and darkness."""
+    around = ndimage.gaussian_filter(image, _SURROUNDINGS * diameter)
+    opener = disk(round(_OPENING * diameter))
     for smoothing in _SMOOTHINGS:
         smooth = ndimage.gaussian_filter(image, smoothing * diameter)
         gradient = ndimage.gaussian_gradient_magnitude(image, smoothing * diameter)
-        for values in (smooth, -smooth, gradient):
+        texture = ndimage.gaussian_filter(gradient, 2 * smoothing * diameter)
+        for values in (smooth, -smooth, gradient, texture, around - smooth):
             for level in np.unique(np.quantile(values, np.linspace(0, 1, _LEVELS + 2)[1:-1])):
-                labels, _ = ndimage.label(values > level)
-                yield from _parts(labels, low, high)
+                above = values > level
+                # Opened, cells that touch come apart.
+                for mask in (above, ndimage.binary_opening(above, opener)):
+                    yield from _parts(ndimage.label(mask)[0], low, high)
 
 
 def _from_segments(
