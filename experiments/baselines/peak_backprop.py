@@ -16,8 +16,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
 from jax.tree_util import Partial
+from jaxtyping import Array, Float
 
 from wsis_jax.checkpoint import Run
 from wsis_jax.config import Config

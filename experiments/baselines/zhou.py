@@ -49,9 +49,9 @@ class Zhou:
         diameter: of a median cell, pixels.
         window: side of the window in which a peak is the greatest value, units of the class map, odd.
         peak_threshold: logit that a peak has to exceed; at 0 a cell is as likely as none.
-        inside: α, the weight of the response inside a proposal beside that on its border.
-        background: β, the weight of background pixels in a proposal.
-        likely: κ; background is where the class map, scaled to 0..1, is below κ times its mean.
+        inside: alpha, the weight of the response inside a proposal beside that on its border.
+        background: beta, the weight of background pixels in a proposal.
+        likely: kappa; background is where the class map, scaled to 0..1, is below kappa times its mean.
         overlap: intersection over union from which the lower of two chosen proposals goes.
         min_area: of a proposal, pixels.
         max_area: of a proposal, pixels.
@@ -97,7 +97,7 @@ class Zhou:
     ) -> tuple[Int[np.ndarray, " chosen"], Float[np.ndarray, " chosen"]]:
         """Returns the proposal of the highest score of every peak, and the score; peaks without one are left out.
 
-        The score is α R·S + R·Ŝ - β Q·S (Eq. 6).
+        The score is alpha R·S + R·Ŝ - beta Q·S (Eq. 6).
         """
         classes, peaks = responses.classes, tuple(responses.peaks.T)
         valid = (find_class_peaks(classes, self.window) & (classes > self.peak_threshold))[peaks]

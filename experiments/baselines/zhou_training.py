@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -51,7 +50,7 @@ def learn(
         images: grey values, 0..1.
         points: (row, column) of the cells of each image, pixels.
         diameter: of a median cell, pixels.
-        steps: batches to learn from; 600 are enough for a few images.
+        steps: batches to learn from; 300 are enough for a few images.
         seed: of the weights to begin with, and of the crops.
         on_step: called after each step with its number, from 1, and the number of steps.
 
