@@ -79,7 +79,7 @@ def with_relevance(apply: Callable[..., Any]) -> Callable[..., Any]:
         if layer.padding != "SAME" or any(np.any(np.array(step) != 1) for step in steps if step is not None):
             raise ValueError(f"the convolution {layer.name} has strides or padding that the rule is not made for")
         outputs = relevance_convolution(args[0], layer.get_variable("params", "kernel"))
-        return outputs + layer.get_variable("params", "bias") if layer.use_bias else outputs
+        return outputs + layer.get_variable("params", "bias")[None, None, None] if layer.use_bias else outputs
 
     def call(*args: Any, **kwargs: Any) -> Any:
         with nn.intercept_methods(exchange):

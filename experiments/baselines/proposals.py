@@ -73,14 +73,15 @@ def propose(image: Float[np.ndarray, "height width"], *, diameter: float | int, 
     area = np.pi / 4 * diameter**2
     low, high = max(_SMALLEST * area, 4), _LARGEST * area
     gradient = ndimage.gaussian_gradient_magnitude(image, _SMOOTHINGS[1] * diameter)
-    families = (
+    families = [
         _from_levels(image, diameter, low, high),
         _from_merging(gradient, low, high),
         _from_segments(image, diameter, low, high),
-    )
+    ]
     parts: dict[tuple[int, ...], _Part] = {}
-    for labels in families:
-        for part in labels:
+    # A watershed of a constant has no regions at all.
+    for family in families if image.min() < image.max() else []:
+        for part in family:
             if low <= part.mask.sum() <= high and _solidity(part.mask) > _SOLID:
                 parts.setdefault(_rough_key(part, diameter), part)
     ordered = sorted(parts.values(), key=lambda part: _border_strength(part, gradient), reverse=True)
@@ -162,7 +163,7 @@ def merges(
     strengths: Float[np.ndarray, " borders"],
     lengths: Float[np.ndarray, " borders"],
     areas: dict[int, int],
-    largest: float,
+    largest: float | int,
 ) -> Iterator[tuple[int, int, int]]:
     """Yields (region, region, new region) in the order in which regions merge, the faintest mean border first.
 
