@@ -123,9 +123,11 @@ def find_overlaps(image: Float[np.ndarray, "height width"], stored: bytes, diame
     responses, proposals = respond(image, stored), propose(image, diameter=diameter)
     near = sparse.csr_array(_discs(responses.peaks, image.shape, _NEAR * diameter) @ proposals.masks.T)
     peak, proposal = near.nonzero()
-    within = sparse.csr_array(responses.maps @ proposals.masks.T)[peak, proposal]
-    border = sparse.csr_array(responses.maps @ borders(proposals).T)[peak, proposal]
-    return _Overlaps(peak, proposal, *(np.asarray(part, np.float32).ravel() for part in (within, border)))
+    within, border = (
+        sparse.csr_array(responses.maps @ masks.T).toarray()[peak, proposal]
+        for masks in (proposals.masks, borders(proposals))
+    )
+    return _Overlaps(peak, proposal, within, border)
 
 
 def _discs(peaks: Int[np.ndarray, "peaks 2"], shape: tuple[int, int], radius: float) -> sparse.csr_array:
@@ -205,11 +207,11 @@ def space(diameter: float) -> Space:
     area = np.pi / 4 * diameter**2
     return {
         "window": Choice((3, 5, 7)),
-        "peak_threshold": Range(-2.0, 6.0),
-        "inside": Range(0.1, 10.0, log=True),
-        "background": Range(1e-6, 1e-2, log=True),
-        "likely": Range(0.5, 1.5),
-        "overlap": Range(0.1, 0.6),
+        "peak_threshold": Range(-5.0, 30.0),
+        "inside": Range(0.03, 10.0, log=True),
+        "background": Range(1e-5, 1e-2, log=True),
+        "likely": Range(0.8, 3.0, log=True),
+        "overlap": Range(0.05, 0.5),
         "min_area": Range(0.2 * area, 0.8 * area),
         "max_area": Range(1.2 * area, 4.0 * area),
     }
