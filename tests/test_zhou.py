@@ -1,6 +1,7 @@
 """Zhou's method: classifier, peaks, retrieval of proposals, suppression and painting."""
 
 from dataclasses import replace
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +12,14 @@ from scipy import ndimage, sparse
 
 from experiments.baselines.peak_backprop import with_relevance
 from experiments.baselines.proposals import Proposals, propose
-from experiments.baselines.response_maps import STRIDE, Classifier, find_class_peaks, peak_score, respond
+from experiments.baselines.response_maps import (
+    STRIDE,
+    Classifier,
+    find_class_peaks,
+    peak_score,
+    respond,
+    with_negatives,
+)
 from experiments.baselines.zhou import Zhou, background, borders, find_overlaps, paint, space
 from experiments.baselines.zhou_training import draw_crops, find_places, learn
 from wsis_jax import draw_scene
@@ -79,7 +87,7 @@ def test_a_peak_response_map_sums_to_one_near_its_peak(scenes, weights):
     assert cells.any()
     for peak, relevance in zip(responses.peaks[cells], responses.maps[cells].toarray(), strict=True):
         np.testing.assert_allclose(relevance.sum(), 1, atol=1e-4)
-        distance = np.abs(np.argwhere(relevance.reshapeimage.shape) - STRIDE * peak - STRIDE / 2).max()
+        distance = np.abs(np.argwhere(relevance.reshape(192, 192)) - STRIDE * peak - STRIDE / 2).max()
         assert distance <= 34  # half the field of a unit
 
 
@@ -89,11 +97,11 @@ def test_a_window_is_as_good_as_the_image(scenes, weights):
     responses = respond(image, msgpack_serialize(dict(weights)))
     middle = [i for i, peak in enumerate(responses.peaks) if np.all(np.abs(peak - 11.5) < 6)][:2]
     assert middle
-    apply = with_relevance(Classifier().apply)
-    classes, pullback = jax.vjp(lambda x: apply(weights, x[None])[0], jnp.asarray(image))
+    apply = partial(with_relevance(Classifier().apply), jax.tree.map(jnp.asarray, weights))
+    classes, pullback = jax.vjp(lambda x: apply(x)[0], with_negatives(jnp.asarray(image)[None]))
     np.testing.assert_allclose(responses.classes, classes, rtol=1e-3, atol=1e-4)
     for index in middle:
-        relevance = pullback(jnp.zeros_like(classes).at[tuple(responses.peaks[index])].set(1))[0]
+        relevance = pullback(jnp.zeros_like(classes).at[tuple(responses.peaks[index])].set(1))[0][0].sum(axis=-1)
         windowed = responses.maps[[index]].toarray().reshape(image.shape)
         expected = relevance / max(float(relevance.sum()), 1e-10)
         np.testing.assert_allclose(windowed, expected, atol=1e-3 * float(expected.max()))

@@ -27,14 +27,12 @@ _CHUNK = 16  # peaks at a time
 class Classifier(nn.Module):
     """A small fully convolutional network from an image to the class map of cells, its logits at stride 8.
 
-    Takes the place of ResNet-50 with the weights of ImageNet, whose stride of 32 is as large as a cell. It sees
-    the image and its negative: relevance goes to where the input is large, and cells are dark.
+    Takes the place of ResNet-50 with the weights of ImageNet, whose stride of 32 is as large as a cell.
     """
 
     @nn.compact
-    def __call__(self, images: Float[Array, "batch height width"]) -> Float[Array, "batch height//8 width//8"]:
-        """Returns class maps of images of 0..1 with sides that are multiples of the stride."""
-        x = jnp.stack([images, 1 - images], axis=-1)
+    def __call__(self, x: Float[Array, "batch height width 2"]) -> Float[Array, "batch height//8 width//8"]:
+        """Returns class maps of images as `with_negatives` gives them, sides multiples of the stride."""
         for stage, width in enumerate(_WIDTHS):
             if stage:
                 x = max_pool(x)
@@ -48,6 +46,14 @@ class Classifier(nn.Module):
                 )
                 x = nn.relu(layer(x))
         return nn.Conv(1, (1, 1), name="output")(x)[..., 0]
+
+
+def with_negatives(images: Float[Array, "batch height width"]) -> Float[Array, "batch height width 2"]:
+    """Returns images of 0..1 with their negatives: relevance goes to where the input is large, and cells are dark.
+
+    It is the relevance of both channels that counts, so this is no part of the network that is walked back.
+    """
+    return jnp.stack([images, 1 - images], axis=-1)
 
 
 class Responses(NamedTuple):
@@ -103,7 +109,7 @@ def respond(image: Float[np.ndarray, "height width"], stored: bytes) -> Response
 
 @jax.jit
 def _class_map(weights: Any, images: Float[Array, "batch height width"]) -> Float[Array, "batch rows columns"]:
-    return Classifier().apply(weights, images)
+    return jnp.asarray(Classifier().apply(weights, with_negatives(images)))
 
 
 def _response_maps(weights: Any, padded, peaks: Int[np.ndarray, "peaks 2"], shape) -> sparse.csr_array:
@@ -134,6 +140,6 @@ def _back(
     weights: Any, views: Float[Array, "chunk height width"], peaks: Int[Array, "chunk 2"]
 ) -> Float[Array, "chunk height width"]:
     """Returns the peak response map of one peak in each view."""
-    classes, pullback = jax.vjp(partial(with_relevance(Classifier().apply), weights), views)
+    classes, pullback = jax.vjp(partial(with_relevance(Classifier().apply), weights), with_negatives(views))
     signal = jnp.zeros_like(classes).at[jnp.arange(len(peaks)), peaks[:, 0], peaks[:, 1]].set(1)
-    return normalized(pullback(signal)[0], (1, 2))
+    return normalized(pullback(signal)[0].sum(axis=-1), (1, 2))

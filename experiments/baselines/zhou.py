@@ -206,12 +206,12 @@ def space(diameter: float) -> Space:
     """Returns what is tuned, for cells of a median diameter in pixels."""
     area = np.pi / 4 * diameter**2
     return {
-        "window": Choice((3, 5, 7)),
+        "window": Choice((3, 5)),
         "peak_threshold": Range(-5.0, 30.0),
         "inside": Range(0.03, 10.0, log=True),
         "background": Range(1e-5, 1e-2, log=True),
         "likely": Range(0.8, 3.0, log=True),
         "overlap": Range(0.05, 0.5),
-        "min_area": Range(0.2 * area, 0.8 * area),
+        "min_area": Range(0.2 * area, 0.9 * area),
         "max_area": Range(1.2 * area, 4.0 * area),
     }

@@ -18,7 +18,7 @@ from numpy.random import Generator, default_rng
 from scipy import ndimage
 
 from experiments.baselines.common import check_image, check_points, to_pixels
-from experiments.baselines.response_maps import STRIDE, Classifier, peak_score
+from experiments.baselines.response_maps import STRIDE, Classifier, peak_score, with_negatives
 
 _SIDE = 3.0  # diameters, of a crop
 _BATCH = 32  # half of it with a cell
@@ -65,7 +65,7 @@ def learn(
     if not len(places.positive):
         raise ValueError(f"no crop of {side} × {side} pixels holds a point; give larger images, or more points")
     optimizer = optax.adam(optax.warmup_cosine_decay_schedule(0, _LEARNING_RATE, min(50, steps // 2), steps))
-    weights = Classifier().init(jax.random.key(seed), jnp.zeros((1, side, side)))
+    weights = Classifier().init(jax.random.key(seed), jnp.zeros((1, side, side, 2)))
     state = optimizer.init(weights)
     for step in range(1, steps + 1):
         crops = draw_crops(images, places, side, rng)
@@ -79,7 +79,7 @@ def _step(optimizer: optax.GradientTransformation, weights, state, crops: Float[
     """Returns weights and state of the optimizer after a step; the first half of the crops holds cells."""
 
     def loss(weights) -> Float[Array, ""]:
-        scores = peak_score(jnp.asarray(Classifier().apply(weights, crops)))
+        scores = peak_score(jnp.asarray(Classifier().apply(weights, with_negatives(crops))))
         truth = (jnp.arange(len(crops)) < len(crops) // 2).astype(scores.dtype)
         return optax.sigmoid_binary_cross_entropy(scores, truth).mean()
 
