@@ -111,8 +111,8 @@ def _iterated(
         return own / jnp.maximum(frame.crops(total, around=0), 1e-30), ground / total
 
     def iteration(_: Array, now: tuple[Array, Array]) -> tuple[Array, Array]:
-        both = zip(widths[3:], weigh(jnp.pad(now[0], beyond)), sums, strict=True)
-        messages = sum(weight * message / total for weight, message, total in both)
+        appearance, smoothness = weigh(jnp.pad(now[0], beyond))
+        messages = widths[3] * appearance / sums[0] + widths[4] * smoothness / sums[1]
         of_cells = frame.added(messages, around=radius, shape=image.shape)
         return beliefs(cells + messages[core], background + widths[3:].sum() - of_cells)
 
@@ -162,7 +162,10 @@ def _messages(
     # A loop over single offsets: written out, the compiler makes something five times as slow of it.
     offsets = jnp.stack(jnp.meshgrid(steps, steps, indexing="ij"), axis=-1).reshape(-1, 2)
     appearance, _ = jax.lax.scan(add, -q[core], offsets)
-    taps = jnp.exp(-gamma * steps**2)
-    smooth = sum(taps[down] * q[:, down : down + height] for down in range(2 * radius + 1))
-    smooth = sum(taps[right] * smooth[:, :, right : right + width] for right in range(2 * radius + 1))
-    return appearance, smooth - q[core]
+
+    def band(size: int) -> Array:
+        gaps = jnp.arange(size)[:, None] + radius - jnp.arange(size + 2 * radius)[None]
+        return jnp.where(jnp.abs(gaps) <= radius, jnp.exp(-gamma * gaps**2), 0)
+
+    smoothness = jnp.einsum("nij,ri,cj->nrc", q, band(height), band(width))
+    return appearance, smoothness - q[core]

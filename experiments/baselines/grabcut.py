@@ -37,11 +37,16 @@ class _Mixture(NamedTuple):
 def features(
     image: Float[np.ndarray, "height width"], *, sigma: float | int
 ) -> Float64[np.ndarray, "height width 2"]:
-    """Returns the grey value and the local standard deviation, in a Gaussian window of `sigma` pixels."""
+    """Returns the grey value and the local standard deviation, in a Gaussian window of `sigma` pixels.
+
+    The deviation is the smallest within that distance: the outline of an object would else lend its deviation to
+    the background around it, and be taken for the object.
+    """
     grey = image.astype(np.float64)
     mean = ndimage.gaussian_filter(grey, sigma)
     variance = ndimage.gaussian_filter(grey**2, sigma) - mean**2
-    return np.stack([grey, np.sqrt(np.maximum(variance, 0))], axis=-1)
+    deviation = ndimage.minimum_filter(np.sqrt(np.maximum(variance, 0)), 2 * int(np.ceil(sigma)) + 1)
+    return np.stack([grey, deviation], axis=-1)
 
 
 def grab_all(

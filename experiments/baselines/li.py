@@ -2,8 +2,8 @@
 
 From boxes come labels of pixels (`box_labels.py`), from these a network that tells cells from background
 (`semantic.py`), and its map is divided among the boxes by a dense CRF (`dense_crf.py`). The paper finds its boxes
-by a detector; here they are squares around points. Multiscale combinatorial grouping, which needs a learnt detector
-of contours, gave way to `proposals.py`.
+by a detector; here they are squares around points. Multiscale combinatorial grouping, which needs learnt contours,
+gave way to `proposals.py`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -147,7 +147,7 @@ def learn(
     *,
     diameter: float | int,
     rounds: int = 3,
-    steps: int = 120,
+    steps: int = 100,
     seed: int = 0,
     on_step: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, Float[np.ndarray, "..."]]:

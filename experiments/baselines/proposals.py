@@ -14,16 +14,19 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32, Int, Int64, Integer
 from scipy import ndimage, sparse
 from scipy.spatial import ConvexHull
+from skimage.morphology import disk
 from skimage.segmentation import felzenszwalb, watershed
 
 from experiments.baselines.common import check_image, remembered
 
 _SMOOTHINGS = (1 / 32, 2 / 32)  # diameters; 1 and 2 pixels of cells of 32
+_SURROUNDINGS = 0.4  # diameters; sigma of what a pixel is darker than
+_OPENING = 0.1  # diameters
 _LEVELS = 24  # of thresholds, at equal steps of the quantile
 _SCALES = (50.0, 100.0, 200.0, 400.0)  # of Felzenszwalb's segments
 _SMALLEST, _LARGEST = 0.2, 4.0  # areas of a disc of the diameter
-_SOLID = 0.7  # at least so much of its convex hull belongs to a cell
-_ALIKE = 0.95  # intersection over union from which two proposals are one
+_SOLID = 0.6  # at least so much of its convex hull belongs to a cell
+_ALIKE = 0.9  # intersection over union from which two proposals are one
 
 
 class Proposals(NamedTuple):
@@ -52,7 +55,7 @@ class _Part(NamedTuple):
 
 
 @remembered
-def propose(image: Float[np.ndarray, "height width"], *, diameter: float | int, limit: int = 5000) -> Proposals:
+def propose(image: Float[np.ndarray, "height width"], *, diameter: float | int, limit: int = 10_000) -> Proposals:
     """Returns masks that might be cells: connected, without holes, nearly convex, and of a cell's size.
 
     Args:
@@ -70,14 +73,15 @@ def propose(image: Float[np.ndarray, "height width"], *, diameter: float | int, 
     area = np.pi / 4 * diameter**2
     low, high = max(_SMALLEST * area, 4), _LARGEST * area
     gradient = ndimage.gaussian_gradient_magnitude(image, _SMOOTHINGS[1] * diameter)
-    families = (
+    families = [
         _from_levels(image, diameter, low, high),
         _from_merging(gradient, low, high),
         _from_segments(image, diameter, low, high),
-    )
+    ]
     parts: dict[tuple[int, ...], _Part] = {}
-    for labels in families:
-        for part in labels:
+    # A watershed of a constant has no regions at all.
+    for family in families if image.min() < image.max() else []:
+        for part in family:
             if low <= part.mask.sum() <= high and _solidity(part.mask) > _SOLID:
                 parts.setdefault(_rough_key(part, diameter), part)
     ordered = sorted(parts.values(), key=lambda part: _border_strength(part, gradient), reverse=True)
@@ -90,14 +94,19 @@ def propose(image: Float[np.ndarray, "height width"], *, diameter: float | int, 
 
 
 def _from_levels(image: Float32[np.ndarray, "height width"], diameter: float | int, low, high) -> Iterator[_Part]:
-    """Yields the parts above quantiles of the smoothed image, its negative, and its gradient."""
+    """Yields the parts above quantiles of the smoothed image, its negative, gradient, texture and darkness."""
+    around = ndimage.gaussian_filter(image, _SURROUNDINGS * diameter)
+    opener = disk(round(_OPENING * diameter))
     for smoothing in _SMOOTHINGS:
         smooth = ndimage.gaussian_filter(image, smoothing * diameter)
         gradient = ndimage.gaussian_gradient_magnitude(image, smoothing * diameter)
-        for values in (smooth, -smooth, gradient):
+        texture = ndimage.gaussian_filter(gradient, 2 * smoothing * diameter)
+        for values in (smooth, -smooth, gradient, texture, around - smooth):
             for level in np.unique(np.quantile(values, np.linspace(0, 1, _LEVELS + 2)[1:-1])):
-                labels, _ = ndimage.label(values > level)
-                yield from _parts(labels, low, high)
+                above = values > level
+                # Opened, cells that touch come apart.
+                for mask in (above, ndimage.binary_opening(above, opener)):
+                    yield from _parts(ndimage.label(mask)[0], low, high)
 
 
 def _from_segments(
@@ -154,7 +163,7 @@ def merges(
     strengths: Float[np.ndarray, " borders"],
     lengths: Float[np.ndarray, " borders"],
     areas: dict[int, int],
-    largest: float,
+    largest: float | int,
 ) -> Iterator[tuple[int, int, int]]:
     """Yields (region, region, new region) in the order in which regions merge, the faintest mean border first.
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax.traverse_util import flatten_dict, unflatten_dict
-from jaxtyping import Array, Float, Float32, Int, Int8
+from jaxtyping import Array, Float, Float32, Int, Int8, Real
 
 from experiments.baselines.common import remembered
 from wsis_jax.compilation import compiler_options
@@ -19,6 +19,7 @@ from wsis_jax.unet import UNet, Variables, fold_batch_norm, initial_variables, p
 _MODEL = UNet(encoder=(8, 16, 32, 32), decoder=(32, 16, 8))
 _CROP, _BATCH = 128, 8
 _LEARNING_RATE, _WARMUP = 5e-3, 10
+_GAIN, _SHIFT = (0.6, 1.4), (-0.2, 0.2)  # of grey values about 0.5
 
 
 def fresh(seed: int) -> Variables:
@@ -49,13 +50,10 @@ def fit(
         learning_rate=_LEARNING_RATE, schedule="cosine", warmup=min(_WARMUP, steps - 1), steps=steps
     )
     state = initial_state(_MODEL, optimizer, 0, variables)
-    # Mirrored where they are smaller than a crop.
-    pairs = [
-        [np.pad(one, [(0, max(_CROP - side, 0)) for side in one.shape], mode="symmetric") for one in pair]
-        for pair in zip(images, labels, strict=True)
-    ]
+    images, labels = ([_at_least_a_crop(one) for one in some] for some in (images, labels))
     for step in range(steps):
-        crops = [_crop(*pairs[rng.integers(len(pairs))], rng) for _ in range(_BATCH)]
+        chosen = rng.integers(len(images), size=_BATCH)
+        crops = [_crop(images[index], labels[index], rng) for index in chosen]
         batch, targets = (jnp.asarray(np.stack(part)) for part in zip(*crops, strict=True))
         state = _compiled_step()(optimizer, state, batch.astype(jnp.float32), targets)
         on_step(step + 1)
@@ -83,15 +81,23 @@ def cell_map(
     return predict(_MODEL.clone(batch_norm=False), {"params": unflatten_dict(weights, sep="/")}, image)
 
 
+def _at_least_a_crop(array: Real[np.ndarray, "_ _"]) -> Real[np.ndarray, "_ _"]:
+    """Returns an image mirrored at its bottom and right where its sides are shorter than a crop's."""
+    return np.pad(array, [(0, max(_CROP - side, 0)) for side in array.shape], mode="symmetric")
+
+
 def _crop(
     image: Float[np.ndarray, "height width"], labels: Int8[np.ndarray, "height width"], rng: np.random.Generator
 ) -> tuple[Float[np.ndarray, "crop crop"], Int8[np.ndarray, "crop crop"]]:
-    """Returns a random crop of an image and its labels, mirrored and turned at random."""
+    """Returns a random crop of an image and its labels, mirrored, turned, and with a contrast drawn at random.
+
+    Normalised images differ in the grey of their background: a dark object at the rim is enough.
+    """
     row, column = (rng.integers(side - _CROP + 1) for side in image.shape)
     window = np.s_[row : row + _CROP, column : column + _CROP]
     turns, mirror = int(rng.integers(4)), int(rng.choice([1, -1]))
     crop, truth = (np.rot90(one[window], turns)[:, ::mirror] for one in (image, labels))
-    return crop, truth
+    return 0.5 + rng.uniform(*_GAIN) * (crop - 0.5) + rng.uniform(*_SHIFT), truth
 
 
 def _step(
