@@ -47,8 +47,11 @@ def test_the_border_of_a_box_is_background_but_not_at_the_border_of_the_image():
 
 def test_cells_in_other_boxes_do_not_count_as_background():
     image, disc, box = disc_scene(cell=0.3, ground=0.7)
-    image[:, : box[1]] = image[: box[0]] = 0.3  # dark neighbours on two sides
-    others = np.array([[0, 0, 64, box[1]], [0, 0, box[0], 70]])
+    top, left, bottom, right = box + [-1, -1, 1, 1]
+    around = np.ones_like(disc)
+    around[top:bottom, left:right] = False
+    image[around] = 0.3  # dark neighbours on all sides, a pixel away
+    others = np.array([[0, 0, top, 70], [bottom, 0, 64, 70], [top, 0, bottom, left], [top, right, bottom, 70]])
     mask = grab_all(image, np.stack([box, *others]), sigma=1.0)[0]
     assert iou(mask, disc[box[0] : box[2], box[1] : box[3]]) > 0.9
 

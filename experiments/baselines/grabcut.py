@@ -58,8 +58,8 @@ def grab_all(
 ) -> list[Bool[np.ndarray, "_ _"]]:
     """Returns the object in each box, as masks of the boxes' sizes.
 
-    Background is learnt from the strip around a box, without what lies in other boxes: as much of it would be
-    cell. The outermost pixels of the box belong to it, too, unless they lie on the image's border.
+    Background is learnt from the strip around a box, without what lies in other boxes: much of it is cell.
+    The outermost pixels of the box belong to it, too, unless they lie on the image's border.
 
     Args:
         image: grey values, 0..1.
@@ -71,10 +71,10 @@ def grab_all(
     masks = []
     for box in boxes:
         outer = window_of(box, image.shape, margin=int(np.ceil(_CONTEXT * max(box[2:] - box[:2]))))
-        allowed = np.zeros(image.shape, bool)[outer]
-        allowed[_within(box, outer)] = True
-        allowed = ndimage.binary_erosion(allowed, border_value=True)
-        mask = grab(values[outer], allowed, known=elsewhere[outer] | allowed, rounds=rounds)
+        inside = np.zeros_like(elsewhere[outer])
+        inside[_within(box, outer)] = True
+        allowed = ndimage.binary_erosion(inside, border_value=True)
+        mask = grab(values[outer], allowed, known=elsewhere[outer] | inside, rounds=rounds)
         masks.append(mask[_within(box, outer)])
     return masks
 
