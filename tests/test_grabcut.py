@@ -47,7 +47,7 @@ def test_the_border_of_a_box_is_background_but_not_at_the_border_of_the_image():
 
 def test_cells_in_other_boxes_do_not_count_as_background():
     image, disc, box = disc_scene(cell=0.3, ground=0.7)
-    top, left, bottom, right = box + [-1, -1, 1, 1]
+    top, left, bottom, right = np.add(box, [-1, -1, 1, 1])
     around = np.ones_like(disc)
     around[top:bottom, left:right] = False
     image[around] = 0.3  # dark neighbours on all sides, a pixel away

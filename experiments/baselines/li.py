@@ -199,8 +199,8 @@ def learn(
 def space(diameter: float | int) -> Space:
     """Returns what is tuned."""
     return {
-        "box": Range(1.0, 2.0),
-        "margin": Range(0.0, 0.5),
+        "box": Range(0.8, 1.6),
+        "margin": Range(0.1, 0.7),
         "global_weight": Range(0.1, 1.0),
         "alpha": Range(0.1 * diameter, 1.25 * diameter, log=True),
         "beta": Range(0.03, 0.3, log=True),
