@@ -8,8 +8,9 @@ from jaxtyping import Int, Int32, UInt8
 from PIL import Image, ImageDraw
 
 from experiments.folds import Case
-from experiments.rivals import METHODS, View
+from experiments.rivals import METHODS
 from experiments.tuning import Match, objective
+from experiments.views import View
 from wsis_jax.metrics import centroids, match_labels, match_points, pool_scores
 from wsis_jax.report import overlay
 

@@ -1,59 +1,34 @@
-"""The methods side by side: what each may see and learn from, how it segments an image, what is tuned of it.
-
-Every rival sees images as the method does, normalised to 0..1, resized so that the median cell of the annotated
-crops has a diameter of 32 pixels: the size for which published parameters that count pixels were made. What needs
-points gets the peaks that the method's network found.
-"""
+"""The methods side by side: what each learns from, how it segments an image, and what is tuned of it."""
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import flax.serialization
 import numpy as np
-from jaxtyping import Float32, Float64, Int32
+from jaxtyping import Float32, Int32
+from rich.progress import Progress
 
-from experiments.baselines import bensch, fogbank, yin
+from experiments.baselines import bensch, fogbank, li, yin, zhou, zhou_training
 from experiments.baselines.bensch import Bensch
-from experiments.baselines.common import Baseline, Division
+from experiments.baselines.boxes import boxes_around, boxes_of
+from experiments.baselines.common import Baseline, Division, remembered
 from experiments.baselines.fogbank import FogBank
+from experiments.baselines.li import Li
+from experiments.baselines.peak_backprop import relevance_winners
 from experiments.baselines.simple import MarkerWatershed, RandomWalker, VoronoiDisc
 from experiments.baselines.yin import Yin
-from experiments.folds import Case
-from experiments.fronts import Front, cut_front, front
+from experiments.baselines.zhou import Zhou
+from experiments.fronts import cut_front
 from experiments.space import Range, Space
 from experiments.tuning import Settings
-from wsis_jax.checkpoint import Run
+from experiments.views import DIAMETER, Fold, View, masks_of, normalized
 from wsis_jax.config import Config
 from wsis_jax.files import replacing
-from wsis_jax.imageio import normalize_image
-from wsis_jax.scaling import resize_image, resize_labels, scale_points
-
-DIAMETER = 32.0
-"""Of the median cell in the images that rivals see, in pixels."""
-
-_CROPS = 4
-_CELLS = 20  # in each crop, about: little to annotate, yet 80 cells in all
-
-
-class View(NamedTuple):
-    """What the methods see of an image."""
-
-    front: Front  # the method's own way up to the cuts, in pixels of the network
-    image: Float32[np.ndarray, "height width"]  # 0..1, in pixels of the rivals
-    points: Float64[np.ndarray, "cells 2"]  # the peaks found, in pixels of the rivals
-
-
-class Fold(NamedTuple):
-    """What the methods may learn from, and be tuned on."""
-
-    run: Run
-    folder: Path  # of the run; what rivals learn is kept in it, too
-    training: list[Case]
-    crops: list[View]  # annotated
-    scale: float  # from pixels of the images to those of the rivals
-
+from wsis_jax.guided import WinnerMap
+from wsis_jax.scaling import resize_labels, scale_points
+from wsis_jax.segmentation import Detection
 
 Segment = Callable[[View, Settings], Int32[np.ndarray, "height width"]]
 """From an image, and settings that differ from the published ones, to its label image in pixels as given."""
@@ -66,46 +41,6 @@ class Method(NamedTuple):
     begin: Callable[[Fold], Segment]  # learns what there is to learn
     space: Space
     front: Literal["nothing", "peaks", "winner map"] = "nothing"  # what it takes of the method's own way
-
-
-def view(run: Run, case: Case, folder: Path, scale: float) -> View:
-    """Returns what the methods see of an image."""
-    one = front(run, case, folder)
-    settings = run.config.image
-    grey = normalize_image(
-        case.image.astype(np.float32), method="percentile", low=settings.low, high=settings.high
-    )
-    return View(one, np.clip(resize_image(grey, scale), 0, 1), scale_points(one.points(), scale))
-
-
-def open_fold(run: Run, folder: Path, training: list[Case]) -> Fold:
-    """Returns the fold of a trained model and its training images, with crops of them to tune on."""
-    crops = annotated_crops(training)
-    areas = np.concatenate([np.bincount(crop.masks.ravel())[1:] for crop in crops])
-    scale = DIAMETER / float(2 * np.sqrt(np.median(areas[areas > 0]) / np.pi))
-    return Fold(run, folder, training, [view(run, crop, folder, scale) for crop in crops], scale)
-
-
-def annotated_crops(cases: Sequence[Case]) -> list[Case]:
-    """Returns four crops of about 15 cells each, from as many images as there are, of another quarter each."""
-    density = sum(len(case.points) for case in cases) / sum(case.image.size for case in cases)
-    crops = []
-    for number in range(_CROPS):
-        case = cases[number * len(cases) // _CROPS]
-        half = min(round(np.sqrt(_CELLS / density)), *(side // 2 for side in case.image.shape)) // 2
-        middle = [
-            side * (1 + 2 * place) // 4 for side, place in zip(case.image.shape, divmod(number, 2), strict=True)
-        ]
-        crops.append(_cropped(case, tuple(slice(at - half, at + half) for at in middle), f"{case.name}-{number}"))
-    return crops
-
-
-def _cropped(case: Case, window: tuple[slice, ...], name: str) -> Case:
-    """Returns a part of an image and of the truth about it."""
-    points = case.points - [side.start for side in window]
-    image = case.image[window]
-    inside = ((points >= 0) & (points < image.shape)).all(axis=1)
-    return Case(name, image, points[inside], case.masks[window])
 
 
 def _rival(make: Callable[[Fold], Baseline]) -> Callable[[Fold], Segment]:
@@ -130,7 +65,68 @@ def _bensch(division: Division) -> Callable[[Fold], Segment]:
 
 def _annotation(crop: View) -> tuple[Float32[np.ndarray, "height width"], Int32[np.ndarray, "height width"]]:
     """Returns image and masks of a crop, in pixels of the rivals."""
-    return crop.image, resize_labels(crop.front.case.masks, crop.image.shape)
+    return crop.image, masks_of(crop.front.case, crop.image.shape)
+
+
+def _zhou(fold: Fold) -> Zhou:
+    """Zhou's method, whose classifier learns from crops of the training images with and without clicks."""
+    images = _training_images(fold)
+
+    def learn(on_step: Callable[[int, int], None]) -> Mapping[str, Any]:
+        points = [scale_points(case.points, fold.scale) for case in fold.training]
+        return zhou_training.learn(images, points, diameter=DIAMETER, steps=300, seed=0, on_step=on_step)
+
+    return Zhou(weights=_kept(fold.folder / "table1" / "zhou.msgpack", learn), diameter=DIAMETER)
+
+
+def _li(fold: Fold, boxes: Literal["around points", "of masks"]) -> Li:
+    """Li's method, whose network learns from boxes in the training images."""
+    images = _training_images(fold)
+
+    def learn(on_step: Callable[[int, int], None]) -> Mapping[str, Any]:
+        if boxes == "of masks":
+            found = [
+                boxes_of(masks_of(case, image.shape)) for case, image in zip(fold.training, images, strict=True)
+            ]
+        else:
+            points = [scale_points(case.points, fold.scale) for case in fold.training]
+            side = Li.box * DIAMETER
+            found = [boxes_around(p, image.shape, side=side) for p, image in zip(points, images, strict=True)]
+        return li.learn(images, found, diameter=DIAMETER, on_step=on_step)
+
+    name = boxes.replace(" ", "_")
+    return Li(weights=_kept(fold.folder / "table1" / f"li_{name}.msgpack", learn), diameter=DIAMETER)
+
+
+def _oracle(fold: Fold) -> Segment:
+    """Li's method with the boxes of true masks, in the training images and in the one that is segmented."""
+    method = _li(fold, "of masks")
+
+    def segment(seen: View, settings: Settings) -> Int32[np.ndarray, "height width"]:
+        boxes = boxes_of(masks_of(seen.front.case, seen.image.shape))
+        labels = dataclasses.replace(method, **settings, boxes=boxes).segment(seen.image)
+        return resize_labels(labels, seen.front.case.image.shape)
+
+    return segment
+
+
+def _training_images(fold: Fold) -> list[Float32[np.ndarray, "_ _"]]:
+    """Returns the training images as rivals see them."""
+    return [normalized(fold.run, case, fold.scale) for case in fold.training]
+
+
+def _peak_rule(fold: Fold) -> Segment:
+    """The method itself, but contributions come from the rule of peak response maps."""
+
+    @remembered
+    def winner(*detection: np.ndarray) -> WinnerMap:
+        return relevance_winners(fold.run, Detection(*detection), config=fold.run.config)
+
+    def segment(seen: View, settings: Settings) -> Int32[np.ndarray, "height width"]:
+        one = seen.front._replace(winner=winner(*seen.front.detection))
+        return cut_front(one, _with_cut(one.config, settings))
+
+    return segment
 
 
 def _ours(fold: Fold) -> Segment:
@@ -142,11 +138,13 @@ def _with_cut(config: Config, settings: Settings) -> Config:
     return dataclasses.replace(config, cut=dataclasses.replace(config.cut, **settings))
 
 
-def _kept(file: Path, learn: Callable[[], Mapping[str, Any]]) -> Mapping[str, Any]:
+def _kept(file: Path, learn: Callable[[Callable[[int, int], None]], Mapping[str, Any]]) -> Mapping[str, Any]:
     """Returns what a rival learnt, from its file if it learnt before."""
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
-        learnt = learn()
+        with Progress(transient=True) as progress:
+            bar = progress.add_task(f"learning {file.stem}", total=None)
+            learnt = learn(lambda done, total: progress.update(bar, completed=done, total=total))
         with replacing(file) as temporary:
             temporary.write_bytes(flax.serialization.msgpack_serialize(dict(learnt)))
     return flax.serialization.msgpack_restore(file.read_bytes())
@@ -167,13 +165,20 @@ _CUT: Space = {
 METHODS: dict[str, Method] = {
     "Bensch": Method("annotated crops", _bensch("components"), bensch.space(DIAMETER)),
     "Chalfoun (FogBank)": Method("nothing", _rival(lambda fold: FogBank()), fogbank.space(DIAMETER)),
+    "Yin": Method("nothing", _rival(lambda fold: Yin()), yin.space(DIAMETER)),
+    "Zhou": Method("clicks, as crops with and without cells", _rival(_zhou), zhou.space(DIAMETER)),
+    "wsis_jax": Method("clicks", _ours, _CUT, "winner map"),
+    "wsis_jax with Zhou's backward rule": Method("clicks", _peak_rule, _CUT, "peaks"),
     "Bensch, divided at our peaks": Method(
         "annotated crops, clicks", _bensch("points"), bensch.space(DIAMETER), "peaks"
     ),
-    "Yin": Method("nothing", _rival(lambda fold: Yin()), yin.space(DIAMETER)),
     "Yin, divided at our peaks": Method(
         "clicks", _rival(lambda fold: Yin(division="points")), yin.space(DIAMETER), "peaks"
     ),
+    "Li, boxes around our peaks": Method(
+        "clicks", _rival(lambda fold: _li(fold, "around points")), li.space(DIAMETER), "peaks"
+    ),
+    "Li, true boxes": Method("boxes, also of the test image", _oracle, li.space(DIAMETER)),
     "disc in Voronoi cells": Method(
         "clicks", _rival(lambda fold: VoronoiDisc()), VoronoiDisc.space(DIAMETER), "peaks"
     ),
@@ -181,5 +186,4 @@ METHODS: dict[str, Method] = {
         "clicks", _rival(lambda fold: MarkerWatershed()), MarkerWatershed.space(DIAMETER), "peaks"
     ),
     "random walker": Method("clicks", _rival(lambda fold: RandomWalker()), RandomWalker.space(DIAMETER), "peaks"),
-    "wsis_jax": Method("clicks", _ours, _CUT, "winner map"),
 }

@@ -28,8 +28,9 @@ from experiments.baselines.common import forget
 from experiments.comparison import Outcome, contact_sheet, figures, matched, tables
 from experiments.crossval import half_diameter
 from experiments.folds import experiment_config, read_cases, split, trained
-from experiments.rivals import METHODS, Fold, View, open_fold, view
+from experiments.rivals import METHODS
 from experiments.tuning import Match, Settings, tune
+from experiments.views import Fold, View, open_fold, view
 from wsis_jax.bench import surroundings
 from wsis_jax.files import write_text
 from wsis_jax.imageio import read_labels, write_labels, write_picture

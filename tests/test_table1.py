@@ -11,7 +11,7 @@ from PIL import Image
 from experiments import table1
 from experiments.comparison import Outcome, figures
 from experiments.folds import Case
-from experiments.rivals import DIAMETER, annotated_crops, open_fold
+from experiments.views import DIAMETER, annotated_crops, open_fold
 from wsis_jax.scaling import scale_points
 
 METHODS = ["disc in Voronoi cells", "wsis_jax"]

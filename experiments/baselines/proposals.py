@@ -82,9 +82,10 @@ def propose(image: Float[np.ndarray, "height width"], *, diameter: float | int, 
     # A watershed of a constant has no regions at all.
     for family in families if image.min() < image.max() else []:
         for part in family:
-            if low <= part.mask.sum() <= high and _solidity(part.mask) > _SOLID:
+            if low <= part.mask.sum() <= high:
                 parts.setdefault(_rough_key(part, diameter), part)
-    ordered = sorted(parts.values(), key=lambda part: _border_strength(part, gradient), reverse=True)
+    solid = [part for part in parts.values() if _solidity(part.mask) > _SOLID]
+    ordered = sorted(solid, key=lambda part: _border_strength(part, gradient), reverse=True)
     masks = _matrix(ordered, image.shape)
     masks = masks[_unlike(masks)[:limit]]
     return Proposals(masks, masks.sum(axis=1).astype(np.float32), image.shape)

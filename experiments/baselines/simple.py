@@ -98,8 +98,8 @@ class RandomWalker:
             return divide(np.ones(image.shape, bool), "points", points)
         grey = image if self.data == "grey" else _deviation(image, 3)
         smooth = ndimage.gaussian_filter(grey, self.smooth)
-        # Which of two is likelier needs no exact solution: probabilities a little outside of 0..1 do no harm.
-        walked = random_walker(smooth, seeds, beta=self.beta, mode="cg_j", tol=1e-4, prob_tol=1)
+        # Solved directly, which takes a tenth of the time of conjugate gradients.
+        walked = random_walker(smooth, seeds, beta=self.beta, mode="bf")
         return divide(walked == 1, "points", points)
 
     @staticmethod
