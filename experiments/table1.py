@@ -83,6 +83,8 @@ def main() -> None:
         views = [view(run, case, fold.folder, fold.scale) for case in test]
         tasks += [Task(name, fold, views, distance) for name in arguments.methods]
     for task in tasks:
+        if task.name == arguments.methods[0]:
+            forget()  # methods share stages within a fold, but no fold sees images of just this scale again
         outcomes[task.name] += run_task(task, arguments.budget)
     rows = figures(outcomes, distance)
     for name in rows:
@@ -113,7 +115,6 @@ def run_task(task: Task, budget: int) -> list[Outcome]:
 
 def _tune_and_segment(task: Task, budget: int) -> dict[str, Any]:
     """Tunes a method and writes its label images, as published and as tuned; returns the log."""
-    forget()  # what the last method keeps of its stages is of no use to this one
     method = METHODS[task.name]
     segment = method.begin(task.fold)
 

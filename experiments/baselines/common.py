@@ -19,7 +19,7 @@ Division = Literal["components", "distance", "points"]
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
-_REMEMBERED = 128  # results of each stage; more are forgotten, the oldest first
+_REMEMBERED = 128  # results of each stage; more are forgotten, the one that was asked for longest ago first
 _memories: list[OrderedDict[Any, Any]] = []
 
 
@@ -186,6 +186,7 @@ def remembered(stage: Callable[_P, _T]) -> Callable[_P, _T]:
             memory[key] = stage(*args, **kwargs)
             if len(memory) > _REMEMBERED:
                 memory.popitem(last=False)
+        memory.move_to_end(key)
         return memory[key]
 
     return once
