@@ -147,7 +147,8 @@ def _kept(file: Path, learn: Callable[[Callable[[int, int], None]], Mapping[str,
             learnt = learn(lambda done, total: progress.update(bar, completed=done, total=total))
         with replacing(file) as temporary:
             temporary.write_bytes(flax.serialization.msgpack_serialize(dict(learnt)))
-    return flax.serialization.msgpack_restore(file.read_bytes())
+    kept: Any = flax.serialization.msgpack_restore(file.read_bytes())
+    return kept
 
 
 _CUT: Space = {

@@ -50,12 +50,14 @@ def main() -> None:
     cases, work = read_cases(arguments.data), arguments.work / arguments.data.name
     fronts: dict[str, list[Front]] = {"found": [], "true": []}
     maps: dict[str, Float32[np.ndarray, "_ _"]] = {}
+    pairs: list[tuple[Run, Run]] = []
     for fold in range(arguments.folds):
         training, test = split(cases, fold, arguments.folds)
         folder = work / f"fold{fold}"
         teacher = trained(training, folder, experiment_config([]))
         teacher = teacher._replace(config=preset("default", teacher.config))
         student = _student(teacher, folder, training, arguments)
+        pairs.append((teacher, student))
         fronts["found"] += [front(teacher, case, folder) for case in test]
         fronts["true"] += [front(teacher, case, folder, peaks="true") for case in test]
         maps |= {one.case.name: _inside_map(student, one) for one in fronts["found"][-len(test) :]}
@@ -70,7 +72,7 @@ def main() -> None:
             row = scores.mdice, scores.dice_one_to_one, scores.ap50, scores.pq
             figures[f"{name}, {peaks} peaks"] = dict(zip(("mdice", "dice", "ap50", "pq"), row, strict=True))
             print(f"| {name} | {peaks} | " + " | ".join(f"{figure:.3f}" for figure in row) + " |", flush=True)
-    ours, theirs = _seconds(teacher, student, fronts["found"][-1])
+    ours, theirs = _seconds(*pairs[-1], fronts["found"][-1])
     print(f"\nAfter the detection, processor seconds an image: wsis_jax {ours:.2f}, student {theirs:.2f}")
     write_text(work / f"student_{arguments.labels}.json", json.dumps(figures, indent=2) + "\n")
 
@@ -108,7 +110,7 @@ def _inside_map(student: Run, one: Front) -> Float32[np.ndarray, "height width"]
     image = one.detection.image
     views = [np.s_[::a, ::b] for a in (1, -1) for b in (1, -1)]
     maps = [predict(student.model, student.variables, np.ascontiguousarray(image[view]))[view] for view in views]
-    return np.mean(maps, axis=0, dtype=np.float32)
+    return np.asarray(np.mean(maps, axis=0, dtype=np.float32))
 
 
 def _student(teacher: Run, folder: Path, training: list[Case], arguments: argparse.Namespace) -> Run:

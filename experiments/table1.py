@@ -102,7 +102,7 @@ def run_task(task: Task, budget: int) -> list[Outcome]:
     file = task.folder / "log.json"
     if not (file.exists() and json.loads(file.read_text())["budget"] == budget):
         started = time.perf_counter()
-        log = {"budget": budget, **_tune_and_segment(task, budget)}
+        log: dict[str, Any] = {"budget": budget, **_tune_and_segment(task, budget)}
         write_text(file, json.dumps(log, indent=2) + "\n")
         found = {key: f"{log['tuning'][key]:.3f}" for key in ("untuned", "tuned", "held_out")}
         print(f"{task.folder}: {found}, {time.perf_counter() - started:.0f} s", flush=True)

@@ -201,5 +201,5 @@ def forget() -> None:
 def _key(value: Any) -> Any:
     """Returns what an argument is known by."""
     if isinstance(value, np.ndarray):
-        return value.shape, value.dtype.str, hashlib.sha1(np.ascontiguousarray(value)).hexdigest()
+        return value.shape, value.dtype.str, hashlib.sha1(np.ascontiguousarray(value).data).hexdigest()
     return value
