@@ -54,7 +54,10 @@ def front(run: Run, case: Case, folder: Path, settings: Sequence[str] = (), *, p
     config = run.config.override(settings)
     parts = config.to_dict()
     weights = sorted(path.name for path in (folder / "weights").iterdir())
-    described = [weights, parts["detect"], parts["contribution"], parts["cut"]["reach"], peaks]
+    seen = hashlib.sha256(
+        np.ascontiguousarray(case.image).data
+    ).hexdigest()  # a name may come to mean another crop
+    described = [seen, weights, parts["detect"], parts["contribution"], parts["cut"]["reach"], peaks]
     key = hashlib.sha256(json.dumps(described).encode()).hexdigest()[:12]
     file = folder / "fronts" / f"{case.name}-{key}.npz"
     if not file.exists():
