@@ -11,6 +11,7 @@ from PIL import Image
 from experiments import table1
 from experiments.comparison import Outcome, figures
 from experiments.folds import Case
+from experiments.fronts import front
 from experiments.views import DIAMETER, annotated_crops, open_fold
 from wsis_jax.scaling import scale_points
 
@@ -100,3 +101,13 @@ def test_figures_are_those_of_all_cells(tiny_run, draw_small, tmp_path):
     rows = figures({"wsis_jax": [one._replace(labels={"untuned": half, "tuned": case.masks})]}, 5.0)
     assert rows["wsis_jax"]["tuned"]["mdice"] == rows["wsis_jax"]["tuned"]["ap50"] == 1
     assert rows["wsis_jax"]["untuned"]["mdice"] == pytest.approx(0.5)
+
+
+def test_a_kept_front_is_not_that_of_another_image_of_its_name(tiny_run, draw_small, tmp_path):
+    shutil.copytree(tiny_run.folder, tmp_path / "fold")
+    whole = as_case(draw_small(1, shape=(96, 96), cells=10), "image")
+    part = whole._replace(image=whole.image[:64, :64])
+    first = front(tiny_run.run, whole, tmp_path / "fold")
+    assert front(tiny_run.run, part, tmp_path / "fold").detection.image.shape == (64, 64)
+    kept = front(tiny_run.run, whole, tmp_path / "fold")
+    np.testing.assert_array_equal(kept.winner.owner, first.winner.owner)
