@@ -10,6 +10,7 @@ import pytest
 from flax.serialization import msgpack_restore, msgpack_serialize
 from scipy import ndimage, sparse
 
+from experiments.baselines import zhou_training
 from experiments.baselines.peak_backprop import with_relevance
 from experiments.baselines.proposals import Proposals, propose
 from experiments.baselines.response_maps import (
@@ -35,7 +36,9 @@ def scenes():
 @pytest.fixture(scope="module")
 def weights(scenes):
     images, points = [s.image for s in scenes[1:]], [s.points for s in scenes[1:]]
-    return learn(images, points, diameter=24.0, steps=50, seed=0, on_step=lambda *_: None)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(zhou_training, "_BATCH", 12)
+        return learn(images, points, diameter=24.0, steps=50, seed=0, on_step=lambda *_: None)
 
 
 @pytest.fixture(scope="module")
