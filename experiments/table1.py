@@ -16,7 +16,6 @@ peaks or contributions includes the time for them.
 import argparse
 import json
 import re
-import subprocess
 import time
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,6 +24,7 @@ import numpy as np
 from rich.progress import Progress
 
 from experiments.baselines.common import forget
+from experiments.commit import commit
 from experiments.comparison import Outcome, contact_sheet, figures, matched, tables
 from experiments.crossval import half_diameter
 from experiments.folds import experiment_config, read_cases, split, trained
@@ -89,7 +89,7 @@ def main() -> None:
     rows = figures(outcomes, distance)
     for name in rows:
         rows[name]["seconds"] = float(np.median([timed(task) for task in tasks if task.name == name]))
-    about = {"where": {**surroundings(), "commit": _commit()}, "budget": arguments.budget, "distance": distance}
+    about = {"where": {**surroundings(), "commit": commit()}, "budget": arguments.budget, "distance": distance}
     text = tables(rows, distance)
     print("\n" + text)
     write_text(work / "table1.md", text + "\n")
@@ -146,12 +146,6 @@ def timed(task: Task) -> float:
         segment(one, settings)
         seconds = time.perf_counter() - started
     return seconds
-
-
-def _commit() -> str:
-    """Returns the commit that was measured, marked where files differ from it."""
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--exclude", "*"]
-    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
 
 
 if __name__ == "__main__":
