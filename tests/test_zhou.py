@@ -211,7 +211,6 @@ def test_most_cells_of_a_drawn_scene_are_found(scenes, method):
 
 def test_weights_can_be_stored(scenes, method):
     again = replace(method, weights=msgpack_restore(msgpack_serialize(dict(method.weights))))
-    assert again == method
     np.testing.assert_array_equal(again.segment(scenes[0].image), method.segment(scenes[0].image))
 
 
