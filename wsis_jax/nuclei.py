@@ -20,20 +20,20 @@ _Values = Float64[np.ndarray, " peaks"]
 
 _DIAMETER = 2 * 2**0.5  # × sigma: the disc that answers most
 _OCTAVE = 1.25 * 2.0 ** np.array([0, 0.5, 1, 1.5])  # sigmas looked at before the image is halved, in its pixels
-_LEAST_SIDE = 16  # pixels of the smallest halved image
+_LEAST_SIDE = 8  # pixels of the smallest halved image
 _SIZES = 2.0 ** np.array([-1, -0.5, 0, 0.5, 1])  # × the typical sigma: those of the nuclei
 _CLIP = 3.0  # deviations of the noise up to which a pixel is background
 _RANGE = 1e3  # greatest ratio of the brightest pixel to the noise: where there is no noise, what counts as such
-_NOISE = 4.0  # × the median of the background's maxima; the greatest one of a million pixels of noise is below
+_NOISE = 4.0  # × the median of the background's maxima; noise alone hardly ever has one above
 _FAINT = 0.25  # × the response of a typical nucleus; cytoplasm, which takes up some stain, is below
-_APART = 0.6  # diameters between the centres of two nuclei; nearer maxima are of one
+_APART = 0.5  # diameters between the centres of two nuclei; nearer maxima are of one
 
 
 class Nuclei(NamedTuple):
     """The nuclei of an image, those that stand out most first."""
 
     points: Float64[np.ndarray, "nuclei 2"]  # (row, column) of the centres, to a fraction of a pixel
-    diameters: Float64[np.ndarray, " nuclei"]  # of the disc that answers most like the nucleus, in pixels
+    diameters: Float64[np.ndarray, " nuclei"]  # in pixels; some 3 too many, as the compressed edges are wide
     contrasts: Float64[np.ndarray, " nuclei"]  # 0..1: 1 stands out as a typical nucleus does, or more; 0.25 hardly
 
 
@@ -43,14 +43,14 @@ def find_nuclei(stain: Real[np.ndarray, "height width"], *, diameter: float | in
     The image is compressed by an inverse hyperbolic sine in units of its noise, since bright nuclei would hide
     faint ones beside them. The typical size is that of the blobs that answer most, over all scales. The nuclei
     are the maxima of the response at that size that stand out of the noise and are no fainter than a quarter of
-    a typical nucleus. Each then takes the scale at which it answers most: there, the two maxima of a long nucleus
-    meet.
+    a typical nucleus. Each then takes the size, from half to twice the typical one, at which it answers most there,
+    and those within half of that from a greater one are dropped: they are of the same nucleus.
 
     Args:
         stain: Finite grey values of any range; nuclei are bright. Multiplying them by a constant or adding one
             changes nothing.
         diameter: Typical diameter of a nucleus, in pixels; None to read it from the image, which needs nuclei of 5
-            pixels at least and a third of the image's shorter side at most.
+            pixels at least and two fifths of the image's shorter side at most.
 
     Returns:
         The nuclei, also those cut by the border, with centres in the image; none where there is only background.
@@ -65,6 +65,8 @@ def find_nuclei(stain: Real[np.ndarray, "height width"], *, diameter: float | in
             f"diameter must be above 0 and at most the longer side, {max(stain.shape)}, not {diameter}"
             "; give that of a nucleus in pixels"
         )
+    if not stain.size or stain.min() == stain.max():
+        return _no_nuclei()
     contrast = _compress(stain.astype(np.float64))
     sigma = _typical_sigma(contrast) if diameter is None else diameter / _DIAMETER
     if sigma is None:
@@ -99,8 +101,6 @@ def _compress(values: _Map) -> _Map:
             break
         kept = kept[away <= _CLIP * noise]
     greys = np.unique(values)
-    if len(greys) == 1:
-        return np.zeros_like(values)
     if noise == 0:  # most pixels are equal, so that the noise is less than a step from grey value to grey value
         noise = np.diff(greys).min()
     return np.arcsinh((values - level) / max(noise, (greys[-1] - greys[0]) / _RANGE))
@@ -151,7 +151,7 @@ def _typical_sigma(contrast: _Map) -> float | None:
     return 2.0 ** _weighted_median(np.concatenate(logs), weights) if len(weights) else None
 
 
-def _halved(image: _Map) -> _Map:
+def _halved(image: _Map) -> Float64[np.ndarray, "half_height half_width"]:
     """Returns the means of the squares of 2 × 2 pixels."""
     rows, columns = image.shape
     even = np.pad(image, ((0, rows % 2), (0, columns % 2)), mode="edge")
