@@ -149,11 +149,11 @@ def check_points(points: Float64[np.ndarray, "points 2"], shape: tuple[int, int]
     Raises:
         ValueError: If a point lies outside; the message tells if rows and columns look swapped.
     """
-    outside = np.flatnonzero(~_inside(points, shape))
+    outside = np.flatnonzero(~inside(points, shape))
     if not len(outside):
         return
     row, column = points[outside[0]]
-    if _inside(points[:, ::-1], shape).all():
+    if inside(points[:, ::-1], shape).all():
         remedy = "rows and columns look swapped, so swap their names in the header"
     else:
         remedy = "correct it, or check that the points are in pixels and belong to this image"
@@ -163,7 +163,7 @@ def check_points(points: Float64[np.ndarray, "points 2"], shape: tuple[int, int]
     )
 
 
-def _inside(points: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+def inside(points: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """Tells of each point whether it lies on a pixel of the image; NaN does not."""
     return np.all((points >= -0.5) & (points < np.array(shape) - 0.5), axis=1)
 
