@@ -1,9 +1,9 @@
-"""A draft of the likelihood map in seconds, with no network: what points say about images, and images about points.
+"""A draft of the likelihood map in seconds, with no network.
 
 A ridge regression learns to tell the likelihood map of an image's points from how the image looks around every
-pixel: grey value, slope, curvature and contrast at several scales, and all their products by pairs. What it draws for
-an image it has not seen is too rough to segment by, but enough to check points with: whether they fit their image,
-and where some are missing.
+pixel: grey value, slope, curvature and contrast at several scales, and all their products by pairs. What it draws
+for an image it has not seen is too rough to segment by, but enough to check points with: whether they fit their
+image, and where some are missing.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Float32, Float64
-from scipy import ndimage
+from scipy import linalg, ndimage
 
 from wsis_jax.likelihood import render_likelihood
 from wsis_jax.scaling import resize_image, scale_points
@@ -76,8 +76,8 @@ def draw_draft(
         sigma: of the likelihood map, in pixels of the image.
 
     Returns:
-        The map at `draft_scale(sigma)` times the size of the image: about 0 where there is no cell, and up to about
-        1 where there is one.
+        The map at `draft_scale(sigma)` times the size of the image: about 0 where there is no cell, and up to
+        about 1 where there is one.
     """
     return _draw(_looks(resize_image(image, draft_scale(sigma))), _weights(moments))
 
@@ -86,12 +86,13 @@ def _looks(image: Float[np.ndarray, "height width"]) -> Float32[np.ndarray, "hei
     """Returns how an image looks around each pixel, whichever way it is turned; each look within ± 2."""
     looks = []
     for scale in _SCALES:
-        smooth = ndimage.gaussian_filter(image, scale)
-        slope = np.hypot(*np.gradient(smooth))
-        rows, mixed, columns = (ndimage.gaussian_filter(image, scale, o) for o in ((2, 0), (1, 1), (0, 2)))
+        smooth, down, right, rows, mixed, columns = (
+            ndimage.gaussian_filter(image, scale, order)
+            for order in ((0, 0), (1, 0), (0, 1), (2, 0), (1, 1), (0, 2))
+        )
         blob, ridge = rows + columns, np.sqrt((rows - columns) ** 2 + 4 * mixed**2)
         spread = np.sqrt(np.maximum(ndimage.gaussian_filter(image**2, scale) - smooth**2, 0))
-        looks += [smooth, ndimage.gaussian_filter(slope, scale), blob, ridge, spread]
+        looks += [smooth, ndimage.gaussian_filter(np.hypot(down, right), scale), blob, ridge, spread]
         looks.append(ndimage.gaussian_filter(np.abs(blob), 2 * scale))
     stack = np.stack(looks, axis=-1)
     deviation = stack.std((0, 1))
@@ -124,11 +125,12 @@ def _weights(moments: Sequence[Moments]) -> Float32[np.ndarray, " terms"]:
     """Returns the weights of the least sum of squared errors and, at a price, squared weights."""
     squares, products, pixels = _add(moments)
     price = _RIDGE * max(pixels, 1) * np.eye(len(products))
-    return np.linalg.solve(squares + price, products).astype(np.float32)
+    return linalg.solve(squares + price, products, assume_a="pos").astype(np.float32)
 
 
 def _draw(
     looks: Float32[np.ndarray, "height width looks"], weights: Float32[np.ndarray, " terms"]
 ) -> Float32[np.ndarray, "height width"]:
     """Returns the map that weights give, a row of pixels at a time: all terms at once would fill the memory."""
-    return np.stack([_with_pairs(row) @ weights for row in looks])
+    rows = [_with_pairs(row) @ weights for row in looks]
+    return np.array(rows, np.float32).reshape(looks.shape[:2])  # of a tiny image a quarter has no rows

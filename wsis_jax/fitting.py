@@ -33,9 +33,7 @@ def best_place(values: Float[np.ndarray, "height width"], points: Float[np.ndarr
     straight, swapped = (_sums(values, own, reach) for own in (points, points[:, ::-1]))
     best = max(straight, swapped, key=np.max)
     row, column = (int(index) for index in np.unravel_index(best.argmax(), best.shape))
-    return Place(
-        float(straight[reach, reach]), float(best.max()), best is swapped, (row - reach, column - reach)
-    )
+    return Place(float(straight[reach, reach]), float(best.max()), best is swapped, (row - reach, column - reach))
 
 
 def _sums(

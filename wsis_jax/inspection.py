@@ -1,13 +1,13 @@
 """Is anything wrong with the points? What a careful person would notice before learning from them.
 
-Some faults show in the points alone: they lie outside, or two on one cell. Others show only beside the image. A draft
-of the likelihood map (`draft`) is high where there are cells: at the points, if they fit their image; if not, perhaps
-at the points moved a little, or with rows and columns swapped; and where it is high without a point, one may be
-missing.
+Some faults show in the points alone: they lie outside, or two on one cell. Others show only beside the image. A
+draft of the likelihood map (`draft`) is high where there are cells: at the points, if they fit their image; if
+not, perhaps at the points moved a little, or with rows and columns swapped; and where it is high without a
+point, one may be missing.
 """
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Float32, Float64, Int64
@@ -16,11 +16,12 @@ from scipy.spatial import KDTree
 from wsis_jax.draft import Study, draft_scale, draw_draft, study
 from wsis_jax.fitting import Place, best_place, fit
 from wsis_jax.likelihood import find_peaks
-from wsis_jax.points import inside, suggest_sigma
+from wsis_jax.points import inside
 from wsis_jax.scaling import scale_points
+from wsis_jax.suggestions import suggest_sigma
 
-_Points = Float64[np.ndarray, "points 2"]
-_Draft = Float32[np.ndarray, "draft_height draft_width"]
+_Points = Float64[np.ndarray, "_ 2"]
+_Draft = Float32[np.ndarray, "_ _"]
 
 _DOUBLED = 0.8  # × sigma, a fifth of the usual spacing: nearer points are of one cell
 _APART = 2.0  # × sigma, half the usual spacing: no point within means that none is of this place
@@ -50,6 +51,11 @@ class PointReport(NamedTuple):
     def density(self) -> float | None:
         """Points in a square of 1,000 pixels a side, or None without an image."""
         return None if self.shape is None else 1e6 * self.points / (self.shape[0] * self.shape[1])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns all of it, ready for JSON."""
+        arrays = {key: value.tolist() for key, value in self._asdict().items() if isinstance(value, np.ndarray)}
+        return self._asdict() | arrays | {"density": self.density, "faults": list(self.faults)}
 
 
 class _Case(NamedTuple):
@@ -96,7 +102,7 @@ def inspect_points(
         place = None if draft is None else best_place(draft, scale_points(own, draft_scale(sigma)))
         cases.append(_Case(name, own, image, draft, place))
     usual = None if sigma is None else _usual(cases, sigma)
-    return [_report(case, usual, cases) for case in cases]
+    return [_report(case, sigma or 0.0, usual, cases) for case in cases]
 
 
 def _drafts(
@@ -142,10 +148,9 @@ def _usual(cases: Sequence[_Case], sigma: float) -> _Usual | None:
     return _Usual(sigma, float(np.median(fits)), float(np.median(np.concatenate(levels)))) if fits else None
 
 
-def _report(case: _Case, usual: _Usual | None, cases: Sequence[_Case]) -> PointReport:
+def _report(case: _Case, sigma: float, usual: _Usual | None, cases: Sequence[_Case]) -> PointReport:
     """Returns the report on one image."""
     points, shape = case.points, None if case.image is None else case.image.shape
-    sigma = 0.0 if usual is None else usual.sigma
     within = np.ones(len(points), bool) if shape is None else inside(points, shape)
     margin = np.inf if shape is None else np.minimum(points + 0.5, np.array(shape) - 0.5 - points).min(axis=1)
     misplaced = _misplaced(case, usual, cases)
@@ -162,7 +167,7 @@ def _report(case: _Case, usual: _Usual | None, cases: Sequence[_Case]) -> PointR
         faults=(),
     )
     faults = (
-        *_say_outside(report, points, known=bool(misplaced)),
+        *_say_outside(report, points, known=bool(misplaced) and usual is not None),
         *misplaced,
         *_say_doubled(report, points),
         *_say_missing(report),
@@ -210,8 +215,10 @@ def _misplaced(case: _Case, usual: _Usual | None, cases: Sequence[_Case]) -> lis
     if place is None or case.draft is None or not count:
         return []
     if usual is None:
+        if count < _MANY or place.here > _CHANCE:
+            return []
         look = "nothing in the image tells why the points are where they are; look at the picture"
-        return [f"{look}, and check that they are of this image"] if count >= _MANY and place.here < _CHANCE else []
+        return [f"{look}, and check that they are of this image"]
     scale, expected = draft_scale(usual.sigma), usual.fit * np.sqrt(count)
     moved = place.swapped or np.hypot(*place.shift) > usual.sigma * scale
     if moved and place.best > max(_SURE, _BETTER * place.here, _POOR * expected):
@@ -225,8 +232,11 @@ def _misplaced(case: _Case, usual: _Usual | None, cases: Sequence[_Case]) -> lis
     if place.here > _CHANCE or expected < _SURE:
         return []
     scaled = scale_points(case.points, scale)
-    others = (other for other in cases if other is not case and other.draft is not None)
-    fitting = [other.name for other in others if fit(other.draft, scaled) > max(_SURE, _POOR * expected)]
+    fitting = [
+        other.name
+        for other in cases
+        if other.draft is not None and fit(other.draft, scaled) > max(_SURE, _POOR * expected)
+    ]
     whose = f"they fit {fitting[0]}, so the files may be mixed up" if fitting else "give those of this image"
     return [f"the points fit the image no better than chance; {whose}"]
 
@@ -238,9 +248,10 @@ def _say_outside(report: PointReport, points: _Points, *, known: bool) -> list[s
     row, column = points[report.outside[0]]
     swapped = inside(points[:, ::-1], report.shape).all()
     remedy = "rows and columns look swapped, so swap their names in the header" if swapped else "correct or delete"
+    points_are = _count(len(report.outside), "point is", "points are")
     return [
-        f"{_count(len(report.outside), 'point is', 'points are')} outside of the image of {report.shape[0]} rows and "
-        f"{report.shape[1]} columns, the first (number {report.outside[0]}, counted from 0) at row {row:g}, "
+        f"{points_are} outside of the image of {report.shape[0]} rows and {report.shape[1]} columns, "
+        f"the first (number {report.outside[0]}, counted from 0) at row {row:g}, "
         f"column {column:g}" + ("" if known else f"; {remedy}")
     ]
 
@@ -251,9 +262,10 @@ def _say_doubled(report: PointReport, points: _Points) -> list[str]:
         return []
     first, second = report.doubled[0]
     (row, column), distance = points[first], np.linalg.norm(points[first] - points[second])
+    cells_look = _count(len(report.doubled), "cell looks", "cells look")
     return [
-        f"{_count(len(report.doubled), 'cell looks', 'cells look')} marked twice, the first at row {row:g}, column "
-        f"{column:g} (points {first} and {second}, {distance:.1f} pixels apart); delete one of the two"
+        f"{cells_look} marked twice, the first at row {row:g}, column {column:g} "
+        f"(points {first} and {second}, {distance:.1f} pixels apart); delete one of the two"
     ]
 
 
