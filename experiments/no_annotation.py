@@ -58,8 +58,11 @@ def main() -> None:
     parser.add_argument("--hide", type=float, default=0.0, metavar="SHARE", help="of the nuclei, left out")
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="for training")
     arguments = parser.parse_args()
-    stained, work = read_stained(arguments.data, arguments.folds), arguments.work / arguments.data.name
-    _print_nuclei(stained)
+    whole, work = read_stains(arguments.data), arguments.work / arguments.data.name
+    _print_nuclei([(case, find_nuclei(stain).points) for case, stain in whole])
+    if len(whole) < arguments.folds:
+        whole = [strip for case, stain in whole for strip in strips(case, stain, arguments.folds)]
+    stained = [Stained(case, find_nuclei(stain).points) for case, stain in whole]
     taught = [one._replace(nuclei=hide(one.nuclei, arguments.hide)) for one in stained]
     learnt = f"nuclei-{arguments.hide:g}-hidden-" if arguments.hide else "nuclei"
     teachers = {
@@ -82,14 +85,10 @@ def main() -> None:
     write_text(work / f"no_annotation_{learnt}.json", json.dumps(rows, indent=2) + "\n")
 
 
-def read_stained(data: Path, folds: int) -> list[Stained]:
-    """Reads a data folder with stains, and finds the nuclei; images too few for the folds come in strips."""
-    cases = read_cases(data)
+def read_stains(data: Path) -> list[tuple[Case, np.ndarray]]:
+    """Reads a data folder with the stain of each image."""
     stains = {stem(path): read_image(path)[0] for path in list_files(data / "nuclei", suffixes=IMAGE_SUFFIXES)}
-    pairs = [(case, stains[case.name]) for case in cases]
-    if len(cases) < folds:
-        pairs = [strip for case, stain in pairs for strip in strips(case, stain, folds)]
-    return [Stained(case, find_nuclei(stain).points) for case, stain in pairs]
+    return [(case, stains[case.name]) for case in read_cases(data)]
 
 
 def strips(case: Case, stain: np.ndarray, count: int) -> list[tuple[Case, np.ndarray]]:
@@ -117,18 +116,17 @@ def hide(points: _Points, share: float) -> _Points:
     return points[np.sort(order[round(share * len(points)) :])]
 
 
-def _print_nuclei(stained: list[Stained]) -> None:
+def _print_nuclei(found: list[tuple[Case, _Points]]) -> None:
     """Prints how the nuclei agree with the clicks, as Markdown."""
     print(f"\n| nuclei of | clicks | nuclei | F ({_DISTANCE:.0f} px) | precision | recall |")
     print("|---|---|---|---|---|---|")
-    counts = []
-    for one in stained:
-        match = match_points(one.nuclei, one.case.points, distance=_DISTANCE)
-        counts.append((one.case.name, match.true_positives, len(one.case.points), len(one.nuclei)))
-    counts.append(("all", *(sum(column) for column in list(zip(*counts, strict=True))[1:])))
-    for name, hits, clicks, nuclei in counts:
-        figures_of = 2 * hits / (clicks + nuclei), hits / nuclei, hits / clicks
-        print(f"| {name} | {clicks} | {nuclei} | " + " | ".join(f"{figure:.3f}" for figure in figures_of) + " |")
+    rows = {}
+    for case, nuclei in found:
+        hits = match_points(nuclei, case.points, distance=_DISTANCE).true_positives
+        rows[case.name] = np.array([hits, len(case.points), len(nuclei)])
+    for name, (hits, clicks, count) in (rows | {"all": sum(rows.values())}).items():
+        figures_of = 2 * hits / (clicks + count), hits / count, hits / clicks
+        print(f"| {name} | {clicks} | {count} | " + " | ".join(f"{figure:.3f}" for figure in figures_of) + " |")
 
 
 def _print_models(rows: dict[str, dict[str, float]], half: float) -> None:
