@@ -124,7 +124,7 @@ def _print_nuclei(found: list[tuple[Case, _Points]]) -> None:
     for case, nuclei in found:
         hits = match_points(nuclei, case.points, distance=_DISTANCE).true_positives
         rows[case.name] = np.array([hits, len(case.points), len(nuclei)])
-    for name, (hits, clicks, count) in (rows | {"all": sum(rows.values())}).items():
+    for name, (hits, clicks, count) in (rows | {"all": np.sum(list(rows.values()), axis=0)}).items():
         figures_of = 2 * hits / (clicks + count), hits / count, hits / clicks
         print(f"| {name} | {clicks} | {count} | " + " | ".join(f"{figure:.3f}" for figure in figures_of) + " |")
 

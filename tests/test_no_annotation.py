@@ -20,10 +20,12 @@ def test_strips_share_out_pixels_points_and_cells(count):
     np.testing.assert_array_equal(np.concatenate([case.image for case, _ in cut], axis=1), CASE.image)
     np.testing.assert_array_equal(np.concatenate([stain for _, stain in cut], axis=1), SCENE.nuclei)
     left = np.cumsum([0, *(case.image.shape[1] for case, _ in cut)])
-    points = np.concatenate([case.points + [0, start] for (case, _), start in zip(cut, left, strict=False)])
+    points = np.concatenate(
+        [case.points + np.array([0, start]) for (case, _), start in zip(cut, left, strict=False)]
+    )
     assert sorted(map(tuple, points)) == sorted(map(tuple, CASE.points))
-    cells = [np.setdiff1d(case.masks, 0).tolist() for case, _ in cut]
-    assert sorted(sum(cells, [])) == np.setdiff1d(CASE.masks, 0).tolist()  # each in one strip
+    cells = np.concatenate([np.setdiff1d(case.masks, 0) for case, _ in cut])
+    assert sorted(cells.tolist()) == np.setdiff1d(CASE.masks, 0).tolist()  # each in one strip
 
 
 def test_a_cut_cell_goes_where_most_of_it_lies():
