@@ -38,9 +38,9 @@ stains/a.tif. Nuclei are bright and of about one size; each stands for a click o
 stain there is none is left out. The number of nuclei is printed: is it about that of the cells? The trained model
 needs no stain.
 
-IMAGES and STAINS may be channels of the same files. Channels count from 0; they are those that a TIFF names (ImageJ,
-OME), or else the colours, or else the pages. Without --channel, channels and pages are frames, and colours become
-grey.
+IMAGES and STAINS may be channels of the same files. Channels count from 0; they are those that a TIFF names
+(ImageJ, OME), or else the colours, or else the pages. Without --channel, channels and pages are frames, and
+colours become grey.
 """
 
 _SEGMENT = """\
