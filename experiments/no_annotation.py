@@ -1,14 +1,14 @@
-"""Question: is a model that learns from nuclei, with no person in the loop, as good as one that learns from clicks?
+"""Question: is a model that learns from nuclei, with no person in the loop, as good as one taught by clicks?
 
     python -m experiments.no_annotation DATA/phase_nuclei_hela --set train.steps=600
     python -m experiments.no_annotation DATA/phase_nuclei_macrophage --set train.steps=400
 
-DATA is a folder with `images/`, `nuclei/` (the stains of the same fields), `points/` (clicks) and `masks/`, files
-paired by name; of fewer images than folds each is cut into as many strips as there are folds, side by side. Every
-fold trains one model on the clicks of the other folds and one on the nuclei that `find_nuclei` sees in their stains
-with no parameter given, and tests both on the phase contrast alone. Clicks and masks only score the second one.
-The first table is of the nuclei themselves, against the clicks. Both models begin with the same weights and see
-the same patches. A training takes twenty core minutes; what was trained is used again, that of `crossval` as well.
+DATA is a folder with `images/`, `nuclei/` (the stains of the same fields), `points/` (clicks) and `masks/`,
+files paired by name; of fewer images than folds each is cut into as many strips as there are folds, side by
+side. Every fold trains one model on the clicks of the other folds and one on the nuclei that `find_nuclei` sees
+in their stains with no parameter given, and tests both on the phase contrast alone. Clicks and masks only score
+the second one. The first table is of the nuclei themselves, against the clicks. Both models begin with the same
+weights. A training takes twenty core minutes; what was trained is used again, that of `crossval` as well.
 
     python -m experiments.no_annotation DATA/phase_nuclei_hela --set train.steps=600 --hide 0.2
 
@@ -17,6 +17,7 @@ leaves out a fifth of the nuclei, drawn at random, as if the stain had not marke
 
 import argparse
 import json
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -96,13 +97,10 @@ def strips(case: Case, stain: np.ndarray, count: int) -> list[tuple[Case, np.nda
     edges = np.linspace(0, case.image.shape[1], count + 1).round().astype(int)
     labels = np.arange(case.masks.max() + 1)
     sizes = np.stack(
-        [
-            np.bincount(case.masks[:, left:right].ravel(), minlength=len(labels))
-            for left, right in zip(edges, edges[1:])
-        ]
+        [np.bincount(case.masks[:, left:right].ravel(), minlength=len(labels)) for left, right in pairwise(edges)]
     )
     cut = []
-    for index, (left, right) in enumerate(zip(edges, edges[1:])):
+    for index, (left, right) in enumerate(pairwise(edges)):
         own = np.where(sizes.argmax(0) == index, labels, 0)
         inside = (case.points[:, 1] >= left - 0.5) & (case.points[:, 1] < right - 0.5)
         columns = np.s_[:, left:right]
@@ -121,7 +119,8 @@ def hide(points: _Points, share: float) -> _Points:
 
 def _print_nuclei(stained: list[Stained]) -> None:
     """Prints how the nuclei agree with the clicks, as Markdown."""
-    print(f"\n| nuclei of | clicks | nuclei | F ({_DISTANCE:.0f} px) | precision | recall |\n|---|---|---|---|---|---|")
+    print(f"\n| nuclei of | clicks | nuclei | F ({_DISTANCE:.0f} px) | precision | recall |")
+    print("|---|---|---|---|---|---|")
     counts = []
     for one in stained:
         match = match_points(one.nuclei, one.case.points, distance=_DISTANCE)

@@ -1,4 +1,4 @@
-"""Files of points: every table that is understood, every bad line in one sentence, sigma from the spacing."""
+"""Files of points: every table that is understood, every bad line in one sentence."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from wsis_jax.points import check_points, read_points, suggest_sigma, write_points
+from wsis_jax.points import check_points, read_points, write_points
 
 
 def read(folder: Path, text: str, *, encoding: str = "utf-8") -> dict[int, list[list[float]]]:
@@ -191,37 +191,3 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch, interru
         write_points(path, np.zeros((1, 2)))
     assert [file.name for file in tmp_path.iterdir()] == ["a.csv"]
     assert path.read_bytes() == b"old"
-
-
-# Sigma
-
-
-def grid(spacing: float, *, side: int = 5) -> np.ndarray:
-    """Points on a square grid."""
-    return np.stack(np.meshgrid(*[np.arange(side) * float(spacing)] * 2), axis=-1).reshape(-1, 2)
-
-
-@settings(deadline=None, max_examples=20)
-@given(spacing=st.floats(1, 500), shift=st.floats(-100, 100))
-def test_sigma_is_a_quarter_of_the_spacing(spacing, shift):
-    assert suggest_sigma([grid(spacing) + shift]) == pytest.approx(spacing / 4, rel=1e-6)
-
-
-def test_sigma_is_the_median_over_all_images():
-    # 50 distances of 10 against 25 of 100; the mean over images would be another.
-    assert suggest_sigma([grid(10), grid(10) + 7, grid(100)]) == pytest.approx(2.5)
-
-
-def test_images_with_fewer_than_two_points_do_not_contribute():
-    lonely, empty = np.zeros((1, 2)), np.empty((0, 2))
-    assert suggest_sigma([lonely, grid(10), empty]) == pytest.approx(2.5)
-
-
-def test_points_clicked_twice_count_once():
-    assert suggest_sigma([np.concatenate([grid(10), grid(10)])]) == pytest.approx(2.5)
-
-
-@pytest.mark.parametrize("images", [[], [np.empty((0, 2))], [np.zeros((1, 2))] * 3, [np.ones((4, 2))]])
-def test_sigma_needs_two_points_in_an_image(images):
-    with pytest.raises(ValueError, match=r"no image has two points .*; give the sigma .* `likelihood\.sigma`"):
-        suggest_sigma(images)

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from wsis_jax.imageio import normalize_image as normalize_image
     from wsis_jax.imageio import read_image as read_image
     from wsis_jax.imageio import write_labels as write_labels
+    from wsis_jax.inspection import PointReport as PointReport
+    from wsis_jax.inspection import inspect_points as inspect_points
     from wsis_jax.likelihood import centre_regions as centre_regions
     from wsis_jax.likelihood import find_peaks as find_peaks
     from wsis_jax.likelihood import render_likelihood as render_likelihood
@@ -31,12 +33,12 @@ if TYPE_CHECKING:
     from wsis_jax.nuclei import Nuclei as Nuclei
     from wsis_jax.nuclei import find_nuclei as find_nuclei
     from wsis_jax.points import read_points as read_points
-    from wsis_jax.points import suggest_sigma as suggest_sigma
     from wsis_jax.presets import preset as preset
     from wsis_jax.relu import guided_relu as guided_relu
     from wsis_jax.segmentation import Segmentation as Segmentation
     from wsis_jax.segmentation import segment as segment
     from wsis_jax.segmentation import segment_batch as segment_batch
+    from wsis_jax.suggestions import suggest_sigma as suggest_sigma
     from wsis_jax.synthetic import draw_scene as draw_scene
     from wsis_jax.training import train as train
     from wsis_jax.unet import UNet as UNet
@@ -49,6 +51,7 @@ __version__ = version("wsis-jax")
 _HOMES = {
     "Config": "config",
     "Nuclei": "nuclei",
+    "PointReport": "inspection",
     "Run": "checkpoint",
     "Segmentation": "segmentation",
     "UNet": "unet",
@@ -60,6 +63,7 @@ _HOMES = {
     "find_peaks": "likelihood",
     "fold_batch_norm": "unet",
     "guided_relu": "relu",
+    "inspect_points": "inspection",
     "load_run": "checkpoint",
     "match_labels": "metrics",
     "match_points": "metrics",
@@ -71,7 +75,7 @@ _HOMES = {
     "render_likelihood": "likelihood",
     "segment": "segmentation",
     "segment_batch": "segmentation",
-    "suggest_sigma": "points",
+    "suggest_sigma": "suggestions",
     "train": "training",
     "winner_map": "guided",
     "write_labels": "imageio",

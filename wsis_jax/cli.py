@@ -6,18 +6,25 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from wsis_jax.arguments import parser
 from wsis_jax.config import Config
 from wsis_jax.terminal import (
     compilations,
     print_measurements,
+    print_point_reports,
     print_scores,
+    print_suggestion,
     progress_bar,
     show_warning,
     training_progress,
     waiting,
 )
+
+if TYPE_CHECKING:
+    from wsis_jax.point_sets import PointFiles
 
 # Heavy libraries are imported where they are used, so that --help comes at once.
 
@@ -91,6 +98,68 @@ def _train(arguments: argparse.Namespace) -> int:
         f"The best model is in {arguments.run}; use it with: wsis segment {arguments.run} IMAGES{which} --out DIR"
     )
     return 0
+
+
+def _points(arguments: argparse.Namespace) -> int:
+    from wsis_jax.files import write_text
+    from wsis_jax.inspection import inspect_points
+    from wsis_jax.point_sets import beside_images, write_pictures, write_point_files
+    from wsis_jax.suggestions import suggest
+
+    points, given, images = _point_source(arguments)
+    write_point_files(arguments.out, points, format=arguments.format, keep=given)
+    sets, errors = beside_images(points, images, channel=arguments.channel)
+    with progress_bar() as bar:
+        task = bar.add_task("looking at points")
+
+        def on_image(done: int, count: int) -> None:
+            bar.update(task, completed=done, total=count)
+
+        reports = inspect_points(
+            [one.name for one in sets],
+            [one.points for one in sets],
+            [one.image for one in sets],
+            on_image=on_image,
+        )
+    print_point_reports(reports)
+    suggested = suggest([one.points for one in sets], [one.shape for one in reports if one.shape is not None])
+    if suggested is not None:
+        print_suggestion(suggested)
+    write_pictures(arguments.out, sets, reports, radius=2 * suggested.sigma if suggested else 10.0)
+    if arguments.json:
+        tree = {
+            "suggested": suggested and suggested._asdict(),
+            "errors": errors,
+            "images": [one.to_dict() for one in reports],
+        }
+        write_text(arguments.json, json.dumps(tree, indent=2) + "\n")
+    for error in errors:
+        print(f"wsis: error: {error}", file=sys.stderr)
+    pictures = "" if images is None else " and pictures of them on their images"
+    print(f"{arguments.out} holds the points of {len(points.by_stem)} file(s){pictures}.")
+    return 3 if errors or any(one.faults for one in reports) else 0
+
+
+def _point_source(arguments: argparse.Namespace) -> tuple["PointFiles", list[Path], list[str | Path] | None]:
+    """Returns the points asked for, the point files among what was given, and the images."""
+    from wsis_jax.files import list_files
+    from wsis_jax.point_sets import from_ctc, from_files, from_labels, from_stains
+    from wsis_jax.points import POINT_SUFFIXES
+
+    ways = {"POINTS": arguments.points, "--nuclei": arguments.nuclei, "--labels": arguments.labels}
+    ways["--ctc"] = arguments.ctc
+    if len(chosen := [way for way, value in ways.items() if value]) != 1:
+        raise ValueError(f"give one of POINTS, --nuclei, --labels and --ctc, not {' and '.join(chosen) or 'none'}")
+    if arguments.nuclear_channel is not None and not arguments.nuclei:
+        raise ValueError("--nuclear-channel is the channel of the stains; give them by --nuclei")
+    if arguments.ctc:
+        points, images = from_ctc(arguments.ctc)
+        return points, [], arguments.images or images
+    if arguments.nuclei:
+        return from_stains(arguments.nuclei, channel=arguments.nuclear_channel), [], arguments.images
+    if arguments.labels:
+        return from_labels(arguments.labels), [], arguments.images
+    return from_files(arguments.points), list_files(arguments.points, suffixes=POINT_SUFFIXES), arguments.images
 
 
 def _segment(arguments: argparse.Namespace) -> int:
@@ -188,6 +257,7 @@ def _changed(config: Config, arguments: argparse.Namespace) -> Config:
 
 _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "demo": _demo,
+    "points": _points,
     "train": _train,
     "segment": _segment,
     "evaluate": _evaluate,

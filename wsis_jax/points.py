@@ -1,16 +1,15 @@
-"""Reads, checks and writes rough cell centroids, and suggests a sigma from their spacing.
+"""Reads, checks and writes rough cell centroids.
 
 A point is (row, column) in pixels; the centre of the top-left pixel is (0, 0). Coordinates are never scaled:
 a table in micrometres has to be brought to pixels before it is saved.
 """
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float64
-from scipy.spatial import KDTree
 
 from wsis_jax.files import write_text
 
@@ -149,11 +148,11 @@ def check_points(points: Float64[np.ndarray, "points 2"], shape: tuple[int, int]
     Raises:
         ValueError: If a point lies outside; the message tells if rows and columns look swapped.
     """
-    outside = np.flatnonzero(~_inside(points, shape))
+    outside = np.flatnonzero(~inside(points, shape))
     if not len(outside):
         return
     row, column = points[outside[0]]
-    if _inside(points[:, ::-1], shape).all():
+    if inside(points[:, ::-1], shape).all():
         remedy = "rows and columns look swapped, so swap their names in the header"
     else:
         remedy = "correct it, or check that the points are in pixels and belong to this image"
@@ -163,7 +162,7 @@ def check_points(points: Float64[np.ndarray, "points 2"], shape: tuple[int, int]
     )
 
 
-def _inside(points: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+def inside(points: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """Tells of each point whether it lies on a pixel of the image; NaN does not."""
     return np.all((points >= -0.5) & (points < np.array(shape) - 0.5), axis=1)
 
@@ -172,32 +171,3 @@ def write_points(path: str | Path, points: Float64[np.ndarray, "points 2"]) -> N
     """Writes points as napari's points layer does, to a hundredth of a pixel."""
     lines = [f"{index},{row:.2f},{column:.2f}\n" for index, (row, column) in enumerate(points)]
     write_text(path, "index,axis-0,axis-1\n" + "".join(lines))
-
-
-def suggest_sigma(points_per_image: Sequence[Float64[np.ndarray, "_ 2"]]) -> float:
-    """Suggests the sigma of the cell-position likelihood from the spacing of the points.
-
-    It is a quarter of the median distance of a point to its nearest neighbour, found on packed cells. That keeps
-    neighbouring peaks apart: two neighbours are then 4 sigma from each other, and two Gaussians dip between their
-    peaks where these are more than 2 sigma apart.
-
-    Args:
-        points_per_image: Points of each image, in pixels. Points at the very same place count as one, and an
-            image with fewer than two places does not contribute.
-
-    Returns:
-        Standard deviation in pixels.
-
-    Raises:
-        ValueError: If no image has two points.
-    """
-    distances = []
-    for points in points_per_image:
-        places = np.unique(points, axis=0)
-        if len(places) > 1:
-            distances.append(KDTree(places).query(places, k=2)[0][:, 1])
-    if not distances:
-        raise ValueError(
-            "no image has two points to suggest a sigma from; give the sigma in pixels as `likelihood.sigma`"
-        )
-    return float(0.25 * np.median(np.concatenate(distances)))

@@ -13,6 +13,8 @@ from wsis_jax.imageio import normalize_image
 
 # Successive hues a golden angle apart: neighbours in number are never alike.
 _GOLDEN = 0.61803
+# Told apart with any colour vision, on grey (Okabe and Ito).
+_POINT, _DOUBLED, _MISSING = (86, 220, 255), (255, 170, 0), (255, 80, 200)
 _CAPTION = 18  # pixels above each picture of a strip
 
 
@@ -42,6 +44,35 @@ def overlay(
         picture[max(row - 2, 0) : row + 3, max(column, 0) : column + 1] = (255, 255, 255)
         picture[max(row, 0) : row + 1, max(column - 2, 0) : column + 3] = (255, 255, 255)
     return picture
+
+
+def points_picture(
+    image: Float[np.ndarray, "height width"],
+    points: Float[np.ndarray, "points 2"],
+    *,
+    doubled: Float[np.ndarray, "doubled 2"],
+    missing: Float[np.ndarray, "missing 2"],
+    radius: float,
+) -> UInt8[np.ndarray, "height width 3"]:
+    """Returns the image with a cyan cross at each point, and rings around doubts.
+
+    Args:
+        image: grey values of any range.
+        points: (row, column) in its pixels.
+        doubled: points to ring in orange: two on a cell.
+        missing: places to ring in magenta: a cell, but no point.
+        radius: of the rings, in pixels.
+    """
+    picture = Image.fromarray(grey_picture(image))
+    draw = ImageDraw.Draw(picture)
+    arm, width = max(radius / 2, 2.0), max(round(min(image.shape) / 500), 1)
+    for row, column in points:
+        draw.line([(column - arm, row), (column + arm, row)], fill=_POINT, width=width)
+        draw.line([(column, row - arm), (column, row + arm)], fill=_POINT, width=width)
+    for places, colour in ((doubled, _DOUBLED), (missing, _MISSING)):
+        for row, column in places:
+            draw.circle((column, row), max(radius, 4.0), outline=colour, width=width)
+    return np.asarray(picture)
 
 
 def heat_picture(values: Float[np.ndarray, "height width"]) -> UInt8[np.ndarray, "height width 3"]:

@@ -26,6 +26,37 @@ def print_scores(scores: Any) -> None:
     _print_wide(table)
 
 
+def print_point_reports(reports: Sequence[Any]) -> None:
+    """Prints one row per image, then what is wrong."""
+    table = _table(
+        "image", "points", "per Mpixel", "spacing", "outside", "at border", "doubled", "missing?", "fit"
+    )
+
+    def shown(value: float | None, digits: int = 1) -> str:
+        return "-" if value is None else f"{value:.{digits}f}"
+
+    for one in reports:
+        counts = (one.outside, one.border, one.doubled, one.missing)
+        seen = one.shape is not None
+        numbers = [str(len(places)) if seen or places is one.doubled else "-" for places in counts]
+        table.add_row(
+            one.name, str(one.points), shown(one.density, 0), shown(one.spacing), *numbers, shown(one.fit)
+        )
+    _print_wide(table)
+    for one in reports:
+        for fault in one.faults:
+            print(f"{one.name}: {fault}")
+
+
+def print_suggestion(suggested: Any) -> None:
+    """Prints the settings that points suggest."""
+    sigma, scale, patch = suggested
+    print(
+        f"Suggested: likelihood.sigma={sigma} (a quarter of the spacing), image.scale={scale}, train.patch={patch}"
+        f" ({patch / scale:.0f} pixels of the images); wsis train chooses the first two by itself."
+    )
+
+
 def print_measurements(results: Sequence[dict[str, Any]]) -> None:
     """Prints one row per method, from the `bench.result` of each, compared with the last."""
     from wsis_jax.bench import speed_up

@@ -22,12 +22,9 @@ from wsis_jax.imageio import is_constant, normalize_image
 from wsis_jax.likelihood import find_peaks
 from wsis_jax.metrics import match_points
 from wsis_jax.optimization import TrainState, descend, initial_state, make_optimizer
-from wsis_jax.points import check_points, suggest_sigma
+from wsis_jax.points import check_points
+from wsis_jax.suggestions import suggest_scale, suggest_sigma
 from wsis_jax.unet import UNet, Variables, predict
-
-# Sigma in pixels of the network when `image.scale` is chosen from it: then cells of every size look alike to
-# the network, and its receptive field holds several of them.
-_NETWORK_SIGMA = 5.0
 
 
 def train(
@@ -143,7 +140,7 @@ def fill_in(
         sigma = round(suggest_sigma(points), 2)
     scale = config.image.scale
     if scale is None:
-        scale = min(round(_NETWORK_SIGMA / sigma, 3), 1.0)
+        scale = suggest_scale(sigma)
     return dataclasses.replace(
         config,
         image=dataclasses.replace(config.image, scale=scale),
