@@ -54,6 +54,34 @@ TABLE = {
     "unknown header": ("train ok.tif --points unknown.csv", 2, "unknown.csv: the header `left,top`"),
     "word for a number": ("train ok.tif --points word.csv", 2, "word.csv: `many` in line 2"),
     "frame beyond the image": ("train film.tif --points frames.csv", 2, "frames.csv: has points in frame 5"),
+    # Stains and channels
+    "missing stain": ("train ok.tif --nuclei nowhere.tif", 2, "nowhere.tif: there is no such file"),
+    "stain of another size": (
+        "train ok.tif --nuclei small/tiny.tif",
+        2,
+        "ok.tif: is 40 × 48 pixels but its stain small/tiny.tif is 16 × 20; give",
+    ),
+    "stain of several frames": (
+        "train ok.tif --nuclei film.tif",
+        2,
+        "ok.tif: has 1 frame(s) but its stain film.tif",
+    ),
+    "image as its own stain": ("train ok.tif --nuclei ok.tif", 2, "ok.tif: is the image and its own stain; give"),
+    "stain without nuclei": (
+        "train ok.tif --nuclei constant/flat.tif",
+        2,
+        "flat.tif: no nucleus was found in this",
+    ),
+    "one stain without nuclei": (
+        "train some --nuclei stains",
+        0,
+        "some/b.tif with stains/b.tif: left out, since no",
+    ),
+    "no common name of a stain": ("train images --nuclei constant", 2, "name them alike"),
+    "missing channel": ("train film.tif --points ok.csv --channel 2", 2, "film.tif: there is no channel 2"),
+    "missing nuclear channel": ("train ok.tif --nuclei film.tif --nuclear-channel 2", 2, "film.tif: there is no"),
+    "negative channel": ("train ok.tif --points ok.csv --channel -1", 2, "there is no channel -1; count"),
+    "nuclear channel of points": ("train ok.tif --points ok.csv --nuclear-channel 0", 2, "--nuclear-channel is a"),
     # Settings
     "unknown key": ("train ok.tif --points ok.csv --set train.stepps=3", 2, "unknown key 'stepps' in"),
     "unknown section": ("train ok.tif --points ok.csv --set trian.steps=3", 2, "unknown section 'trian' in"),
@@ -98,6 +126,12 @@ TABLE = {
     "missing image to segment": ("segment RUN nowhere.tif", 2, "nowhere.tif: there is no such file"),
     "unknown key to segment": ("segment RUN ok.tif --set cut.reech=3", 2, "unknown key 'reech' in"),
     "sigma unset": ("segment RUN ok.tif --set likelihood.sigma=null", 3, "likelihood.sigma must be a number"),
+    "missing channel to segment": (
+        "segment RUN ok.tif --channel 1",
+        3,
+        "ok.tif: there is no channel 1; the file has",
+    ),
+    "negative channel to segment": ("segment RUN ok.tif --channel -1", 2, "there is no channel -1; count"),
     "two images of one name": ("segment RUN twins", 2, "two images are called ok"),
     "empty image to segment": ("segment RUN empty.tif", 3, "empty.tif: the file is empty"),
     "text as image to segment": ("segment RUN text.tif", 3, "text.tif: this is not an image"),
@@ -120,7 +154,7 @@ TABLE = {
 
 
 @pytest.fixture(scope="module")
-def workshop(tmp_path_factory, tiny_run):
+def workshop(tmp_path_factory, tiny_run, draw_small):
     """A folder with one example of everything."""
     folder = tmp_path_factory.mktemp("workshop")
 
@@ -155,6 +189,12 @@ def workshop(tmp_path_factory, tiny_run):
             points(f"{place}/{each}.csv", CLICKS[:1])
     image("twins/ok.tif")
     write_picture(folder / "twins" / "ok.png", np.zeros((8, 8, 3), np.uint8))
+    # Stains: two with nuclei, one without
+    for name in ("a", "b", "c"):
+        image(f"some/{name}.tif")
+        image(
+            f"stains/{name}.tif", np.full_like(GREY, 7) if name == "b" else draw_small(100, shape=(40, 48)).nuclei
+        )
     # Bad points
     points("outside.csv", CLICKS + np.array([[0, 0], [10, 0], [0, 0]]))
     points("swapped.csv", CLICKS[:, ::-1] + np.array([[0, 0], [5, 0], [0, 0]]))

@@ -1,99 +1,18 @@
-"""Many files: which belong together, what is written, and that one bad file does not stop the others."""
+"""Many files: what is written, and that one bad file does not stop the others."""
 
 import numpy as np
 import pytest
 import tifffile
 
 from wsis_jax import batch
-from wsis_jax.batch import read_training_set, segment_files
+from wsis_jax.batch import segment_files
 from wsis_jax.imageio import read_image, read_labels
-from wsis_jax.points import read_points, write_points
-
-POINTS = np.array([[3.0, 4.0], [10.0, 12.0]])
+from wsis_jax.points import read_points
 
 
-def write_image(path, *, pages: int = 1) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    values = np.random.default_rng(0).integers(0, 255, (pages, 20, 24)).astype(np.uint8)
-    tifffile.imwrite(path, values[0] if pages == 1 else values, photometric="minisblack")
-
-
-def write_frames(path, *frames: int) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("frame,row,column\n" + "".join(f"{frame},3,{4 + frame}\n" for frame in frames))
-
-
-# Reading images and points
-
-
-def test_images_and_points_are_paired_by_name(tmp_path):
-    for name in ("b", "a"):
-        write_image(tmp_path / "image" / f"{name}.tif")
-        write_points(tmp_path / "points" / f"{name}.csv", POINTS + (name == "b"))
-    data = read_training_set(tmp_path / "image", str(tmp_path / "points" / "*.csv"))
-    assert [points[0, 0] for points in data.points] == [3, 4]
-    assert [name.count("a.tif") for name in data.names] == [1, 0]
-    assert "b.csv" in data.names[1]
-    assert data.images[0].shape == (20, 24)
-
-
-def test_one_image_and_one_file_of_points_need_no_common_name(tmp_path):
-    write_image(tmp_path / "image.tif")
-    write_points(tmp_path / "clicks.csv", POINTS)
-    data = read_training_set(tmp_path / "image.tif", tmp_path / "clicks.csv")
-    np.testing.assert_array_equal(data.points[0], POINTS)
-
-
-def test_what_has_no_partner_is_left_out_with_a_warning(tmp_path):
-    for name in ("a", "b"):
-        write_image(tmp_path / f"{name}.tif")
-        write_points(tmp_path / f"{chr(ord(name) + 1)}.csv", POINTS)
-    with pytest.warns(UserWarning, match="left out") as caught:
-        data = read_training_set(tmp_path, tmp_path)
-    assert [str(w.message).split(":")[0] for w in caught] == [str(tmp_path / "a.tif"), str(tmp_path / "c.csv")]
-    assert len(data.images) == 1
-    assert "b.tif" in data.names[0]
-
-
-def test_pages_are_frames(tmp_path):
-    write_image(tmp_path / "a.tif", pages=3)
-    write_frames(tmp_path / "a.csv", 0, 2, 2)
-    with pytest.warns(UserWarning, match="page 1 is left out"):
-        data = read_training_set(tmp_path / "a.tif", tmp_path / "a.csv")
-    assert [len(points) for points in data.points] == [1, 2]
-    np.testing.assert_array_equal(data.images, read_image(tmp_path / "a.tif")[[0, 2]])
-    assert data.names[1].endswith("a.csv, frame 2")
-
-
-def test_of_a_single_image_the_number_of_the_frame_does_not_matter(tmp_path):
-    write_image(tmp_path / "a.tif")
-    write_frames(tmp_path / "a.csv", 7)
-    np.testing.assert_array_equal(read_training_set(tmp_path / "a.tif", tmp_path / "a.csv").points[0], [[3, 11]])
-
-
-def test_frames_that_the_image_does_not_have_are_refused(tmp_path):
-    write_image(tmp_path / "a.tif", pages=2)
-    write_frames(tmp_path / "a.csv", 0, 2)
-    with pytest.raises(ValueError, match=r"a\.csv: has points in frame 2, but .*a\.tif has 2 frame\(s\)"):
-        read_training_set(tmp_path / "a.tif", tmp_path / "a.csv")
-
-
-def test_no_pair_at_all_is_refused(tmp_path):
-    for name in ("a", "b"):
-        write_image(tmp_path / f"{name}.tif")
-        write_points(tmp_path / f"{name}{name}.csv", POINTS)
-    with pytest.raises(ValueError, match="name them alike"):
-        read_training_set(tmp_path, tmp_path)
-
-
-def test_files_without_one_point_are_refused(tmp_path):
-    write_image(tmp_path / "a.tif")
-    write_points(tmp_path / "a.csv", np.empty((0, 2)))
-    with pytest.raises(ValueError, match=r"a\.csv: holds no point"):
-        read_training_set(tmp_path / "a.tif", tmp_path / "a.csv")
-
-
-# Segmenting
+def write_image(path) -> None:
+    values = np.random.default_rng(0).integers(0, 255, (20, 24)).astype(np.uint8)
+    tifffile.imwrite(path, values)
 
 
 def test_results_are_written_and_readable(tiny_run, draw_small, write_scene, tmp_path):
@@ -123,6 +42,38 @@ def test_pages_get_numbered_results(tiny_run, draw_small, tmp_path):
     assert [outcome.name for outcome in outcomes] == ["film_0000", "film_0001"]
     for outcome in outcomes:
         assert read_labels(tmp_path / "out" / f"{outcome.name}_labels.tif").max() == outcome.cells
+
+
+def test_a_channel_is_segmented_as_an_image_of_its_own(tiny_run, draw_small, tmp_path):
+    scene = draw_small(100, shape=(64, 72))
+    tifffile.imwrite(tmp_path / "alone.tif", scene.image)
+    both = np.stack([scene.nuclei, scene.image])
+    tifffile.imwrite(tmp_path / "both.tif", both, imagej=True, metadata={"axes": "CYX"})
+    tifffile.imwrite(tmp_path / "colours.tif", np.stack([*both, both[0]], axis=-1), photometric="rgb")
+
+    def segmented(name, channel):
+        (outcome,) = segment_files(
+            tiny_run.run, [tmp_path / f"{name}.tif"], tmp_path, config=tiny_run.run.config, channel=channel
+        )
+        assert (outcome.name, outcome.error) == (name, None)
+        return read_labels(tmp_path / f"{name}_labels.tif")
+
+    expected = segmented("alone", None)
+    assert expected.shape == (64, 72)
+    assert expected.any()
+    for name in ("both", "colours"):
+        np.testing.assert_array_equal(segmented(name, 1), expected)
+
+
+def test_a_channel_that_one_file_lacks_does_not_stop_the_others(tiny_run, tmp_path):
+    write_image(tmp_path / "a.tif")
+    tifffile.imwrite(tmp_path / "b.tif", np.zeros((2, 20, 24), np.uint8), imagej=True, metadata={"axes": "CYX"})
+    files = [tmp_path / "a.tif", tmp_path / "b.tif"]
+    outcomes = segment_files(tiny_run.run, files, tmp_path, config=tiny_run.run.config, channel=1)
+    assert [outcome.cells for outcome in outcomes] == [None, 0]
+    assert outcomes[0].error == f"{files[0]}: there is no channel 1; the file has 1 channel, counted from 0"
+    with pytest.raises(ValueError, match="there is no channel -1; count"):
+        segment_files(tiny_run.run, files, tmp_path, config=tiny_run.run.config, channel=-1)
 
 
 def test_a_bad_file_does_not_stop_the_others(tiny_run, draw_small, write_scene, tmp_path):

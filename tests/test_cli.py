@@ -45,8 +45,25 @@ def train_command(data, run, *more: str) -> list[str]:
     ("command", "arguments"),
     [
         ("demo", ["--out", "--seed", "--model", "phase-contrast"]),
-        ("train", ["IMAGES", "--points", "--run", "--resume", "--preset", "--set", "--size"]),
-        ("segment", ["RUN", "IMAGES", "--out", "default results", "phase-contrast", "--preset", "--set"]),
+        (
+            "train",
+            [
+                "IMAGES",
+                "--points",
+                "--nuclei",
+                "--channel",
+                "--nuclear-channel",
+                "--run",
+                "--resume",
+                "--preset",
+                "--set",
+                "--size",
+            ],
+        ),
+        (
+            "segment",
+            ["RUN", "IMAGES", "--out", "default results", "phase-contrast", "--channel", "--preset", "--set"],
+        ),
         ("evaluate", ["LABELS", "MASKS", "--points", "--distance", "--json"]),
         ("export", ["RUN", "--out", "--preset", "--set"]),
         ("bench", ["RUN", "--width", "--image", "--side", "--cells", "--json"]),
@@ -95,6 +112,40 @@ def test_from_images_and_points_to_scores(data, tmp_path, capsys):
     assert list(saved["images"]) == ["a", "b"]
     assert all(list(row) == KEYS for row in [saved["pooled"], *saved["images"].values()])
     assert saved["pooled"]["cells"] == 12
+
+
+def test_from_stains_alone_to_label_images(draw_small, tmp_path, capsys):
+    run, out, stacks = tmp_path / "run", tmp_path / "out", tmp_path / "stacks"
+    stacks.mkdir()
+    for name, seed in {"a": 100, "b": 105}.items():
+        scene = draw_small(seed)
+        both = np.stack([scene.image, scene.nuclei])
+        tifffile.imwrite(stacks / f"{name}.tif", both, imagej=True, metadata={"axes": "CYX"})
+    command = ["train", str(stacks), "--channel", "0", "--nuclei", str(stacks), "--nuclear-channel", "1"]
+    assert main([*command, "--run", str(run), *settings(*TINY, "train.steps=2")]) == 0
+    printed = capsys.readouterr()
+    assert "Learning from 12 nuclei in 2 images." in printed.out
+    assert f"wsis segment {run} IMAGES --channel 0 --out DIR" in printed.out
+    assert printed.err == ""
+    assert main(["segment", str(run), str(stacks), "--channel", "0", "--out", str(out)]) == 0
+    printed = capsys.readouterr()
+    assert "2 of 2 images segmented" in printed.out
+    assert printed.err == ""
+    assert [read_labels(out / f"{name}_labels.tif").shape for name in "ab"] == [(64, 64), (64, 64)]
+
+
+@pytest.mark.parametrize(
+    ("teachers", "message"),
+    [
+        ([], "one of the arguments --points --nuclei is required"),
+        (["--points", "a.csv", "--nuclei", "b.tif"], "argument --nuclei: not allowed with argument --points"),
+    ],
+)
+def test_a_training_learns_from_points_or_nuclei(capsys, teachers, message):
+    with pytest.raises(SystemExit) as stop:
+        main(["train", "a.tif", *teachers, "--run", "run"])
+    assert stop.value.code == 2
+    assert message in capsys.readouterr().err
 
 
 def test_a_trained_model_finds_cells_from_the_command_line(tiny_run, data, tmp_path, capsys):

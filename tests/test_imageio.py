@@ -200,10 +200,10 @@ def test_images_of_the_wrong_kind(tmp_path):
     with pytest.raises(ValueError, match="the values are complex numbers; save their magnitude"):
         imageio.read_image(path)
     tifffile.imwrite(path, np.zeros((2, 3, 7, 5), "u2"), imagej=True, metadata={"axes": "TCYX"})
-    with pytest.raises(ValueError, match="the image has 4 axes without colours; save one channel"):
+    with pytest.raises(ValueError, match="the image has 4 axes without colours; choose a channel"):
         imageio.read_image(path)
     tifffile.imwrite(path, np.zeros((7, 5, 6), "u1"), photometric="minisblack", planarconfig="contig")
-    with pytest.raises(ValueError, match="a pixel has 6 channels; save one of them"):
+    with pytest.raises(ValueError, match="a pixel has 6 channels; choose one"):
         imageio.read_image(path)
     with tifffile.TiffWriter(path) as writer:
         writer.write(np.zeros((7, 5), "u1"))

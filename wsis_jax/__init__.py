@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from wsis_jax.metrics import match_labels as match_labels
     from wsis_jax.metrics import match_points as match_points
     from wsis_jax.metrics import pool_scores as pool_scores
+    from wsis_jax.nuclei import Nuclei as Nuclei
+    from wsis_jax.nuclei import find_nuclei as find_nuclei
     from wsis_jax.points import read_points as read_points
     from wsis_jax.presets import preset as preset
     from wsis_jax.relu import guided_relu as guided_relu
@@ -48,6 +50,7 @@ __version__ = version("wsis-jax")
 # JAX.
 _HOMES = {
     "Config": "config",
+    "Nuclei": "nuclei",
     "PointReport": "inspection",
     "Run": "checkpoint",
     "Segmentation": "segmentation",
@@ -56,6 +59,7 @@ _HOMES = {
     "centre_regions": "likelihood",
     "contribution_maps": "guided",
     "draw_scene": "synthetic",
+    "find_nuclei": "nuclei",
     "find_peaks": "likelihood",
     "fold_batch_norm": "unet",
     "guided_relu": "relu",

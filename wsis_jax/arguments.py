@@ -24,11 +24,24 @@ Segment cells after learning from rough cell centroids alone.
 """
 
 _TRAIN = """\
-Learn to find cells from images and the rough centroids of their cells.
+Learn to find cells from images and the rough centroids of their cells: clicks, or nuclei.
+
+  wsis train images --points points --run run
+  wsis train images --nuclei stains --run run
+  wsis train stacks --channel 0 --nuclei stacks --nuclear-channel 1 --run run
 
 IMAGES and POINTS are files, folders or quoted patterns, paired by name: a.tif and a.csv. Images may be PNG,
 TIFF or JPEG, grey or colour; the pages of a TIFF are frames. Point files may be a napari points layer
 (axis-0, axis-1), an ImageJ results table (X, Y), or any table with columns row, column or x, y.
+
+STAINS are images of a nuclear stain in the same places and of the same size, paired by name, too: images/a.tif and
+stains/a.tif. Nuclei are bright and of about one size; each stands for a click on its cell, and an image in whose
+stain there is none is left out. The number of nuclei is printed: is it about that of the cells? The trained model
+needs no stain.
+
+IMAGES and STAINS may be channels of the same files. Channels count from 0; they are those that a TIFF names
+(ImageJ, OME), or else the colours, or else the pages. Without --channel, channels and pages are frames, and
+colours become grey.
 """
 
 _POINTS = """\
@@ -184,8 +197,14 @@ def parser() -> argparse.ArgumentParser:
 
     train = add("train", "learn from images and clicks", _TRAIN)
     train.add_argument("images", nargs="+", metavar="IMAGES")
+    teacher = train.add_mutually_exclusive_group(required=True)
+    teacher.add_argument("--points", nargs="+", metavar="POINTS", help="point files, named like the images")
+    teacher.add_argument(
+        "--nuclei", nargs="+", metavar="STAINS", help="instead: images of a nuclear stain, named like the images"
+    )
+    _add_channel(train, "to learn from")
     train.add_argument(
-        "--points", nargs="+", required=True, metavar="POINTS", help="point files, named like the images"
+        "--nuclear-channel", type=int, metavar="N", help="the channel of STAINS that is the nuclear stain"
     )
     train.add_argument("--run", type=Path, required=True, metavar="RUN", help="folder for the trained model")
     train.add_argument("--resume", action="store_true", help="go on with an interrupted training of RUN")
@@ -205,6 +224,7 @@ def parser() -> argparse.ArgumentParser:
     segment.add_argument(
         "--out", type=Path, default=Path("results"), metavar="DIR", help="folder for the results (default results)"
     )
+    _add_channel(segment, "to segment")
     _add_verbose(segment)
     _add_settings(segment, "how to detect and cut", ("unet", "detect", "contribution", "cut"))
 
@@ -240,6 +260,13 @@ def _which_run() -> str:
     names = ", ".join(packaged_models())
     folder = "folder of a trained model"
     return f"{folder}, or the name of one of the package ({names})" if names else folder
+
+
+def _add_channel(command: argparse.ArgumentParser, purpose: str) -> None:
+    """Adds --channel, for the commands that read images."""
+    command.add_argument(
+        "--channel", type=int, metavar="N", help=f"the channel of IMAGES {purpose}, counted from 0"
+    )
 
 
 def _add_verbose(command: argparse.ArgumentParser) -> None:

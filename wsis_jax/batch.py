@@ -1,4 +1,4 @@
-"""Many files: reading training pairs, and segmenting images one after the other."""
+"""Many files: segmenting images one after the other."""
 
 import warnings
 from collections.abc import Callable, Sequence
@@ -6,24 +6,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float32, Float64
+from jaxtyping import Float32
 
 from wsis_jax.checkpoint import Run
 from wsis_jax.config import Config
-from wsis_jax.files import Where, list_files, name_some, pair_by_stem, stem
-from wsis_jax.imageio import IMAGE_SUFFIXES, read_image, read_shape, write_labels, write_picture
-from wsis_jax.points import POINT_SUFFIXES, read_points, write_points
+from wsis_jax.files import stem
+from wsis_jax.imageio import check_channel, read_image, read_shape, write_labels, write_picture
+from wsis_jax.points import write_points
 from wsis_jax.report import overlay
 from wsis_jax.segmentation import seen_shape, segment
 from wsis_jax.shapes import fitting, rounded_up, shared_sides
-
-
-class TrainingSet(NamedTuple):
-    """Images with their points, as `train` takes them; `names` tell the files in messages."""
-
-    images: list[Float32[np.ndarray, "_ _"]]
-    points: list[Float64[np.ndarray, "_ 2"]]
-    names: list[str]
 
 
 class Outcome(NamedTuple):
@@ -35,61 +27,13 @@ class Outcome(NamedTuple):
     error: str | None
 
 
-def read_training_set(images: Where, points: Where) -> TrainingSet:
-    """Reads images and points, each a file, a folder or a pattern, paired by stem.
-
-    An image without a point file, and a point file without an image, are left out with a warning; so is a page
-    of a multi-page image that the point file does not mention.
-
-    Raises:
-        FileNotFoundError: if a name leads to no file.
-        ValueError: if a file cannot be read, no image and point file have the same stem, or no
-            image has a point.
-    """
-    pairs, lonely_images, lonely_points = pair_by_stem(
-        list_files(images, suffixes=IMAGE_SUFFIXES), list_files(points, suffixes=POINT_SUFFIXES)
-    )
-    if not pairs:
-        raise ValueError(
-            f"{lonely_images[0]}: neither this image nor any other has a point file of its name; "
-            "name them alike, as in a.tif and a.csv"
-        )
-    if lonely_images:
-        warnings.warn(f"{name_some(lonely_images)}: left out, since no point file has that name", stacklevel=2)
-    if lonely_points:
-        warnings.warn(f"{name_some(lonely_points)}: left out, since no image has that name", stacklevel=2)
-    result = TrainingSet([], [], [])
-    for image_path, points_path in pairs:
-        frames, by_frame = read_image(image_path), read_points(points_path)
-        if len(frames) == 1 and len(by_frame) == 1:
-            # Of a single image it does not matter what its frame is called.
-            by_frame = {0: next(iter(by_frame.values()))}
-        if beyond := [frame for frame in by_frame if frame >= len(frames)]:
-            raise ValueError(
-                f"{points_path}: has points in frame {beyond[0]}, but {image_path} has {len(frames)} frame(s), "
-                "counted from 0; correct the frame numbers"
-            )
-        for index, frame in enumerate(frames):
-            if index not in by_frame:
-                warnings.warn(f"{image_path}: page {index} is left out, since it has no points", stacklevel=2)
-                continue
-            result.images.append(frame)
-            result.points.append(by_frame[index])
-            name = f"{image_path} with {points_path}"
-            result.names.append(name if len(frames) == 1 else f"{name}, frame {index}")
-    if not any(map(len, result.points)):
-        raise ValueError(
-            f"{pairs[0][1]}: holds no point, nor does any other file, so there is nothing to learn; add some"
-        )
-    return result
-
-
 def segment_files(
     run: Run,
     files: Sequence[Path],
     out: Path,
     *,
     config: Config,
+    channel: int | None = None,
     on_file: Callable[[list[Outcome]], None] = lambda outcomes: None,
 ) -> list[Outcome]:
     """Segments files one after the other; a file that cannot be segmented does not stop the others.
@@ -102,11 +46,14 @@ def segment_files(
         files: image files.
         out: the folder to write to.
         config: the settings to use.
+        channel: the channel to segment, counted from 0, as `read_image` takes it.
         on_file: called with the outcomes of each file.
 
     Raises:
-        ValueError: if two files have the same stem, so that one's results would replace the other's.
+        ValueError: if two files have the same stem, so that one's results would replace the other's, or if
+            `channel` is negative.
     """
+    check_channel(channel)
     stems = [stem(path) for path in files]
     if clash := {name for name in stems if stems.count(name) > 1}:
         raise ValueError(f"two images are called {min(clash)}, so their results would be too; rename one")
@@ -114,7 +61,7 @@ def segment_files(
     sides = _plan_sides(run, files, config)
     for path in files:
         try:
-            frames = read_image(path)
+            frames = read_image(path, channel=channel)
         except (ValueError, OSError) as error:
             found = [Outcome(stem(path), None, [], str(error))]
         else:

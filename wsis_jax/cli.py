@@ -65,18 +65,23 @@ def _demo(arguments: argparse.Namespace) -> int:
 def _train(arguments: argparse.Namespace) -> int:
     import jax
 
-    from wsis_jax.batch import read_training_set
     from wsis_jax.presets import preset, small_network
     from wsis_jax.training import train
+    from wsis_jax.training_set import read_stained_set, read_training_set
 
     config = preset(arguments.preset or "default")
     small = arguments.size == "small" or (arguments.size == "auto" and jax.default_backend() == "cpu")
     config = (small_network(config) if small else config).override(arguments.set)
     if small and arguments.size == "auto":
         print("No accelerator found: training the small network (--size full for the paper's).")
-    data = read_training_set(arguments.images, arguments.points)
-    cells = sum(map(len, data.points))
-    print(f"Learning from {cells} points in {len(data.images)} images.")
+    images, channel, nuclear = arguments.images, arguments.channel, arguments.nuclear_channel
+    if arguments.nuclei is not None:
+        kind, data = "nuclei", read_stained_set(images, arguments.nuclei, channel=channel, nuclear_channel=nuclear)
+    elif nuclear is None:
+        kind, data = "points", read_training_set(images, arguments.points, channel=channel)
+    else:
+        raise ValueError("--nuclear-channel is a channel of the stains of --nuclei; leave it out with --points")
+    print(f"Learning from {sum(map(len, data.points))} {kind} in {len(data.images)} images.")
     with training_progress() as (on_step, on_metrics):
         train(
             data.images,
@@ -88,7 +93,10 @@ def _train(arguments: argparse.Namespace) -> int:
             on_step=on_step,
             on_metrics=on_metrics,
         )
-    print(f"The best model is in {arguments.run}; use it with: wsis segment {arguments.run} IMAGES --out DIR")
+    which = "" if channel is None else f" --channel {channel}"
+    print(
+        f"The best model is in {arguments.run}; use it with: wsis segment {arguments.run} IMAGES{which} --out DIR"
+    )
     return 0
 
 
@@ -176,7 +184,9 @@ def _segment(arguments: argparse.Namespace) -> int:
                 else:
                     bar.console.print(f"{outcome.name}: {outcome.cells} cells", highlight=False)
 
-        outcomes = segment_files(run, files, arguments.out, config=config, on_file=on_file)
+        outcomes = segment_files(
+            run, files, arguments.out, config=config, channel=arguments.channel, on_file=on_file
+        )
     failed = sum(outcome.error is not None for outcome in outcomes)
     print(f"{len(outcomes) - failed} of {len(outcomes)} images segmented; results are in {arguments.out}")
     return 3 if failed else 0

@@ -34,36 +34,62 @@ _STARTS = {
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 
-def read_image(path: str | Path) -> Float32[np.ndarray, "frames height width"]:
+def read_image(path: str | Path, *, channel: int | None = None) -> Float32[np.ndarray, "frames height width"]:
     """Reads the grey values of an image or of a multi-page image, as they are stored.
 
     Every page is a frame, whether the file calls the axis time, depth or channel. RGB becomes luminance;
     alpha is ignored, and so is a TIFF's look-up table, which says how to show the values. Integers above 2^24
     lose their last digits in float32.
 
+    Args:
+        path: A TIFF, PNG or JPEG.
+        channel: The only channel to read, counted from 0; None for all. Channels are those of a TIFF that names
+            them (ImageJ, OME), or else the colours of a pixel, alpha among them, or else the pages. What has one
+            channel alone is read as it is.
+
     Raises:
         FileNotFoundError: If there is no such file.
         ValueError: If the file is empty, damaged or not an image; if it has more axes than frames, rows and
-            columns (and colours), or pages of several sizes; if a value is complex, NaN or infinite.
+            columns (and colours), or pages of several sizes; if it has no such channel; if a value is complex, NaN
+            or infinite.
     """
+    check_channel(channel)
     parts = _decode(Path(path))
     if any(np.iscomplexobj(array) for array, _ in parts):
         raise ValueError(f"{path}: the values are complex numbers; save their magnitude as the image")
+    named = next((axis for axis in "CS" if any(axis in axes for _, axes in parts)), None)
+    if channel is not None and named:
+        parts = [_take(array, axes, named, channel, path) for array, axes in parts]
     greys = [_to_grey(array, axes, path) for array, axes in parts]
     if (axes := max(grey.ndim for grey in greys)) > 3:
-        raise ValueError(f"{path}: the image has {axes} axes without colours; save one channel and plane")
+        remedy = (
+            "choose a channel (--channel)" if channel is None and named == "C" else "save one channel and plane"
+        )
+        raise ValueError(f"{path}: the image has {axes} axes without colours; {remedy}")
     if len({grey.shape[-2:] for grey in greys}) > 1:
         raise ValueError(f"{path}: the pages differ in size; save them as separate files")
     with np.errstate(over="ignore"):  # What does not fit becomes infinite, and is reported as that.
         frames = np.concatenate([grey.astype(np.float32).reshape(-1, *grey.shape[-2:]) for grey in greys])
+    if channel is not None and not named:
+        frames = _take(frames, "CYX", "C", channel, path)[0][None]
     finite = np.isfinite(frames).all(axis=(1, 2))
     if not finite.all():
         raise ValueError(f"{path}: frame {finite.argmin()} holds NaN or infinite values; make them numbers")
     return frames
 
 
+def check_channel(channel: int | None) -> None:
+    """Checks the number of a channel as far as one can without a file.
+
+    Raises:
+        ValueError: If it is negative.
+    """
+    if channel is not None and channel < 0:
+        raise ValueError(f"there is no channel {channel}; count the channels from 0")
+
+
 def read_shape(path: str | Path) -> tuple[int, int]:
-    """Reads the (height, width) of an image without its pixels.
+    """Reads the (height, width) of an image without its pixels; they are those of each of its channels.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -87,13 +113,23 @@ def read_shape(path: str | Path) -> tuple[int, int]:
     return by_axis["Y"], by_axis["X"]
 
 
+def _take(array: np.ndarray, axes: str, axis: str, channel: int, path: str | Path) -> tuple[np.ndarray, str]:
+    """Returns one channel, without the axis of channels; an array without that axis is the only channel."""
+    if axis not in axes:
+        array, axes = array[None], axis + axes
+    if channel >= (count := array.shape[axes.index(axis)]):
+        have = "1 channel" if count == 1 else f"{count} channels"
+        raise ValueError(f"{path}: there is no channel {channel}; the file has {have}, counted from 0")
+    return array.take(channel, axes.index(axis)), axes.replace(axis, "")
+
+
 def _to_grey(array: np.ndarray, axes: str, path: str | Path) -> np.ndarray:
     """Removes the axis of colours (`S` of tifffile): grey (+ alpha) or RGB (+ alpha)."""
     if "S" not in axes:
         return array
     colours = np.moveaxis(array, axes.index("S"), -1)
     if colours.shape[-1] > 4:
-        raise ValueError(f"{path}: a pixel has {colours.shape[-1]} channels; save one of them in grey")
+        raise ValueError(f"{path}: a pixel has {colours.shape[-1]} channels; choose one (--channel)")
     return colours[..., 0] if colours.shape[-1] <= 2 else colours[..., :3] @ _LUMINANCE
 
 
@@ -135,7 +171,8 @@ def _decode_picture(path: Path, kind: str) -> list[tuple[np.ndarray, str]]:
         array = imagecodecs.png_decode(path.read_bytes())  # Pillow would cut 16-bit colours down to 8 bits.
     else:
         with Image.open(path) as picture:
-            array = np.asarray(picture.convert("RGB"))
+            # A grey one has a single channel; of the others, CMYK among them, we know the colours of RGB.
+            array = np.asarray(picture if picture.mode == "L" else picture.convert("RGB"))
     return [(array, "YXS"[: array.ndim])]
 
 

@@ -1,0 +1,190 @@
+"""Reading one channel of an image: which axis of a file the channels are, and what is left of the others."""
+
+import imagecodecs
+import numpy as np
+import pytest
+import tifffile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from wsis_jax.imageio import read_image, read_shape
+
+
+def pixels(*shape: int) -> np.ndarray:
+    """Values that are all different."""
+    return np.arange(np.prod(shape), dtype=np.uint16).reshape(shape)
+
+
+def write(path, values: np.ndarray, axes: str, form: str) -> None:
+    """Writes a TIFF whose axes are named as the form does it."""
+    options = {"imagej": True} if form == "imagej" else {"ome": True} if form == "ome" else {}
+    tifffile.imwrite(path, values, photometric="minisblack", metadata={"axes": axes}, **options)
+
+
+# Channels that have a name
+
+
+@pytest.mark.parametrize(
+    ("form", "axes"),
+    [
+        *(("imagej", axes) for axes in ("CYX", "TCYX", "ZCYX")),
+        *(("ome", axes) for axes in ("CYX", "TCYX", "CTYX", "CZYX")),
+        *(("shaped", axes) for axes in ("CYX", "TCYX", "CTYX")),
+    ],
+)
+def test_a_named_channel(tmp_path, form, axes):
+    sizes = {"C": 2, "T": 3, "Z": 3, "Y": 7, "X": 5}
+    values = pixels(*(sizes[axis] for axis in axes))
+    write(tmp_path / "a.tif", values, axes, form)
+    for channel in (0, 1):
+        expected = values[(slice(None),) * axes.index("C") + (channel,)].reshape(-1, 7, 5)
+        np.testing.assert_array_equal(read_image(tmp_path / "a.tif", channel=channel), expected)
+    with pytest.raises(
+        ValueError, match=r"a\.tif: there is no channel 2; the file has 2 channels, counted from 0$"
+    ):
+        read_image(tmp_path / "a.tif", channel=2)
+    assert read_shape(tmp_path / "a.tif") == (7, 5)
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    axes=st.sampled_from(["CYX", "TCYX", "CTYX", "ZCYX", "CYXS", "CSYX", "SYX", "YXS", "TYXS", "TYX", "YX"]),
+    sizes=st.fixed_dictionaries(
+        {"C": st.integers(1, 5), "T": st.integers(1, 4), "Z": st.integers(1, 4)}
+        | {"Y": st.integers(1, 6), "X": st.integers(1, 6)}
+    ),
+    channel=st.integers(0, 5),
+)
+def test_the_channels_together_are_the_file(tmp_path_factory, axes, sizes, channel):
+    """The slow way: moves the axis of the channels in front, whatever it is, and takes one of them."""
+    values = pixels(*({**sizes, "S": 3}[axis] for axis in axes))
+    path = tmp_path_factory.mktemp("any") / "a.tif"
+    planar = "separate" if "SYX" in axes else "contig"
+    colours = {"photometric": "rgb", "planarconfig": planar} if "S" in axes else {"photometric": "minisblack"}
+    tifffile.imwrite(path, values, metadata={"axes": axes}, **colours)
+    letter = next((letter for letter in "CST" if letter in axes), None)
+    ahead = values[None] if letter is None else np.moveaxis(values, axes.index(letter), 0)
+    if channel >= len(ahead):
+        with pytest.raises(ValueError, match=f"there is no channel {channel}; the file has {len(ahead)} channel"):
+            read_image(path, channel=channel)
+        return
+    expected, rest = ahead[channel], axes.replace(letter or "?", "")
+    if "S" in rest:  # the colours of a channel become grey
+        expected = np.moveaxis(expected, rest.index("S"), -1) @ [0.299, 0.587, 0.114]
+    found = read_image(path, channel=channel)
+    np.testing.assert_allclose(found, expected.reshape(-1, sizes["Y"], sizes["X"]), rtol=1e-6)
+
+
+def test_a_channel_of_one_series_of_several(tmp_path):
+    values = pixels(2, 3, 7, 5)
+    with tifffile.TiffWriter(tmp_path / "a.tif", ome=True) as writer:
+        for series in values:
+            writer.write(series, photometric="minisblack", metadata={"axes": "CYX"})
+        writer.write(values[0, 0], photometric="minisblack")
+    with pytest.raises(ValueError, match=r"there is no channel 1; the file has 1 channel, counted from 0"):
+        read_image(tmp_path / "a.tif", channel=1)
+    expected = [values[0, 0], values[1, 0], values[0, 0]]
+    np.testing.assert_array_equal(read_image(tmp_path / "a.tif", channel=0), expected)
+
+
+# Channels that are colours
+
+
+@pytest.mark.parametrize("channels", [2, 3, 4])
+@pytest.mark.parametrize("kind", ["u1", "u2"])
+def test_a_colour_of_a_png(tmp_path, channels, kind):
+    values = pixels(7, 5, channels).astype(kind)
+    (tmp_path / "a.png").write_bytes(imagecodecs.png_encode(values))
+    for channel in range(channels):
+        np.testing.assert_array_equal(read_image(tmp_path / "a.png", channel=channel)[0], values[..., channel])
+    with pytest.raises(ValueError, match=f"there is no channel {channels}; the file has {channels} channels"):
+        read_image(tmp_path / "a.png", channel=channels)
+
+
+def test_a_colour_of_a_jpeg(tmp_path):
+    Image.new("RGB", (8, 8), (200, 100, 50)).save(tmp_path / "a.jpg", quality=100)
+    for channel, value in enumerate((200, 100, 50)):
+        np.testing.assert_allclose(read_image(tmp_path / "a.jpg", channel=channel), value, atol=2)
+
+
+def test_more_channels_a_pixel_than_colours(tmp_path):
+    values = pixels(7, 5, 6)
+    tifffile.imwrite(tmp_path / "a.tif", values, photometric="minisblack", planarconfig="contig")
+    np.testing.assert_array_equal(read_image(tmp_path / "a.tif", channel=5)[0], values[..., 5])
+
+
+# Channels that are pages, or that there are not
+
+
+@pytest.mark.parametrize("contiguous", [True, False])
+@pytest.mark.parametrize("metadata", [None, {}])
+def test_a_page(tmp_path, contiguous, metadata):
+    values = pixels(3, 7, 5)
+    with tifffile.TiffWriter(tmp_path / "a.tif") as writer:
+        for page in values:
+            writer.write(page, contiguous=contiguous, metadata=metadata)
+    for channel in range(3):
+        np.testing.assert_array_equal(read_image(tmp_path / "a.tif", channel=channel), values[channel][None])
+    with pytest.raises(ValueError, match=r"there is no channel 3; the file has 3 channels"):
+        read_image(tmp_path / "a.tif", channel=3)
+
+
+@pytest.mark.parametrize("name", ["a.tif", "a.png", "a.jpg"])
+def test_what_is_grey_has_one_channel(tmp_path, name):
+    values = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    Image.fromarray(values).save(tmp_path / name, **({"quality": 100} if name == "a.jpg" else {}))
+    np.testing.assert_array_equal(read_image(tmp_path / name, channel=0), read_image(tmp_path / name))
+    np.testing.assert_allclose(read_image(tmp_path / name)[0], values, atol=2)
+    with pytest.raises(
+        ValueError, match=f"{name}: there is no channel 1; the file has 1 channel, counted from 0$"
+    ):
+        read_image(tmp_path / name, channel=1)
+
+
+def test_a_grey_jpeg_has_the_values_of_its_colours(tmp_path):
+    values = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    Image.fromarray(values).save(tmp_path / "a.jpg")
+    with Image.open(tmp_path / "a.jpg") as picture:
+        colours = np.asarray(picture.convert("RGB")) @ [0.299, 0.587, 0.114]
+    np.testing.assert_array_equal(read_image(tmp_path / "a.jpg")[0], colours.astype(np.float32))
+
+
+# What is refused
+
+
+@pytest.mark.parametrize("channel", [-1, -5])
+def test_negative_channels_are_refused(tmp_path, channel):
+    write(tmp_path / "a.tif", pixels(2, 7, 5), "CYX", "imagej")
+    with pytest.raises(ValueError, match=f"^there is no channel {channel}; count the channels from 0$"):
+        read_image(tmp_path / "a.tif", channel=channel)
+
+
+def test_axes_beside_that_of_the_channels(tmp_path):
+    path = tmp_path / "a.tif"
+    write(path, pixels(2, 3, 2, 7, 5), "TZCYX", "imagej")
+    with pytest.raises(ValueError, match=r"the image has 5 axes without colours; choose a channel \(--channel\)$"):
+        read_image(path)
+    with pytest.raises(ValueError, match=r"the image has 4 axes without colours; save one channel and plane$"):
+        read_image(path, channel=0)
+    tifffile.imwrite(path, pixels(2, 3, 7, 5), photometric="minisblack")  # two axes of which neither has a name
+    with pytest.raises(ValueError, match=r"the image has 4 axes without colours; save one channel and plane$"):
+        read_image(path, channel=0)
+
+
+def test_pages_of_several_sizes_are_no_channels(tmp_path):
+    with tifffile.TiffWriter(tmp_path / "a.tif") as writer:
+        writer.write(pixels(7, 5))
+        writer.write(pixels(7, 6))
+    with pytest.raises(ValueError, match="the pages differ in size"):
+        read_image(tmp_path / "a.tif", channel=0)
+
+
+def test_only_the_channel_that_is_read_has_to_hold_numbers(tmp_path):
+    values = np.zeros((2, 7, 5), np.float32)
+    values[1, 2, 3] = np.nan
+    for metadata in ({"axes": "CYX"}, {}):
+        tifffile.imwrite(tmp_path / "a.tif", values, photometric="minisblack", metadata=metadata)
+        assert not read_image(tmp_path / "a.tif", channel=0).any()
+        with pytest.raises(ValueError, match="frame 0 holds NaN"):
+            read_image(tmp_path / "a.tif", channel=1)
