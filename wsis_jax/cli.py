@@ -90,6 +90,7 @@ def _segment(arguments: argparse.Namespace) -> int:
     from wsis_jax.checkpoint import load_run
     from wsis_jax.files import list_files
     from wsis_jax.imageio import IMAGE_SUFFIXES
+    from wsis_jax.results import FORMATS
 
     run = load_run(arguments.run)
     config = _changed(run.config, arguments)
@@ -107,7 +108,9 @@ def _segment(arguments: argparse.Namespace) -> int:
                 else:
                     bar.console.print(f"{outcome.name}: {outcome.cells} cells", highlight=False)
 
-        outcomes = segment_files(run, files, arguments.out, config=config, on_file=on_file)
+        outcomes = segment_files(
+            run, files, arguments.out, config=config, writing=FORMATS[arguments.format], on_file=on_file
+        )
     failed = sum(outcome.error is not None for outcome in outcomes)
     print(f"{len(outcomes) - failed} of {len(outcomes)} images segmented; results are in {arguments.out}")
     return 3 if failed else 0
