@@ -6,6 +6,7 @@ import tempfile
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp()  # commands that are tested leave nothing in the user's cache
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -92,6 +93,28 @@ def write_scene() -> Any:
         tifffile.imwrite(folder / "image" / f"{name}.tif", np.round(scene.image * 60_000).astype(np.uint16))
         write_points(folder / "points" / f"{name}.csv", scene.points)
         write_labels(folder / "mask" / f"{name}.tif", scene.labels)
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def write_ctc_scenes() -> Any:
+    """Writes scenes as sequence 01 of a Cell Tracking Challenge dataset, their labels as markers and masks."""
+    import tifffile
+
+    def write(dataset: Path, scenes: Sequence[Any]) -> None:
+        folders = [dataset / "01", dataset / "01_GT" / "TRA", dataset / "01_GT" / "SEG"]
+        for folder in folders:
+            folder.mkdir(parents=True)
+        tracks: list[str] = []
+        for frame, scene in enumerate(scenes):
+            image = np.round(scene.image * 60_000).astype(np.uint16)
+            labels = np.where(scene.labels, scene.labels + len(tracks), 0).astype(np.uint16)
+            names = [f"t{frame:03d}", f"man_track{frame:03d}", f"man_seg{frame:03d}"]
+            for folder, name, values in zip(folders, names, [image, labels, labels], strict=True):
+                tifffile.imwrite(folder / f"{name}.tif", values)
+            tracks += [f"{label} {frame} {frame} 0\n" for label in np.unique(labels[labels > 0])]
+        (dataset / "01_GT" / "TRA" / "man_track.txt").write_text("".join(tracks))
 
     return write
 

@@ -1,6 +1,7 @@
 """Files of points: every table that is understood, every bad line in one sentence."""
 
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from wsis_jax.points import check_points, read_points, write_points
+from wsis_jax.points import PointFormat, check_points, read_points, write_points
 
 
 def read(folder: Path, text: str, *, encoding: str = "utf-8") -> dict[int, list[list[float]]]:
@@ -154,6 +155,7 @@ def test_swapped_rows_and_columns_are_told():
 
 # Writing
 
+FORMATS = get_args(PointFormat)
 coordinates = npst.arrays(
     np.float64, st.tuples(st.integers(0, 20), st.just(2)), elements=st.floats(-1000, 100_000, width=32)
 )
@@ -161,20 +163,56 @@ coordinates = npst.arrays(
 
 @settings(deadline=None, max_examples=60)
 @given(points=coordinates)
-def test_points_there_and_back(tmp_path_factory, points):
+@pytest.mark.parametrize("format", FORMATS)
+def test_points_there_and_back(tmp_path_factory, format, points):
     path = tmp_path_factory.getbasetemp() / "new" / "there_and_back.csv"
-    write_points(path, points)
+    write_points(path, points, format=format)
     frames = read_points(path)
     assert list(frames) == [0]
     np.testing.assert_allclose(frames[0], points, rtol=0, atol=0.00501)
 
 
-def test_points_are_written_as_napari_does(tmp_path):
+@settings(deadline=None, max_examples=60)
+@given(sequence=st.dictionaries(st.integers(0, 2000), coordinates, max_size=5))
+@pytest.mark.parametrize("format", FORMATS)
+def test_points_of_a_sequence_there_and_back(tmp_path_factory, format, sequence):
+    path = tmp_path_factory.getbasetemp() / "new" / "sequence.csv"
+    write_points(path, sequence, format=format)
+    # A table has no line for a frame without a point, and its header alone is an image without cells.
+    expected = {frame: sequence[frame] for frame in sorted(sequence) if len(sequence[frame])}
+    frames = read_points(path)
+    assert list(frames) == (list(expected) or [0])
+    assert expected or not len(frames[0])
+    for frame, points in expected.items():
+        np.testing.assert_allclose(frames[frame], points, rtol=0, atol=0.00501)
+
+
+def test_points_are_written_as_napari_does_unless_told_otherwise(tmp_path):
     write_points(str(tmp_path / "new" / "a.csv"), np.array([[1.0, 2.345], [10.5, 0.0]]))
     assert (tmp_path / "new" / "a.csv").read_bytes() in (
         b"index,axis-0,axis-1\n0,1.00,2.35\n1,10.50,0.00\n",
         b"index,axis-0,axis-1\n0,1.00,2.34\n1,10.50,0.00\n",
     )
+
+
+@pytest.mark.parametrize(
+    ("format", "image", "sequence"),
+    [
+        (
+            "napari",
+            "index,axis-0,axis-1\n0,1.00,2.50\n",
+            "index,axis-0,axis-1,axis-2\n0,0,3.00,4.00\n1,7,1.00,2.50\n",
+        ),
+        ("imagej", " ,X,Y\n1,2.50,1.00\n", " ,X,Y,Frame\n1,4.00,3.00,1\n2,2.50,1.00,8\n"),
+        ("csv", "row,column\n1.00,2.50\n", "frame,row,column\n0,3.00,4.00\n7,1.00,2.50\n"),
+    ],
+)
+def test_each_format_has_its_columns(tmp_path, format, image, sequence):
+    point, path = np.array([[1, 2.5]]), tmp_path / "a.csv"
+    write_points(path, point, format=format)
+    assert path.read_text() == image
+    write_points(path, {7: point, 0: np.array([[3.0, 4.0]])}, format=format)
+    assert path.read_text() == sequence
 
 
 @pytest.mark.parametrize("interruption", [KeyboardInterrupt, OSError])

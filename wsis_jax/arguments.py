@@ -78,6 +78,12 @@ Find the cells of images with a trained model: one of yours, or one that comes w
 Writes to DIR, for each image: <name>_labels.tif (0 is background, 1, 2, 3 … are cells), <name>_overlay.png (a
 picture with the outlines) and <name>_points.csv (the detected cells, for napari).
 
+With --format ctc, DIR becomes a folder of results of the Cell Tracking Challenge: maskTTT.tif for each image, with
+the frame at the end of its name (mask012.tif of t012.tif; names without one are numbered in order), and
+res_track.txt. Nothing is tracked: each cell is a track of one frame, which is enough for the scores SEG and DET.
+
+  wsis segment RUN data/01 --format ctc --out data/01_RES
+
 A model knows cells of the size that it learned. If yours are k times as large, divide image.scale of its
 config.json by k and multiply likelihood.sigma by k, and give both; for scale 0.5, sigma 14 and k = 2:
 
@@ -225,6 +231,13 @@ def parser() -> argparse.ArgumentParser:
         "--out", type=Path, default=Path("results"), metavar="DIR", help="folder for the results (default results)"
     )
     _add_channel(segment, "to segment")
+    segment.add_argument(
+        "--format",
+        choices=["files", "ctc"],
+        default="files",
+        help="what to write: labels, a picture and points of each image (files, the default), or the masks of a "
+        "sequence of the Cell Tracking Challenge (ctc)",
+    )
     _add_verbose(segment)
     _add_settings(segment, "how to detect and cut", ("unet", "detect", "contribution", "cut"))
 

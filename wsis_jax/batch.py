@@ -1,6 +1,7 @@
 """Many files: segmenting images one after the other."""
 
 import warnings
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -11,9 +12,8 @@ from jaxtyping import Float32
 from wsis_jax.checkpoint import Run
 from wsis_jax.config import Config
 from wsis_jax.files import stem
-from wsis_jax.imageio import check_channel, read_image, read_shape, write_labels, write_picture
-from wsis_jax.points import write_points
-from wsis_jax.report import overlay
+from wsis_jax.imageio import check_channel, count_frames, read_image, read_shape
+from wsis_jax.results import Write, Writing, writing_files
 from wsis_jax.segmentation import seen_shape, segment
 from wsis_jax.shapes import fitting, rounded_up, shared_sides
 
@@ -34,12 +34,12 @@ def segment_files(
     *,
     config: Config,
     channel: int | None = None,
+    writing: Writing = writing_files,
     on_file: Callable[[list[Outcome]], None] = lambda outcomes: None,
 ) -> list[Outcome]:
     """Segments files one after the other; a file that cannot be segmented does not stop the others.
 
-    Writes `<name>_labels.tif`, `<name>_overlay.png` and `<name>_points.csv` (the detected cells) for each
-    image; name is the file's stem, followed by `_0000`, `_0001`, … for the pages of a multi-page file.
+    The name of an image is the file's stem, followed by `_0000`, `_0001`, … for the pages of a multi-page file.
 
     Args:
         run: a trained model.
@@ -47,31 +47,43 @@ def segment_files(
         out: the folder to write to.
         config: the settings to use.
         channel: the channel to segment, counted from 0, as `read_image` takes it.
+        writing: what to write of each image, one of `results.FORMATS`.
         on_file: called with the outcomes of each file.
 
     Raises:
-        ValueError: if two files have the same stem, so that one's results would replace the other's, or if
-            `channel` is negative.
+        ValueError: if two images have the same name, so that one's results would replace the other's, or the names
+            do not suit `writing`, or if `channel` is negative.
     """
     check_channel(channel)
-    stems = [stem(path) for path in files]
-    if clash := {name for name in stems if stems.count(name) > 1}:
-        raise ValueError(f"two images are called {min(clash)}, so their results would be too; rename one")
+    names_of = [_names(path, channel) for path in files]
+    names = [name for of_file in names_of for name in of_file]
+    if clash := [name for name, count in Counter(names).items() if count > 1]:
+        raise ValueError(f"two images are called {clash[0]}, so their results would be too; rename one")
     outcomes: list[Outcome] = []
     sides = _plan_sides(run, files, config)
-    for path in files:
-        try:
-            frames = read_image(path, channel=channel)
-        except (ValueError, OSError) as error:
-            found = [Outcome(stem(path), None, [], str(error))]
-        else:
-            found = [
-                _segment_one(run, frame, out, stem(path) + (f"_{i:04d}" if len(frames) > 1 else ""), config, sides)
-                for i, frame in enumerate(frames)
-            ]
-        on_file(found)
-        outcomes += found
+    with writing(out, names) as write:
+        for path, of_file in zip(files, names_of, strict=True):
+            try:
+                frames = read_image(path, channel=channel)
+            except (ValueError, OSError) as error:
+                found = [Outcome(stem(path), None, [], str(error))]
+            else:
+                found = [
+                    _segment_one(run, frame, write, name, config, sides)
+                    for frame, name in zip(frames, of_file, strict=True)
+                ]
+            on_file(found)
+            outcomes += found
     return outcomes
+
+
+def _names(path: Path, channel: int | None) -> list[str]:
+    """Returns the names of the images in a file."""
+    try:
+        count = count_frames(path, channel=channel)
+    except (ValueError, OSError):
+        count = 1  # reading the pixels says what is wrong with it
+    return [stem(path)] if count == 1 else [f"{stem(path)}_{index:04d}" for index in range(count)]
 
 
 def _plan_sides(run: Run, files: Sequence[Path], config: Config) -> list[tuple[int, int]]:
@@ -88,7 +100,7 @@ def _plan_sides(run: Run, files: Sequence[Path], config: Config) -> list[tuple[i
 def _segment_one(
     run: Run,
     image: Float32[np.ndarray, "height width"],
-    out: Path,
+    write: Write,
     name: str,
     config: Config,
     sides: list[tuple[int, int]],
@@ -101,7 +113,5 @@ def _segment_one(
             result = segment(run, image, config=config, sides=fitting(rounded_up(shape, run.model.stride), sides))
         except ValueError as error:
             return Outcome(name, None, [str(w.message) for w in caught], f"{name}: {error}")
-    write_picture(out / f"{name}_overlay.png", overlay(image, result.labels, result.points))
-    write_points(out / f"{name}_points.csv", result.points)
-    write_labels(out / f"{name}_labels.tif", result.labels)  # last: where it is, all is
+        write(name, image, result)
     return Outcome(name, len(result.points), [str(w.message) for w in caught], None)

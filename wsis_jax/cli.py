@@ -67,7 +67,7 @@ def _train(arguments: argparse.Namespace) -> int:
 
     from wsis_jax.presets import preset, small_network
     from wsis_jax.training import train
-    from wsis_jax.training_set import read_stained_set, read_training_set
+    from wsis_jax.training_set import read_stained_set, read_training_set, unmarked
 
     config = preset(arguments.preset or "default")
     small = arguments.size == "small" or (arguments.size == "auto" and jax.default_backend() == "cpu")
@@ -82,6 +82,11 @@ def _train(arguments: argparse.Namespace) -> int:
     else:
         raise ValueError("--nuclear-channel is a channel of the stains of --nuclei; leave it out with --points")
     print(f"Learning from {sum(map(len, data.points))} {kind} in {len(data.images)} images.")
+    uncertain = None
+    if kind == "nuclei":
+        with waiting("looking for cells without a nucleus"):
+            uncertain = unmarked(data)
+        print(f"{sum(map(len, uncertain))} places look like cells without one, and are left out of the loss.")
     with training_progress() as (on_step, on_metrics):
         train(
             data.images,
@@ -90,6 +95,7 @@ def _train(arguments: argparse.Namespace) -> int:
             run=arguments.run,
             resume=arguments.resume,
             names=data.names,
+            uncertain=uncertain,
             on_step=on_step,
             on_metrics=on_metrics,
         )
@@ -167,6 +173,7 @@ def _segment(arguments: argparse.Namespace) -> int:
     from wsis_jax.checkpoint import load_run
     from wsis_jax.files import list_files
     from wsis_jax.imageio import IMAGE_SUFFIXES
+    from wsis_jax.results import FORMATS
 
     run = load_run(arguments.run)
     config = _changed(run.config, arguments)
@@ -185,7 +192,13 @@ def _segment(arguments: argparse.Namespace) -> int:
                     bar.console.print(f"{outcome.name}: {outcome.cells} cells", highlight=False)
 
         outcomes = segment_files(
-            run, files, arguments.out, config=config, channel=arguments.channel, on_file=on_file
+            run,
+            files,
+            arguments.out,
+            config=config,
+            channel=arguments.channel,
+            writing=FORMATS[arguments.format],
+            on_file=on_file,
         )
     failed = sum(outcome.error is not None for outcome in outcomes)
     print(f"{len(outcomes) - failed} of {len(outcomes)} images segmented; results are in {arguments.out}")

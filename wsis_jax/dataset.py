@@ -11,6 +11,9 @@ from jaxtyping import Array, Float, Float32, Float64, Int, Key
 from wsis_jax.likelihood import render_likelihood
 from wsis_jax.scaling import resize_image, scale_points
 
+_UNKNOWN = 2.5  # × sigma around a place that may be a cell: farther out its Gaussian would be below 0.05
+_KNOWN = 0.1  # likelihood above which a known point says what is right
+
 Augmentation = Literal["none", "exact", "free"]
 
 
@@ -20,7 +23,7 @@ class Sample(NamedTuple):
     Attributes:
         image: normalised, 0..1.
         points: rough centroids, (row, column).
-        likelihood: the target map, 0..1.
+        likelihood: the target map, 0..1; NaN where it is not known.
     """
 
     image: Float32[np.ndarray, "height width"]
@@ -59,6 +62,21 @@ def make_sample(
     """
     small, scaled = resize_image(image, scale), scale_points(points, scale)
     return Sample(small, scaled, render_likelihood(scaled, small.shape, sigma=sigma * scale))
+
+
+def leave_out(sample: Sample, places: Float[np.ndarray, "places 2"], *, sigma: float) -> Sample:
+    """Returns a sample whose likelihood is not known around places that may be cells: within 2.5 sigma.
+
+    Where the likelihood of a known point is above a tenth it stays known.
+
+    Args:
+        sample: as `make_sample` returns it.
+        places: (row, column) in its pixels.
+        sigma: of the likelihood map, in its pixels.
+    """
+    near = render_likelihood(places, sample.image.shape, sigma=sigma) > np.exp(-(_UNKNOWN**2) / 2)
+    likelihood = np.where(near & (sample.likelihood < _KNOWN), np.float32(np.nan), sample.likelihood)
+    return sample._replace(likelihood=likelihood)
 
 
 def hold_out(count: int, *, share: float, seed: int) -> tuple[list[int], list[int]]:

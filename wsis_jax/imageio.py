@@ -5,6 +5,7 @@ first bytes, not by its name.
 """
 
 import logging
+import math
 import struct
 from pathlib import Path
 from typing import Literal
@@ -95,22 +96,40 @@ def read_shape(path: str | Path) -> tuple[int, int]:
         FileNotFoundError: If there is no such file.
         ValueError: If the file is empty, damaged or not an image.
     """
-    path = Path(path)
+    sizes = _read_sizes(Path(path))[0]
+    return sizes["Y"], sizes["X"]
+
+
+def count_frames(path: str | Path, *, channel: int | None = None) -> int:
+    """Counts the frames that `read_image` returns for a channel, or for all, without the pixels.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file is empty, damaged or not an image.
+    """
+    parts = _read_sizes(Path(path))
+    if channel is not None and not any(axis in sizes for axis in "CS" for sizes in parts):
+        return 1  # the pages are the channels
+    other = "YXS" if channel is None else "YXSC"
+    return sum(math.prod(size for axis, size in sizes.items() if axis not in other) for sizes in parts)
+
+
+def _read_sizes(path: Path) -> list[dict[str, int]]:
+    """Returns the length of each axis for each array of a file, as `_decode` would return them."""
     if _kind(path) != "TIFF":
         try:
             with Image.open(path) as picture:
-                return picture.height, picture.width
+                return [{"Y": picture.height, "X": picture.width}]
         except Exception as error:
             raise _damaged(path, error) from error
     try:
         with tifffile.TiffFile(path) as tiff:
-            sizes = tiff.series[0].get_axes(), tiff.series[0].get_shape()
+            sizes = [dict(zip(one.get_axes(), one.get_shape(), strict=True)) for one in tiff.series]
     except Exception as error:
         raise _damaged(path, error) from error
-    by_axis = dict(zip(*sizes, strict=True))
-    if not {"Y", "X"} <= set(by_axis):
+    if not sizes or not all({"Y", "X"} <= set(one) for one in sizes):
         raise ValueError(f"{path}: the file holds no pixels; copy or export it again")
-    return by_axis["Y"], by_axis["X"]
+    return sizes
 
 
 def _take(array: np.ndarray, axes: str, axis: str, channel: int, path: str | Path) -> tuple[np.ndarray, str]:

@@ -66,12 +66,16 @@ def descend(
     images: Float[Array, "batch height width 1"],
     targets: Float[Array, "batch height width 1"],
 ) -> tuple[TrainState, Float[Array, ""]]:
-    """Does one step of gradient descent on the mean squared error; returns the new state and the loss."""
+    """Does one step of gradient descent on the mean squared error; returns the new state and the loss.
+
+    Where a target is NaN nobody knows what is right, and the error is 0.
+    """
 
     def loss_of(params: Any) -> tuple[Float[Array, ""], Any]:
         variables = {"params": params, "batch_stats": state.batch_stats}
         predicted, updated = model.apply(variables, images, train=True, mutable=["batch_stats"])
-        return jnp.mean((predicted - targets) ** 2), updated["batch_stats"]
+        wrong = jnp.where(jnp.isnan(targets), 0, predicted - targets)
+        return jnp.mean(wrong**2), updated["batch_stats"]
 
     (loss, batch_stats), gradient = jax.value_and_grad(loss_of, has_aux=True)(state.params)
     updates, optimizer_state = optimizer.update(gradient, state.optimizer, state.params)

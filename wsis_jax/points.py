@@ -5,8 +5,9 @@ a table in micrometres has to be brought to pixels before it is saved.
 """
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float64
@@ -17,6 +18,25 @@ POINT_SUFFIXES = (".csv", ".txt", ".tsv")
 
 # Names of the row and the column, in small letters, in the order in which they are looked for.
 _COORDINATES = (("y", "x"), ("row", "column"), ("row", "col"), ("r", "c"))
+
+PointFormat = Literal["napari", "imagej", "csv"]
+"""What `write_points` writes."""
+
+# The header and the line of a point, of one image and of a sequence; `number` and `page` count from 1.
+_TABLES: dict[PointFormat, tuple[tuple[str, str], tuple[str, str]]] = {
+    "napari": (
+        ("index,axis-0,axis-1", "{index},{row:.2f},{column:.2f}"),
+        ("index,axis-0,axis-1,axis-2", "{index},{frame},{row:.2f},{column:.2f}"),
+    ),
+    "imagej": (
+        (" ,X,Y", "{number},{column:.2f},{row:.2f}"),
+        (" ,X,Y,Frame", "{number},{column:.2f},{row:.2f},{page}"),
+    ),
+    "csv": (
+        ("row,column", "{row:.2f},{column:.2f}"),
+        ("frame,row,column", "{frame},{row:.2f},{column:.2f}"),
+    ),
+}
 
 _UNDERSTOOD = (
     "`index,axis-0,axis-1` (napari), ` ,X,Y` (ImageJ), `# frame, x, y`, `row,column`, `r,c`, `y,x` and `x,y`"
@@ -167,7 +187,29 @@ def inside(points: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     return np.all((points >= -0.5) & (points < np.array(shape) - 0.5), axis=1)
 
 
-def write_points(path: str | Path, points: Float64[np.ndarray, "points 2"]) -> None:
-    """Writes points as napari's points layer does, to a hundredth of a pixel."""
-    lines = [f"{index},{row:.2f},{column:.2f}\n" for index, (row, column) in enumerate(points)]
-    write_text(path, "index,axis-0,axis-1\n" + "".join(lines))
+def write_points(
+    path: str | Path,
+    points: Float64[np.ndarray, "_ 2"] | Mapping[int, Float64[np.ndarray, "_ 2"]],
+    *,
+    format: PointFormat = "napari",
+) -> None:
+    """Writes points to a hundredth of a pixel, as a table that `read_points` reads.
+
+    The tables have no line for a frame without a point. It is absent when they are read, unless no frame has one:
+    then `{0: no points}` is read.
+
+    Args:
+        path: The file to write.
+        points: Points (row, column) in pixels, of one image; or those of a sequence, by frame, counted from 0.
+        format: `napari` is a points layer, `imagej` a table of results, whose frames count from 1, and `csv` a
+            table of rows and columns.
+    """
+    framed = isinstance(points, Mapping)
+    header, line = _TABLES[format][framed]
+    by_frame = sorted(points.items()) if framed else [(0, points)]
+    places = [(frame, row, column) for frame, of_frame in by_frame for row, column in of_frame]
+    lines = [
+        line.format(index=i, number=i + 1, frame=frame, page=frame + 1, row=row, column=column)
+        for i, (frame, row, column) in enumerate(places)
+    ]
+    write_text(path, "\n".join([header, *lines, ""]))

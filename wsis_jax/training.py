@@ -17,12 +17,22 @@ from jaxtyping import Array, Float, Key
 from wsis_jax import checkpoint
 from wsis_jax.compilation import compiler_options
 from wsis_jax.config import Config
-from wsis_jax.dataset import Augmentation, Pixels, Sample, draw_batch, hold_out, make_sample, put_samples
+from wsis_jax.dataset import (
+    Augmentation,
+    Pixels,
+    Sample,
+    draw_batch,
+    hold_out,
+    leave_out,
+    make_sample,
+    put_samples,
+)
 from wsis_jax.imageio import is_constant, normalize_image
 from wsis_jax.likelihood import find_peaks
 from wsis_jax.metrics import match_points
 from wsis_jax.optimization import TrainState, descend, initial_state, make_optimizer
 from wsis_jax.points import check_points
+from wsis_jax.scaling import scale_points
 from wsis_jax.suggestions import suggest_scale, suggest_sigma
 from wsis_jax.unet import UNet, Variables, predict
 
@@ -35,6 +45,7 @@ def train(
     run: str | Path,
     resume: bool = False,
     names: Sequence[str] | None = None,
+    uncertain: Sequence[Float[np.ndarray, "_ 2"]] | None = None,
     on_step: Callable[[int, int], None] = lambda step, steps: None,
     on_metrics: Callable[[dict[str, Any]], None] = lambda metrics: None,
 ) -> checkpoint.Run:
@@ -47,6 +58,8 @@ def train(
         run: the run folder that is written; see `checkpoint`.
         resume: go on where an interrupted training in `run` stopped, to the result it would have had.
         names: of the images, for messages.
+        uncertain: (row, column) of places in each image that may be cells without a point; they are left out of the
+            loss.
         on_step: called with (steps done, steps in all) after every step.
         on_metrics: called with every line of `metrics.jsonl`.
 
@@ -59,6 +72,11 @@ def train(
     names = names if names is not None else [f"image {i}" for i in range(len(images))]
     config = fill_in(images, points, config, names)
     samples = _make_samples(images, points, config, names)
+    if uncertain is not None:
+        samples = [
+            leave_out(sample, scale_points(places, config.network_scale), sigma=config.network_sigma)
+            for sample, places in zip(samples, uncertain, strict=True)
+        ]
     return train_on(samples, config=config, run=run, resume=resume, on_step=on_step, on_metrics=on_metrics)
 
 
@@ -159,7 +177,7 @@ def validate(model: UNet, variables: Any, samples: Sequence[Sample], config: Con
     hits = found = cells = 0
     for sample in samples:
         likelihood = predict(model, variables, sample.image)
-        squares.append(float(np.mean((likelihood - sample.likelihood) ** 2)))
+        squares.append(float(np.nanmean((likelihood - sample.likelihood) ** 2)))
         detect = config.detect
         peaks = find_peaks(likelihood, threshold=detect.threshold, min_distance=detect.min_distance)
         distance = config.likelihood.sigma * config.image.scale

@@ -1,0 +1,95 @@
+"""`wsis points`: planted faults are named, and points come from wherever they are."""
+
+import json
+
+import numpy as np
+import pytest
+import tifffile
+
+from wsis_jax.cli import main
+from wsis_jax.ctc import read_ctc_points
+from wsis_jax.dataset import leave_out, make_sample
+from wsis_jax.metrics import centroids, match_points
+from wsis_jax.points import read_points, write_points
+from wsis_jax.synthetic import draw_scene
+
+SCENES = {name: draw_scene(seed, shape=(280, 320), cells=36, diameter=26.0) for seed, name in enumerate("abcde")}
+
+
+@pytest.fixture
+def images(tmp_path):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for name, scene in SCENES.items():
+        tifffile.imwrite(folder / f"{name}.tif", scene.image)
+    return folder
+
+
+def test_every_planted_fault_is_named(tmp_path, images, capsys):
+    clicks = {name: scene.points for name, scene in SCENES.items()}
+    clicks["a"] = clicks["a"] + [14, -9]
+    clicks["b"] = clicks["b"][:, ::-1]
+    clicks["c"] = np.vstack([clicks["c"], clicks["c"][3] + 1, [400, 10]])
+    del clicks["d"]
+    for name, points in clicks.items():
+        write_points(tmp_path / "clicks" / f"{name}.csv", points)
+    out = tmp_path / "out"
+    command = ["points", str(tmp_path / "clicks"), "--images", str(images), "--out", str(out)]
+    assert main([*command, "--json", str(tmp_path / "report.json")]) == 3
+    printed = capsys.readouterr().out
+    report = {one["name"]: one for one in json.loads((tmp_path / "report.json").read_text())["images"]}
+    said = {name: " ".join(one["faults"]) for name, one in report.items()}
+    assert "look shifted" in said["a"]
+    assert "rows and columns look swapped" in said["b"]
+    assert "1 cell looks marked twice" in said["c"]
+    assert "1 point is outside" in said["c"]
+    assert said["d"].startswith("the image has no points, but")
+    assert said["e"] == ""
+    assert all(f"{name}: {fault}" in printed for name, one in report.items() for fault in one["faults"])
+    assert "Suggested: likelihood.sigma=" in printed
+    assert {path.name for path in out.glob("*.png")} == {f"{name}_points.png" for name in "abcde"}
+    assert main(["points", str(tmp_path / "clicks"), "--out", str(tmp_path / "clicks")]) == 2
+    assert "is one of the files given" in capsys.readouterr().err
+
+
+def test_points_come_from_stains_and_labels(tmp_path, capsys):
+    for folder in ("stains", "masks"):
+        (tmp_path / folder).mkdir()
+    scene = SCENES["a"]
+    tifffile.imwrite(tmp_path / "stains" / "a.tif", scene.nuclei)
+    tifffile.imwrite(tmp_path / "masks" / "a.tif", scene.labels.astype(np.uint16))
+    assert main(["points", "--nuclei", str(tmp_path / "stains"), "--out", str(tmp_path / "n")]) == 0
+    nuclei = read_points(tmp_path / "n" / "a.csv")[0]
+    assert match_points(nuclei, scene.points, distance=8).true_positives >= 30
+    masks = ["points", "--labels", str(tmp_path / "masks"), "--format", "imagej", "--out", str(tmp_path / "m")]
+    assert main(masks) == 0
+    np.testing.assert_allclose(read_points(tmp_path / "m" / "a.csv")[0], centroids(scene.labels), atol=0.006)
+    assert "X,Y" in (tmp_path / "m" / "a.csv").read_text().splitlines()[0]
+    capsys.readouterr()
+
+
+def test_points_come_from_a_ctc_folder(tmp_path, write_ctc_scenes, capsys):
+    write_ctc_scenes(tmp_path / "data", [SCENES["a"], SCENES["b"]])
+    main(["points", "--ctc", str(tmp_path / "data" / "01"), "--out", str(tmp_path / "out")])
+    assert "t001" in capsys.readouterr().out
+    for one in read_ctc_points(tmp_path / "data" / "01"):
+        written = read_points(tmp_path / "out" / f"{one.image.stem}.csv")[0]
+        np.testing.assert_allclose(written, one.points, atol=0.006)
+
+
+@pytest.mark.parametrize("arguments", [[], ["a.csv", "--labels", "b.tif"], ["a.csv", "--nuclear-channel", "1"]])
+def test_one_source_is_asked_for(arguments, capsys):
+    assert main(["points", *arguments]) == 2
+    assert "wsis: error: " in capsys.readouterr().err
+
+
+def test_uncertain_places_are_not_known_but_points_are():
+    points = np.array([[20.0, 20.0]])
+    sample = make_sample(np.zeros((60, 60), np.float32), points, scale=1.0, sigma=4.0)
+    left = leave_out(sample, np.array([[20.0, 30.0], [45.0, 45.0]]), sigma=4.0).likelihood
+    assert np.isnan(left[45, 45])
+    assert np.isnan(left[45, 54])
+    assert left[45, 56] == sample.likelihood[45, 56]
+    assert left[20, 20] == 1
+    assert np.isnan(left[20, 32])
+    assert not np.isnan(left[sample.likelihood >= 0.1]).any()

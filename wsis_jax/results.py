@@ -1,0 +1,46 @@
+"""The kinds of files that segmentations are written as.
+
+A kind is a context manager: it takes the folder and the names of all images that may come, refuses names that do
+not suit it, and lends a function that writes one result. What tells of all images is written at the end.
+"""
+
+from collections.abc import Callable, Generator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float32
+
+from wsis_jax.ctc import writing_ctc
+from wsis_jax.imageio import write_labels, write_picture
+from wsis_jax.points import write_points
+from wsis_jax.report import overlay
+from wsis_jax.segmentation import Segmentation
+
+Write = Callable[[str, Float32[np.ndarray, "height width"], Segmentation], None]
+"""Writes the result of the image of a name."""
+
+Writing = Callable[[Path, Sequence[str]], AbstractContextManager[Write]]
+"""Opens a folder for the results of the images of these names."""
+
+
+@contextmanager
+def writing_files(out: Path, names: Sequence[str]) -> Generator[Write, None, None]:
+    """Writes `<name>_labels.tif`, `<name>_overlay.png` and `<name>_points.csv` (the detected cells)."""
+
+    def write(name: str, image: Float32[np.ndarray, "height width"], result: Segmentation) -> None:
+        write_picture(out / f"{name}_overlay.png", overlay(image, result.labels, result.points))
+        write_points(out / f"{name}_points.csv", result.points)
+        write_labels(out / f"{name}_labels.tif", result.labels)  # last: where it is, all is
+
+    yield write
+
+
+@contextmanager
+def writing_masks(out: Path, names: Sequence[str]) -> Generator[Write, None, None]:
+    """Writes `mask<frame>.tif` for an image, and `res_track.txt`; see `writing_ctc`."""
+    with writing_ctc(out, names) as write:
+        yield lambda name, image, result: write(name, result.labels)
+
+
+FORMATS: dict[str, Writing] = {"files": writing_files, "ctc": writing_masks}
