@@ -19,6 +19,7 @@ from wsis_jax.points import POINT_SUFFIXES, read_points
 from wsis_jax.presets import preset, small_network
 from wsis_jax.terminal import training_progress
 from wsis_jax.training import train
+from wsis_jax.training_set import TrainingSet, unmarked
 
 
 class Case(NamedTuple):
@@ -59,24 +60,28 @@ def experiment_config(settings: list[str]) -> Config:
     return small_network(preset("default")).override(settings)
 
 
-def trained(cases: list[Case], folder: Path, config: Config) -> Run:
+def trained(cases: list[Case], folder: Path, config: Config, *, tolerant: bool = False) -> Run:
     """Returns the model that is learnt from the clicks of cases, or the one that is in the folder already.
 
-    A training that was begun goes on with the settings that it was begun with.
+    A training that was begun goes on with the settings that it was begun with. A tolerant one leaves places that
+    look like cells without a point out of the loss.
     """
     begun = (folder / "config.json").exists()
     config = load_config(folder) if begun else config
     done = [line["step"] for line in read_metrics(folder)]
     if not done or done[-1] < config.train.steps:
         print(f"training {folder} on {', '.join(case.name for case in cases)}", flush=True)
+        images, points, names = ([getattr(case, key) for case in cases] for key in ("image", "points", "name"))
+        uncertain = unmarked(TrainingSet(images, points, names)) if tolerant else None
         with training_progress() as (on_step, on_metrics):
             train(
-                [case.image for case in cases],
-                [case.points for case in cases],
+                images,
+                points,
                 config=config,
                 run=folder,
                 resume=begun,
-                names=[case.name for case in cases],
+                names=names,
+                uncertain=uncertain,
                 on_step=on_step,
                 on_metrics=on_metrics,
             )

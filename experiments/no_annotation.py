@@ -12,7 +12,8 @@ weights. A training takes twenty core minutes; what was trained is used again, t
 
     python -m experiments.no_annotation DATA/phase_nuclei_hela --set train.steps=600 --hide 0.2
 
-leaves out a fifth of the nuclei, drawn at random, as if the stain had not marked them.
+leaves out a fifth of the nuclei, drawn at random, as if the stain had not marked them; --tolerant leaves places that look like cells and have no
+nucleus out of the loss.
 """
 
 import argparse
@@ -57,6 +58,7 @@ def main() -> None:
     parser.add_argument("--folds", type=int, default=3)
     parser.add_argument("--hide", type=float, default=0.0, metavar="SHARE", help="of the nuclei, left out")
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="for training")
+    parser.add_argument("--tolerant", action="store_true", help="leave cells without a nucleus out of the loss")
     arguments = parser.parse_args()
     whole, work = read_stains(arguments.data), arguments.work / arguments.data.name
     _print_nuclei([(case, find_nuclei(stain).points) for case, stain in whole])
@@ -64,7 +66,8 @@ def main() -> None:
         whole = [strip for case, stain in whole for strip in strips(case, stain, arguments.folds)]
     stained = [Stained(case, find_nuclei(stain).points) for case, stain in whole]
     taught = [one._replace(nuclei=hide(one.nuclei, arguments.hide)) for one in stained]
-    learnt = f"nuclei-{arguments.hide:g}-hidden-" if arguments.hide else "nuclei"
+    learnt = "tolerant" if arguments.tolerant else "nuclei"
+    learnt += f"-{arguments.hide:g}-hidden-" if arguments.hide else ""
     teachers = {
         "clicks": ("fold", [one.case for one in taught]),
         learnt: (learnt, [one.taught_by_nuclei() for one in taught]),
@@ -77,7 +80,8 @@ def main() -> None:
             training, _ = split(lessons, fold, arguments.folds)
             _, test = split([one.case for one in stained], fold, arguments.folds)
             folder = work / f"{prefix}{fold}"
-            run = trained(training, folder, experiment_config(arguments.set))
+            tolerant = arguments.tolerant and name == learnt
+            run = trained(training, folder, experiment_config(arguments.set), tolerant=tolerant)
             run = run._replace(config=preset("default", run.config))
             fronts += [front(run, case, folder) for case in test]
         rows[name] = figures(fronts, ours, half)

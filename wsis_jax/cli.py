@@ -7,7 +7,7 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from wsis_jax.arguments import parser
 from wsis_jax.config import Config
@@ -146,7 +146,7 @@ def _points(arguments: argparse.Namespace) -> int:
     return 3 if errors or any(one.faults for one in reports) else 0
 
 
-def _point_source(arguments: argparse.Namespace) -> tuple["PointFiles", list[Path], list[str | Path] | None]:
+def _point_source(arguments: argparse.Namespace) -> tuple["PointFiles", list[Path], Any]:
     """Returns the points asked for, the point files among what was given, and the images."""
     from wsis_jax.files import list_files
     from wsis_jax.point_sets import from_ctc, from_files, from_labels, from_stains

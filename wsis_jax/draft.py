@@ -118,7 +118,8 @@ def _moments(
 
 def _add(moments: Sequence[Moments]) -> Moments:
     """Returns the moments of all pixels together."""
-    return Moments(*(sum(parts) for parts in zip(*moments, strict=True)))
+    squares, products, pixels = zip(*moments, strict=True)
+    return Moments(np.sum(squares, axis=0), np.sum(products, axis=0), sum(pixels))
 
 
 def _weights(moments: Sequence[Moments]) -> Float32[np.ndarray, " terms"]:

@@ -99,7 +99,9 @@ def inspect_points(
     drafts = [None] * len(places) if sigma is None else _drafts(places, images, sigma, on_image)
     cases = []
     for name, own, image, draft in zip(names, places, images, drafts, strict=True):
-        place = None if draft is None else best_place(draft, scale_points(own, draft_scale(sigma)))
+        place = (
+            None if draft is None or sigma is None else best_place(draft, scale_points(own, draft_scale(sigma)))
+        )
         cases.append(_Case(name, own, image, draft, place))
     usual = None if sigma is None else _usual(cases, sigma)
     return [_report(case, sigma or 0.0, usual, cases) for case in cases]

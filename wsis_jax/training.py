@@ -58,8 +58,8 @@ def train(
         run: the run folder that is written; see `checkpoint`.
         resume: go on where an interrupted training in `run` stopped, to the result it would have had.
         names: of the images, for messages.
-        uncertain: (row, column) of places in each image that may be cells without a point; they are left out of the
-            loss.
+        uncertain: (row, column) of places in each image that may be cells without a point; they are left out of
+            the loss.
         on_step: called with (steps done, steps in all) after every step.
         on_metrics: called with every line of `metrics.jsonl`.
 
