@@ -12,8 +12,8 @@ weights. A training takes twenty core minutes; what was trained is used again, t
 
     python -m experiments.no_annotation DATA/phase_nuclei_hela --set train.steps=600 --hide 0.2
 
-leaves out a fifth of the nuclei, drawn at random, as if the stain had not marked them; --tolerant leaves places that look like cells and have no
-nucleus out of the loss.
+leaves out a fifth of the nuclei, drawn at random, as if the stain had not marked them; --tolerant leaves places
+that look like cells and have no nucleus out of the loss.
 """
 
 import argparse
