@@ -177,7 +177,8 @@ def validate(model: UNet, variables: Any, samples: Sequence[Sample], config: Con
     hits = found = cells = 0
     for sample in samples:
         likelihood = predict(model, variables, sample.image)
-        squares.append(float(np.nanmean((likelihood - sample.likelihood) ** 2)))
+        known = ~np.isnan(sample.likelihood)
+        squares.append(float(np.mean((likelihood - sample.likelihood)[known] ** 2)))
         detect = config.detect
         peaks = find_peaks(likelihood, threshold=detect.threshold, min_distance=detect.min_distance)
         distance = config.likelihood.sigma * config.image.scale
