@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from wsis_jax.suggestions import suggest_patch, suggest_scale, suggest_sigma
@@ -39,6 +39,7 @@ def test_sigma_needs_two_points_in_an_image(images):
         suggest_sigma(images)
 
 
+@example(sigma=16.0)  # 0.3125, rounded to three digits
 @given(sigma=st.floats(5, 500))
 def test_sigma_becomes_five_pixels_of_the_network(sigma):
     assert suggest_scale(sigma) * sigma == pytest.approx(5, abs=5.1e-4 * sigma)
