@@ -17,7 +17,6 @@ import numpy as np
 from jaxtyping import Float64
 
 from experiments.folds import read_cases
-from wsis_jax.imageio import normalize_image
 from wsis_jax.inspection import PointReport, inspect_points
 from wsis_jax.metrics import match_points
 from wsis_jax.suggestions import suggest_sigma
@@ -37,11 +36,7 @@ def main() -> None:
     print("|---|---|---|---|---|---|---|---|")
     for data in arguments.data:
         cases = read_cases(data)
-        images = [
-            normalize_image(case.image.astype(np.float32), method="percentile", low=1.0, high=99.8)
-            for case in cases
-        ]
-        names, clicks = [case.name for case in cases], [case.points for case in cases]
+        images, names, clicks = ([getattr(case, key) for case in cases] for key in ("image", "name", "points"))
         clean = inspect_points(names, clicks, images)
         cells = [str(len(cases))]
         alarms = sum(_misplaced(report) for report in clean)

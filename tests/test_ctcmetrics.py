@@ -5,8 +5,11 @@ import pytest
 from ctc_metrics.scripts.evaluate import evaluate_sequence
 from ctc_metrics.scripts.validate import validate_sequence
 
+from wsis_jax.cli import main
 from wsis_jax.ctc import read_ctc_points, writing_ctc
+from wsis_jax.imageio import read_labels
 from wsis_jax.metrics import centroids, match_labels, match_points, pool_scores
+from wsis_jax.points import read_points
 
 
 @pytest.fixture(scope="module")
@@ -70,3 +73,29 @@ def test_scores_of_imperfect_masks_are_ours(dataset, scenes, tmp_path, seed):
     assert 0.1 < ours.det < 0.9
     assert scores["SEG"] == pytest.approx(ours.seg, abs=1e-12)
     assert scores["DET"] == pytest.approx(ours.det, abs=1e-12)
+
+
+def test_the_commands_go_from_a_ctc_folder_to_a_ctc_folder(dataset, scenes, tiny_run, tmp_path, capsys):
+    sequence, out = dataset / "01", tmp_path / "01_RES"
+    main(["points", "--ctc", str(sequence), "--out", str(tmp_path / "points")])
+    for frame, scene in enumerate(scenes):
+        points = read_points(tmp_path / "points" / f"t{frame:03d}.csv")[0]
+        np.testing.assert_allclose(points, centroids(scene.labels), atol=0.006)
+    command = ["segment", str(tiny_run.folder), str(sequence), "--format", "ctc", "--out", str(out)]
+    assert main(command) == 0
+    assert sorted(path.name for path in out.iterdir()) == [
+        *(f"mask{i:03d}.tif" for i in range(3)),
+        "res_track.txt",
+    ]
+    assert validate_sequence(str(out), threads=1) == {"Valid": 1}
+    scores = evaluate_sequence(str(out), str(dataset / "01_GT"), ["Valid", "SEG", "DET"], threads=1)
+    pairs = [(read_labels(out / f"mask{i:03d}.tif"), scene.labels) for i, scene in enumerate(scenes)]
+    ours = pool_scores(
+        [match_labels(*pair) for pair in pairs],
+        [match_points(centroids(mask), centroids(truth), distance=5) for mask, truth in pairs],
+    )
+    assert ours.seg > 0.4
+    assert scores["SEG"] == pytest.approx(ours.seg, abs=1e-12)
+    assert scores["DET"] == pytest.approx(ours.det, abs=1e-12)
+    assert main(command) == 2  # labels would no longer be unique
+    assert "the folder holds results already" in capsys.readouterr().err

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from wsis_jax.imageio import read_image, read_shape
+from wsis_jax.imageio import count_frames, read_image, read_shape
 
 
 def pixels(*shape: int) -> np.ndarray:
@@ -74,6 +74,7 @@ def test_the_channels_together_are_the_file(tmp_path_factory, axes, sizes, chann
         expected = np.moveaxis(expected, rest.index("S"), -1) @ [0.299, 0.587, 0.114]
     found = read_image(path, channel=channel)
     np.testing.assert_allclose(found, expected.reshape(-1, sizes["Y"], sizes["X"]), rtol=1e-6)
+    assert count_frames(path, channel=channel) == len(found)
 
 
 def test_a_channel_of_one_series_of_several(tmp_path):
@@ -86,6 +87,7 @@ def test_a_channel_of_one_series_of_several(tmp_path):
         read_image(tmp_path / "a.tif", channel=1)
     expected = [values[0, 0], values[1, 0], values[0, 0]]
     np.testing.assert_array_equal(read_image(tmp_path / "a.tif", channel=0), expected)
+    assert count_frames(tmp_path / "a.tif", channel=0) == 3
 
 
 # Channels that are colours
@@ -98,6 +100,7 @@ def test_a_colour_of_a_png(tmp_path, channels, kind):
     (tmp_path / "a.png").write_bytes(imagecodecs.png_encode(values))
     for channel in range(channels):
         np.testing.assert_array_equal(read_image(tmp_path / "a.png", channel=channel)[0], values[..., channel])
+        assert count_frames(tmp_path / "a.png", channel=channel) == 1
     with pytest.raises(ValueError, match=f"there is no channel {channels}; the file has {channels} channels"):
         read_image(tmp_path / "a.png", channel=channels)
 
@@ -126,6 +129,7 @@ def test_a_page(tmp_path, contiguous, metadata):
             writer.write(page, contiguous=contiguous, metadata=metadata)
     for channel in range(3):
         np.testing.assert_array_equal(read_image(tmp_path / "a.tif", channel=channel), values[channel][None])
+        assert count_frames(tmp_path / "a.tif", channel=channel) == 1
     with pytest.raises(ValueError, match=r"there is no channel 3; the file has 3 channels"):
         read_image(tmp_path / "a.tif", channel=3)
 

@@ -65,6 +65,10 @@ def segment_files(
         for path, of_file in zip(files, names_of, strict=True):
             try:
                 frames = read_image(path, channel=channel)
+                if len(frames) != len(of_file):
+                    raise ValueError(
+                        f"{path}: has {len(frames)} frames where {len(of_file)} were announced; retry"
+                    )
             except (ValueError, OSError) as error:
                 found = [Outcome(stem(path), None, [], str(error))]
             else:

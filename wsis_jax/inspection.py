@@ -13,8 +13,10 @@ import numpy as np
 from jaxtyping import Float, Float32, Float64, Int64
 from scipy.spatial import KDTree
 
+from wsis_jax.config import ImageConfig
 from wsis_jax.draft import Study, draft_scale, draw_draft, study
 from wsis_jax.fitting import Place, best_place, fit
+from wsis_jax.imageio import normalize_image
 from wsis_jax.likelihood import find_peaks
 from wsis_jax.points import inside
 from wsis_jax.scaling import scale_points
@@ -88,7 +90,7 @@ def inspect_points(
     Args:
         names: of the images, for the sentences.
         points: (row, column) of each image's cells, in its pixels.
-        images: normalised, 0..1; None where there is no image to compare with.
+        images: finite grey values of any range; None where there is no image to compare with.
         on_image: called with (done, in all) as images are looked at, each twice.
     """
     places = [np.asarray(own, np.float64) for own in points]
@@ -96,15 +98,22 @@ def inspect_points(
         sigma = suggest_sigma(places)
     except ValueError:  # nowhere two points
         sigma = None
-    drafts = [None] * len(places) if sigma is None else _drafts(places, images, sigma, on_image)
+    looked_at = [None if image is None else _normalize(image) for image in images]
+    drafts = [None] * len(places) if sigma is None else _drafts(places, looked_at, sigma, on_image)
     cases = []
-    for name, own, image, draft in zip(names, places, images, drafts, strict=True):
+    for name, own, image, draft in zip(names, places, looked_at, drafts, strict=True):
         place = (
             None if draft is None or sigma is None else best_place(draft, scale_points(own, draft_scale(sigma)))
         )
         cases.append(_Case(name, own, image, draft, place))
     usual = None if sigma is None else _usual(cases, sigma)
     return [_report(case, sigma or 0.0, usual, cases) for case in cases]
+
+
+def _normalize(image: Float[np.ndarray, "height width"]) -> Float32[np.ndarray, "height width"]:
+    """Brings grey values to 0..1, as the network sees them by default."""
+    look = ImageConfig()
+    return normalize_image(image.astype(np.float32), method=look.normalization, low=look.low, high=look.high)
 
 
 def _drafts(

@@ -12,7 +12,6 @@ from wsis_jax.files import Where, list_files, stem
 from wsis_jax.imageio import (
     IMAGE_SUFFIXES,
     LABEL_SUFFIXES,
-    normalize_image,
     read_image,
     read_labels,
     write_picture,
@@ -40,7 +39,7 @@ class PointSet(NamedTuple):
     frame: int
     frames: int  # of the file
     points: Float64[np.ndarray, "points 2"]
-    image: Float32[np.ndarray, "height width"] | None  # normalised, 0..1
+    image: Float32[np.ndarray, "height width"] | None  # grey values as stored
 
     @property
     def name(self) -> str:
@@ -117,17 +116,12 @@ def beside_images(
             errors.append(f"{path}: has {len(frames)} frame(s) but points in frame {beyond[0]}, counted from 0")
         for index, frame in enumerate(frames):
             own = by_frame.get(index, np.empty((0, 2)))
-            sets.append(PointSet(stem(path), index, len(frames), own, normalized(frame)))
+            sets.append(PointSet(stem(path), index, len(frames), own, frame))
     for name, by_frame in left.items():
         if images is not None:
             errors.append(f"{name}: no image has the name of these points")
         sets += [PointSet(name, frame, len(by_frame), own, None) for frame, own in by_frame.items()]
     return sets, errors
-
-
-def normalized(image: Float32[np.ndarray, "height width"]) -> Float32[np.ndarray, "height width"]:
-    """Returns grey values as the inspection takes them, 0..1."""
-    return normalize_image(image, method="percentile", low=1.0, high=99.8)
 
 
 def write_point_files(out: Path, points: PointFiles, *, format: PointFormat, keep: Sequence[Path] = ()) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float32, Float64
 
 from wsis_jax.files import Where, list_files, name_some, pair_by_stem
-from wsis_jax.imageio import IMAGE_SUFFIXES, normalize_image, read_image
+from wsis_jax.imageio import IMAGE_SUFFIXES, read_image
 from wsis_jax.inspection import inspect_points
 from wsis_jax.nuclei import find_nuclei
 from wsis_jax.points import POINT_SUFFIXES, read_points
@@ -122,8 +122,7 @@ def read_stained_set(
 
 def unmarked(data: TrainingSet) -> list[Float64[np.ndarray, "_ 2"]]:
     """Returns the (row, column) of places in each image that look like cells and have no point."""
-    images = [normalize_image(image, method="percentile", low=1.0, high=99.8) for image in data.images]
-    return [report.missing for report in inspect_points(data.names, data.points, images)]
+    return [report.missing for report in inspect_points(data.names, data.points, data.images)]
 
 
 def _pair(
