@@ -25,8 +25,8 @@ from experiments.fronts import Front, cut_front, front, match_front_points, scor
 from wsis_jax.files import write_text
 from wsis_jax.imageio import write_picture
 from wsis_jax.metrics import Scores
+from wsis_jax.pictures import overlay
 from wsis_jax.presets import preset
-from wsis_jax.report import overlay
 from wsis_jax.scaling import resize_labels
 
 # × sigma: the radii among which the disc may choose.

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from jax.export import deserialize
 
-from wsis_jax import texts
 from wsis_jax.checkpoint import Run
 from wsis_jax.cli import main
+from wsis_jax.commands import export as command
 from wsis_jax.config import Config
 from wsis_jax.export import export_contributions, export_forward
 from wsis_jax.guided import contribution_maps, winner_map
@@ -138,7 +138,7 @@ def test_the_steps_of_the_help_need_no_more_than_jax(tiny_run, tmp_path, capsys)
     image, peaks = scene.image.astype(np.float32), np.round(scene.points).astype(np.int32)
     regions = centre_regions(image, peaks, region="disc", radius=7.7, response=0.1)
     np.savez(tmp_path / "in.npz", image=image, regions=regions, peaks=peaks)
-    steps = textwrap.dedent("\n".join(line for line in texts.EXPORT.splitlines() if line.startswith("    ")))
+    steps = textwrap.dedent("\n".join(line for line in command.TEXT.splitlines() if line.startswith("    ")))
     program = f"""
 import sys
 import numpy

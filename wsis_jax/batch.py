@@ -12,6 +12,7 @@ from jaxtyping import Float32
 from wsis_jax.checkpoint import Run
 from wsis_jax.config import Config
 from wsis_jax.files import stem
+from wsis_jax.frames import Frame
 from wsis_jax.imageio import check_channel, count_frames, read_image, read_shape
 from wsis_jax.results import Write, Writing, writing_files
 from wsis_jax.segmentation import seen_shape, segment
@@ -117,5 +118,5 @@ def _segment_one(
             result = segment(run, image, config=config, sides=fitting(rounded_up(shape, run.model.stride), sides))
         except ValueError as error:
             return Outcome(name, None, [str(w.message) for w in caught], f"{name}: {error}")
-        write(name, image, result)
+        write(Frame(name, image, image[None]), result)
     return Outcome(name, len(result.points), [str(w.message) for w in caught], None)

@@ -22,7 +22,7 @@ from wsis_jax.imageio import count_frames, read_labels, read_shape, write_labels
 from wsis_jax.metrics import centroids
 
 Labels = Int32[np.ndarray, "height width"]
-WriteMask = Callable[[str, Labels], None]
+WriteMask = Callable[[str, Labels], Path]
 
 _MOST_LABELS = np.iinfo(np.uint16).max  # in a sequence, for the challenge's own programs
 
@@ -110,7 +110,7 @@ def writing_ctc(out: Path, names: Sequence[str]) -> Generator[WriteMask, None, N
         names: All images that may come, in order; see `frame_numbers`.
 
     Yields:
-        A function that takes the name of an image and its labels, 0 for background.
+        A function that takes the name of an image and its labels, 0 for background, and returns the file.
 
     Raises:
         ValueError: If two images are of the same frame, or the folder holds results: labels are unique only among
@@ -121,10 +121,11 @@ def writing_ctc(out: Path, names: Sequence[str]) -> Generator[WriteMask, None, N
         raise ValueError(f"{old[0]}: the folder holds results already; give another one")
     tracks: list[str] = []
 
-    def write(name: str, labels: Labels) -> None:
+    def write(name: str, labels: Labels) -> Path:
         before = len(tracks)
         unique, *_ = relabel_sequential(labels, offset=before + 1)
-        write_labels(out / f"mask{numbers[name]}.tif", unique)
+        file = out / f"mask{numbers[name]}.tif"
+        write_labels(file, unique)
         frame = int(numbers[name])
         tracks.extend(f"{label} {frame} {frame} 0\n" for label in range(before + 1, unique.max() + 1))
         if before <= _MOST_LABELS < len(tracks):
@@ -133,6 +134,7 @@ def writing_ctc(out: Path, names: Sequence[str]) -> Generator[WriteMask, None, N
                 "challenge's own programs read 16; segment fewer images at a time for these",
                 stacklevel=2,
             )
+        return file
 
     try:
         yield write

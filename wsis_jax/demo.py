@@ -14,8 +14,8 @@ from wsis_jax.config import Config, LikelihoodConfig, TrainConfig, UNetConfig
 from wsis_jax.evaluation import Evaluation, evaluate_files
 from wsis_jax.files import write_text
 from wsis_jax.imageio import write_labels, write_picture
+from wsis_jax.pictures import contribution_picture, grey_picture, heat_picture, label_picture, overlay, strip
 from wsis_jax.points import write_points
-from wsis_jax.report import contribution_picture, grey_picture, heat_picture, label_picture, overlay, strip
 from wsis_jax.segmentation import segment
 from wsis_jax.synthetic import Scene, draw_scene
 from wsis_jax.training import train

@@ -19,8 +19,8 @@ from wsis_jax.imageio import (
 from wsis_jax.inspection import PointReport
 from wsis_jax.metrics import centroids
 from wsis_jax.nuclei import find_nuclei
+from wsis_jax.pictures import points_picture
 from wsis_jax.points import POINT_SUFFIXES, PointFormat, read_points, write_points
-from wsis_jax.report import points_picture
 
 ByFrame = Mapping[int, Float64[np.ndarray, "_ 2"]]
 

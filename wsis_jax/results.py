@@ -8,17 +8,15 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
-import numpy as np
-from jaxtyping import Float32
-
 from wsis_jax.ctc import writing_ctc
+from wsis_jax.frames import Frame
 from wsis_jax.imageio import write_labels, write_picture
+from wsis_jax.pictures import overlay
 from wsis_jax.points import write_points
-from wsis_jax.report import overlay
 from wsis_jax.segmentation import Segmentation
 
-Write = Callable[[str, Float32[np.ndarray, "height width"], Segmentation], None]
-"""Writes the result of the image of a name."""
+Write = Callable[[Frame, Segmentation], list[Path]]
+"""Writes the result of an image, and returns the files written."""
 
 Writing = Callable[[Path, Sequence[str]], AbstractContextManager[Write]]
 """Opens a folder for the results of the images of these names."""
@@ -28,10 +26,12 @@ Writing = Callable[[Path, Sequence[str]], AbstractContextManager[Write]]
 def writing_files(out: Path, names: Sequence[str]) -> Generator[Write, None, None]:
     """Writes `<name>_labels.tif`, `<name>_overlay.png` and `<name>_points.csv` (the detected cells)."""
 
-    def write(name: str, image: Float32[np.ndarray, "height width"], result: Segmentation) -> None:
-        write_picture(out / f"{name}_overlay.png", overlay(image, result.labels, result.points))
-        write_points(out / f"{name}_points.csv", result.points)
-        write_labels(out / f"{name}_labels.tif", result.labels)  # last: where it is, all is
+    def write(frame: Frame, result: Segmentation) -> list[Path]:
+        files = [out / f"{frame.name}_{ending}" for ending in ("overlay.png", "points.csv", "labels.tif")]
+        write_picture(files[0], overlay(frame.image, result.labels, result.points))
+        write_points(files[1], result.points)
+        write_labels(files[2], result.labels)  # last: where it is, all is
+        return files
 
     yield write
 
@@ -40,7 +40,7 @@ def writing_files(out: Path, names: Sequence[str]) -> Generator[Write, None, Non
 def writing_masks(out: Path, names: Sequence[str]) -> Generator[Write, None, None]:
     """Writes `mask<frame>.tif` for an image, and `res_track.txt`; see `writing_ctc`."""
     with writing_ctc(out, names) as write:
-        yield lambda name, image, result: write(name, result.labels)
+        yield lambda frame, result: [write(frame.name, result.labels)]
 
 
 FORMATS: dict[str, Writing] = {"files": writing_files, "ctc": writing_masks}

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from wsis_jax import report
+from wsis_jax import pictures
 from wsis_jax.guided import WinnerMap
 
 LABELS = np.zeros((12, 16), np.int32)
@@ -17,33 +17,33 @@ def winner(value: np.ndarray) -> WinnerMap:
 
 
 def test_every_label_has_a_colour_of_its_own_and_background_is_black():
-    colours = report.cell_colours(300)
+    colours = pictures.cell_colours(300)
     assert len(np.unique(colours, axis=0)) == 301
     assert not colours[0].any()
     assert np.abs(np.diff(colours[1:], axis=0)).max(1).min() > 0.2  # neighbours in number are unlike
 
 
 def test_grey_pictures_stretch_any_range():
-    picture = report.grey_picture(IMAGE)
+    picture = pictures.grey_picture(IMAGE)
     assert picture.shape == (12, 16, 3)
     assert (picture.min(), picture.max()) == (0, 255)
     assert (picture == picture[..., :1]).all()
-    assert not report.grey_picture(np.full((3, 4), 7.0)).any()
+    assert not pictures.grey_picture(np.full((3, 4), 7.0)).any()
 
 
 def test_overlays_show_outlines_in_the_colour_of_their_cell_and_the_image_elsewhere():
-    picture, colours = report.overlay(IMAGE, LABELS), np.round(report.cell_colours(2) * 255)
+    picture, colours = pictures.overlay(IMAGE, LABELS), np.round(pictures.cell_colours(2) * 255)
     np.testing.assert_array_equal(picture[2, 3], colours[1])
     np.testing.assert_array_equal(picture[4, 8], colours[1])  # the border between the two cells
     np.testing.assert_array_equal(picture[4, 9], colours[2])
-    plain = report.grey_picture(IMAGE)
+    plain = pictures.grey_picture(IMAGE)
     np.testing.assert_array_equal(picture[LABELS == 0], plain[LABELS == 0])
     np.testing.assert_array_equal(picture[4, 5], plain[4, 5])  # inside
 
 
 def test_overlays_mark_points_with_crosses_even_at_the_corners():
     points = np.array([[0.0, 0.0], [11.4, 15.4], [-0.5, 7.2]])
-    picture = report.overlay(np.zeros((12, 16), np.float32), np.zeros((12, 16), np.int32), points)
+    picture = pictures.overlay(np.zeros((12, 16), np.float32), np.zeros((12, 16), np.int32), points)
     white = (picture == 255).all(-1)
     assert white[0, 0]
     assert white[2, 0]
@@ -59,21 +59,21 @@ def test_inputs_are_only_read():
     value = np.ones((12, 16), np.float32)
     for array in (image, labels, points, value):
         array.flags.writeable = False
-    assert report.overlay(image, labels, points).any()
-    assert report.label_picture(labels).any()
-    assert report.contribution_picture(WinnerMap(value, labels, value)).any()
+    assert pictures.overlay(image, labels, points).any()
+    assert pictures.label_picture(labels).any()
+    assert pictures.contribution_picture(WinnerMap(value, labels, value)).any()
 
 
 @pytest.mark.parametrize(
     ("value", "colour"), [(0.0, (0, 0, 0)), (1 / 3, (255, 0, 0)), (2 / 3, (255, 255, 0)), (2.0, (255, 255, 255))]
 )
 def test_heat_goes_from_black_through_red_and_yellow_to_white(value, colour):
-    np.testing.assert_array_equal(report.heat_picture(np.full((1, 1), value))[0, 0], colour)
+    np.testing.assert_array_equal(pictures.heat_picture(np.full((1, 1), value))[0, 0], colour)
 
 
 def test_contributions_are_as_bright_as_they_are_great():
     value = np.linspace(0, 1, 192).reshape(12, 16) * (LABELS > 0)
-    picture = report.contribution_picture(winner(value)).max(-1)
+    picture = pictures.contribution_picture(winner(value)).max(-1)
     assert not picture[LABELS == 0].any()
     inside = picture[LABELS > 0].astype(int)
     assert (np.diff(inside) >= 0).all()
@@ -81,18 +81,18 @@ def test_contributions_are_as_bright_as_they_are_great():
 
 
 def test_no_contribution_is_black():
-    assert not report.contribution_picture(winner(np.zeros((12, 16)))).any()
+    assert not pictures.contribution_picture(winner(np.zeros((12, 16)))).any()
 
 
 def test_label_pictures_have_one_colour_per_cell():
-    picture = report.label_picture(LABELS)
+    picture = pictures.label_picture(LABELS)
     assert len(np.unique(picture.reshape(-1, 3), axis=0)) == 3
     assert not picture[LABELS == 0].any()
 
 
 def test_strips_set_pictures_side_by_side_at_one_height():
     small, wide = np.zeros((10, 10, 3), np.uint8), np.full((10, 30, 3), (9, 200, 9), np.uint8)
-    strip = report.strip([("one", small), ("two", wide)], height=40)
+    strip = pictures.strip([("one", small), ("two", wide)], height=40)
     assert strip.shape[0] > 40  # captions
     assert strip.shape[1] >= 40 + 120
     assert (strip == (9, 200, 9)).all(-1).sum() == 40 * 120

@@ -1,0 +1,1 @@
+"""The commands, each with its help, its arguments and what it does."""

@@ -1,0 +1,63 @@
+"""`wsis bench`: its help, its arguments, and what it does with them."""
+
+import argparse
+import json
+from pathlib import Path
+
+from wsis_jax.commands.shared import which_run
+from wsis_jax.config import Config
+from wsis_jax.terminal import print_measurements, waiting
+
+SUMMARY = "measure how fast it is here"
+
+TEXT = """\
+Measure the ways to contribution maps: through windows, as far as a cell reaches (window) or all of them
+(window-all), and through the whole image, several cells at a time (vmap) or one after the other (loop).
+
+Cells are discs around random pixels. The times are the least of some rounds, and compilation is apart. GFLOP/s is
+the arithmetic that a cell takes at least, by the time that it takes. "In all" has the pass forward in.
+"""
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Adds the arguments of the command."""
+    command.add_argument("run", nargs="?", type=Path, metavar="RUN", help=which_run())
+    command.add_argument(
+        "--width", type=int, help="without RUN: channels of the first level of a fresh network (16)"
+    )
+    source = command.add_mutually_exclusive_group()
+    source.add_argument("--image", type=Path, metavar="FILE", help="an image to measure with; its first frame")
+    source.add_argument("--side", type=int, default=512, help="of a random image, in pixels (default 512)")
+    command.add_argument("--cells", type=int, default=32, help="in the image (default 32)")
+    command.add_argument("--json", action="store_true", help="print one line of JSON instead of a table")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Runs the command and returns its exit code."""
+    from wsis_jax.bench import compare, network, noise, surroundings
+    from wsis_jax.checkpoint import load_run
+    from wsis_jax.imageio import normalize_image, read_image
+    from wsis_jax.scaling import resize_image
+
+    if arguments.run is None:
+        model, variables = network(16 if arguments.width is None else arguments.width)
+        config = Config().override(["likelihood.sigma=7", "image.scale=1"])
+    elif arguments.width is None:
+        model, variables, config = load_run(arguments.run)
+    else:
+        raise ValueError("--width is that of a fresh network; leave it out with a RUN, which has its own")
+    if arguments.image is None:
+        image = noise(arguments.side, arguments.side)
+    else:
+        grey, look = read_image(arguments.image)[0], config.image
+        normalized = normalize_image(grey, method=look.normalization, low=look.low, high=look.high)
+        image = resize_image(normalized, look.scale or 1)
+    with waiting("measuring; it takes about a minute"):
+        results = compare(model, variables, image, config=config, cells=arguments.cells)
+    if arguments.json:
+        print(
+            json.dumps({"height": image.shape[0], "width": image.shape[1], "results": results, **surroundings()})
+        )
+    else:
+        print_measurements(results)
+    return 0

@@ -1,0 +1,41 @@
+"""`wsis evaluate`: its help, its arguments, and what it does with them."""
+
+import argparse
+import json
+from pathlib import Path
+
+from wsis_jax.terminal import print_scores
+
+SUMMARY = "compare results with hand-made masks"
+
+TEXT = """\
+Compare label images with hand-made masks, paired by name (a_labels.tif and a.tif).
+
+Detection (F-measure, precision, recall) compares points: the detected cells saved beside the labels, or else
+the centroids of the labels, with those of --points, or else the centroids of the masks.
+"""
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Adds the arguments of the command."""
+    command.add_argument("labels", metavar="LABELS", help="a file, a folder or a quoted pattern")
+    command.add_argument("masks", metavar="MASKS", help="the same")
+    command.add_argument("--points", metavar="POINTS", help="true centroids")
+    command.add_argument(
+        "--distance", type=float, default=10.0, help="pixels within which a point is found (default 10)"
+    )
+    command.add_argument("--json", type=Path, metavar="FILE", help="write the scores to a file, too")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Runs the command and returns its exit code."""
+    from wsis_jax.evaluation import evaluate_files
+    from wsis_jax.files import write_text
+
+    scores = evaluate_files(
+        arguments.labels, arguments.masks, points=arguments.points, distance=arguments.distance
+    )
+    print_scores(scores)
+    if arguments.json:
+        write_text(arguments.json, json.dumps(scores.to_dict(), indent=2) + "\n")
+    return 0

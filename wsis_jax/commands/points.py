@@ -1,0 +1,128 @@
+"""`wsis points`: its help, its arguments, and what it does with them."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from wsis_jax.terminal import print_point_reports, print_suggestion, progress_bar
+
+if TYPE_CHECKING:
+    from wsis_jax.point_sets import PointFiles
+
+SUMMARY = "make, convert and check points"
+
+TEXT = """\
+Make, convert and check points: the rough centroids of cells.
+
+  wsis points clicks --images images                      is anything wrong with these points?
+  wsis points --nuclei stains --images images             points from a nuclear stain
+  wsis points --labels masks                              points from label images
+  wsis points --ctc data/01                               points from the markers in data/01_GT/TRA
+  wsis points clicks --format imagej                      the same points for ImageJ
+
+Writes to DIR a file of points for each image, which `wsis train` reads, and prints the point report. With images
+it also draws each with its points: a cyan cross for each point, an orange ring around two that mark one cell, a
+magenta ring around places that look like a cell and have no point.
+
+  per Mpixel   points in a million pixels
+  spacing      median distance to the nearest other point, in pixels
+  at border    points within sigma of the border of the image
+  doubled      pairs nearer than a fifth of the usual spacing
+  missing?     places that look like a cell and have no point
+  fit          how far points fit their image better than chance: usually above 10, and about 0 for points of
+               another image
+
+Missing points and the fit are told by a draft of the likelihood map, a regression that learns from the points of
+all other images how cells look; it takes about two seconds a million pixels. The exit code is 3 where something is
+wrong.
+"""
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Adds the arguments of the command."""
+    command.add_argument("points", nargs="*", metavar="POINTS", help="point files, folders or quoted patterns")
+    command.add_argument("--nuclei", nargs="+", metavar="STAINS", help="images of a nuclear stain")
+    command.add_argument("--nuclear-channel", type=int, metavar="N", help="of the stains, counted from 0")
+    command.add_argument("--labels", nargs="+", metavar="LABELS", help="label images")
+    command.add_argument("--ctc", type=Path, metavar="SEQUENCE", help="of the Cell Tracking Challenge, as data/01")
+    command.add_argument("--images", nargs="+", metavar="IMAGES", help="named like the points")
+    command.add_argument("--channel", type=int, metavar="N", help="of the images, counted from 0")
+    command.add_argument(
+        "--format",
+        choices=["napari", "imagej", "csv"],
+        default="napari",
+        help="of the files that are written: a points layer (default), a results table, or row,column",
+    )
+    command.add_argument(
+        "--out",
+        type=Path,
+        default=Path("points_out"),
+        metavar="DIR",
+        help="folder to write to (default points_out)",
+    )
+    command.add_argument("--json", type=Path, metavar="FILE", help="write the report to a file, too")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Runs the command and returns its exit code."""
+    from wsis_jax.files import write_text
+    from wsis_jax.inspection import inspect_points
+    from wsis_jax.point_sets import beside_images, write_pictures, write_point_files
+    from wsis_jax.suggestions import suggest
+
+    points, given, images = _point_source(arguments)
+    write_point_files(arguments.out, points, format=arguments.format, keep=given)
+    sets, errors = beside_images(points, images, channel=arguments.channel)
+    with progress_bar() as bar:
+        task = bar.add_task("looking at points")
+
+        def on_image(done: int, count: int) -> None:
+            bar.update(task, completed=done, total=count)
+
+        reports = inspect_points(
+            [one.name for one in sets],
+            [one.points for one in sets],
+            [one.image for one in sets],
+            on_image=on_image,
+        )
+    print_point_reports(reports)
+    suggested = suggest([one.points for one in sets], [one.shape for one in reports if one.shape is not None])
+    if suggested is not None:
+        print_suggestion(suggested)
+    write_pictures(arguments.out, sets, reports, radius=2 * suggested.sigma if suggested else 10.0)
+    if arguments.json:
+        tree = {
+            "suggested": suggested and suggested._asdict(),
+            "errors": errors,
+            "images": [one.to_dict() for one in reports],
+        }
+        write_text(arguments.json, json.dumps(tree, indent=2) + "\n")
+    for error in errors:
+        print(f"wsis: error: {error}", file=sys.stderr)
+    pictures = "" if images is None else " and pictures of them on their images"
+    print(f"{arguments.out} holds the points of {len(points.by_stem)} file(s){pictures}.")
+    return 3 if errors or any(one.faults for one in reports) else 0
+
+
+def _point_source(arguments: argparse.Namespace) -> tuple["PointFiles", list[Path], Any]:
+    """Returns the points asked for, the point files among what was given, and the images."""
+    from wsis_jax.files import list_files
+    from wsis_jax.point_sets import from_ctc, from_files, from_labels, from_stains
+    from wsis_jax.points import POINT_SUFFIXES
+
+    ways = {"POINTS": arguments.points, "--nuclei": arguments.nuclei, "--labels": arguments.labels}
+    ways["--ctc"] = arguments.ctc
+    if len(chosen := [way for way, value in ways.items() if value]) != 1:
+        raise ValueError(f"give one of POINTS, --nuclei, --labels and --ctc, not {' and '.join(chosen) or 'none'}")
+    if arguments.nuclear_channel is not None and not arguments.nuclei:
+        raise ValueError("--nuclear-channel is the channel of the stains; give them by --nuclei")
+    if arguments.ctc:
+        points, images = from_ctc(arguments.ctc)
+        return points, [], arguments.images or images
+    if arguments.nuclei:
+        return from_stains(arguments.nuclei, channel=arguments.nuclear_channel), [], arguments.images
+    if arguments.labels:
+        return from_labels(arguments.labels), [], arguments.images
+    return from_files(arguments.points), list_files(arguments.points, suffixes=POINT_SUFFIXES), arguments.images

@@ -1,0 +1,87 @@
+"""`wsis segment`: its help, its arguments, and what it does with them."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from wsis_jax.commands.shared import add_channel, add_settings, add_verbose, changed_settings, which_run
+from wsis_jax.terminal import progress_bar
+
+SUMMARY = "find the cells of images"
+
+TEXT = """\
+Find the cells of images with a trained model: one of yours, or one that comes with the package, by its name:
+
+  wsis segment phase-contrast image.tif                   phase contrast, cells of 25 to 60 pixels in diameter
+
+Writes to DIR, for each image: <name>_labels.tif (0 is background, 1, 2, 3 … are cells), <name>_overlay.png (a
+picture with the outlines) and <name>_points.csv (the detected cells, for napari).
+
+With --format ctc, DIR becomes a folder of results of the Cell Tracking Challenge: maskTTT.tif for each image, with
+the frame at the end of its name (mask012.tif of t012.tif; names without one are numbered in order), and
+res_track.txt. Nothing is tracked: each cell is a track of one frame, which is enough for the scores SEG and DET.
+
+  wsis segment RUN data/01 --format ctc --out data/01_RES
+
+A model knows cells of the size that it learned. If yours are k times as large, divide image.scale of its
+config.json by k and multiply likelihood.sigma by k, and give both; for scale 0.5, sigma 14 and k = 2:
+
+  wsis segment RUN IMAGES --set image.scale=0.25 --set likelihood.sigma=28
+"""
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Adds the arguments of the command."""
+    command.add_argument("run", type=Path, metavar="RUN", help=which_run())
+    command.add_argument("images", nargs="+", metavar="IMAGES", help="files, folders or quoted patterns")
+    command.add_argument(
+        "--out", type=Path, default=Path("results"), metavar="DIR", help="folder for the results (default results)"
+    )
+    add_channel(command, "to segment")
+    command.add_argument(
+        "--format",
+        choices=["files", "ctc"],
+        default="files",
+        help="what to write: labels, a picture and points of each image (files, the default), or the masks of a "
+        "sequence of the Cell Tracking Challenge (ctc)",
+    )
+    add_verbose(command)
+    add_settings(command, "how to detect and cut", ("unet", "detect", "contribution", "cut"))
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Runs the command and returns its exit code."""
+    from wsis_jax.batch import Outcome, segment_files
+    from wsis_jax.checkpoint import load_run
+    from wsis_jax.files import list_files
+    from wsis_jax.imageio import IMAGE_SUFFIXES
+    from wsis_jax.results import FORMATS
+
+    run = load_run(arguments.run)
+    config = changed_settings(run.config, arguments)
+    files = list_files(arguments.images, suffixes=IMAGE_SUFFIXES)
+    with progress_bar() as bar:
+        task = bar.add_task("segmenting", total=len(files))
+
+        def on_file(outcomes: list[Outcome]) -> None:
+            bar.advance(task)
+            for outcome in outcomes:
+                for message in outcome.warnings:
+                    print(f"wsis: warning: {outcome.name}: {message}", file=sys.stderr)
+                if outcome.error is not None:
+                    print(f"wsis: error: {outcome.error}", file=sys.stderr)
+                else:
+                    bar.console.print(f"{outcome.name}: {outcome.cells} cells", highlight=False)
+
+        outcomes = segment_files(
+            run,
+            files,
+            arguments.out,
+            config=config,
+            channel=arguments.channel,
+            writing=FORMATS[arguments.format],
+            on_file=on_file,
+        )
+    failed = sum(outcome.error is not None for outcome in outcomes)
+    print(f"{len(outcomes) - failed} of {len(outcomes)} images segmented; results are in {arguments.out}")
+    return 3 if failed else 0

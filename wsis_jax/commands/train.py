@@ -1,0 +1,100 @@
+"""`wsis train`: its help, its arguments, and what it does with them."""
+
+import argparse
+from pathlib import Path
+
+from wsis_jax.commands.shared import add_channel, add_settings, add_verbose
+from wsis_jax.terminal import training_progress, waiting
+
+SUMMARY = "learn from images and clicks"
+
+TEXT = """\
+Learn to find cells from images and the rough centroids of their cells: clicks, or nuclei.
+
+  wsis train images --points points --run run
+  wsis train images --nuclei stains --run run
+  wsis train stacks --channel 0 --nuclei stacks --nuclear-channel 1 --run run
+
+IMAGES and POINTS are files, folders or quoted patterns, paired by name: a.tif and a.csv. Images may be PNG,
+TIFF or JPEG, grey or colour; the pages of a TIFF are frames. Point files may be a napari points layer
+(axis-0, axis-1), an ImageJ results table (X, Y), or any table with columns row, column or x, y.
+
+STAINS are images of a nuclear stain in the same places and of the same size, paired by name, too: images/a.tif and
+stains/a.tif. Nuclei are bright and of about one size; each stands for a click on its cell, and an image in whose
+stain there is none is left out. The number of nuclei is printed: is it about that of the cells? The trained model
+needs no stain.
+
+IMAGES and STAINS may be channels of the same files. Channels count from 0; they are those that a TIFF names
+(ImageJ, OME), or else the colours, or else the pages. Without --channel, channels and pages are frames, and
+colours become grey.
+"""
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Adds the arguments of the command."""
+    command.add_argument("images", nargs="+", metavar="IMAGES")
+    teacher = command.add_mutually_exclusive_group(required=True)
+    teacher.add_argument("--points", nargs="+", metavar="POINTS", help="point files, named like the images")
+    teacher.add_argument(
+        "--nuclei", nargs="+", metavar="STAINS", help="instead: images of a nuclear stain, named like the images"
+    )
+    add_channel(command, "to learn from")
+    command.add_argument(
+        "--nuclear-channel", type=int, metavar="N", help="the channel of STAINS that is the nuclear stain"
+    )
+    command.add_argument("--run", type=Path, required=True, metavar="RUN", help="folder for the trained model")
+    command.add_argument("--resume", action="store_true", help="go on with an interrupted training of RUN")
+    command.add_argument(
+        "--size",
+        choices=["auto", "small", "full"],
+        default="auto",
+        help="of the network and its training: full is the paper's; small is for a computer without an "
+        "accelerator; auto (the default) chooses between them",
+    )
+    add_verbose(command)
+    add_settings(command, "settings to start from", ("image", "likelihood", "unet", "train", "detect"))
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Runs the command and returns its exit code."""
+    import jax
+
+    from wsis_jax.presets import preset, small_network
+    from wsis_jax.training import train
+    from wsis_jax.training_set import read_stained_set, read_training_set, unmarked
+
+    config = preset(arguments.preset or "default")
+    small = arguments.size == "small" or (arguments.size == "auto" and jax.default_backend() == "cpu")
+    config = (small_network(config) if small else config).override(arguments.set)
+    if small and arguments.size == "auto":
+        print("No accelerator found: training the small network (--size full for the paper's).")
+    images, channel, nuclear = arguments.images, arguments.channel, arguments.nuclear_channel
+    if arguments.nuclei is not None:
+        kind, data = "nuclei", read_stained_set(images, arguments.nuclei, channel=channel, nuclear_channel=nuclear)
+    elif nuclear is None:
+        kind, data = "points", read_training_set(images, arguments.points, channel=channel)
+    else:
+        raise ValueError("--nuclear-channel is a channel of the stains of --nuclei; leave it out with --points")
+    print(f"Learning from {sum(map(len, data.points))} {kind} in {len(data.images)} images.")
+    uncertain = None
+    if kind == "nuclei":
+        with waiting("looking for cells without a nucleus"):
+            uncertain = unmarked(data)
+        print(f"{sum(map(len, uncertain))} places look like cells without one, and are left out of the loss.")
+    with training_progress() as (on_step, on_metrics):
+        train(
+            data.images,
+            data.points,
+            config=config,
+            run=arguments.run,
+            resume=arguments.resume,
+            names=data.names,
+            uncertain=uncertain,
+            on_step=on_step,
+            on_metrics=on_metrics,
+        )
+    which = "" if channel is None else f" --channel {channel}"
+    print(
+        f"The best model is in {arguments.run}; use it with: wsis segment {arguments.run} IMAGES{which} --out DIR"
+    )
+    return 0
