@@ -18,17 +18,22 @@ def write_image(path) -> None:
 def test_results_are_written_and_readable(tiny_run, draw_small, write_scene, tmp_path):
     write_scene(tmp_path, "a", draw_small(100))
     seen = []
+
+    def on_image(outcome, total):
+        seen.append((outcome, total))
+
     outcomes = segment_files(
         tiny_run.run,
         [tmp_path / "image" / "a.tif"],
         tmp_path / "new" / "out",
         config=tiny_run.run.config,
-        on_file=seen.append,
+        on_image=on_image,
     )
-    assert seen == [outcomes]
+    assert seen == [(outcomes[0], 1)]
     assert [(o.name, o.warnings, o.error) for o in outcomes] == [("a", [], None)]
     out = tmp_path / "new" / "out"
-    assert sorted(p.name for p in out.iterdir()) == ["a_labels.tif", "a_overlay.png", "a_points.csv"]
+    names = ["a_labels.tif", "a_overlay.png", "a_points.csv", "manifest.jsonl"]
+    assert sorted(p.name for p in out.iterdir()) == names
     labels, points = read_labels(out / "a_labels.tif"), read_points(out / "a_points.csv")[0]
     assert labels.max() == len(points) == outcomes[0].cells
     assert outcomes[0].cells >= 4
@@ -85,21 +90,21 @@ def test_a_bad_file_does_not_stop_the_others(tiny_run, draw_small, write_scene, 
     assert [outcome.cells is None for outcome in outcomes] == [True, True, False]
     assert "a.tif: the file is empty" in outcomes[0].error
     assert "b.tif" in outcomes[1].error
-    assert {path.name[0] for path in (tmp_path / "out").iterdir()} == {"c"}
+    assert {path.name[0] for path in (tmp_path / "out").glob("*_*")} == {"c"}
 
 
 def test_an_image_that_cannot_be_segmented_does_not_stop_the_others(tiny_run, monkeypatch, tmp_path):
     for name in ("a", "b"):
         write_image(tmp_path / f"{name}.tif")
-    segment, calls = batch.segment, []
+    locate, calls = batch.locate, []
 
     def fails_at_first(*arguments, **options):
         calls.append(arguments)
         if len(calls) == 1:
             raise ValueError("too small for the network")
-        return segment(*arguments, **options)
+        return locate(*arguments, **options)
 
-    monkeypatch.setattr(batch, "segment", fails_at_first)
+    monkeypatch.setattr(batch, "locate", fails_at_first)
     files = [tmp_path / "a.tif", tmp_path / "b.tif"]
     outcomes = segment_files(tiny_run.run, files, tmp_path / "out", config=tiny_run.run.config)
     assert outcomes[0].error == "a: too small for the network"

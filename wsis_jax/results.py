@@ -7,6 +7,7 @@ not suit it, and lends a function that writes one result. What tells of all imag
 from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from wsis_jax.ctc import writing_ctc
 from wsis_jax.frames import Frame
@@ -43,4 +44,13 @@ def writing_masks(out: Path, names: Sequence[str]) -> Generator[Write, None, Non
         yield lambda frame, result: [write(frame.name, result.labels)]
 
 
-FORMATS: dict[str, Writing] = {"files": writing_files, "ctc": writing_masks}
+class Format(NamedTuple):
+    """What is written of images, and whether a batch that stopped can go on in the same folder."""
+
+    writing: Writing
+    resumable: bool
+
+
+FILES = Format(writing_files, resumable=True)
+# Labels are unique only among masks that are written together.
+FORMATS = {"files": FILES, "ctc": Format(writing_masks, resumable=False)}

@@ -37,6 +37,18 @@ class Detection(NamedTuple):
     regions: Int32[np.ndarray, "height width"]
 
 
+class Located(NamedTuple):
+    """The cells of an image before they are cut out.
+
+    Attributes:
+        detection: the steps up to the centre regions, in pixels of the network.
+        winner: the winner map, in pixels of the network.
+    """
+
+    detection: Detection
+    winner: WinnerMap
+
+
 class Segmentation(NamedTuple):
     """The result of `segment`.
 
@@ -102,27 +114,51 @@ def segment_batch(
     Arguments and errors are those of `segment`; the results are too.
     """
     config = config or run.config
+    located = locate(run, images, config=config, sides=sides)
+    return [outline(one, images.shape[1:], config=config) for one in located]
+
+
+def locate(
+    run: Run,
+    images: Float[np.ndarray, "batch height width"],
+    *,
+    config: Config,
+    sides: tuple[int, int] | None = None,
+) -> list[Located]:
+    """Returns the cells of images of equal size and their winner maps: the network's half of `segment_batch`.
+
+    Arguments and errors are those of `segment_batch`.
+    """
     if not np.isfinite(images).all():
         raise ValueError("the image holds values that are no numbers (NaN or infinite); replace them first")
     smalls = [_prepare(image, config) for image in images]
-    results = []
+    located = []
     looks = _look(run, smalls, config=config, sides=sides)
     for small, (recorded, likelihood) in zip(smalls, looks, strict=True):
         detection = _find(small, likelihood, config=config)
-        winner = propagate(run, detection, config=config, recorded=recorded)
-        labels = cut_and_fuse(detection.image, detection.peaks, winner, config=config)
-        # By the sides as they are, not by the scale, which rounding changed.
-        ratio = np.array(images.shape[1:]) / np.array(small.shape)
-        results.append(
-            Segmentation(
-                labels=fit_labels(labels, detection.peaks, images.shape[1:], config=config),
-                points=(detection.peaks + 0.5) * ratio - 0.5,
-                scores=detection.likelihood[tuple(detection.peaks.T)],
-                detection=detection,
-                winner=winner,
-            )
-        )
-    return results
+        located.append(Located(detection, propagate(run, detection, config=config, recorded=recorded)))
+    return located
+
+
+def outline(located: Located, shape: tuple[int, int], *, config: Config) -> Segmentation:
+    """Returns the cells cut out: the half of `segment_batch` that needs no network, only the CPU.
+
+    Args:
+        located: what `locate` returned of an image.
+        shape: (height, width) of the image as given.
+        config: the settings that it was located with.
+    """
+    detection, winner = located
+    labels = cut_and_fuse(detection.image, detection.peaks, winner, config=config)
+    # By the sides as they are, not by the scale, which rounding changed.
+    ratio = np.array(shape) / np.array(detection.image.shape)
+    return Segmentation(
+        labels=fit_labels(labels, detection.peaks, shape, config=config),
+        points=(detection.peaks + 0.5) * ratio - 0.5,
+        scores=detection.likelihood[tuple(detection.peaks.T)],
+        detection=detection,
+        winner=winner,
+    )
 
 
 def seen_shape(shape: tuple[int, int], config: Config) -> tuple[int, int]:

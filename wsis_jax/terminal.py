@@ -135,14 +135,21 @@ def training_progress() -> Iterator[tuple[Callable[[int, int], None], Callable[[
         yield on_step, on_metrics
 
 
-def progress_bar() -> Any:
-    """Returns a progress bar with rate and time left."""
+def progress_bar(*, rate: str | None = None) -> Any:
+    """Returns a progress bar with the time left and, if named, how many of what a second."""
     from rich import progress as parts
+    from rich.text import Text
+
+    class Rate(parts.ProgressColumn):
+        def render(self, task: parts.Task) -> Text:
+            speed = task.finished_speed or task.speed
+            return Text("" if speed is None else f"{speed:.3g} {rate}/s")
 
     return parts.Progress(
         parts.TextColumn("{task.description}"),
         parts.BarColumn(),
         parts.MofNCompleteColumn(),
+        *([Rate()] if rate else []),
         parts.TimeElapsedColumn(),
         parts.TextColumn("left"),
         parts.TimeRemainingColumn(),

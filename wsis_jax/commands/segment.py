@@ -1,11 +1,17 @@
 """`wsis segment`: its help, its arguments, and what it does with them."""
 
 import argparse
+import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from wsis_jax.commands.shared import add_channel, add_settings, add_verbose, changed_settings, which_run
 from wsis_jax.terminal import progress_bar
+
+if TYPE_CHECKING:
+    from wsis_jax.batch import Outcome
 
 SUMMARY = "find the cells of images"
 
@@ -16,6 +22,10 @@ Find the cells of images with a trained model: one of yours, or one that comes w
 
 Writes to DIR, for each image: <name>_labels.tif (0 is background, 1, 2, 3 … are cells), <name>_overlay.png (a
 picture with the outlines) and <name>_points.csv (the detected cells, for napari).
+
+Stop it when you like: called again with the same DIR, it skips the images that are finished, and does those again
+whose file has changed, or all if the model or the settings have (manifest.jsonl in DIR keeps count). A bad image
+does not stop the others; the exit code is then 3.
 
 With --format ctc, DIR becomes a folder of results of the Cell Tracking Challenge: maskTTT.tif for each image, with
 the frame at the end of its name (mask012.tif of t012.tif; names without one are numbered in order), and
@@ -45,33 +55,35 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         help="what to write: labels, a picture and points of each image (files, the default), or the masks of a "
         "sequence of the Cell Tracking Challenge (ctc)",
     )
+    command.add_argument(
+        "--json", type=Path, metavar="FILE", help="write what became of each image to a file, too"
+    )
     add_verbose(command)
     add_settings(command, "how to detect and cut", ("unet", "detect", "contribution", "cut"))
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Runs the command and returns its exit code."""
-    from wsis_jax.batch import Outcome, segment_files
+    from wsis_jax.batch import segment_files
     from wsis_jax.checkpoint import load_run
-    from wsis_jax.files import list_files
+    from wsis_jax.files import list_files, write_text
     from wsis_jax.imageio import IMAGE_SUFFIXES
     from wsis_jax.results import FORMATS
 
     run = load_run(arguments.run)
     config = changed_settings(run.config, arguments)
     files = list_files(arguments.images, suffixes=IMAGE_SUFFIXES)
-    with progress_bar() as bar:
-        task = bar.add_task("segmenting", total=len(files))
+    with progress_bar(rate="images") as bar:
+        task = bar.add_task("segmenting", total=None)
 
-        def on_file(outcomes: list[Outcome]) -> None:
-            bar.advance(task)
-            for outcome in outcomes:
-                for message in outcome.warnings:
-                    print(f"wsis: warning: {outcome.name}: {message}", file=sys.stderr)
-                if outcome.error is not None:
-                    print(f"wsis: error: {outcome.error}", file=sys.stderr)
-                else:
-                    bar.console.print(f"{outcome.name}: {outcome.cells} cells", highlight=False)
+        def on_image(outcome: "Outcome", total: int) -> None:
+            bar.update(task, advance=1, total=total)
+            for message in outcome.warnings:
+                print(f"wsis: warning: {outcome.name}: {message}", file=sys.stderr)
+            if outcome.error is not None:
+                print(f"wsis: error: {outcome.error}", file=sys.stderr)
+            elif not outcome.skipped:
+                bar.console.print(f"{outcome.name}: {outcome.cells} cells", highlight=False)
 
         outcomes = segment_files(
             run,
@@ -79,9 +91,33 @@ def run(arguments: argparse.Namespace) -> int:
             arguments.out,
             config=config,
             channel=arguments.channel,
-            writing=FORMATS[arguments.format],
-            on_file=on_file,
+            format=FORMATS[arguments.format],
+            on_image=on_image,
         )
-    failed = sum(outcome.error is not None for outcome in outcomes)
-    print(f"{len(outcomes) - failed} of {len(outcomes)} images segmented; results are in {arguments.out}")
+    if arguments.json:
+        write_text(arguments.json, json.dumps(_summary(outcomes), indent=2) + "\n")
+    failed = [outcome for outcome in outcomes if outcome.error is not None]
+    skipped = sum(outcome.skipped for outcome in outcomes)
+    before = f", {skipped} of them before" if skipped else ""
+    done = f"{len(outcomes) - len(failed)} of {len(outcomes)} images segmented{before}"
+    print(f"{done}; results are in {arguments.out}")
+    if failed:
+        print(f"Failed: {', '.join(outcome.source.name for outcome in failed)}; the errors are above.")
     return 3 if failed else 0
+
+
+def _summary(outcomes: Sequence["Outcome"]) -> dict[str, Any]:
+    """Returns what became of each image, for machines."""
+    return {
+        "images": [
+            {
+                "name": one.name,
+                "source": str(one.source),
+                "cells": one.cells,
+                "warnings": one.warnings,
+                "error": one.error,
+                "skipped": one.skipped,
+            }
+            for one in outcomes
+        ]
+    }

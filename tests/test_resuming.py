@@ -1,0 +1,177 @@
+"""A batch that goes on where it stopped, whatever stopped it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import warnings
+
+import numpy as np
+import pytest
+import tifffile
+
+from wsis_jax import batch
+from wsis_jax.batch import segment_files
+from wsis_jax.cli import main
+from wsis_jax.manifest import Entry, Manifest
+
+
+def write_images(folder, draw_small, count: int) -> None:
+    folder.mkdir()
+    for index in range(count):
+        values = np.round(draw_small(index % 5, cells=3 + index % 3, shape=(48, 56)).image * 60_000)
+        tifffile.imwrite(folder / f"{index:02d}.tif", (values + index).astype(np.uint16))
+
+
+def contents(folder) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def segmented(run, files, out, **options) -> list[tuple[str, bool]]:
+    """Segments files; returns the names, and whether each was skipped."""
+    outcomes = segment_files(run, files, out, config=options.pop("config", run.config), **options)
+    assert [outcome.error for outcome in outcomes] == [None] * len(outcomes)
+    return [(outcome.name, outcome.skipped) for outcome in outcomes]
+
+
+@pytest.fixture
+def three(tmp_path, draw_small):
+    """Files 00.tif, 01.tif and 02.tif."""
+    write_images(tmp_path / "images", draw_small, 3)
+    return sorted((tmp_path / "images").iterdir())
+
+
+def test_a_batch_that_is_killed_ends_as_one_that_is_not(tiny_run, draw_small, tmp_path, capsys):
+    images, whole, broken = (tmp_path / name for name in ("images", "whole", "broken"))
+    write_images(images, draw_small, 50)
+    content = (images / "07.tif").read_bytes()
+    (images / "07.tif").write_bytes(content[: len(content) // 2])
+    (images / "23.tif").write_text("no image")
+    tifffile.imwrite(images / "31.tif", np.zeros((48, 56), np.uint8))
+    command = ["segment", str(tiny_run.folder), str(images), "--out"]
+    assert main([*command, str(whole)]) == 3
+    capsys.readouterr()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "wsis_jax", *command, str(broken)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"},
+    )
+    manifest, deadline = broken / "manifest.jsonl", time.monotonic() + 120
+    while not (manifest.is_file() and manifest.read_text().count("\n") > 10) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    finished = manifest.read_text().count("\n")
+    assert 10 < finished < 48
+    for path in broken.glob(".*.tmp"):  # what was being written has no name that anything reads
+        assert path.name.startswith(".")
+        path.unlink()
+    before = contents(broken)
+    assert before.items() - {("manifest.jsonl", before["manifest.jsonl"])} <= contents(whole).items()
+    summary = tmp_path / "summary.json"
+    assert main([*command, str(broken), "--json", str(summary)]) == 3
+    printed = capsys.readouterr()
+    assert f"48 of 50 images segmented, {finished} of them before" in printed.out
+    assert "Failed: 07.tif, 23.tif; the errors are above." in printed.out
+    assert "07.tif: the image is damaged" in printed.err
+    assert "23.tif: this is not an image of a known kind" in printed.err
+    assert "31: the image is constant, so it holds no cells" in printed.err
+    assert contents(broken) == contents(whole)
+    rows = json.loads(summary.read_text())["images"]
+    assert [row["name"] for row in rows] == [f"{index:02d}" for index in range(50)]
+    assert [row["skipped"] for row in rows if row["error"] is None].count(True) == finished
+    assert [row["name"] for row in rows if row["error"]] == ["07", "23"]
+
+
+def test_what_is_finished_is_skipped_and_what_has_changed_is_done_again(tiny_run, three, tmp_path):
+    run, out = tiny_run.run, tmp_path / "out"
+    assert segmented(run, three, out) == [("00", False), ("01", False), ("02", False)]
+    first = contents(out)
+    assert segmented(run, three, out) == [("00", True), ("01", True), ("02", True)]
+    assert contents(out) == first
+    os.utime(three[0])  # a touched file is the same
+    tifffile.imwrite(three[1], tifffile.imread(three[1])[::-1])
+    assert segmented(run, three, out) == [("00", True), ("01", False), ("02", True)]
+    assert contents(out)["01_labels.tif"] != first["01_labels.tif"]
+    (out / "02_points.csv").unlink()
+    assert segmented(run, three, out) == [("00", True), ("01", True), ("02", False)]
+    changed = run.config.override(["cut.reach=4"])
+    assert segmented(run, three, out, config=changed) == [("00", False), ("01", False), ("02", False)]
+    assert segmented(run, three, out, config=changed, channel=0)[0] == ("00", False)
+
+
+def test_other_weights_do_all_again(tiny_run, three, tmp_path):
+    import jax
+
+    segmented(tiny_run.run, three, tmp_path / "out")
+    other = tiny_run.run._replace(variables=jax.tree.map(lambda leaf: leaf * 1.001, tiny_run.run.variables))
+    assert [skipped for _, skipped in segmented(other, three, tmp_path / "out")] == [False] * 3
+
+
+def test_a_stack_goes_on_with_the_page_where_it_stopped(tiny_run, draw_small, tmp_path):
+    pages = np.stack([draw_small(seed).image for seed in (1, 2, 3)])
+    tifffile.imwrite(tmp_path / "film.tif", pages, photometric="minisblack")
+    segmented(tiny_run.run, [tmp_path / "film.tif"], tmp_path / "out")
+    manifest = tmp_path / "out" / "manifest.jsonl"
+    whole = manifest.read_text()
+    manifest.write_text(whole[: whole.index("\n") + 20])  # one page, and a line that a crash cut off
+    skipped = [skipped for _, skipped in segmented(tiny_run.run, [tmp_path / "film.tif"], tmp_path / "out")]
+    assert skipped == [True, False, False]
+    assert manifest.read_text() == whole
+
+
+def test_a_manifest_keeps_the_last_line_of_an_image(tmp_path):
+    manifest = Manifest(tmp_path)
+    for key in ("old", "new"):
+        manifest.add(Entry("a", key, 1, [], []))
+    for read in (manifest, Manifest(tmp_path)):
+        assert read.finished("a", "old") is None
+        assert read.finished("a", "new") == Entry("a", "new", 1, [], [])
+    assert (tmp_path / "manifest.jsonl").read_text().count("\n") == 1
+
+
+@pytest.mark.parametrize("line", ["no JSON", '{"name": "a"}', "[]"])
+def test_a_damaged_manifest_is_an_error(tmp_path, line):
+    (tmp_path / "manifest.jsonl").write_text(f"{line}\n")
+    with pytest.raises(ValueError, match=r"manifest\.jsonl: line 1 is damaged; delete the file"):
+        Manifest(tmp_path)
+
+
+def test_an_image_is_cut_out_while_the_next_is_located(tiny_run, three, tmp_path, monkeypatch):
+    """The cut of the first image waits until the network is at the second; alone, it would wait for ever."""
+    locate, outline, at_second, calls = batch.locate, batch.outline, threading.Event(), []
+
+    def watched(*arguments, **options):
+        calls.append(None)
+        if len(calls) == 2:
+            at_second.set()
+        return locate(*arguments, **options)
+
+    def waits(*arguments, **options):
+        assert at_second.wait(60)
+        return outline(*arguments, **options)
+
+    monkeypatch.setattr(batch, "locate", watched)
+    monkeypatch.setattr(batch, "outline", waits)
+    assert [name for name, _ in segmented(tiny_run.run, three, tmp_path / "out")] == ["00", "01", "02"]
+
+
+def test_warnings_stay_with_their_image_and_thread(tiny_run, three, tmp_path, monkeypatch):
+    outline, calls = batch.outline, []
+
+    def warns(*arguments, **options):
+        calls.append(None)
+        warnings.warn(f"cut {len(calls)}", stacklevel=2)
+        return outline(*arguments, **options)
+
+    monkeypatch.setattr(batch, "outline", warns)
+    tifffile.imwrite(tmp_path / "flat.tif", np.full((48, 56), 9, np.uint8))
+    outcomes = segment_files(
+        tiny_run.run, [three[0], tmp_path / "flat.tif", three[2]], tmp_path / "out", config=tiny_run.run.config
+    )
+    constant = "the image is constant, so it holds no cells"
+    assert [outcome.warnings for outcome in outcomes] == [["cut 1"], [constant, "cut 2"], ["cut 3"]]

@@ -1,0 +1,98 @@
+"""What a batch has done, so that it goes on where it stopped.
+
+A line of JSON for each finished image, written when all its files are. The key of a line tells of what its files
+were made: the image's bytes, the settings and the weights.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from wsis_jax.checkpoint import Run
+from wsis_jax.config import Config
+from wsis_jax.files import write_text
+
+_FILE = "manifest.jsonl"
+
+
+class Entry(NamedTuple):
+    """A finished image: its name, what it was made of, its cells, warnings, and the names of its files."""
+
+    name: str
+    key: str
+    cells: int
+    warnings: list[str]
+    files: list[str]
+
+
+class Manifest:
+    """The finished images of a folder of results.
+
+    Args:
+        folder: the folder; its manifest is read if there is one. A last line that was cut off by a crash is
+            dropped, and of several lines of one image the last counts.
+
+    Raises:
+        ValueError: if the manifest is damaged in another way.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._path = folder, folder / _FILE
+        self._entries: dict[str, Entry] = {}
+        if not self._path.is_file():
+            return
+        text = self._path.read_text(encoding="utf-8")
+        whole = text[: text.rfind("\n") + 1]
+        for number, line in enumerate(whole.splitlines(), start=1):
+            try:
+                entry = Entry(**json.loads(line))
+            except (ValueError, TypeError) as error:
+                raise ValueError(
+                    f"{self._path}: line {number} is damaged; delete the file, and all images are done again"
+                ) from error
+            self._entries[entry.name] = entry
+        kept = "".join(_line(entry) for entry in self._entries.values())
+        if kept != text:
+            write_text(self._path, kept)
+
+    def finished(self, name: str, key: str) -> Entry | None:
+        """Returns the entry of an image if it was made of the same, and its files are still there."""
+        entry = self._entries.get(name)
+        if entry is None or entry.key != key:
+            return None
+        return entry if all((self._folder / file).exists() for file in entry.files) else None
+
+    def add(self, entry: Entry) -> None:
+        """Notes an image whose files are all written."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with self._path.open("a", encoding="utf-8", newline="") as file:
+            file.write(_line(entry))
+        self._entries[entry.name] = entry
+
+
+def digest_of_run(run: Run, config: Config, *options: object) -> str:
+    """Returns a digest of the weights, the settings and further options of a batch."""
+    digest = hashlib.sha256(json.dumps([config.to_dict(), *options]).encode())
+    for path, leaf in jax.tree_util.tree_leaves_with_path(run.variables):
+        digest.update(jax.tree_util.keystr(path).encode())
+        digest.update(np.ascontiguousarray(leaf).tobytes())
+    return digest.hexdigest()
+
+
+def key_of(path: Path, made_with: str) -> str:
+    """Returns the key of an image file that is segmented with what `digest_of_run` tells of.
+
+    Raises:
+        OSError: if the file cannot be read.
+    """
+    with path.open("rb") as file:
+        content = hashlib.file_digest(file, "sha256").hexdigest()
+    return hashlib.sha256(f"{content} {made_with}".encode()).hexdigest()
+
+
+def _line(entry: Entry) -> str:
+    return json.dumps(entry._asdict()) + "\n"
