@@ -116,19 +116,21 @@ def _steps(
     """Does the network's part of each image of a file, and yields what is left to do, in another thread."""
     try:
         key = key_of(path, made_with)
-        done = {name: batch.manifest and batch.manifest.finished(name, key) for name in names}
-        frames = read_image(path, channel=channel) if None in done.values() else [None] * len(names)
-        if len(frames) != len(names):
+        done = [None if batch.manifest is None else batch.manifest.finished(name, key) for name in names]
+        frames = read_image(path, channel=channel) if None in done else None
+        if frames is not None and len(frames) != len(names):
             raise ValueError(f"{path}: has {len(frames)} frames where {len(names)} were announced; retry")
     except (ValueError, OSError) as error:
         failed = Outcome(stem(path), path, None, [], str(error))
         yield lambda: failed
         return
-    for values, (name, entry) in zip(frames, done.items(), strict=True):
-        if entry is not None:
+    for index, (name, entry) in enumerate(zip(names, done, strict=True)):
+        if frames is None or entry is not None:
+            assert entry is not None
             skipped = Outcome(name, path, entry.cells, entry.warnings, None, skipped=True)
             yield lambda skipped=skipped: skipped
             continue
+        values = frames[index]
         frame = Frame(name, values, values[None])
         shape = seen_shape(values.shape, batch.config)
         sides = fitting(rounded_up(shape, batch.run.model.stride), batch.sides)
