@@ -9,7 +9,9 @@ from wsis_jax.scaling import resize_labels
 Columns = dict[str, Shaped[np.ndarray, " cells"]]
 """A table: a column under each name."""
 
-_SHAPES = {
+# What scikit-image measures, and the columns that come of it.
+_SHAPES = ("label", "centroid", "area", "perimeter", "axis_major_length", "axis_minor_length", "eccentricity")
+_NAMES = {
     "label": "label",
     "centroid-0": "row",
     "centroid-1": "column",
@@ -49,14 +51,15 @@ def measure_cells(
     """
     from skimage.measure import regionprops_table
 
-    properties = ("label", "centroid", *[name for name in _SHAPES if name not in ("label", "centroid-0", "centroid-1")])
-    measured = regionprops_table(labels, properties=(*properties, "bbox"))
-    table = {name: measured[key] for key, name in _SHAPES.items()}
+    measured = regionprops_table(
+        labels,
+        None if channels is None else np.moveaxis(channels, 0, -1).astype(np.float64),
+        properties=(*_SHAPES, "bbox") if channels is None else (*_SHAPES, "bbox", "intensity_mean"),
+    )
+    table = {name: measured[key] for key, name in _NAMES.items()}
+    for index in range(0 if channels is None else len(channels)):
+        table[f"mean_intensity_{index}"] = measured[f"intensity_mean-{index}"]
     present = table["label"]
-    if channels is not None:
-        for index, channel in enumerate(channels.astype(np.float64)):
-            sums = np.bincount(labels.ravel(), channel.ravel(), minlength=1)
-            table[f"mean_intensity_{index}"] = sums[present] / table["area"]
     for name, values in (("score", scores), ("confidence", confidence)):
         if values is None:
             continue
