@@ -69,7 +69,8 @@ def segment_files(
 
     The name of an image is the file's stem, followed by `_0000`, `_0001`, … for the pages of a multi-page file.
     Images that an earlier batch finished in the same folder are skipped, unless the file, the settings, the
-    weights or the format have changed since or a file of the results is gone; `manifest.jsonl` in the folder tells which.
+    weights or the format have changed since or a file of the results is gone; `manifest.jsonl` in the folder tells
+    which.
 
     Args:
         run: a trained model.

@@ -33,10 +33,10 @@ def measure_cells(
 ) -> Columns:
     """Returns a table with a row for each cell, by rising label.
 
-    Lengths are in pixels and `row` and `column` those of the centroid, as of points; the axes are those of the ellipse
-    with the same second moments. The columns are `label`, `row`, `column`, `area`, `perimeter`, `major_axis`,
-    `minor_axis`, `eccentricity` (0..1), then as far as there is something to tell them from `mean_intensity_0`, … for
-    each channel, `score` and `confidence`, then `touches_border` and, with a pixel size, `row_um`, `column_um`,
+    Lengths are in pixels and `row` and `column` those of the centroid, as of points; the axes are those of the
+    ellipse with the same second moments. The columns are `label`, `row`, `column`, `area`, `perimeter`,
+    `major_axis`, `minor_axis`, `eccentricity` (0..1), then `mean_intensity_0`, … for each channel, `score` and
+    `confidence`, as far as these are given, then `touches_border` and, with a pixel size, `row_um`, `column_um`,
     `area_um2`, `perimeter_um`, `major_axis_um` and `minor_axis_um`.
 
     Args:
@@ -77,11 +77,11 @@ def measure_cells(
 
 def contribution_margins(
     labels: Int[np.ndarray, "height width"], winner: WinnerMap, cells: int
-) -> Float64[np.ndarray, "{cells}"]:
+) -> Float64[np.ndarray, " {cells}"]:
     """Returns how far the contributions of each cell are above those of any other, 0..1.
 
-    The mean of (value - runner-up) / value over the pixels of a cell that its own contribution wins: 1 where no other
-    cell has a say, towards 0 where another's is as large; NaN for a cell that wins none of its pixels.
+    The mean of (value - runner-up) / value over the pixels of a cell that its own contribution wins: 1 where no
+    other cell has a say, towards 0 where another's is as large; NaN for a cell that wins none of its pixels.
 
     Args:
         labels: 0 for background, i + 1 for cell i; of any size.

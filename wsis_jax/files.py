@@ -110,7 +110,7 @@ def replacing(path: str | Path) -> Generator[Path, None, None]:
 
 @contextmanager
 def replacing_folder(path: str | Path) -> Generator[Path, None, None]:
-    """Lends a name beside `path` for a folder; what is written there takes the place of `path`, or goes on an error."""
+    """Lends a name beside `path` for a folder that takes the place of `path`, or goes on an error."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")

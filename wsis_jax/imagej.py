@@ -21,8 +21,8 @@ _LONG_AGO = (1980, 1, 1, 0, 0, 0)  # the first date of a ZIP file: the same cell
 def write_rois(path: str | Path, labels: Int[np.ndarray, "height width"]) -> None:
     """Writes a ZIP file of a ROI for each cell, named by its label, by rising label.
 
-    A ROI holds exactly the pixels of its cell. It is a polygon along their edges, or a composite where the cell has
-    holes or several parts. Without cells, the file is an empty ZIP file.
+    A ROI holds exactly the pixels of its cell. It is a polygon along their edges, or a composite where the cell
+    has holes or several parts. Without cells, the file is an empty ZIP file.
 
     Args:
         path: the file; ImageJ wants it to end in .zip.

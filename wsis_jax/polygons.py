@@ -1,8 +1,8 @@
 """Label images to polygons: the rings of pixel edges around cells, exactly.
 
 A corner is (row, column) of the grid between the pixels: the image's top-left corner is (0, 0), and the pixel
-(row, column) reaches from the corner of the same numbers to (row + 1, column + 1). In the coordinates of points, whose
-zero is the centre of a pixel, each number is half a pixel less. ImageJ and QuPath count as corners do.
+(row, column) reaches from the corner of the same numbers to (row + 1, column + 1). In the coordinates of points,
+whose zero is the centre of a pixel, each number is half a pixel less. ImageJ and QuPath count as corners do.
 """
 
 from collections.abc import Iterator
@@ -52,8 +52,8 @@ class _Edges(NamedTuple):
 def cell_polygons(labels: Int[np.ndarray, "height width"]) -> dict[int, list[Polygon]]:
     """Returns the polygons of every cell under its label; the labels rise.
 
-    Pixels that touch at a corner alone are of different parts, unless they hang together elsewhere: every polygon is
-    valid as the OGC has it, and those of a cell touch at points at most. Its area is the number of its pixels.
+    Pixels that touch at a corner alone are of different parts, unless they hang together elsewhere: every polygon
+    is valid as the OGC has it, and those of a cell touch at points at most. Its area is the number of its pixels.
 
     Args:
         labels: 0 for background, any other number for a cell.
@@ -67,7 +67,7 @@ def cell_polygons(labels: Int[np.ndarray, "height width"]) -> dict[int, list[Pol
         if part in seen:
             seen[part].holes.append(corners)
         else:
-            # Above the first pixel of a part there is nothing of it, so that the first of its rings is the outer one.
+            # Nothing of a part is above its first pixel, so that the first of its rings is the outer one.
             seen[part] = Polygon(corners, [])
             polygons[int(labels[tuple(edges.pixel[ring[0]])])].append(seen[part])
     return polygons
@@ -76,7 +76,7 @@ def cell_polygons(labels: Int[np.ndarray, "height width"]) -> dict[int, list[Pol
 def cell_outlines(labels: Int[np.ndarray, "height width"]) -> dict[int, Int64[np.ndarray, "_ 2"]]:
     """Returns (row, column) of the outermost pixels of every cell under its label, along its outline, clockwise.
 
-    Each is one of the eight neighbours of the next. Of a cell of several parts it is the one with the longest outline.
+    Each is one of the eight neighbours of the next. Of a cell of several parts it is the longest outline.
 
     Args:
         labels: 0 for background, any other number for a cell.

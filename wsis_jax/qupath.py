@@ -16,9 +16,9 @@ from wsis_jax.polygons import Polygon, cell_polygons
 def write_geojson(path: str | Path, name: str, labels: Int[np.ndarray, "height width"], table: Columns) -> None:
     """Writes a FeatureCollection with a feature for each cell, by rising label.
 
-    A geometry is the exact outline along pixel edges, with holes, in QuPath's coordinates: (x, y), where (0, 0) is the
-    corner of the image and not the centre of a pixel. A feature is a `cell` of QuPath, named by its label, with the
-    row of the table as its measurements, as far as these are known numbers. The same cells make the same bytes.
+    A geometry is the exact outline along pixel edges, with holes, in QuPath's coordinates: (x, y), where (0, 0) is
+    the corner of the image and not the centre of a pixel. A feature is a `cell` of QuPath, named by its label; its
+    measurements are its row of the table, as far as these are known numbers. The same cells make the same bytes.
 
     Args:
         path: the file.

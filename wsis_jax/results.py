@@ -1,8 +1,9 @@
 """The kinds of files that segmentations are written as.
 
-A kind is a function that writes the files of one result. Kinds combine to a format, which is a context manager: it
-takes the folder and the names of all images that may come, refuses what cannot be written, and lends a function that
-writes one result. The format of the Cell Tracking Challenge tells of all images at its end, and stands alone.
+A kind is a function that writes the files of one result. Kinds combine to a format, which opens a folder with a
+context manager: it takes the folder and the names of all images that may come, refuses what cannot be written, and
+lends a function that writes one result. The format of the Cell Tracking Challenge tells of all images at its end,
+and stands alone.
 """
 
 from collections.abc import Callable, Generator, Sequence
@@ -16,8 +17,8 @@ from wsis_jax.cellpose import write_masks, write_outlines, write_seg
 from wsis_jax.cells import Columns, contribution_margins, measure_cells
 from wsis_jax.ctc import writing_ctc
 from wsis_jax.frames import Frame
-from wsis_jax.imagej import write_rois
 from wsis_jax.imageio import write_labels, write_picture
+from wsis_jax.imagej import write_rois
 from wsis_jax.pictures import cell_colours, overlay
 from wsis_jax.points import write_points
 from wsis_jax.qupath import write_geojson

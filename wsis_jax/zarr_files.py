@@ -57,8 +57,8 @@ def write_evidence(path: str | Path, result: Segmentation) -> None:
     """Writes a folder of Zarr with what the cells of an image were found and cut by.
 
     The arrays are `image` (as the network saw it, 0..1), `likelihood`, the winner map as `value` (the greatest
-    contribution to a pixel), `owner` (i + 1 where it is that of cell i, 0 where there is none) and `runner_up` (the
-    greatest of any other cell), all in pixels of the network, and `peaks`, (row, column) in these pixels. The
+    contribution to a pixel), `owner` (i + 1 where it is that of cell i, 0 where there is none) and `runner_up`
+    (the greatest of any other cell), all in pixels of the network, and `peaks`, (row, column) in these pixels. The
     attribute `image_shape` is the (height, width) of the image as given.
 
     Args:
@@ -84,19 +84,15 @@ def write_evidence(path: str | Path, result: Segmentation) -> None:
 
 def _add(group: "zarr.Group", name: str, values: np.ndarray, axes: str | tuple[str, ...]) -> None:
     """Writes an array into a group."""
-    chunks = tuple(
-        min(max(side, 1), 1 if axis == "c" else _CHUNK) for side, axis in zip(values.shape, axes, strict=True)
-    )
+    most = [1 if axis == "c" else _CHUNK for axis in axes]
+    chunks = tuple(min(max(side, 1), limit) for side, limit in zip(values.shape, most, strict=True))
     group.create_array(name, data=np.ascontiguousarray(values), chunks=chunks, dimension_names=list(axes))
 
 
 def _multiscales(name: str, axes: str, pixel_size: float | int | None) -> dict[str, Any]:
     """Returns the metadata of an image of one resolution, in the array `0`."""
-    unit = {} if pixel_size is None else {"unit": "micrometer"}
-    described = [
-        {"name": axis, "type": "channel"} if axis == "c" else {"name": axis, "type": "space", **unit}
-        for axis in axes
-    ]
+    space = {"type": "space"} if pixel_size is None else {"type": "space", "unit": "micrometer"}
+    described = [{"name": axis} | ({"type": "channel"} if axis == "c" else space) for axis in axes]
     scale = [1.0 if axis == "c" else float(pixel_size or 1) for axis in axes]
     datasets = [{"path": "0", "coordinateTransformations": [{"type": "scale", "scale": scale}]}]
     return {"version": _VERSION, "multiscales": [{"name": name, "axes": described, "datasets": datasets}]}

@@ -39,11 +39,11 @@ Writes to DIR, for each image, files of the kinds that --format names, separated
 
   wsis segment RUN IMAGES --format labels,table,geojson
 
-In the table, score is the likelihood at the peak of a cell, and confidence how far its contributions are above those
-of its neighbours, where they are its own: 1 where no neighbour has a say.
+In the table, score is the likelihood at the peak of a cell, and confidence tells how far its contributions are
+above those of its neighbours, from 0 to 1, which is where no neighbour has a say.
 
 Stop it when you like: called again with the same DIR, it skips the images that are finished, and does those again
-whose file has changed, or all if the model or the settings have (manifest.jsonl in DIR keeps count). A bad image
+whose file has changed, or all if the model, the settings or --format have (manifest.jsonl in DIR keeps count). A bad image
 does not stop the others; the exit code is then 3.
 
 With --format ctc, DIR becomes a folder of results of the Cell Tracking Challenge: maskTTT.tif for each image, with
