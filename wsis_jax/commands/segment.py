@@ -43,8 +43,8 @@ In the table, score is the likelihood at the peak of a cell, and confidence tell
 above those of its neighbours, from 0 to 1, which is where no neighbour has a say.
 
 Stop it when you like: called again with the same DIR, it skips the images that are finished, and does those again
-whose file has changed, or all if the model, the settings or --format have (manifest.jsonl in DIR keeps count). A bad image
-does not stop the others; the exit code is then 3.
+whose file has changed, or all if the model, the settings or --format have (manifest.jsonl in DIR keeps count). A
+bad image does not stop the others; the exit code is then 3.
 
 With --format ctc, DIR becomes a folder of results of the Cell Tracking Challenge: maskTTT.tif for each image, with
 the frame at the end of its name (mask012.tif of t012.tif; names without one are numbered in order), and
