@@ -1,6 +1,5 @@
 """The kinds of files: which there are, what each writes of a batch, and what is refused."""
 
-import argparse
 import importlib.util
 import json
 
@@ -147,7 +146,6 @@ def test_a_bad_kind_is_an_error_of_the_command_line_that_names_all(capsys):
     said = capsys.readouterr().err
     assert "argument --format: there is no kind of file called 'tables'" in said
     assert all(kind in said for kind in [*KINDS, "ctc"])
-    assert isinstance(parser(), argparse.ArgumentParser)
 
 
 @pytest.mark.parametrize(

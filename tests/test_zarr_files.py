@@ -1,4 +1,4 @@
-"""Zarr: OME-Zarr as ome-zarr reads it and as its models validate it; the evidence; more labels than 16 bits count."""
+"""Zarr: OME-Zarr as ome-zarr reads it and its models check it; the evidence; more labels than 16 bits count."""
 
 import numpy as np
 import pytest
