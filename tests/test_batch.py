@@ -32,7 +32,7 @@ def test_results_are_written_and_readable(tiny_run, draw_small, write_scene, tmp
     assert seen == [(outcomes[0], 1)]
     assert [(o.name, o.warnings, o.error) for o in outcomes] == [("a", [], None)]
     out = tmp_path / "new" / "out"
-    names = ["a_labels.tif", "a_overlay.png", "a_points.csv", "manifest.jsonl"]
+    names = ["a_cells.csv", "a_labels.tif", "a_overlay.png", "a_points.csv", "manifest.jsonl"]
     assert sorted(p.name for p in out.iterdir()) == names
     labels, points = read_labels(out / "a_labels.tif"), read_points(out / "a_points.csv")[0]
     assert labels.max() == len(points) == outcomes[0].cells

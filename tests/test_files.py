@@ -75,3 +75,24 @@ def test_pair_by_stem_of_one_and_one_or_none():
 def test_pair_by_stem_refuses_two_files_of_one_name():
     with pytest.raises(ValueError, match=r"b/x\.png: a/x\.tif would be paired by the same name; remove"):
         files.pair_by_stem([Path("y.tif")], [Path("a/x.tif"), Path("b/x.png")])
+
+
+def test_a_folder_is_replaced_as_a_whole_or_not_at_all(tmp_path):
+    place = tmp_path / "new" / "folder"
+    for text in ("old", "new"):
+        with files.replacing_folder(place) as temporary:
+            temporary.mkdir()
+            (temporary / text).write_text(text)
+            assert text == "old" or (place / "old").is_file()
+    assert [path.name for path in place.rglob("*")] == ["new"]
+
+    def fails():
+        with files.replacing_folder(place) as temporary:
+            temporary.mkdir()
+            (temporary / "half").touch()
+            raise RuntimeError("in the middle")
+
+    with pytest.raises(RuntimeError, match="in the middle"):
+        fails()
+    assert [path.name for path in place.rglob("*")] == ["new"]
+    assert [path.name for path in place.parent.iterdir()] == ["folder"]

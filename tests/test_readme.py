@@ -44,7 +44,7 @@ def test_the_commands_that_use_a_model(a_users_folder, phase_contrast):
     lines = [
         line.split("#")[0] for line in TEXT.splitlines() if re.match(r"    wsis (segment|evaluate|export)", line)
     ]
-    assert len(lines) == 4
+    assert len(lines) == 5
     for line in lines:
         assert main(shlex.split(line)[1:]) == 0
 

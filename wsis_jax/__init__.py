@@ -13,6 +13,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from wsis_jax.cells import measure_cells as measure_cells
     from wsis_jax.checkpoint import Run as Run
     from wsis_jax.checkpoint import load_run as load_run
     from wsis_jax.config import Config as Config
@@ -67,6 +68,7 @@ _HOMES = {
     "load_run": "checkpoint",
     "match_labels": "metrics",
     "match_points": "metrics",
+    "measure_cells": "cells",
     "normalize_image": "imageio",
     "pool_scores": "metrics",
     "preset": "presets",

@@ -68,8 +68,9 @@ def segment_files(
     """Segments files one after the other; a file that cannot be segmented does not stop the others.
 
     The name of an image is the file's stem, followed by `_0000`, `_0001`, … for the pages of a multi-page file.
-    Images that an earlier batch finished in the same folder are skipped, unless the file, the settings or the
-    weights have changed since or a file of the results is gone; `manifest.jsonl` in the folder tells which.
+    Images that an earlier batch finished in the same folder are skipped, unless the file, the settings, the
+    weights or the format have changed since or a file of the results is gone; `manifest.jsonl` in the folder tells
+    which.
 
     Args:
         run: a trained model.
@@ -77,7 +78,7 @@ def segment_files(
         out: the folder to write to.
         config: the settings to use.
         channel: the channel to segment, counted from 0, as `read_image` takes it.
-        format: what to write of each image, one of `results.FORMATS`.
+        format: what to write of each image, a result of `results.format_of`.
         on_image: called with the outcome of each image, in order, and the number of images in all.
 
     Raises:
@@ -90,7 +91,7 @@ def segment_files(
     if clash := [name for name, count in Counter(names).items() if count > 1]:
         raise ValueError(f"two images are called {clash[0]}, so their results would be too; rename one")
     manifest = Manifest(out) if format.resumable else None
-    made_with = digest_of_run(run, config, channel)
+    made_with = digest_of_run(run, config, channel, format.kinds)
     outcomes: list[Outcome] = []
 
     def tell(outcome: Outcome) -> None:

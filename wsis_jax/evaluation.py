@@ -46,10 +46,9 @@ def evaluate_files(
         FileNotFoundError: if a name leads to no file.
         ValueError: if no two files have the same stem, or a file cannot be read, or shapes differ.
     """
-    # The pictures that `wsis segment` writes beside its label images are none themselves; the masks may be the
-    # results of another model.
+    # The masks may be the results of another model.
     predictions, truths = (
-        [f for f in list_files(where, suffixes=LABEL_SUFFIXES) if not f.stem.endswith("_overlay")]
+        [file for file in list_files(where, suffixes=LABEL_SUFFIXES) if not _beside_labels(file)]
         for where in (labels, masks)
     )
     pairs, lonely_labels, lonely_masks = pair_by_stem(predictions, truths)
@@ -103,3 +102,9 @@ def _only_frame(path: Path) -> Float64[np.ndarray, "cells 2"]:
     if len(by_frame) > 1:
         raise ValueError(f"{path}: holds the points of {len(by_frame)} frames; give a file for each image")
     return next(iter(by_frame.values()))
+
+
+def _beside_labels(path: Path) -> bool:
+    """Tells whether a file is what `wsis segment` writes beside a label image: a picture, or the labels once more."""
+    name = path.stem.removesuffix("_cp_masks")
+    return name.endswith("_overlay") or (name != path.stem and path.with_name(f"{name}_labels.tif").exists())

@@ -12,6 +12,7 @@ from wsis_jax.terminal import progress_bar
 
 if TYPE_CHECKING:
     from wsis_jax.batch import Outcome
+    from wsis_jax.results import Format
 
 SUMMARY = "find the cells of images"
 
@@ -20,12 +21,30 @@ Find the cells of images with a trained model: one of yours, or one that comes w
 
   wsis segment phase-contrast image.tif                   phase contrast, cells of 25 to 60 pixels in diameter
 
-Writes to DIR, for each image: <name>_labels.tif (0 is background, 1, 2, 3 … are cells), <name>_overlay.png (a
-picture with the outlines) and <name>_points.csv (the detected cells, for napari).
+Writes to DIR, for each image, files of the kinds that --format names, separated by commas; <name> is the image's:
+
+  labels         <name>_labels.tif: 0 is background, 1, 2, 3 … are cells; for any program, and wsis evaluate
+  overlay        <name>_overlay.png: the image with the outlines of the cells, to look at
+  points         <name>_points.csv: the detected cells, for napari
+  table          <name>_cells.csv: a row for each cell: place, shape, brightness, confidence; for a spreadsheet
+  parquet        <name>_cells.parquet: the same for pandas, Polars, R, DuckDB
+  rois           <name>_rois.zip: regions for the ROI manager of ImageJ and Fiji
+  outlines       <name>_outlines.txt: a line for each cell, x,y,x,y,…, as Cellpose writes them
+  geojson        <name>_cells.geojson: cells with holes and measurements, for QuPath
+  masks          <name>_cp_masks.png: labels as Cellpose calls them (.tif above 65,535 cells)
+  seg            <name>_seg.npy: for the window of Cellpose
+  zarr           <name>.ome.zarr: image and labels as OME-Zarr 0.5, for napari and viewers in a browser
+  contributions  <name>_contributions.zarr: likelihood and winner map, the evidence for each cell
+  ctc            alone: masks of the Cell Tracking Challenge, see below
+
+  wsis segment RUN IMAGES --format labels,table,geojson
+
+In the table, score is the likelihood at the peak of a cell, and confidence tells how far its contributions are
+above those of its neighbours, from 0 to 1, which is where no neighbour has a say.
 
 Stop it when you like: called again with the same DIR, it skips the images that are finished, and does those again
-whose file has changed, or all if the model or the settings have (manifest.jsonl in DIR keeps count). A bad image
-does not stop the others; the exit code is then 3.
+whose file has changed, or all if the model, the settings or --format have (manifest.jsonl in DIR keeps count). A
+bad image does not stop the others; the exit code is then 3.
 
 With --format ctc, DIR becomes a folder of results of the Cell Tracking Challenge: maskTTT.tif for each image, with
 the frame at the end of its name (mask012.tif of t012.tif; names without one are numbered in order), and
@@ -50,10 +69,9 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     add_channel(command, "to segment")
     command.add_argument(
         "--format",
-        choices=["files", "ctc"],
-        default="files",
-        help="what to write: labels, a picture and points of each image (files, the default), or the masks of a "
-        "sequence of the Cell Tracking Challenge (ctc)",
+        type=_format,
+        metavar="KINDS",
+        help="kinds of files to write, separated by commas (default labels,overlay,points,table), or ctc",
     )
     command.add_argument(
         "--json", type=Path, metavar="FILE", help="write what became of each image to a file, too"
@@ -68,7 +86,7 @@ def run(arguments: argparse.Namespace) -> int:
     from wsis_jax.checkpoint import load_run
     from wsis_jax.files import list_files, write_text
     from wsis_jax.imageio import IMAGE_SUFFIXES
-    from wsis_jax.results import FORMATS
+    from wsis_jax.results import FILES
 
     run = load_run(arguments.run)
     config = changed_settings(run.config, arguments)
@@ -91,7 +109,7 @@ def run(arguments: argparse.Namespace) -> int:
             arguments.out,
             config=config,
             channel=arguments.channel,
-            format=FORMATS[arguments.format],
+            format=arguments.format or FILES,
             on_image=on_image,
         )
     if arguments.json:
@@ -104,6 +122,16 @@ def run(arguments: argparse.Namespace) -> int:
     if failed:
         print(f"Failed: {', '.join(outcome.source.name for outcome in failed)}; the errors are above.")
     return 3 if failed else 0
+
+
+def _format(text: str) -> "Format":
+    """Returns the format that an argument names."""
+    from wsis_jax.results import format_of
+
+    try:
+        return format_of([kind.strip() for kind in text.split(",")])
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _summary(outcomes: Sequence["Outcome"]) -> dict[str, Any]:

@@ -1,0 +1,82 @@
+"""Zarr: OME-Zarr as ome-zarr reads it and its models check it; the evidence; more labels than 16 bits count."""
+
+import numpy as np
+import pytest
+import zarr
+from odd_labels import ODD, many
+from ome_zarr.io import parse_url
+from ome_zarr.reader import Reader
+from ome_zarr_models import v05
+
+from wsis_jax.pictures import cell_colours
+from wsis_jax.segmentation import segment
+from wsis_jax.zarr_files import write_evidence, write_ome_zarr
+
+
+def write(path, labels, pixel_size=None, channels=2):
+    """Writes labels with channels that are drawn at random, and returns these."""
+    values = np.random.default_rng(0).random((channels, *labels.shape)).astype(np.float32)
+    colours = cell_colours(int(labels.max()))[1:]
+    write_ome_zarr(path, "a", values, labels, colours=colours, pixel_size=pixel_size)
+    return values
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_ome_zarr_reads_image_and_labels(name, tmp_path):
+    values = write(tmp_path / "new" / "a.ome.zarr", ODD[name], 0.65)
+    nodes = list(Reader(parse_url(tmp_path / "new" / "a.ome.zarr"))())
+    image = next(node for node in nodes if node.metadata.get("name") == "a")
+    labels = next(node for node in nodes if node.metadata.get("name") == "cells")
+    np.testing.assert_array_equal(image.data[0], values)
+    np.testing.assert_array_equal(labels.data[0], ODD[name])
+    assert image.metadata["coordinateTransformations"][0][0]["scale"] == [1, 0.65, 0.65]
+    assert labels.metadata["coordinateTransformations"][0][0]["scale"] == [0.65, 0.65]
+    # Of a label, the colour of the overlay.
+    colours = cell_colours(int(ODD[name].max()))
+    for label in np.unique(ODD[name][ODD[name] > 0]):
+        np.testing.assert_allclose(labels.metadata["color"][label], [*colours[label], 1], atol=0.003)
+
+
+@pytest.mark.parametrize("pixel_size", [None, 2])
+def test_the_metadata_are_those_of_the_specification(pixel_size, tmp_path):
+    for name, labels in ODD.items():
+        write(tmp_path / name, labels, pixel_size)
+        image = v05.Image.from_zarr(zarr.open_group(tmp_path / name, mode="r"))
+        assert image.ome_attributes.version == "0.5"
+        assert image.labels.label_paths == ["cells"]
+        (multiscale,) = image.ome_attributes.multiscales
+        assert [axis.name for axis in multiscale.axes] == ["c", "y", "x"]
+        units = [None, "micrometer", "micrometer"] if pixel_size else [None] * 3
+        assert [axis.unit for axis in multiscale.axes] == units
+        v05.ImageLabel.from_zarr(zarr.open_group(tmp_path / name / "labels" / "cells", mode="r"))
+
+
+def test_more_cells_than_16_bits_count(tmp_path):
+    write(tmp_path / "a", many())
+    labels = zarr.open_array(tmp_path / "a" / "labels" / "cells" / "0", mode="r")
+    assert labels.dtype == np.uint32
+    np.testing.assert_array_equal(labels[:], many())
+    write(tmp_path / "a", ODD["odd"])  # takes the place of the other
+    labels = zarr.open_array(tmp_path / "a" / "labels" / "cells" / "0", mode="r")
+    assert labels.dtype == np.uint16
+    np.testing.assert_array_equal(labels[:], ODD["odd"])
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_the_evidence_is_that_of_the_segmentation(tiny_run, draw_small, tmp_path):
+    image = draw_small(100).image
+    for name, result in {
+        "cells": segment(tiny_run.run, image, config=tiny_run.run.config.override(["image.scale=0.75"])),
+        "none": segment(tiny_run.run, image, config=tiny_run.run.config.override(["detect.threshold=1"])),
+    }.items():
+        write_evidence(tmp_path / name, result)
+        root = zarr.open_group(tmp_path / name, mode="r")
+        assert root.attrs["image_shape"] == [64, 64]
+        expected = {**result.winner._asdict(), **result.detection._asdict()}
+        del expected["regions"]
+        assert sorted(root.array_keys()) == sorted(expected)
+        for key, values in expected.items():
+            np.testing.assert_array_equal(root[key][:], values)
+            assert root[key].dtype == values.dtype
+        assert len(root["peaks"][:]) == (0 if name == "none" else len(result.points))
+        assert (name == "none") == (len(result.points) == 0)

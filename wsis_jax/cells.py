@@ -1,0 +1,96 @@
+"""A table of cells: where each is, its shape, its brightness, and how sure it is."""
+
+import numpy as np
+from jaxtyping import Float, Float64, Int, Shaped
+
+from wsis_jax.guided import WinnerMap
+from wsis_jax.scaling import resize_labels
+
+Columns = dict[str, Shaped[np.ndarray, " cells"]]
+"""A table: a column under each name."""
+
+# What scikit-image measures, and the columns that come of it.
+_SHAPES = ("label", "centroid", "area", "perimeter", "axis_major_length", "axis_minor_length", "eccentricity")
+_NAMES = {
+    "label": "label",
+    "centroid-0": "row",
+    "centroid-1": "column",
+    "area": "area",
+    "perimeter": "perimeter",
+    "axis_major_length": "major_axis",
+    "axis_minor_length": "minor_axis",
+    "eccentricity": "eccentricity",
+}
+
+
+def measure_cells(
+    labels: Int[np.ndarray, "height width"],
+    *,
+    channels: Float[np.ndarray, "channels height width"] | None = None,
+    scores: Float[np.ndarray, " detections"] | None = None,
+    confidence: Float[np.ndarray, " detections"] | None = None,
+    pixel_size: float | int | None = None,
+) -> Columns:
+    """Returns a table with a row for each cell, by rising label.
+
+    Lengths are in pixels and `row` and `column` those of the centroid, as of points; the axes are those of the
+    ellipse with the same second moments. The columns are `label`, `row`, `column`, `area`, `perimeter`,
+    `major_axis`, `minor_axis`, `eccentricity` (0..1), then `mean_intensity_0`, … for each channel, `score` and
+    `confidence`, as far as these are given, then `touches_border` and, with a pixel size, `row_um`, `column_um`,
+    `area_um2`, `perimeter_um`, `major_axis_um` and `minor_axis_um`.
+
+    Args:
+        labels: 0 for background, any other number for a cell. A cell without pixels has no row.
+        channels: grey values of every channel.
+        scores: the likelihood at the peak of cell i + 1, 0..1, as `Segmentation.scores`.
+        confidence: how sure cell i + 1 is, as `contribution_margins` returns it.
+        pixel_size: side of a pixel in µm.
+
+    Raises:
+        ValueError: if a label is beyond the scores or the confidence.
+    """
+    from skimage.measure import regionprops_table
+
+    measured = regionprops_table(
+        labels,
+        None if channels is None else np.moveaxis(channels, 0, -1).astype(np.float64),
+        properties=(*_SHAPES, "bbox") if channels is None else (*_SHAPES, "bbox", "intensity_mean"),
+    )
+    table = {name: measured[key] for key, name in _NAMES.items()}
+    for index in range(0 if channels is None else len(channels)):
+        table[f"mean_intensity_{index}"] = measured[f"intensity_mean-{index}"]
+    present = table["label"]
+    for name, values in (("score", scores), ("confidence", confidence)):
+        if values is None:
+            continue
+        if len(present) and present[-1] > len(values):
+            raise ValueError(f"the label {present[-1]} is beyond the {len(values)} values of {name}; give all")
+        table[name] = values[present - 1].astype(np.float64)
+    low, high = (np.stack([measured[f"bbox-{i}"] for i in pair], axis=1) for pair in ((0, 1), (2, 3)))
+    table["touches_border"] = (low == 0).any(axis=1) | (high == labels.shape).any(axis=1)
+    if pixel_size is not None:
+        for name in ("row", "column", "area", "perimeter", "major_axis", "minor_axis"):
+            unit, power = ("um2", 2) if name == "area" else ("um", 1)
+            table[f"{name}_{unit}"] = table[name] * pixel_size**power
+    return table
+
+
+def contribution_margins(
+    labels: Int[np.ndarray, "height width"], winner: WinnerMap, cells: int
+) -> Float64[np.ndarray, " {cells}"]:
+    """Returns how far the contributions of each cell are above those of any other, 0..1.
+
+    The mean of (value - runner-up) / value over the pixels of a cell that its own contribution wins: 1 where no
+    other cell has a say, towards 0 where another's is as large; NaN for a cell that wins none of its pixels.
+
+    Args:
+        labels: 0 for background, i + 1 for cell i; of any size.
+        winner: the winner map of the cells, in pixels of the network.
+        cells: how many there are; none of `labels` is greater.
+    """
+    seen = resize_labels(labels, winner.owner.shape)
+    own = (seen > 0) & (seen == winner.owner) & (winner.value > 0)
+    owners, value = seen[own], winner.value[own].astype(np.float64)
+    margins = np.bincount(owners, (value - winner.runner_up[own]) / value, minlength=cells + 1)[1:]
+    pixels = np.bincount(owners, minlength=cells + 1)[1:]
+    return np.where(pixels > 0, margins / np.maximum(pixels, 1), np.nan)
