@@ -123,3 +123,10 @@ def test_no_common_name_is_refused(folders, tmp_path):
         write_labels(tmp_path / "other" / f"{name}.tif", TRUTH["a"])
     with pytest.raises(ValueError, match="name them alike"):
         evaluate_files(folders[0], tmp_path / "other")
+
+
+def test_masks_of_cellpose_are_not_compared_beside_the_labels_themselves(folders):
+    result, mask = folders
+    alone = evaluate_files(result, mask).to_dict()
+    write_labels(result / "a_cp_masks.tif", blocks((20, 20)))
+    assert evaluate_files(result, mask).to_dict() == alone

@@ -105,6 +105,6 @@ def _only_frame(path: Path) -> Float64[np.ndarray, "cells 2"]:
 
 
 def _beside_labels(path: Path) -> bool:
-    """Tells whether a file is what `wsis segment` writes beside a label image: a picture, or the labels once more."""
+    """Tells whether a file is written beside a label image: its picture, or its labels once more."""
     name = path.stem.removesuffix("_cp_masks")
     return name.endswith("_overlay") or (name != path.stem and path.with_name(f"{name}_labels.tif").exists())
