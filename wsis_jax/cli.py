@@ -43,8 +43,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with compilations(shown=getattr(arguments, "verbose", None)):
             return _COMMANDS[arguments.command].run(arguments)
-    except KeyboardInterrupt:
-        print("wsis: interrupted", file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        # What stopped where nothing is lost says how to go on.
+        print(f"wsis: {stop}" if str(stop) else "wsis: interrupted", file=sys.stderr)
         return 1
     except (ValueError, KeyError, TypeError, OSError) as error:
         if os.environ.get("WSIS_DEBUG"):
