@@ -36,8 +36,8 @@ def training_facts(
         config: the settings.
 
     Returns:
-        `versions`, and `images`: for each its name, its height and width in pixels of the network, the number of its
-        points, their `spacing` (median distance to the nearest other one, in pixels of the image; None below
+        `versions`, and `images`: for each its name, its height and width in pixels of the network, the number of
+        its points, their `spacing` (median distance to the nearest other one, in pixels of the image; None below
         two points), and whether it is held out.
     """
     held = set(held_out)

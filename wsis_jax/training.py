@@ -54,8 +54,8 @@ def train(
             has a point, a setting is out of range, `run` holds an earlier training (or, with `resume`, one of
             other settings), or the loss is no longer a number.
         FileNotFoundError: with `resume`, if `run` is no run folder.
-        KeyboardInterrupt: if Ctrl-C or SIGTERM, or a callback that raises it, ends the training early; the state is
-            saved then, and `resume` goes on from that very step.
+        KeyboardInterrupt: if Ctrl-C or SIGTERM, or a callback that raises it, ends the training early; the state
+            is saved then, and `resume` goes on from that very step.
     """
     names = names if names is not None else [f"image {i}" for i in range(len(images))]
     config = fill_in(images, points, config, names)
