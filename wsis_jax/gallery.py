@@ -24,8 +24,8 @@ _QUALITY = 80  # of its compression, out of 100
 
 LAYERS = {
     "image": "The image, its contrast stretched.",
-    "likelihood": "The likelihood map: how sure the network is of the centre of a cell, from black (0) to white (1).",
-    "contribution": "The contribution maps: the pixels that each detection came from, in the colour of their cell.",
+    "likelihood": "The likelihood map: how sure the network is of a cell centre, from black (0) to white (1).",
+    "contribution": "The contribution maps: the pixels that a detection came from, in the colour of its cell.",
     "outlines": "The outlines of the cells, and a cross where each was detected.",
     "labels": "The label image: the pixels of each cell.",
 }
@@ -149,8 +149,7 @@ def gallery(items: Sequence[Item], *, layer: str, first: int = 0, what: str = "I
 def _figure(item: Item) -> str:
     """Returns all layers of an item, and its name."""
     pictures = "".join(
-        f'<img data-layer="{layer}" alt="{text(f"{item.name}: {layer}")}" loading="lazy" decoding="async" '
-        f'src="{_inline(path)}">'
+        f'<img data-layer="{layer}" alt="{text(f"{item.name}: {layer}")}" src="{_inline(path)}">'
         for layer, path in item.layers.items()
     )
     caption = f"<figcaption><b>{text(item.name)}</b><span>{text(item.note)}</span></figcaption>"

@@ -21,7 +21,7 @@ def text(value: Any) -> str:
 def number(value: float | int | None, digits: int = 3) -> str:
     """Returns a number for reading, to some significant digits; a dash for None."""
     if value is None:
-        return "–"
+        return "-"
     if isinstance(value, int):
         return f"{value:,}"
     shown = f"{value:.{digits}g}"
@@ -41,7 +41,7 @@ def page(*, kind: str, title: str, lede: str, body: Iterable[str]) -> str:
     shell, style, script = ((folder / f"page.{end}").read_text(encoding="utf-8") for end in ("html", "css", "js"))
     return Template(shell).substitute(
         kind=text(kind),
-        title=text(f"{title} – {kind}"),
+        title=text(f"{title}: {kind}"),
         heading=text(title),
         lede=text(lede),
         style=style,

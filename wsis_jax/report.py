@@ -83,7 +83,7 @@ def _result_figures(
     figures = [
         ("Images", number(len(images)), "segmented"),
         ("Cells", number(sum(cells)), "in all of them"),
-        ("Cells per image", number(float(np.median(cells)), 4) if cells else "–", "median"),
+        ("Cells per image", number(float(np.median(cells)), 4) if cells else "-", "median"),
         ("Failed", number(len(failed)), "named below" if failed else "none"),
     ]
     return [*figures, ("Warnings", number(warned), "images with one" if warned == 1 else "images with some")]

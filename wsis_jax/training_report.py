@@ -51,8 +51,8 @@ def _how_far(run: Path, config: Config, metrics: Sequence[dict[str, Any]]) -> st
         return f"The training is done: {number(done)} steps."
     if metrics and done - metrics[-1]["best_step"] >= config.train.patience * config.train.evaluate_every:
         return (
-            f"The training ended after {number(done)} of {number(steps)} steps, since the validation had not improved "
-            f"for {config.train.patience} validations."
+            f"The training ended after {number(done)} of {number(steps)} steps, since the validation had not "
+            f"improved for {config.train.patience} validations."
         )
     return f"The training was interrupted after {number(done)} of {number(steps)} steps; go on with --resume."
 
@@ -74,9 +74,8 @@ def _training_figures(
         figures.append(
             ("Held out", number(held), "images, for validation" if held else "validated on training images")
         )
-    figures.append(("Sigma", number(config.likelihood.sigma), "pixels of the images"))
-    figures.append(("Scale", number(config.image.scale), "of the images, for the network"))
-    return figures
+    scale = f"pixels; images scaled by {number(config.image.scale)}"
+    return [*figures, ("Sigma", number(config.likelihood.sigma), scale)]
 
 
 def _chosen_by(config: Config) -> str:
@@ -125,8 +124,8 @@ def _samples(run: Path, best: dict[str, Any] | None) -> str:
         return ""
     first = kept.index(at) if at in kept else len(items) - 1
     note = (
-        "Held-out images with their points (crosses) and peaks (rings): cyan where they agree, magenta for a point "
-        "without a peak, orange for a peak without a point. Beside them the likelihood map. The arrow keys go "
+        "Held-out images with their points (crosses) and peaks (rings): cyan where they agree, magenta for a "
+        "point without a peak, orange for a peak without a point. Beside them the likelihood map. The arrow keys go "
         "from step to step."
     )
     return section("What it sees", gallery(items, layer="picture", first=first, what="Step"), note=note)

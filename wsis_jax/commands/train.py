@@ -31,9 +31,9 @@ IMAGES and STAINS may be channels of the same files. Channels count from 0; they
 (ImageJ, OME), or else the colours, or else the pages. Without --channel, channels and pages are frames, and
 colours become grey.
 
-Ctrl-C ends the training after the step under way and saves it; --resume goes on from there, to the very weights that
-it would have had. RUN/report.html shows curves, pictures of held-out images and settings; wsis report RUN makes it
-while a training runs.
+Ctrl-C ends the training after the step under way and saves it; --resume goes on from there, to the very weights
+that it would have had. RUN/report.html shows curves, pictures of held-out images and settings; wsis report RUN makes
+it while a training runs.
 """
 
 
