@@ -16,7 +16,7 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 58, 14, 14, 30
 def line_chart(
     title: str,
     steps: Sequence[int],
-    series: dict[str, Sequence[float]],
+    series: dict[str, Sequence[float | int]],
     *,
     best: int,
     logarithmic: bool = False,
@@ -33,11 +33,11 @@ def line_chart(
     ticks = _decades(series) if logarithmic else [0, 0.25, 0.5, 0.75, 1]
     low, high = (math.log10(ticks[0]), math.log10(ticks[-1])) if logarithmic else (0.0, 1.0)
 
-    def across(step: float) -> float:
+    def across(step: float | int) -> float:
         first, last = (0, steps[0] * 2) if len(steps) == 1 else (steps[0], steps[-1])
         return round(_LEFT + (step - first) / (last - first) * (_WIDTH - _LEFT - _RIGHT), 1)
 
-    def down(value: float) -> float:
+    def down(value: float | int) -> float:
         place = math.log10(max(value, ticks[0])) if logarithmic else value
         return round(_HEIGHT - _BOTTOM - (place - low) / (high - low) * (_HEIGHT - _TOP - _BOTTOM), 1)
 
@@ -65,7 +65,7 @@ def line_chart(
 
 
 def histogram(
-    title: str, values: Num[np.ndarray, " values"], *, whole: bool = False, limit: float | None = None
+    title: str, values: Num[np.ndarray, " values"], *, whole: bool = False, limit: float | int | None = None
 ) -> str:
     """Returns how often values occur, in up to 30 bins; nothing where there is no value.
 
@@ -82,12 +82,12 @@ def histogram(
     bins = max(math.ceil(round(top / width, 6) + (1 if whole else 0)), 1)
     counts = np.bincount(np.clip((values / width).astype(np.int64), 0, bins - 1), minlength=bins)
     most, side = int(counts.max()), (_WIDTH - _LEFT - _RIGHT) / bins
-    beyond = limit is None and values.max() >= bins * width
+    beyond = limit is None and bool(values.max() > bins * width)
     tick = _bin_width(float(most), whole=True, bins=4)
     high = math.ceil(most / tick) * tick
     base = _HEIGHT - _BOTTOM
 
-    def down(count: float) -> float:
+    def down(count: float | int) -> float:
         return round(base - count / high * (base - _TOP), 1)
 
     parts = [_grid(down(level), number(round(level))) for level in np.arange(0, high + tick / 2, tick)]
@@ -108,7 +108,7 @@ def histogram(
 def _chart(
     title: str,
     parts: Sequence[str],
-    points: Sequence[tuple[float, str]],
+    points: Sequence[tuple[float | int, str]],
     *,
     start: str,
     at: int,
@@ -132,7 +132,7 @@ def _chart(
     )
 
 
-def _grid(y: float, label: str) -> str:
+def _grid(y: float | int, label: str) -> str:
     """Returns a line across the chart and its label."""
     return (
         f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y}" y2="{y}"/>'
@@ -140,12 +140,12 @@ def _grid(y: float, label: str) -> str:
     )
 
 
-def _under(x: float, label: str) -> str:
+def _under(x: float | int, label: str) -> str:
     """Returns a label below the chart."""
     return f'<text x="{x}" y="{_HEIGHT - 8}" text-anchor="middle">{text(label)}</text>'
 
 
-def _decades(series: dict[str, Sequence[float]]) -> list[float]:
+def _decades(series: dict[str, Sequence[float | int]]) -> list[float]:
     """Returns ticks of a logarithmic axis that holds all values: 1, 2 and 5 times powers of ten, but not many."""
     values = [value for line in series.values() for value in line if value > 0] or [1.0]
     first, last = math.floor(math.log10(min(values))), math.ceil(math.log10(max(values)))
@@ -173,14 +173,14 @@ def _round_steps(steps: Sequence[int]) -> list[int]:
     ]
 
 
-def _bin_width(top: float, *, whole: bool, bins: int = 30) -> float:
+def _bin_width(top: float | int, *, whole: bool, bins: int = 30) -> float:
     """Returns the least round width (1, 2 or 5 times a power of ten) of which so many bins reach the top."""
     least = max(top / bins, 1.0) if whole else max(top / bins, 1e-12)
     power = 10.0 ** math.floor(math.log10(least))
     return next(m * power for m in (1, 2, 5, 10) if m * power >= least * (1 - 1e-9))
 
 
-def _range(index: int, width: float, bins: int, whole: bool, beyond: bool) -> str:
+def _range(index: int, width: float | int, bins: int, whole: bool, beyond: bool) -> str:
     """Returns what a bin holds, in words."""
     low, high = index * width, (index + 1) * width
     if beyond and index == bins - 1:

@@ -44,9 +44,9 @@ def run_demo(
 ) -> Evaluation:
     """Draws scenes, trains on their centroids alone, segments another scene and scores it.
 
-    Writes to `out`: `run/` (the run folder with its `report.html`, unless a model is given), `image/`, `mask/` and `points/` of the test
-    scene, `result/` (what `wsis segment` writes), `scores.json`, and the pictures `likelihood.png`,
-    `contributions.png`, `labels.png` and, all in a row, `stages.png`.
+    Writes to `out`: `run/` (the run folder with its `report.html`, unless a model is given), `image/`, `mask/` and
+    `points/` of the test scene, `result/` (what `wsis segment` writes), `scores.json`, and the pictures
+    `likelihood.png`, `contributions.png`, `labels.png` and, all in a row, `stages.png`.
 
     Args:
         out: a folder that does not hold a demo yet.

@@ -124,9 +124,9 @@ def _samples(run: Path, best: dict[str, Any] | None) -> str:
         return ""
     first = kept.index(at) if at in kept else len(items) - 1
     note = (
-        "Held-out images with their points (crosses) and peaks (rings): cyan where they agree, magenta for a "
-        "point without a peak, orange for a peak without a point. Beside them the likelihood map. The arrow keys go "
-        "from step to step."
+        "Held-out images with their points (crosses) and peaks (rings): cyan where they agree, magenta "
+        "for a point without a peak, orange for a peak without a point. Beside them the likelihood map. The arrow "
+        "keys go from step to step."
     )
     return section("What it sees", gallery(items, layer="picture", first=first, what="Step"), note=note)
 

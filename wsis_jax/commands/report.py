@@ -13,8 +13,8 @@ Make report.html anew: one page to look at, which needs no network and no file b
 
 Of a training it shows the curves of loss and F-measure, what the network makes of held-out images from step to
 step, the points, the settings and versions. Of results it shows a gallery of up to 24 images with layers to switch
-between (image, likelihood, contribution, outlines, labels), how areas, scores and numbers of cells are distributed,
-and what failed. wsis train and wsis segment make the page at their end; this makes it again.
+between (image, likelihood, contribution, outlines, labels), how areas, scores and numbers of cells are spread, and
+what failed. wsis train and wsis segment make the page at their end; this makes it again.
 """
 
 

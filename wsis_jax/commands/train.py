@@ -32,8 +32,8 @@ IMAGES and STAINS may be channels of the same files. Channels count from 0; they
 colours become grey.
 
 Ctrl-C ends the training after the step under way and saves it; --resume goes on from there, to the very weights
-that it would have had. RUN/report.html shows curves, pictures of held-out images and settings; wsis report RUN makes
-it while a training runs.
+that it would have had. RUN/report.html shows curves, pictures of held-out images and settings; wsis report RUN
+makes it while a training runs.
 """
 
 
