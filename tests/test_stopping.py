@@ -3,6 +3,8 @@
 import signal
 import threading
 
+import jax
+import numpy as np
 import pytest
 
 from wsis_jax import checkpoint
@@ -75,7 +77,8 @@ def test_an_interrupted_command_saves_says_how_to_go_on_and_ends_as_an_unbroken_
     from wsis_jax import loop
 
     unbroken, broken = tmp_path / "unbroken", tmp_path / "broken"
-    assert main([*command, str(unbroken)]) == 0
+    assert main([*command, str(unbroken), "--tensorboard"]) == 0
+    assert len(list((unbroken / "tensorboard").iterdir())) == 1
     assert f"A page to look at: {unbroken / 'report.html'}" in capsys.readouterr().out
 
     compiled_step = loop._compiled_step
@@ -100,5 +103,8 @@ def test_an_interrupted_command_saves_says_how_to_go_on_and_ends_as_an_unbroken_
     assert main([*command, str(broken), "--resume"]) == 0
     assert (broken / "metrics.jsonl").read_bytes() == (unbroken / "metrics.jsonl").read_bytes()
     assert [line["step"] for line in read_metrics(broken)] == [3, 5]
+    weights = [jax.tree.leaves(checkpoint.load_variables(folder)) for folder in (broken, unbroken)]
+    for ours, theirs in zip(*weights, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
     for path in unbroken.rglob("samples/*.png"):
         assert path.read_bytes() == (broken / path.relative_to(unbroken)).read_bytes()

@@ -161,6 +161,7 @@ def _inline(path: Path) -> str:
     data = path.read_bytes()
     if path.suffix != ".webp":
         compressed = io.BytesIO()
-        Image.open(path).convert("RGB").save(compressed, format="WEBP", quality=_QUALITY)
+        with Image.open(path) as picture:
+            picture.convert("RGB").save(compressed, format="WEBP", quality=_QUALITY)
         data = compressed.getvalue()
     return f"data:image/webp;base64,{base64.b64encode(data).decode()}"

@@ -1,7 +1,8 @@
 """The curves and samples of a training for TensorBoard; needs the extra `tensorboard`."""
 
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ _CURVES = {
 def writing_events(run: Path) -> Generator[Callable[[dict[str, Any]], None], None, None]:
     """Lends a function that takes each line of `metrics.jsonl` and writes it to `tensorboard/` in the run folder.
 
-    A resumed training goes on with the curves; its steps that were written before are written again.
+    A resumed training goes on with the curves.
 
     Args:
         run: the run folder.
@@ -38,14 +39,19 @@ def writing_events(run: Path) -> Generator[Callable[[dict[str, Any]], None], Non
         raise ValueError(
             "--tensorboard: tensorboardX is not installed; get it with: pip install 'wsis-jax[tensorboard]'"
         ) from error
-    with SummaryWriter(str(run / "tensorboard")) as writer:
+    with ExitStack() as stack:
+
+        @cache  # begun with the first line: a training that is refused leaves no folder
+        def begin() -> Any:
+            return stack.enter_context(SummaryWriter(str(run / "tensorboard")))
 
         def write(metrics: dict[str, Any]) -> None:
-            step = metrics["step"]
+            writer, step = begin(), metrics["step"]
             for key, name in _CURVES.items():
                 writer.add_scalar(name, metrics[key], step)
             if (file := sample_file(run, step)).is_file():
-                writer.add_image("samples", np.asarray(Image.open(file)), step, dataformats="HWC")
+                with Image.open(file) as picture:
+                    writer.add_image("samples", np.asarray(picture.convert("RGB")), step, dataformats="HWC")
             writer.flush()
 
         yield write
