@@ -105,8 +105,8 @@ def test_points_and_peaks_that_agree_are_cyan_and_others_tell_what_is_wrong():
         points,
         peaks,
         pairs=np.array([[0, 0]]),
-        radius=3,
-        zoom=2,
+        radius=3.0,
+        zoom=2.0,
     )
     assert picture.shape == (80, 120, 3)
 
