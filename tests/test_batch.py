@@ -32,7 +32,7 @@ def test_results_are_written_and_readable(tiny_run, draw_small, write_scene, tmp
     assert seen == [(outcomes[0], 1)]
     assert [(o.name, o.warnings, o.error) for o in outcomes] == [("a", [], None)]
     out = tmp_path / "new" / "out"
-    names = ["a_cells.csv", "a_labels.tif", "a_overlay.png", "a_points.csv", "manifest.jsonl"]
+    names = ["a_cells.csv", "a_labels.tif", "a_overlay.png", "a_points.csv", "manifest.jsonl", "report"]
     assert sorted(p.name for p in out.iterdir()) == names
     labels, points = read_labels(out / "a_labels.tif"), read_points(out / "a_points.csv")[0]
     assert labels.max() == len(points) == outcomes[0].cells
@@ -90,7 +90,7 @@ def test_a_bad_file_does_not_stop_the_others(tiny_run, draw_small, write_scene, 
     assert [outcome.cells is None for outcome in outcomes] == [True, True, False]
     assert "a.tif: the file is empty" in outcomes[0].error
     assert "b.tif" in outcomes[1].error
-    assert {path.name[0] for path in (tmp_path / "out").glob("*_*")} == {"c"}
+    assert {path.name[0] for path in (tmp_path / "out").rglob("*_*")} == {"c"}
 
 
 def test_an_image_that_cannot_be_segmented_does_not_stop_the_others(tiny_run, monkeypatch, tmp_path):

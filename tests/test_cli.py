@@ -58,12 +58,14 @@ def train_command(data, run, *more: str) -> list[str]:
                 "--preset",
                 "--set",
                 "--size",
+                "--tensorboard",
             ],
         ),
         (
             "segment",
             ["RUN", "IMAGES", "--out", "default results", "phase-contrast", "--channel", "--preset", "--set"],
         ),
+        ("report", ["DIR", "report.html"]),
         ("evaluate", ["LABELS", "MASKS", "--points", "--distance", "--json"]),
         ("export", ["RUN", "--out", "--preset", "--set"]),
         ("bench", ["RUN", "--width", "--image", "--side", "--cells", "--json"]),
@@ -82,7 +84,10 @@ def test_help_names_the_commands(capsys):
         main(["--help"])
     assert stop.value.code == 0
     out = capsys.readouterr().out
-    assert all(f"wsis {command}" in out for command in ("demo", "train", "segment", "evaluate", "export", "bench"))
+    assert all(
+        f"wsis {command}" in out
+        for command in ("demo", "train", "segment", "report", "evaluate", "export", "bench")
+    )
 
 
 @pytest.mark.parametrize("argv", [[], ["nonsense"], ["train"], ["segment", "run"], ["demo"]])
@@ -185,10 +190,12 @@ def test_an_interrupted_training_is_resumed(data, tmp_path, capsys, monkeypatch)
 
 
 def test_settings_are_those_of_the_preset_the_size_and_the_command_line(data, tmp_path, monkeypatch):
+    import wsis_jax.report
     import wsis_jax.training
 
     seen = []
     monkeypatch.setattr(wsis_jax.training, "train", lambda *_, config, **__: seen.append(config))
+    monkeypatch.setattr(wsis_jax.report, "training_report", lambda run: run)  # nothing was trained to report on
     run = tmp_path / "run"
     assert main(train_command(data, run, "--size", "full", "--preset", "reference")) == 0
     assert (

@@ -96,3 +96,23 @@ def test_strips_set_pictures_side_by_side_at_one_height():
     assert strip.shape[0] > 40  # captions
     assert strip.shape[1] >= 40 + 120
     assert (strip == (9, 200, 9)).all(-1).sum() == 40 * 120
+
+
+def test_points_and_peaks_that_agree_are_cyan_and_others_tell_what_is_wrong():
+    points, peaks = np.array([[10.0, 10.0], [10.0, 40.0]]), np.array([[11, 10], [30, 30]])
+    picture = pictures.detection_picture(
+        np.random.default_rng(0).random((40, 60), np.float32),
+        points,
+        peaks,
+        pairs=np.array([[0, 0]]),
+        radius=3.0,
+        zoom=2.0,
+    )
+    assert picture.shape == (80, 120, 3)
+
+    def places(colour):
+        return np.argwhere((picture == colour).all(2)).mean(0) / 2
+
+    np.testing.assert_allclose(places(pictures._POINT), (10.8, 10.25), atol=0.5)
+    np.testing.assert_allclose(places(pictures._MISSING), (10.25, 40.25), atol=0.3)  # a point without a peak
+    np.testing.assert_allclose(places(pictures._DOUBLED), (30.25, 30.25), atol=0.3)  # a peak without a point

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tifffile
 
+import wsis_jax.report
 import wsis_jax.training
 from wsis_jax.cli import main
 from wsis_jax.imageio import read_labels
@@ -42,9 +43,11 @@ def test_the_lines_of_python(a_users_folder):
 
 def test_the_commands_that_use_a_model(a_users_folder, phase_contrast):
     lines = [
-        line.split("#")[0] for line in TEXT.splitlines() if re.match(r"    wsis (segment|evaluate|export)", line)
+        line.split("#")[0]
+        for line in TEXT.splitlines()
+        if re.match(r"    wsis (segment|evaluate|export|report)", line)
     ]
-    assert len(lines) == 5
+    assert len(lines) == 6
     for line in lines:
         assert main(shlex.split(line)[1:]) == 0
 
@@ -52,6 +55,7 @@ def test_the_commands_that_use_a_model(a_users_folder, phase_contrast):
 def test_the_commands_that_train(a_users_folder, monkeypatch):
     learned = []
     monkeypatch.setattr(wsis_jax.training, "train", lambda images, points, **_: learned.append((images, points)))
+    monkeypatch.setattr(wsis_jax.report, "training_report", lambda run: run)  # nothing was trained to report on
     lines = [line.split("#")[0] for line in TEXT.splitlines() if line.startswith("    wsis train")]
     assert len(lines) == 3
     for line in lines:

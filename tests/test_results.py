@@ -57,7 +57,18 @@ def test_kinds_combine_and_labels_come_last(of_a_scene, tmp_path):
         files = write(*of_a_scene)
     assert [file.name for file in files] == list(WRITTEN.values())
     assert sorted(tmp_path.iterdir()) == sorted(files)
-    assert FILES.kinds == ("overlay", "points", "table", "labels")
+    assert FILES.kinds == ("report", "overlay", "points", "table", "labels")
+
+
+def test_few_images_have_pictures_for_the_page(of_a_scene, tmp_path):
+    frame, result = of_a_scene
+    names = [f"{index:02d}" for index in range(30)]
+    with format_of(["report"]).writing(tmp_path, names) as write:
+        written = {name: write(frame._replace(name=name), result) for name in names}
+    assert sum(map(bool, written.values())) == 24
+    assert written["00"]
+    assert written["29"]
+    assert sorted(path for files in written.values() for path in files) == sorted((tmp_path / "report").iterdir())
 
 
 @pytest.mark.parametrize("cells", [True, False])

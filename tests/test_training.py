@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 
-from wsis_jax import checkpoint, training
+from wsis_jax import checkpoint, loop, training
 from wsis_jax.config import Config
 from wsis_jax.synthetic import draw_scene
 from wsis_jax.training import fill_in, train
@@ -65,7 +65,7 @@ def fixed_scores(monkeypatch):
             f_measure, loss = next(rest)
             return {"validation_loss": loss, "f_measure": f_measure, "precision": 1.0, "recall": 1.0}
 
-        monkeypatch.setattr(training, "validate", validate)
+        monkeypatch.setattr(loop, "validate", validate)
 
     return fix
 
@@ -89,7 +89,8 @@ def test_the_loss_falls_on_one_scene(tmp_path):
 
 
 def test_what_a_training_writes(unbroken):
-    assert sorted(path.name for path in unbroken.iterdir()) == ["config.json", "metrics.jsonl", "state", "weights"]
+    names = ["config.json", "metrics.jsonl", "samples", "state", "training.json", "weights"]
+    assert sorted(path.name for path in unbroken.iterdir()) == names
     assert [line["step"] for line in checkpoint.read_metrics(unbroken)] == [3, 6, 7]
     best = checkpoint.read_metrics(unbroken)[-1]["best_step"]
     assert [path.name for path in (unbroken / "weights").iterdir()] == [str(best)]
@@ -111,11 +112,11 @@ def assert_resumes_to(unbroken, folder):
     assert contents(folder) == contents(unbroken)
 
 
-@pytest.mark.parametrize("step", [1, 5])
+@pytest.mark.parametrize("step", [1, 3, 5])
 def test_a_resumed_training_ends_as_an_unbroken_one(unbroken, tmp_path, step):
     with pytest.raises(KeyboardInterrupt):
         train(IMAGES, POINTS, config=CONFIG, run=tmp_path, on_step=stop_at(step))
-    assert checkpoint.is_begun(tmp_path) == (step > 3)
+    assert checkpoint.saved_step(tmp_path) == step
     assert_resumes_to(unbroken, tmp_path)
 
 

@@ -48,6 +48,7 @@ class _Batch(NamedTuple):
     """What is the same for all images of a batch."""
 
     run: Run
+    out: Path
     config: Config
     sides: list[tuple[int, int]]
     write: Write
@@ -99,7 +100,7 @@ def segment_files(
         on_image(outcome, len(names))
 
     with format.writing(out, names) as write, _catching() as caught, ThreadPoolExecutor(1) as worker:
-        batch = _Batch(run, config, _plan_sides(run, files, config), write, manifest, caught)
+        batch = _Batch(run, out, config, _plan_sides(run, files, config), write, manifest, caught)
         waiting: list[Future[Outcome]] = []
         for path, of_file in zip(files, names_of, strict=True):
             for step in _steps(batch, path, of_file, channel, made_with):
@@ -116,7 +117,7 @@ def _steps(
 ) -> Generator[Callable[[], Outcome], None, None]:
     """Does the network's part of each image of a file, and yields what is left to do, in another thread."""
     try:
-        key = key_of(path, made_with)
+        key = key_of(path, made_with) if batch.manifest else ""
         done = [None if batch.manifest is None else batch.manifest.finished(name, key) for name in names]
         frames = read_image(path, channel=channel) if None in done else None
         if frames is not None and len(frames) != len(names):
@@ -157,7 +158,8 @@ def _cutting(
         files = batch.write(frame, result)
         heard, cells = said + batch.caught.take(), len(result.points)
         if batch.manifest is not None:
-            batch.manifest.add(Entry(frame.name, key, cells, heard, [file.name for file in files]))
+            names = [file.relative_to(batch.out).as_posix() for file in files]
+            batch.manifest.add(Entry(frame.name, key, cells, heard, names))
         return Outcome(frame.name, path, cells, heard, None)
 
     return cut

@@ -5,6 +5,7 @@ The only file that imports orbax. Numbers are saved as numbers and settings as J
     run/
       config.json       every setting, with what was chosen from the data filled in
       metrics.jsonl     one line per validation
+      training.json     what it learned from, and with which versions
       weights/<step>/   variables of the best model so far
       state/<step>/     everything a training needs to go on from there
 """
@@ -112,6 +113,29 @@ def load_config(folder: Path) -> Config:
     except (ValueError, KeyError, TypeError) as error:
         reason = error.args[0] if isinstance(error, KeyError) else error  # str() would put it in quotes
         raise ValueError(f"{file}: not a configuration of wsis_jax ({reason})") from error
+
+
+def save_facts(folder: Path, facts: dict[str, Any]) -> None:
+    """Writes `training.json`: what there is to know of a training beside its settings."""
+    write_text(folder / "training.json", json.dumps(facts, indent=2) + "\n")
+
+
+def load_facts(folder: Path) -> dict[str, Any]:
+    """Reads `training.json`; empty where a run folder has none, such as one of an earlier version.
+
+    Raises:
+        ValueError: if it is no JSON.
+    """
+    file = folder / "training.json"
+    try:
+        return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    except ValueError as error:
+        raise ValueError(f"{file}: not readable as JSON ({error}); delete it to do without it") from error
+
+
+def saved_step(folder: Path) -> int | None:
+    """Returns the step that a resumed training would begin after, or None where no state was saved."""
+    return _latest(folder / "state")
 
 
 def save_weights(folder: Path, step: int, variables: Variables) -> None:

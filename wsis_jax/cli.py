@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Sequence
 from importlib.metadata import version
 
-from wsis_jax.commands import bench, demo, evaluate, export, points, segment, train
+from wsis_jax.commands import bench, demo, evaluate, export, points, report, segment, train
 from wsis_jax.terminal import compilations, show_warning
 
 # Heavy libraries are imported where they are used, so that --help comes at once.
@@ -20,6 +20,7 @@ Segment cells after learning from rough cell centroids alone.
   wsis points   points --images images                    check clicks before you learn from them
   wsis train    images --points points --run run          learn from images and clicks
   wsis segment  run images --out results                  find the cells of other images
+  wsis report   results                                   make the page of results, or of a training, anew
   wsis evaluate results masks                             compare them with hand-made masks
   wsis export   run --out exported                        use the model where this package is not installed
   wsis bench                                              measure how fast it is here
@@ -30,6 +31,7 @@ _COMMANDS = {
     "points": points,
     "train": train,
     "segment": segment,
+    "report": report,
     "evaluate": evaluate,
     "export": export,
     "bench": bench,
@@ -43,8 +45,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with compilations(shown=getattr(arguments, "verbose", None)):
             return _COMMANDS[arguments.command].run(arguments)
-    except KeyboardInterrupt:
-        print("wsis: interrupted", file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        # What stopped where nothing is lost says how to go on.
+        print(f"wsis: {stop}" if str(stop) else "wsis: interrupted", file=sys.stderr)
         return 1
     except (ValueError, KeyError, TypeError, OSError) as error:
         if os.environ.get("WSIS_DEBUG"):

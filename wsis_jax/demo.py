@@ -19,6 +19,7 @@ from wsis_jax.points import write_points
 from wsis_jax.segmentation import segment
 from wsis_jax.synthetic import Scene, draw_scene
 from wsis_jax.training import train
+from wsis_jax.training_report import training_report
 
 # Small enough to be learnt in two minutes on two cores, large enough to be learnt well.
 DEMO_CONFIG = Config(
@@ -43,9 +44,9 @@ def run_demo(
 ) -> Evaluation:
     """Draws scenes, trains on their centroids alone, segments another scene and scores it.
 
-    Writes to `out`: `run/` (the run folder, unless a model is given), `image/`, `mask/` and `points/` of the test
-    scene, `result/` (what `wsis segment` writes), `scores.json`, and the pictures `likelihood.png`,
-    `contributions.png`, `labels.png` and, all in a row, `stages.png`.
+    Writes to `out`: `run/` (the run folder with its `report.html`, unless a model is given), `image/`, `mask/` and
+    `points/` of the test scene, `result/` (what `wsis segment` writes), `scores.json`, and the pictures
+    `likelihood.png`, `contributions.png`, `labels.png` and, all in a row, `stages.png`.
 
     Args:
         out: a folder that does not hold a demo yet.
@@ -62,6 +63,7 @@ def run_demo(
         raise ValueError(f"{out}: holds a demo already; give another folder")
     if model is None:
         run = _train_on_scenes(out / "run", seed, on_step, on_metrics)
+        training_report(out / "run")
         test = _draw(seed, _TRAINING_SCENES)
     else:
         run = load_run(model)

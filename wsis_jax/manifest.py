@@ -20,7 +20,7 @@ _FILE = "manifest.jsonl"
 
 
 class Entry(NamedTuple):
-    """A finished image: its name, what it was made of, its cells, warnings, and the names of its files."""
+    """A finished image: its name, what it was made of, its cells, warnings, and its files, from the folder on."""
 
     name: str
     key: str

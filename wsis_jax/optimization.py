@@ -19,6 +19,7 @@ class TrainState(NamedTuple):
         params, batch_stats, optimizer: of the network and of optax.
         best: (f_measure, -loss) of the best validation so far, compared in the order of `train.select`.
         best_step: the step of that validation.
+        loss_sum: of all steps since the last validation; whoever trains adds to it.
     """
 
     step: Int[Array, ""]
@@ -27,6 +28,7 @@ class TrainState(NamedTuple):
     optimizer: Any
     best: Float[Array, " 2"]
     best_step: Int[Array, ""]
+    loss_sum: Float[Array, ""]
 
 
 @cache  # a second training of the same settings need not compile its step anew
@@ -56,6 +58,7 @@ def initial_state(
         optimizer=optimizer.init(variables["params"]),
         best=jnp.full(2, -jnp.inf),
         best_step=jnp.array(0),
+        loss_sum=jnp.array(0.0),
     )
 
 

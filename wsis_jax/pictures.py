@@ -75,6 +75,38 @@ def points_picture(
     return np.asarray(picture)
 
 
+def detection_picture(
+    image: Float[np.ndarray, "height width"],
+    points: Float[np.ndarray, "points 2"],
+    peaks: Int[np.ndarray, "peaks 2"],
+    *,
+    pairs: Int[np.ndarray, "pairs 2"],
+    radius: float,
+    zoom: float,
+) -> UInt8[np.ndarray, "drawn_height drawn_width 3"]:
+    """Returns the image with points against peaks: agreement in cyan, missed points magenta, other peaks orange.
+
+    Args:
+        image: grey values of any range.
+        points: (row, column) in its pixels; drawn as crosses.
+        peaks: (row, column) in its pixels; drawn as rings.
+        pairs: (peak, point), the indices of those that agree, as `match_points` returns them.
+        radius: of the rings, in pixels of the image.
+        zoom: pixels of the picture in one of the image.
+    """
+    height, width = (max(round(side * zoom), 1) for side in image.shape)
+    picture = Image.fromarray(grey_picture(image)).resize((width, height), Image.Resampling.BILINEAR)
+    draw, radius = ImageDraw.Draw(picture), max(radius * zoom, 4.0)
+    arm, (right, found) = radius / 2, (set(pairs[:, i].tolist()) for i in (0, 1))
+    for index, (row, column) in enumerate((peaks + 0.5) * zoom - 0.5):
+        draw.circle((column, row), radius, outline=_POINT if index in right else _DOUBLED)
+    for index, (row, column) in enumerate((points + 0.5) * zoom - 0.5):
+        colour = _POINT if index in found else _MISSING
+        draw.line([(column - arm, row), (column + arm, row)], fill=colour)
+        draw.line([(column, row - arm), (column, row + arm)], fill=colour)
+    return np.asarray(picture)
+
+
 def heat_picture(values: Float[np.ndarray, "height width"]) -> UInt8[np.ndarray, "height width 3"]:
     """Returns values of 0..1 as black through red and yellow to white."""
     ramp = np.clip(3 * np.clip(values, 0, 1)[..., None] - np.array([0.0, 1.0, 2.0]), 0, 1)

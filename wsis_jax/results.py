@@ -17,6 +17,7 @@ from wsis_jax.cellpose import write_masks, write_outlines, write_seg
 from wsis_jax.cells import Columns, contribution_margins, measure_cells
 from wsis_jax.ctc import writing_ctc
 from wsis_jax.frames import Frame
+from wsis_jax.gallery import SHOWN, evenly, write_layers
 from wsis_jax.imageio import write_labels, write_picture
 from wsis_jax.imagej import write_rois
 from wsis_jax.pictures import cell_colours, overlay
@@ -140,6 +141,9 @@ KINDS: dict[str, Kind] = {
     "labels": _labels,
 }
 
+REPORT = "report"
+"""The kind of which an image has files only if it is among the few in the gallery of the page."""
+
 # What a kind needs that is not always installed: the package, and our extra that installs it.
 _NEEDS = {
     "parquet": ("pyarrow", "parquet"),
@@ -159,7 +163,13 @@ def _writing_kinds(out: Path, names: Sequence[str], *, kinds: Sequence[str]) -> 
                 f"files of the kind {kind} need the package {package}, which is not installed; "
                 f"pip install 'wsis-jax[{extra}]'"
             )
-    yield lambda frame, result: [file for kind in kinds for file in KINDS[kind](out, frame, result)]
+    shown = set(evenly(names, SHOWN)) if REPORT in kinds else set()
+
+    def write(frame: Frame, result: Segmentation) -> list[Path]:
+        layers = write_layers(out / "report", frame, result) if frame.name in shown else []
+        return layers + [file for kind in kinds if kind in KINDS for file in KINDS[kind](out, frame, result)]
+
+    yield write
 
 
 @contextmanager
@@ -177,23 +187,23 @@ def format_of(kinds: Sequence[str]) -> Format:
     """Returns the format that writes files of all these kinds, or results of the Cell Tracking Challenge.
 
     Args:
-        kinds: names of `KINDS`, in any order, or `ctc` alone.
+        kinds: names of `KINDS` or `REPORT`, in any order, or `ctc` alone.
 
     Raises:
         ValueError: If one is not known, or there is none, or `ctc` is among others.
     """
     if list(kinds) == ["ctc"]:
         return CTC
-    known = ", ".join(sorted(KINDS))
+    known = ", ".join(sorted([*KINDS, REPORT]))
     if not kinds:
         raise ValueError(f"there is no kind of file; choose of {known}, or ctc alone")
     for kind in kinds:
         if kind == "ctc":
             raise ValueError("ctc is written alone, in a folder of its own; leave out the others")
-        if kind not in KINDS:
+        if kind not in (*KINDS, REPORT):
             raise ValueError(f"there is no kind of file called '{kind}'; choose of {known}, or ctc alone")
-    ordered = tuple(kind for kind in KINDS if kind in kinds)
+    ordered = tuple(kind for kind in (REPORT, *KINDS) if kind in kinds)
     return Format(ordered, partial(_writing_kinds, kinds=ordered), resumable=True)
 
 
-FILES = format_of(("labels", "overlay", "points", "table"))
+FILES = format_of(("labels", "overlay", "points", "table", REPORT))

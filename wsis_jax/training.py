@@ -1,39 +1,26 @@
 """Training: images and rough centroids to a run folder."""
 
 import dataclasses
-import math
 import warnings
 from collections.abc import Callable, Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-import optax
-from jaxtyping import Array, Float, Key
+from jaxtyping import Float
 
 from wsis_jax import checkpoint
-from wsis_jax.compilation import compiler_options
 from wsis_jax.config import Config
-from wsis_jax.dataset import (
-    Augmentation,
-    Pixels,
-    Sample,
-    draw_batch,
-    hold_out,
-    leave_out,
-    make_sample,
-    put_samples,
-)
+from wsis_jax.dataset import Sample, hold_out, leave_out, make_sample
+from wsis_jax.facts import training_facts
 from wsis_jax.imageio import is_constant, normalize_image
-from wsis_jax.optimization import TrainState, descend, initial_state, make_optimizer
+from wsis_jax.loop import train_until_done
+from wsis_jax.optimization import initial_state, make_optimizer
 from wsis_jax.points import check_points
+from wsis_jax.samples import sample_file, write_samples
 from wsis_jax.scaling import scale_points
 from wsis_jax.suggestions import suggest_scale, suggest_sigma
-from wsis_jax.unet import UNet, Variables
-from wsis_jax.validation import validate
+from wsis_jax.unet import Variables
 
 
 def train(
@@ -67,6 +54,8 @@ def train(
             has a point, a setting is out of range, `run` holds an earlier training (or, with `resume`, one of
             other settings), or the loss is no longer a number.
         FileNotFoundError: with `resume`, if `run` is no run folder.
+        KeyboardInterrupt: if Ctrl-C or SIGTERM, or a callback that raises it, ends the training early; the state
+            is saved then, and `resume` goes on from that very step.
     """
     names = names if names is not None else [f"image {i}" for i in range(len(images))]
     config = fill_in(images, points, config, names)
@@ -76,7 +65,9 @@ def train(
             leave_out(sample, scale_points(places, config.network_scale), sigma=config.network_sigma)
             for sample, places in zip(samples, uncertain, strict=True)
         ]
-    return train_on(samples, config=config, run=run, resume=resume, on_step=on_step, on_metrics=on_metrics)
+    return train_on(
+        samples, config=config, run=run, resume=resume, names=names, on_step=on_step, on_metrics=on_metrics
+    )
 
 
 def train_on(
@@ -85,6 +76,7 @@ def train_on(
     config: Config,
     run: str | Path,
     resume: bool = False,
+    names: Sequence[str] | None = None,
     initial: Variables | None = None,
     on_step: Callable[[int, int], None] = lambda step, steps: None,
     on_metrics: Callable[[dict[str, Any]], None] = lambda metrics: None,
@@ -94,13 +86,14 @@ def train_on(
     Args:
         samples: images and maps, in pixels of the network.
         config: settings, `likelihood.sigma` and `image.scale` among them.
-        run, resume, on_step, on_metrics: see `train`.
+        run, resume, names, on_step, on_metrics: see `train`.
         initial: variables to begin with (batch norm not folded), as `load_variables` gives; None: random ones.
 
     Raises:
-        ValueError, FileNotFoundError: see `train`.
+        ValueError, FileNotFoundError, KeyboardInterrupt: see `train`.
     """
     run = Path(run)
+    names = names if names is not None else [f"image {i}" for i in range(len(samples))]
     _open_run(run, config, resume)
     kept, held = hold_out(len(samples), share=config.train.validation, seed=config.train.seed)
     if kept == held:
@@ -118,17 +111,12 @@ def train_on(
     if resume:
         state = checkpoint.load_state(run, state) or state
         checkpoint.rewind_metrics(run, int(state.step))
-    _loop(
-        model,
-        optimizer,
-        state,
-        [samples[i] for i in kept],
-        [samples[i] for i in held],
-        config,
-        run,
-        on_step,
-        on_metrics,
-    )
+    checkpoint.save_facts(run, training_facts(samples, names, held if kept != held else [], config))
+    shown = [(names[i], samples[i]) for i in held]
+    train_until_done(model, optimizer, state, [samples[i] for i in kept], shown, config, run, on_step, on_metrics)
+    best = checkpoint.read_metrics(run)[-1]["best_step"]
+    if not sample_file(run, best).exists():
+        write_samples(run, best, model, checkpoint.load_variables(run), shown, config)
     return checkpoint.load_run(run)
 
 
@@ -201,96 +189,3 @@ def _open_run(run: Path, config: Config, resume: bool) -> None:
     if checkpoint.is_begun(run):
         raise ValueError(f"{run}: holds a training already; give --resume to go on with it, or another folder")
     checkpoint.save_config(run, config)
-
-
-def _loop(
-    model: UNet,
-    optimizer: optax.GradientTransformation,
-    state: TrainState,
-    training: Sequence[Sample],
-    held_out: Sequence[Sample],
-    config: Config,
-    run: Path,
-    on_step: Callable[[int, int], None],
-    on_metrics: Callable[[dict[str, Any]], None],
-) -> None:
-    """Trains until the last step or until the validation has not improved for long enough."""
-    settings = config.train
-    drawn = {
-        "batch": settings.batch,
-        "patch": _patch(settings.patch, model.stride),
-        "augment": settings.augment,
-    }
-    key, pixels, train_step = jax.random.key(settings.seed), put_samples(training), _compiled_step()
-    losses: list[Any] = []
-    for step in range(int(state.step) + 1, settings.steps + 1):
-        if int(state.step) - int(state.best_step) >= settings.patience * settings.evaluate_every:
-            break
-        state, loss = train_step(model, optimizer, state, key, pixels, **drawn)
-        losses.append(loss)
-        on_step(step, settings.steps)
-        if step % settings.evaluate_every and step != settings.steps:
-            continue
-        metrics = {"step": step, "loss": float(np.mean(jax.device_get(losses)))}
-        if not math.isfinite(metrics["loss"]):
-            raise ValueError(
-                f"{run}: the loss is no longer a number before step {step}; lower train.learning_rate"
-            )
-        losses = []
-        state = _evaluate(model, state, held_out, config, run, metrics, on_metrics)
-
-
-def _step(
-    model: UNet,
-    optimizer: optax.GradientTransformation,
-    state: TrainState,
-    key: Key[Array, ""],
-    pixels: Pixels,
-    *,
-    batch: int,
-    patch: int,
-    augment: Augmentation,
-) -> tuple[TrainState, Float[Array, ""]]:
-    """Draws a batch and descends on it; one program, so no step waits for its data."""
-    images, targets = draw_batch(key, pixels, state.step + 1, batch=batch, patch=patch, augment=augment)
-    return descend(model, optimizer, state, images, targets)
-
-
-@cache
-def _compiled_step() -> Callable[..., tuple[TrainState, Float[Array, ""]]]:
-    return jax.jit(
-        _step,
-        static_argnames=("model", "optimizer", "batch", "patch", "augment"),
-        donate_argnames="state",
-        compiler_options=compiler_options(),
-    )
-
-
-def _evaluate(
-    model: UNet,
-    state: TrainState,
-    held_out: Sequence[Sample],
-    config: Config,
-    run: Path,
-    metrics: dict[str, Any],
-    on_metrics: Callable[[dict[str, Any]], None],
-) -> TrainState:
-    """Validates, keeps the model if it is the best so far, and saves the state to resume from."""
-    step = metrics["step"]
-    variables = {"params": state.params, "batch_stats": state.batch_stats}
-    metrics |= validate(model, variables, held_out, config)
-    score = np.array([metrics["f_measure"], -metrics["validation_loss"]], np.float32)
-    order = [0, 1] if config.train.select == "f_measure" else [1, 0]
-    if tuple(score[order]) > tuple(np.asarray(state.best)[order]):
-        checkpoint.save_weights(run, step, variables)
-        state = state._replace(best=jnp.asarray(score), best_step=jnp.array(step))
-    metrics["best_step"] = int(state.best_step)
-    checkpoint.append_metrics(run, metrics)
-    checkpoint.save_state(run, step, state)
-    on_metrics(metrics)
-    return state
-
-
-def _patch(patch: int, stride: int) -> int:
-    """Returns the patch side rounded up to a multiple of the network's stride."""
-    return -(-patch // stride) * stride

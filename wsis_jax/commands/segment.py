@@ -12,6 +12,7 @@ from wsis_jax.terminal import progress_bar
 
 if TYPE_CHECKING:
     from wsis_jax.batch import Outcome
+    from wsis_jax.config import Config
     from wsis_jax.results import Format
 
 SUMMARY = "find the cells of images"
@@ -27,6 +28,7 @@ Writes to DIR, for each image, files of the kinds that --format names, separated
   overlay        <name>_overlay.png: the image with the outlines of the cells, to look at
   points         <name>_points.csv: the detected cells, for napari
   table          <name>_cells.csv: a row for each cell: place, shape, brightness, confidence; for a spreadsheet
+  report         report.html: a page with a gallery, histograms and what failed, and its pictures in report/
   parquet        <name>_cells.parquet: the same for pandas, Polars, R, DuckDB
   rois           <name>_rois.zip: regions for the ROI manager of ImageJ and Fiji
   outlines       <name>_outlines.txt: a line for each cell, x,y,x,y,…, as Cellpose writes them
@@ -71,7 +73,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "--format",
         type=_format,
         metavar="KINDS",
-        help="kinds of files to write, separated by commas (default labels,overlay,points,table), or ctc",
+        help="kinds of files to write, separated by commas (default labels,overlay,points,table,report), or ctc",
     )
     command.add_argument(
         "--json", type=Path, metavar="FILE", help="write what became of each image to a file, too"
@@ -86,10 +88,12 @@ def run(arguments: argparse.Namespace) -> int:
     from wsis_jax.checkpoint import load_run
     from wsis_jax.files import list_files, write_text
     from wsis_jax.imageio import IMAGE_SUFFIXES
-    from wsis_jax.results import FILES
+    from wsis_jax.report import segmentation_report
+    from wsis_jax.results import FILES, REPORT
 
     run = load_run(arguments.run)
     config = changed_settings(run.config, arguments)
+    format = arguments.format or FILES
     files = list_files(arguments.images, suffixes=IMAGE_SUFFIXES)
     with progress_bar(rate="images") as bar:
         task = bar.add_task("segmenting", total=None)
@@ -109,11 +113,13 @@ def run(arguments: argparse.Namespace) -> int:
             arguments.out,
             config=config,
             channel=arguments.channel,
-            format=arguments.format or FILES,
+            format=format,
             on_image=on_image,
         )
+    summary = _summary(outcomes, arguments.run, config)
     if arguments.json:
-        write_text(arguments.json, json.dumps(_summary(outcomes), indent=2) + "\n")
+        skipped_names = [one.name for one in outcomes if one.skipped]
+        write_text(arguments.json, json.dumps(summary | {"skipped": skipped_names}, indent=2) + "\n")
     failed = [outcome for outcome in outcomes if outcome.error is not None]
     skipped = sum(outcome.skipped for outcome in outcomes)
     before = f", {skipped} of them before" if skipped else ""
@@ -121,6 +127,8 @@ def run(arguments: argparse.Namespace) -> int:
     print(f"{done}; results are in {arguments.out}")
     if failed:
         print(f"Failed: {', '.join(outcome.source.name for outcome in failed)}; the errors are above.")
+    if REPORT in format.kinds:
+        print(f"A page to look at: {segmentation_report(arguments.out, summary)}")
     return 3 if failed else 0
 
 
@@ -134,18 +142,19 @@ def _format(text: str) -> "Format":
         raise argparse.ArgumentTypeError(str(error)) from error
 
 
-def _summary(outcomes: Sequence["Outcome"]) -> dict[str, Any]:
-    """Returns what became of each image, for machines."""
+def _summary(outcomes: Sequence["Outcome"], run: Path, config: "Config") -> dict[str, Any]:
+    """Returns what became of all images, for the page and for machines; that of an earlier batch, too."""
     return {
+        "run": str(run),
         "images": [
-            {
-                "name": one.name,
-                "source": str(one.source),
-                "cells": one.cells,
-                "warnings": one.warnings,
-                "error": one.error,
-                "skipped": one.skipped,
-            }
+            {"name": one.name, "source": str(one.source), "cells": one.cells, "warnings": one.warnings}
             for one in outcomes
-        ]
+            if one.error is None
+        ],
+        "failed": [
+            {"name": one.name, "source": str(one.source), "warnings": one.warnings, "error": one.error}
+            for one in outcomes
+            if one.error is not None
+        ],
+        "config": config.to_dict(),
     }

@@ -1,7 +1,10 @@
 """`wsis train`: its help, its arguments, and what it does with them."""
 
 import argparse
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import Any
 
 from wsis_jax.commands.shared import add_channel, add_settings, add_verbose
 from wsis_jax.terminal import training_progress, waiting
@@ -27,6 +30,10 @@ needs no stain.
 IMAGES and STAINS may be channels of the same files. Channels count from 0; they are those that a TIFF names
 (ImageJ, OME), or else the colours, or else the pages. Without --channel, channels and pages are frames, and
 colours become grey.
+
+Ctrl-C ends the training after the step under way and saves it; --resume goes on from there, to the very weights
+that it would have had. RUN/report.html shows curves, pictures of held-out images and settings; wsis report RUN
+makes it while a training runs.
 """
 
 
@@ -45,6 +52,9 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--run", type=Path, required=True, metavar="RUN", help="folder for the trained model")
     command.add_argument("--resume", action="store_true", help="go on with an interrupted training of RUN")
     command.add_argument(
+        "--tensorboard", action="store_true", help="write curves and samples to RUN/tensorboard, too (an extra)"
+    )
+    command.add_argument(
         "--size",
         choices=["auto", "small", "full"],
         default="auto",
@@ -60,6 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
     import jax
 
     from wsis_jax.presets import preset, small_network
+    from wsis_jax.report import training_report
     from wsis_jax.training import train
     from wsis_jax.training_set import read_stained_set, read_training_set, unmarked
 
@@ -81,20 +92,39 @@ def run(arguments: argparse.Namespace) -> int:
         with waiting("looking for cells without a nucleus"):
             uncertain = unmarked(data)
         print(f"{sum(map(len, uncertain))} places look like cells without one, and are left out of the loss.")
-    with training_progress() as (on_step, on_metrics):
-        train(
-            data.images,
-            data.points,
-            config=config,
-            run=arguments.run,
-            resume=arguments.resume,
-            names=data.names,
-            uncertain=uncertain,
-            on_step=on_step,
-            on_metrics=on_metrics,
-        )
+    with _events(arguments) as write_event, training_progress() as (on_step, show_metrics):
+
+        def on_metrics(metrics: dict[str, Any]) -> None:
+            show_metrics(metrics)
+            write_event(metrics)
+
+        try:
+            train(
+                data.images,
+                data.points,
+                config=config,
+                run=arguments.run,
+                resume=arguments.resume,
+                names=data.names,
+                uncertain=uncertain,
+                on_step=on_step,
+                on_metrics=on_metrics,
+            )
+        except KeyboardInterrupt:
+            training_report(arguments.run)
+            raise
+    print(f"A page to look at: {training_report(arguments.run)}")
     which = "" if channel is None else f" --channel {channel}"
     print(
         f"The best model is in {arguments.run}; use it with: wsis segment {arguments.run} IMAGES{which} --out DIR"
     )
     return 0
+
+
+def _events(arguments: argparse.Namespace) -> AbstractContextManager[Callable[[dict[str, Any]], None]]:
+    """Lends what takes metrics for TensorBoard, or does nothing with them where nobody asked."""
+    if not arguments.tensorboard:
+        return nullcontext(lambda metrics: None)
+    from wsis_jax.tensorboard import writing_events
+
+    return writing_events(arguments.run)

@@ -1,0 +1,110 @@
+"""Being asked to stop: signals become a wish, and what was saved goes on to the end of an unbroken training."""
+
+import signal
+import threading
+
+import jax
+import numpy as np
+import pytest
+
+from wsis_jax import checkpoint
+from wsis_jax.checkpoint import read_metrics
+from wsis_jax.cli import main
+from wsis_jax.stopping import soft_stop
+
+TINY = [
+    *(
+        "unet.encoder=[2,4]",
+        "unet.decoder=[2]",
+        "train.batch=2",
+        "train.patch=32",
+        "train.warmup=1",
+        "train.steps=5",
+    ),
+    *("train.evaluate_every=3", "train.validation=0.5", "image.scale=1", "likelihood.sigma=3"),
+]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_is_a_wish_and_a_second_one_interrupts(number):
+    before = signal.getsignal(number)
+    with soft_stop() as stop:
+        assert not stop.asked
+        signal.raise_signal(number)
+        assert stop.asked
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(number)
+    assert signal.getsignal(number) == before
+
+
+def test_a_signal_that_is_ignored_stays_ignored():
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with soft_stop() as stop:
+            signal.raise_signal(signal.SIGINT)
+            assert not stop.asked
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_beside_the_main_thread_interrupted_blocks_are_wishes():
+    asked = []
+
+    def work() -> None:
+        with soft_stop() as stop:
+            with stop.when_interrupted():
+                raise KeyboardInterrupt
+            asked.append(stop.asked)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert asked == [True]
+
+
+@pytest.fixture
+def command(tmp_path, draw_small, write_scene):
+    """The arguments of a training, without its run folder."""
+    for name, seed in {"a": 100, "b": 105}.items():
+        write_scene(tmp_path, name, draw_small(seed))
+    words = [word for assignment in TINY for word in ("--set", assignment)]
+    return ["train", str(tmp_path / "image"), "--points", str(tmp_path / "points"), *words, "--run"]
+
+
+def test_an_interrupted_command_saves_says_how_to_go_on_and_ends_as_an_unbroken_one(
+    command, tmp_path, capsys, monkeypatch
+):
+    from wsis_jax import loop
+
+    unbroken, broken = tmp_path / "unbroken", tmp_path / "broken"
+    assert main([*command, str(unbroken), "--tensorboard"]) == 0
+    assert len(list((unbroken / "tensorboard").iterdir())) == 1
+    assert f"A page to look at: {unbroken / 'report.html'}" in capsys.readouterr().out
+
+    compiled_step = loop._compiled_step
+
+    def with_signal():
+        step = compiled_step()
+
+        def stepping(model, optimizer, state, *arguments, **drawn):
+            if int(state.step) == 3:  # the fourth step is under way, in the midst of an interval
+                signal.raise_signal(signal.SIGINT)
+            return step(model, optimizer, state, *arguments, **drawn)
+
+        return stepping
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "_compiled_step", with_signal)
+        assert main([*command, str(broken)]) == 1
+    said = "wsis: stopped after step 4 of 5, which is saved; go on with the same command and --resume\n"
+    assert capsys.readouterr().err == said
+    assert checkpoint.saved_step(broken) == 4
+    assert "interrupted after 4 of 5 steps" in (broken / "report.html").read_text(encoding="utf-8")
+    assert main([*command, str(broken), "--resume"]) == 0
+    assert (broken / "metrics.jsonl").read_bytes() == (unbroken / "metrics.jsonl").read_bytes()
+    assert [line["step"] for line in read_metrics(broken)] == [3, 5]
+    weights = [jax.tree.leaves(checkpoint.load_variables(folder)) for folder in (broken, unbroken)]
+    for ours, theirs in zip(*weights, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    for path in unbroken.rglob("samples/*.png"):
+        assert path.read_bytes() == (broken / path.relative_to(unbroken)).read_bytes()

@@ -1,0 +1,167 @@
+"""The gallery of a page: pictures of images in layers to switch between, one of each shown at a time."""
+
+import base64
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+from jaxtyping import Float, UInt8
+from PIL import Image
+
+from wsis_jax.files import replacing
+from wsis_jax.frames import Frame
+from wsis_jax.page import text
+from wsis_jax.pictures import contribution_picture, grey_picture, heat_picture, label_picture, overlay
+from wsis_jax.segmentation import Segmentation
+
+_Any = TypeVar("_Any")
+
+SHOWN = 24  # images in a gallery, which a page can hold and a person look at
+_SIDE = 900  # pixels, the longest of a picture
+_QUALITY = 80  # of its compression, out of 100
+
+LAYERS = {
+    "image": "The image, its contrast stretched.",
+    "likelihood": "The likelihood map: how sure the network is of a cell centre, from black (0) to white (1).",
+    "contribution": "The contribution maps: the pixels that a detection came from, in the colour of its cell.",
+    "outlines": "The outlines of the cells, and a cross where each was detected.",
+    "labels": "The label image: the pixels of each cell.",
+}
+"""What the layers of an image show, by name, in the order of their buttons."""
+
+
+class Item(NamedTuple):
+    """One image of a gallery.
+
+    Attributes:
+        name: plain text.
+        note: a few words more, plain text.
+        layers: files of pictures, by the name of the layer.
+    """
+
+    name: str
+    note: str
+    layers: dict[str, Path]
+
+
+def layer_files(folder: Path, name: str) -> dict[str, Path]:
+    """Returns where the pictures of an image are, or will be, by the name of the layer."""
+    return {layer: folder / f"{name}_{layer}.webp" for layer in LAYERS}
+
+
+def write_layers(folder: Path, frame: Frame, result: Segmentation) -> list[Path]:
+    """Writes the pictures of an image for the gallery, `<name>_<layer>.webp`, and returns their paths.
+
+    Args:
+        folder: to write to.
+        frame: the image.
+        result: what was found in it.
+    """
+    height, width = frame.image.shape
+    zoom = min(_SIDE / max(height, width), 1.0)
+    shape = (max(round(height * zoom), 1), max(round(width * zoom), 1))
+    # The outlines are drawn at the size that they are seen at, or they would be too thin to see.
+    image, labels = _shrink(frame.image, shape), _nearest(result.labels, shape)
+    points = (result.points + 0.5) * (np.array(shape) / np.array(frame.image.shape)) - 0.5
+    pictures = {
+        "image": grey_picture(image),
+        "likelihood": _resize(heat_picture(result.detection.likelihood), shape),
+        "contribution": _resize(contribution_picture(result.winner), shape),
+        "outlines": overlay(image, labels, points),
+        "labels": label_picture(labels),
+    }
+    files = layer_files(folder, frame.name)
+    for layer, picture in pictures.items():
+        with replacing(files[layer]) as temporary:
+            Image.fromarray(picture).save(temporary, format="WEBP", quality=_QUALITY)
+    return list(files.values())
+
+
+def _shrink(image: Float[np.ndarray, "height width"], shape: tuple[int, int]) -> Float[np.ndarray, "_ _"]:
+    """Returns an image at a size no greater than its own, by the mean of its pixels."""
+    # Of a very large image every second pixel, or fewer, is enough to look at.
+    step = max(min(image.shape[0] // (2 * shape[0]), image.shape[1] // (2 * shape[1])), 1)
+    small = np.nan_to_num(image[::step, ::step].astype(np.float32))
+    return np.asarray(Image.fromarray(small).resize(shape[::-1], Image.Resampling.BOX))
+
+
+def _nearest(labels: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Returns a label image at another size."""
+    rows, columns = (
+        np.minimum(((np.arange(new) + 0.5) * old / new).astype(np.int64), old - 1)
+        for new, old in zip(shape, labels.shape, strict=True)
+    )
+    return labels[rows[:, None], columns]
+
+
+def _resize(picture: UInt8[np.ndarray, "_ _ 3"], shape: tuple[int, int]) -> UInt8[np.ndarray, "_ _ 3"]:
+    """Returns a picture at another size."""
+    return np.asarray(Image.fromarray(picture).resize(shape[::-1], Image.Resampling.BILINEAR))
+
+
+def evenly(things: Sequence[_Any], count: int) -> list[_Any]:
+    """Returns so many things of a list, or all if there are fewer: the first, the last, and evenly between."""
+    if len(things) <= count:
+        return list(things)
+    return [things[i] for i in np.round(np.linspace(0, len(things) - 1, count)).astype(int)]
+
+
+def gallery(items: Sequence[Item], *, layer: str, first: int = 0, what: str = "Image") -> str:
+    """Returns the HTML of a gallery, or nothing where there are no items.
+
+    Args:
+        items: images with at least one layer each.
+        layer: to begin with.
+        first: index of the item to begin with.
+        what: one of the items is called.
+    """
+    if not items:
+        return ""
+    there = [name for name in LAYERS if any(name in item.layers for item in items)]
+    buttons = "".join(
+        f'<button type="button" data-choose="{name}" data-about="{text(LAYERS[name])}" aria-pressed="false">'
+        f"{name.capitalize()}<kbd>{place}</kbd></button>"
+        for place, name in enumerate(there, start=1)
+    )
+    group = f'<div class="layers" role="group" aria-label="Layer">{buttons}</div>' if there else "<span></span>"
+    pager = (
+        f'<div class="pager"><button type="button" data-step="-1" aria-label="Previous {what.lower()}">←</button>'
+        f'<span class="place" aria-live="polite">1 of {len(items)}</span>'
+        f'<button type="button" data-step="1" aria-label="Next {what.lower()}">→</button></div>'
+    )
+    thumbs = "".join(
+        f'<button type="button" data-item="{i}" aria-pressed="false" aria-label="{text(f"{what} {item.name}")}"'
+        f' title="{text(item.name)}">{"<img alt=" + chr(34) * 2 + ">" if there else text(item.name)}</button>'
+        for i, item in enumerate(items)
+    )
+    words = "" if there else " words"
+    return (
+        f'<div class="gallery" data-gallery data-first="{first}" data-layer="{layer}">'
+        f'<div class="js-only"><div class="bar-of">{group}{pager}</div></div>'
+        f'<div class="stage">{"".join(map(_figure, items))}</div>'
+        f'<p class="note about js-only"></p>'
+        f'<div class="strip{words}" role="group" aria-label="{what}s">{thumbs}</div></div>'
+    )
+
+
+def _figure(item: Item) -> str:
+    """Returns all layers of an item, and its name."""
+    pictures = "".join(
+        f'<img data-layer="{layer}" alt="{text(f"{item.name}: {layer}")}" src="{_inline(path)}">'
+        for layer, path in item.layers.items()
+    )
+    caption = f"<figcaption><b>{text(item.name)}</b><span>{text(item.note)}</span></figcaption>"
+    return f'<figure class="item">{pictures}{caption}</figure>'
+
+
+def _inline(path: Path) -> str:
+    """Returns the address of a picture that holds it."""
+    data = path.read_bytes()
+    if path.suffix != ".webp":
+        compressed = io.BytesIO()
+        with Image.open(path) as picture:
+            picture.convert("RGB").save(compressed, format="WEBP", quality=_QUALITY)
+        data = compressed.getvalue()
+    return f"data:image/webp;base64,{base64.b64encode(data).decode()}"

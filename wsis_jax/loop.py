@@ -1,0 +1,133 @@
+"""The loop of a training: step after step, validations in between, until the last step or until it is stopped."""
+
+import math
+from collections.abc import Callable, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Key
+
+from wsis_jax import checkpoint
+from wsis_jax.compilation import compiler_options
+from wsis_jax.config import Config
+from wsis_jax.dataset import Augmentation, Pixels, Sample, draw_batch, put_samples
+from wsis_jax.optimization import TrainState, descend
+from wsis_jax.samples import write_samples
+from wsis_jax.stopping import soft_stop
+from wsis_jax.unet import UNet
+from wsis_jax.validation import validate
+
+_SAMPLES_EVERY = 5  # validations between sample pictures: some ten of them in a training by default
+
+
+def train_until_done(
+    model: UNet,
+    optimizer: optax.GradientTransformation,
+    state: TrainState,
+    training: Sequence[Sample],
+    held_out: Sequence[tuple[str, Sample]],
+    config: Config,
+    run: Path,
+    on_step: Callable[[int, int], None],
+    on_metrics: Callable[[dict[str, Any]], None],
+) -> None:
+    """Trains until the last step or until the validation has not improved for long enough.
+
+    Raises:
+        ValueError: if the loss is no longer a number.
+        KeyboardInterrupt: after a step, and its validation if one is due, if it was asked for in the meantime; the
+            state is saved.
+    """
+    settings = config.train
+    drawn = {
+        "batch": settings.batch,
+        "patch": _patch(settings.patch, model.stride),
+        "augment": settings.augment,
+    }
+    key, pixels, train_step = jax.random.key(settings.seed), put_samples(training), _compiled_step()
+    with soft_stop() as stop:
+        for step in range(int(state.step) + 1, settings.steps + 1):
+            if int(state.step) - int(state.best_step) >= settings.patience * settings.evaluate_every:
+                break
+            state = train_step(model, optimizer, state, key, pixels, **drawn)
+            with stop.when_interrupted():
+                on_step(step, settings.steps)
+            due = step % settings.evaluate_every == 0 or step == settings.steps
+            if due:
+                state, metrics = _evaluate(model, state, held_out, config, run, step)
+                with stop.when_interrupted():
+                    on_metrics(metrics)
+            if stop.asked:
+                if not due:
+                    checkpoint.save_state(run, step, state)
+                raise KeyboardInterrupt(
+                    f"stopped after step {step} of {settings.steps}, which is saved; go on with the same command "
+                    "and --resume"
+                )
+
+
+def _step(
+    model: UNet,
+    optimizer: optax.GradientTransformation,
+    state: TrainState,
+    key: Key[Array, ""],
+    pixels: Pixels,
+    *,
+    batch: int,
+    patch: int,
+    augment: Augmentation,
+) -> TrainState:
+    """Draws a batch and descends on it; one program, so no step waits for its data."""
+    images, targets = draw_batch(key, pixels, state.step + 1, batch=batch, patch=patch, augment=augment)
+    state, loss = descend(model, optimizer, state, images, targets)
+    return state._replace(loss_sum=state.loss_sum + loss)
+
+
+@cache
+def _compiled_step() -> Callable[..., TrainState]:
+    return jax.jit(
+        _step,
+        static_argnames=("model", "optimizer", "batch", "patch", "augment"),
+        donate_argnames="state",
+        compiler_options=compiler_options(),
+    )
+
+
+def _evaluate(
+    model: UNet,
+    state: TrainState,
+    held_out: Sequence[tuple[str, Sample]],
+    config: Config,
+    run: Path,
+    step: int,
+) -> tuple[TrainState, dict[str, Any]]:
+    """Validates, keeps the model if it is the best so far, and saves the state to resume from."""
+    every = config.train.evaluate_every
+    loss = float(state.loss_sum) / ((step - 1) % every + 1)
+    if not math.isfinite(loss):
+        raise ValueError(f"{run}: the loss is no longer a number before step {step}; lower train.learning_rate")
+    variables = {"params": state.params, "batch_stats": state.batch_stats}
+    scores = validate(model, variables, [sample for _, sample in held_out], config)
+    score = np.array([scores["f_measure"], -scores["validation_loss"]], np.float32)
+    order = [0, 1] if config.train.select == "f_measure" else [1, 0]
+    if tuple(score[order]) > tuple(np.asarray(state.best)[order]):
+        checkpoint.save_weights(run, step, variables)
+        state = state._replace(best=jnp.asarray(score), best_step=jnp.array(step))
+    metrics = {"step": step, "loss": loss, **scores, "best_step": int(state.best_step)}
+    state = state._replace(loss_sum=jnp.zeros_like(state.loss_sum))
+    validation = -(-step // every)
+    if validation == 1 or validation % _SAMPLES_EVERY == 0 or step == config.train.steps:
+        write_samples(run, step, model, variables, held_out, config)
+    checkpoint.append_metrics(run, metrics)
+    checkpoint.save_state(run, step, state)
+    return state, metrics
+
+
+def _patch(patch: int, stride: int) -> int:
+    """Returns the patch side rounded up to a multiple of the network's stride."""
+    return -(-patch // stride) * stride

@@ -1,0 +1,158 @@
+"""The page that a person looks at: of a training in its run folder, and of a folder of results."""
+
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from wsis_jax.charts import histogram
+from wsis_jax.columns import read_columns
+from wsis_jax.config import Config
+from wsis_jax.files import write_text
+from wsis_jax.gallery import SHOWN, Item, evenly, gallery, layer_files
+from wsis_jax.page import and_more, cards, folded, number, page, section, settings, table, text
+from wsis_jax.training_report import training_report
+
+_ROWS = 2000  # of the table of images: more nobody reads, and browsers slow down
+_SAID = 100  # failures or warnings, likewise
+
+
+def write_report(folder: Path) -> Path:
+    """Writes `report.html` anew in a run folder or a folder of results, and returns its path.
+
+    Raises:
+        FileNotFoundError: if the folder is neither.
+        ValueError: if what it holds cannot be read.
+    """
+    if (folder / "config.json").is_file():
+        return training_report(folder)
+    if (file := folder / "report" / "summary.json").is_file():
+        try:
+            summary = json.loads(file.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ValueError(f"{file}: not readable as JSON ({error}); segment the images again") from error
+        return segmentation_report(folder, summary)
+    raise FileNotFoundError(
+        f"{folder}: neither a run folder nor a folder of results with a report; give one that 'wsis train' or "
+        "'wsis segment' wrote"
+    )
+
+
+def segmentation_report(out: Path, summary: dict[str, Any]) -> Path:
+    """Writes `report.html` in a folder of results, and returns its path.
+
+    The gallery shows the images of which `gallery.write_layers` wrote pictures to `report/`; histograms come from
+    the tables `<name>_cells.csv`, where these are. The summary is kept in `report/summary.json`.
+
+    Args:
+        out: the folder of results.
+        summary: `images`, a list of dictionaries with name, source, cells and warnings; `failed`, a list with
+            source and error; `config`, as `Config.to_dict` returns it; `run`, the trained model; `versions`, as
+            `facts.versions` returns them (filled in where missing).
+    """
+    if "versions" not in summary:
+        from wsis_jax.facts import versions  # asks JAX for its devices, which takes a while
+
+        summary = summary | {"versions": versions()}
+    write_text(out / "report" / "summary.json", json.dumps(summary, indent=1) + "\n")
+    images, failed = summary["images"], summary["failed"]
+    body = [
+        cards(_result_figures(images, failed)),
+        _failures(failed),
+        _warnings(images),
+        _result_gallery(out, images),
+        _histograms(out, images),
+        _result_table(images),
+        settings(summary["config"], Config().to_dict(), summary["versions"]),
+    ]
+    lede = f"Segmented with {summary['run']}."
+    html = page(kind="Segmentation report", title=out.resolve().name, lede=lede, body=body)
+    write_text(out / "report.html", html)
+    return out / "report.html"
+
+
+def _result_figures(
+    images: Sequence[dict[str, Any]], failed: Sequence[dict[str, Any]]
+) -> list[tuple[str, str, str]]:
+    """Returns the key figures of a folder of results."""
+    cells = [image["cells"] for image in images]
+    warned = sum(bool(image["warnings"]) for image in images)
+    figures = [
+        ("Images", number(len(images)), "segmented"),
+        ("Cells", number(sum(cells)), "in all of them"),
+        ("Cells per image", number(float(np.median(cells)), 4) if cells else "-", "median"),
+        ("Failed", number(len(failed)), "named below" if failed else "none"),
+    ]
+    return [*figures, ("Warnings", number(warned), "images with one" if warned == 1 else "images with some")]
+
+
+def _failures(failed: Sequence[dict[str, Any]]) -> str:
+    """Returns what could not be segmented, and why."""
+    if not failed:
+        return ""
+    lines = [
+        f"<li>{text(one['error'])}"
+        + ("" if str(one["source"]) in one["error"] else f'<span class="who">{text(one["source"])}</span>')
+        + "</li>"
+        for one in failed[:_SAID]
+    ]
+    return section("Failed", f'<ul class="said">{"".join(lines)}</ul>', and_more(len(failed), _SAID))
+
+
+def _warnings(images: Sequence[dict[str, Any]]) -> str:
+    """Returns the warnings, each with the images that it is of."""
+    named: dict[str, list[str]] = defaultdict(list)
+    for image in images:
+        for message in image["warnings"]:
+            named[message].append(image["name"])
+    if not named:
+        return ""
+    lines = [
+        f'<li>{text(message)}<span class="who">{text(", ".join(names[:5]))}'
+        + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+        + "</span></li>"
+        for message, names in list(named.items())[:_SAID]
+    ]
+    return section("Warnings", f'<ul class="said mild">{"".join(lines)}</ul>', and_more(len(named), _SAID))
+
+
+def _result_gallery(out: Path, images: Sequence[dict[str, Any]]) -> str:
+    """Returns the gallery of the images that there are pictures of."""
+    items = []
+    for image in images:
+        there = {
+            layer: path for layer, path in layer_files(out / "report", image["name"]).items() if path.is_file()
+        }
+        if there:
+            items.append(Item(image["name"], f"{number(image['cells'])} cells", there))
+    items = evenly(items, SHOWN)
+    if not items:
+        return ""
+    which = f"{len(items)} of {len(images)} images. " if len(items) < len(images) else ""
+    note = f"{which}The arrow keys go from image to image, the keys 1 to 5 choose what is shown."
+    return section("Images", gallery(items, layer="outlines"), note=note)
+
+
+def _histograms(out: Path, images: Sequence[dict[str, Any]]) -> str:
+    """Returns how the numbers of cells are distributed."""
+    files = (out / f"{image['name']}_cells.csv" for image in images)
+    columns = read_columns(files, names=("area", "score", "confidence"))
+    drawn = [
+        histogram("Area of cells, in pixels", columns["area"]),
+        histogram("Score: the likelihood at the detection", columns["score"], limit=1),
+        histogram("Confidence: the margin of its contribution", columns["confidence"], limit=1),
+        histogram("Cells per image", np.array([image["cells"] for image in images]), whole=True),
+    ]
+    return section("Cells", f'<div class="pair">{"".join(drawn)}</div>') if any(drawn) else ""
+
+
+def _result_table(images: Sequence[dict[str, Any]]) -> str:
+    """Returns the table of all images."""
+    if not images:
+        return ""
+    rows = [(one["name"], number(one["cells"]), one["source"]) for one in images[:_ROWS]]
+    listed = table(("image", "cells", "file"), rows, numbers=(1,))
+    return folded(f"All {number(len(images))} images", listed + and_more(len(images), _ROWS))

@@ -1,0 +1,150 @@
+"""The page of a training: curves, samples, points, settings."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from wsis_jax import checkpoint
+from wsis_jax.charts import line_chart
+from wsis_jax.config import Config
+from wsis_jax.files import write_text
+from wsis_jax.gallery import SHOWN, Item, evenly, gallery
+from wsis_jax.page import and_more, cards, folded, number, page, section, settings, table
+
+_ROWS = 2000  # of the table of images: more nobody reads, and browsers slow down
+
+
+def training_report(run_folder: Path) -> Path:
+    """Writes `report.html` in a run folder, and returns its path.
+
+    Args:
+        run_folder: of a training, finished or not.
+
+    Raises:
+        FileNotFoundError: if it is no run folder.
+        ValueError: if its `config.json` or `training.json` cannot be read.
+    """
+    config, facts = checkpoint.load_config(run_folder), checkpoint.load_facts(run_folder)
+    metrics, images = checkpoint.read_metrics(run_folder), facts.get("images", [])
+    best = next((line for line in metrics if line["step"] == metrics[-1]["best_step"]), None)
+    body = [
+        cards(_training_figures(config, images, best)),
+        _curves(metrics, best),
+        _samples(run_folder, best),
+        _points(images),
+        settings(config.to_dict(), Config().to_dict(), facts.get("versions", {})),
+    ]
+    html = page(
+        kind="Training report",
+        title=run_folder.resolve().name,
+        lede=_how_far(run_folder, config, metrics),
+        body=body,
+    )
+    write_text(run_folder / "report.html", html)
+    return run_folder / "report.html"
+
+
+def _how_far(run: Path, config: Config, metrics: Sequence[dict[str, Any]]) -> str:
+    """Returns a sentence on how the training ended."""
+    steps, done = config.train.steps, max(checkpoint.saved_step(run) or 0, metrics[-1]["step"] if metrics else 0)
+    if done >= steps:
+        return f"The training is done: {number(done)} steps."
+    if metrics and done - metrics[-1]["best_step"] >= config.train.patience * config.train.evaluate_every:
+        return (
+            f"The training ended after {number(done)} of {number(steps)} steps, since the validation had not "
+            f"improved for {config.train.patience} validations."
+        )
+    return f"The training was interrupted after {number(done)} of {number(steps)} steps; go on with --resume."
+
+
+def _training_figures(
+    config: Config, images: Sequence[dict[str, Any]], best: dict[str, Any] | None
+) -> list[tuple[str, str, str]]:
+    """Returns the key figures of a training."""
+    figures = []
+    if best is not None:
+        figures = [
+            ("F-measure", f"{best['f_measure']:.3f}", "of the best model, in validation"),
+            ("Validation loss", number(best["validation_loss"]), f"chosen by {_chosen_by(config)}"),
+            ("Best step", number(best["step"]), f"of {number(config.train.steps)} planned"),
+        ]
+    if images:
+        held = sum(image["held_out"] for image in images)
+        figures.append(("Points", number(sum(image["points"] for image in images)), f"in {len(images)} images"))
+        figures.append(
+            ("Held out", number(held), "images, for validation" if held else "validated on training images")
+        )
+    scale = f"pixels; images scaled by {number(config.image.scale)}"
+    return [*figures, ("Sigma", number(config.likelihood.sigma), scale)]
+
+
+def _chosen_by(config: Config) -> str:
+    """Returns which figure chose the best model, in words."""
+    return "the F-measure" if config.train.select == "f_measure" else "this loss"
+
+
+def _curves(metrics: Sequence[dict[str, Any]], best: dict[str, Any] | None) -> str:
+    """Returns the curves of a training, and the numbers that they are drawn from."""
+    if best is None:
+        return section("Curves", "<p>There was no validation yet.</p>")
+    steps = [line["step"] for line in metrics]
+    losses = {"training": "loss", "validation": "validation_loss"}
+    scores = {"F-measure": "f_measure", "precision": "precision", "recall": "recall"}
+    drawn = [
+        line_chart(
+            title,
+            steps,
+            {name: [line[key] for line in metrics] for name, key in keys.items()},
+            best=best["step"],
+            logarithmic=title == "Loss",
+        )
+        for title, keys in {"Loss": losses, "Detection of held-out cells": scores}.items()
+    ]
+    keys = ("loss", "validation_loss", "f_measure", "precision", "recall")
+    rows = [(line["step"], *(f"{line[key]:.5g}" for key in keys)) for line in metrics]
+    headings = ("step", "loss", "validation loss", "F-measure", "precision", "recall")
+    return section(
+        "Curves",
+        f'<div class="pair">{"".join(drawn)}</div>',
+        folded("The numbers", table(headings, rows, numbers=range(6))),
+        note="The mean squared error of the likelihood map, and how well its peaks agree with the points.",
+    )
+
+
+def _samples(run: Path, best: dict[str, Any] | None) -> str:
+    """Returns the sample pictures of a training, step after step."""
+    files = sorted((run / "samples").glob("step_*.png"))
+    steps = {int(path.stem.removeprefix("step_")): path for path in files}
+    at = best["step"] if best is not None else -1
+    kept = sorted({*evenly(list(steps), SHOWN), *({at} & set(steps))})
+    items = [
+        Item(f"step {step}", "the best model" if step == at else "", {"picture": steps[step]}) for step in kept
+    ]
+    if not items:
+        return ""
+    first = kept.index(at) if at in kept else len(items) - 1
+    note = (
+        "Held-out images with their points (crosses) and peaks (rings): cyan where they agree, magenta "
+        "for a point without a peak, orange for a peak without a point. Beside them the likelihood map. The arrow "
+        "keys go from step to step."
+    )
+    return section("What it sees", gallery(items, layer="picture", first=first, what="Step"), note=note)
+
+
+def _points(images: Sequence[dict[str, Any]]) -> str:
+    """Returns the table of points."""
+    if not images:
+        return ""
+    rows = [
+        (
+            image["name"],
+            number(image["points"]),
+            number(image["spacing"]),
+            f"{image['height']} × {image['width']}",
+            "held out" if image["held_out"] else "learned from",
+        )
+        for image in images[:_ROWS]
+    ]
+    headings = ("image", "points", "spacing", "network pixels", "used")
+    note = "Spacing is the median distance of a point to the nearest other one, in pixels of the image."
+    return section("Points", table(headings, rows, numbers=(1, 2, 3)), and_more(len(images), _ROWS), note=note)
