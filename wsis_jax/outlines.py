@@ -10,7 +10,7 @@ from wsis_jax.evidence import Look, Rim, background_likeness, likeness, rim_of
 from wsis_jax.fusing import fuse_nearest, fuse_sequentially
 from wsis_jax.graphcut import edge_weights
 from wsis_jax.guided import WinnerMap
-from wsis_jax.instances import cut_cells
+from wsis_jax.instances import CellMask, cut_cells
 from wsis_jax.scaling import resize_labels, smooth_labels
 from wsis_jax.seeds import Claims, foreground_seeds, scaled_contributions
 
@@ -59,8 +59,15 @@ def cut_and_fuse(
         winner: their winner map.
         config: the settings to use; those of a trained run, in which sigma and scale are numbers.
     """
-    costs, settings = costs_of(image, peaks, winner, config=config), config.cut
-    cuts = cut_cells(
+    cuts = cuts_of(costs_of(image, peaks, winner, config=config), peaks, config=config)
+    fuse = fuse_nearest if config.cut.overlap == "nearest" else fuse_sequentially
+    return fuse(cuts, peaks, image.shape)
+
+
+def cuts_of(costs: Costs, peaks: Int[np.ndarray, "cells 2"], *, config: Config) -> list[CellMask]:
+    """Returns the cut of every cell; seed i + 1 is that of `peaks[i]`, and greater ones are of cells not asked for."""
+    settings = config.cut
+    return cut_cells(
         costs.preference,
         costs.right,
         costs.down,
@@ -73,8 +80,6 @@ def cut_and_fuse(
         dilate=settings.dilate,
         erode=settings.erode,
     )
-    fuse = fuse_nearest if settings.overlap == "nearest" else fuse_sequentially
-    return fuse(cuts, peaks, image.shape)
 
 
 def costs_of(
