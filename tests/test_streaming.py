@@ -28,7 +28,11 @@ def streamed(values: np.ndarray, ranks: list[int], pieces: int = 3) -> np.ndarra
 
 
 @settings(deadline=None)
-@given(npst.arrays(np.float32, st.integers(1, 60), elements=st.floats(allow_nan=False, allow_infinity=False, width=32)))
+@given(
+    npst.arrays(
+        np.float32, st.integers(1, 60), elements=st.floats(allow_nan=False, allow_infinity=False, width=32)
+    )
+)
 def test_every_rank_is_that_of_the_sorted_numbers(values):
     np.testing.assert_array_equal(streamed(values, list(range(values.size))), np.sort(values))
 
@@ -36,7 +40,9 @@ def test_every_rank_is_that_of_the_sorted_numbers(values):
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int32, np.float64])
 def test_numbers_of_any_type_are_taken_as_float32(dtype):
     values = np.random.default_rng(0).integers(0, 250, 1000).astype(dtype)
-    np.testing.assert_array_equal(streamed(values, [0, 500, 999]), np.sort(values.astype(np.float32))[[0, 500, 999]])
+    np.testing.assert_array_equal(
+        streamed(values, [0, 500, 999]), np.sort(values.astype(np.float32))[[0, 500, 999]]
+    )
 
 
 @settings(deadline=None)

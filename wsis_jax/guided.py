@@ -93,7 +93,9 @@ def winner_map(
     """
     value, runner_up = np.zeros((2, *image.shape), np.float32)
     owner = np.zeros(image.shape, np.int32)
-    for cell, window, values in _propagate(model, variables, image, regions, peaks, reach, settings, recorded, half):
+    for cell, window, values in _propagate(
+        model, variables, image, regions, peaks, reach, settings, recorded, half
+    ):
         best = value[window]
         wins = values > best  # strictly: the first of equals keeps the pixel
         runner_up[window] = np.where(wins, best, np.maximum(runner_up[window], values))

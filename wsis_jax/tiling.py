@@ -18,6 +18,7 @@ from jaxtyping import Float32, Float64, Int, Int64
 from wsis_jax import evidence
 from wsis_jax.checkpoint import Run
 from wsis_jax.config import Config, ImageConfig
+from wsis_jax.fusing import label_nearest, settle_orphans
 from wsis_jax.guided import WinnerMap, record_images, winner_map
 from wsis_jax.halos import Halos, View, halos_of, view_of, view_sides
 from wsis_jax.imageio import normalize_image, stretch
@@ -27,7 +28,6 @@ from wsis_jax.record import Record, one_of
 from wsis_jax.scaling import part_before_resizing, resize_labels_part, resize_part, smooth_part
 from wsis_jax.seeds import greatest_contributions
 from wsis_jax.segmentation import region_radius, seen_shape
-from wsis_jax.fusing import label_nearest, settle_orphans
 from wsis_jax.streaming import (
     HighBits,
     Plane,
@@ -89,8 +89,12 @@ def segment_tiled(
     with scratch_folder() as folder:
         small, median = _shrink(image, folder, shape, config, blocks, parts, steps)
         halos = halos_of(run.model, config)
-        sides = view_sides(shape, tile, max(halos.field + config.detect.min_distance, halos.record), run.model.stride)
-        job = _Job(run, in_precision(run.variables, config.unet.precision), config, small, parts, sides, halos, steps)
+        sides = view_sides(
+            shape, tile, max(halos.field + config.detect.min_distance, halos.record), run.model.stride
+        )
+        job = _Job(
+            run, in_precision(run.variables, config.unet.precision), config, small, parts, sides, halos, steps
+        )
         if median is None:
             warnings.warn("the image is constant, so it holds no cells", stacklevel=2)
             peaks, scores = np.empty((0, 2), np.int64), np.empty(0, np.float32)
@@ -210,7 +214,9 @@ def _grey_range(
 ) -> tuple[float, float]:
     """Returns the grey values that become 0 and 1, as `normalize_image` chooses them; equal if all are."""
     # For its errors.
-    normalize_image(np.zeros((1, 1), np.float32), method=settings.normalization, low=settings.low, high=settings.high)
+    normalize_image(
+        np.zeros((1, 1), np.float32), method=settings.normalization, low=settings.low, high=settings.high
+    )
     high = HighBits()
     for block in blocks:
         values = np.asarray(image[block], np.float32)
