@@ -125,7 +125,7 @@ def likeness(
 ) -> Float32[np.ndarray, "height width"]:
     """Returns what `background_likeness` does, given the look of the whole image; None: zeros.
 
-    A part of an image will do; it is right where `margin` from the sides of the part that are no sides of the image.
+    A part of an image will do: it is right farther than `margin` from the sides that it does not share with it.
     """
     return np.zeros(image.shape, np.float32) if look is None else _likeness(_features(image, body), look)
 

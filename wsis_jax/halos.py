@@ -29,7 +29,7 @@ class Halos(NamedTuple):
         contributors: peaks of the cells that may contribute to a pixel are within this.
         record: what all contributions of these cells depend on is within this: their distance and the receptive
             field of their centre regions.
-        masks: peaks of the cells whose cut may hold a pixel are within this: the reach, and what cuts are dilated by.
+        masks: peaks of the cells whose cut may hold a pixel are within this: the reach, and what cuts grow by.
         cuts: what these cuts depend on: their distance, their windows, and the seeds of neighbours, of which
             small parts are dropped, or the surroundings that background is known by.
         labels: what the label of a pixel depends on when cuts were fused: the rest of its cell, the parts cut off
@@ -79,7 +79,7 @@ class View(NamedTuple):
     All has the place in the grid of the poolings that it has when the network is shown the whole.
 
     Attributes:
-        rows: of the image, one for each row of the view; those beyond its end are mirrored as `pad_to_stride` does.
+        rows: of the image, one for each row of the view; beyond its end they are mirrored as by `pad_to_stride`.
         columns: likewise.
         part: where in the view the part is.
         flip: steps (1 or -1) that turn the part of the view into that of the image.

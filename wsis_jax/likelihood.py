@@ -75,7 +75,7 @@ def find_peaks(
 def peak_pixels(
     likelihood: Float[np.ndarray, "height width"], *, threshold: float, min_distance: int, quantize: bool
 ) -> Bool[np.ndarray, "height width"]:
-    """Returns which pixels are of a peak: each decided by what is within `min_distance` of it, see `find_peaks`."""
+    """Returns which pixels are of a peak, see `find_peaks`; what is within `min_distance` of each decides."""
     if quantize:
         likelihood = np.floor(likelihood * 255 + 1e-3) / 255  # the margin: 8-bit values come back exactly
     greatest = ndimage.maximum_filter(likelihood, size=2 * min_distance + 1, mode="nearest")

@@ -1,4 +1,4 @@
-"""OME-Zarr (NGFF 0.4 and 0.5): planes read lazily, label images written by chunks. The only file that knows zarr."""
+"""OME-Zarr (NGFF 0.4 and 0.5): planes read lazily, labels written by chunks. The only file that knows zarr."""
 
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
@@ -82,7 +82,7 @@ def open_plane(path: str | Path, *, channel: int | None = None, time: int = 0, z
 
     Raises:
         FileNotFoundError, ImportError: see `open_omezarr`.
-        ValueError: if it is no OME-Zarr image, there is no such plane, or it has several channels and none is named.
+        ValueError: if it is no OME-Zarr image, there is no such plane, or it has channels and none is named.
     """
     array, axes, _ = open_omezarr(path)
     count = array.shape[axes.index("c")] if "c" in axes else 1
@@ -136,7 +136,7 @@ def create_labels(
 def writing_labels(
     path: str | Path, shape: tuple[int, int], *, chunks: tuple[int, int], pixel_size: float | None = None
 ) -> Generator["zarr.Array", None, None]:
-    """Lends the array of `create_labels`, which takes its place at `path` when all is written, or goes on an error."""
+    """Lends the array of `create_labels`; all takes its place at `path` in the end, or goes on an error."""
     with replacing_folder(path) as temporary:
         yield create_labels(temporary, shape, chunks=chunks, pixel_size=pixel_size)
 

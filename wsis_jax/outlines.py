@@ -65,7 +65,7 @@ def cut_and_fuse(
 
 
 def cuts_of(costs: Costs, peaks: Int[np.ndarray, "cells 2"], *, config: Config) -> list[CellMask]:
-    """Returns the cut of every cell; seed i + 1 is that of `peaks[i]`, and greater ones are of cells not asked for."""
+    """Returns the cut of every cell; seed i + 1 is that of `peaks[i]`, greater ones are of cells not asked for."""
     settings = config.cut
     return cut_cells(
         costs.preference,

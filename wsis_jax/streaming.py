@@ -139,7 +139,7 @@ def ordered_values(
 
 
 def percentile_ranks(percentile: float, total: int) -> tuple[int, int, float]:
-    """Returns the two ranks that a percentile of so many numbers lies between, and how far from the first, 0..1."""
+    """Returns the ranks that a percentile of so many numbers lies between, and how far from the first, 0..1."""
     place = percentile / 100 * (total - 1)
     rank = min(int(place), total - 1)
     return rank, min(rank + 1, total - 1), place - rank
