@@ -75,3 +75,19 @@ def test_pair_by_stem_of_one_and_one_or_none():
 def test_pair_by_stem_refuses_two_files_of_one_name():
     with pytest.raises(ValueError, match=r"b/x\.png: a/x\.tif would be paired by the same name; remove"):
         files.pair_by_stem([Path("y.tif")], [Path("a/x.tif"), Path("b/x.png")])
+
+
+def test_a_folder_takes_the_place_of_the_old_one_only_when_it_is_whole(tmp_path):
+    def write(text: str, *, fail: bool = False) -> None:
+        with files.replacing_folder(tmp_path / "new" / "out") as temporary:
+            temporary.mkdir()
+            (temporary / text).write_text(text)
+            if fail:
+                raise OSError("disk full")
+
+    write("first")
+    with pytest.raises(OSError, match="disk full"):
+        write("second", fail=True)
+    assert [path.name for path in (tmp_path / "new").rglob("*")] == ["out", "first"]
+    write("third")
+    assert [path.name for path in (tmp_path / "new").rglob("*")] == ["out", "third"]

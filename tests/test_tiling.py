@@ -44,6 +44,11 @@ def assert_as_whole(run, image, *, config=None, tile):
     return len(points)
 
 
+def eager(run):
+    """Settings that find most cells of a crowd, and some that are none."""
+    return run.config.override(["detect.threshold=0.25"])
+
+
 @pytest.fixture(scope="module")
 def crowd(draw_small):
     """Cells everywhere, so also on the borders and corners of tiles; sides are no multiples of the stride."""
@@ -52,7 +57,14 @@ def crowd(draw_small):
 
 @pytest.mark.parametrize("tile", [37, 64, 1000])
 def test_tiles_of_any_size_give_the_whole(tiny_run, crowd, tile):
-    assert assert_as_whole(tiny_run.run, crowd, tile=tile) > 15
+    assert assert_as_whole(tiny_run.run, crowd, config=eager(tiny_run.run), tile=tile) > 20
+
+
+@settings(deadline=None, max_examples=10)
+@given(st.tuples(st.integers(0, 149), st.integers(0, 172)), st.sampled_from([1, -1]), st.sampled_from([48, 64]))
+def test_wherever_the_cells_lie(tiny_run, crowd, shift, step, tile):
+    image = np.roll(crowd, shift, axis=(0, 1))[::step, :]
+    assert assert_as_whole(tiny_run.run, np.ascontiguousarray(image), config=eager(tiny_run.run), tile=tile) > 20
 
 
 @pytest.mark.parametrize(
@@ -66,7 +78,7 @@ def test_tiles_of_any_size_give_the_whole(tiny_run, crowd, tile):
     ],
 )
 def test_so_do_other_settings(tiny_run, crowd, assignments):
-    config = tiny_run.run.config.override(assignments)
+    config = eager(tiny_run.run).override(assignments)
     assert assert_as_whole(tiny_run.run, crowd, config=config, tile=60) > 3
 
 
