@@ -1,5 +1,7 @@
 """Evidence: which rims an image has, and what of it looks like the ground beyond all cells."""
 
+from functools import reduce
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,8 +9,9 @@ from hypothesis import strategies as st
 from scipy.stats import multivariate_normal
 
 from wsis_jax import evidence
-from wsis_jax.evidence import background_likeness, rim_of
+from wsis_jax.evidence import background_likeness, brighter_than_dark, likeness, look_of, margin, rim_of
 from wsis_jax.likelihood import nearest_peak
+from wsis_jax.streaming import grown, windows_over, within
 from wsis_jax.synthetic import draw_scene
 
 AROUND = {"body": 5.0, "reach": 18.0}
@@ -150,7 +153,7 @@ def test_the_density_is_that_of_a_normal_distribution():
     covariance = np.cov(chosen, rowvar=False)
     covariance += 1e-4 * np.trace(covariance) / 3 * np.eye(3)
     expected = multivariate_normal(chosen.mean(0), covariance).logpdf(features)
-    difference = evidence._log_density(features, sample) - expected
+    difference = evidence._log_density(features, evidence.moments_of(chosen)) - expected
     np.testing.assert_allclose(difference, 1.5 * np.log(2 * np.pi), rtol=1e-9)
 
 
@@ -159,3 +162,43 @@ def test_arguments_are_only_read():
     image.flags.writeable = peaks.flags.writeable = False
     rim_of(image, peaks, **AROUND)
     background_likeness(image, peaks, **AROUND)
+
+
+# Parts
+
+
+@pytest.mark.parametrize("tile", [40, 77])
+@pytest.mark.parametrize("inverted", [False, True])
+def test_parts_with_a_margin_tell_together_what_the_whole_tells(tile, inverted):
+    image, peaks, _ = drawn(2)
+    image = 1 - image if inverted else image
+    brighter, look = 0.0, None
+    parts = windows_over(image.shape, (tile, tile))
+    for part in parts:
+        around = grown(part, margin(**AROUND), image.shape)
+        corner = np.array([side.start for side in part])
+        inside = ((peaks >= corner) & (peaks < [side.stop for side in part])).all(1)
+        own = peaks[inside] - [side.start for side in around]
+        brighter += brighter_than_dark(image[around], own, **AROUND)
+        distance = nearest_peak(peaks, image.shape)[1][part]
+        more = look_of(image[around], distance, within(part, around), **AROUND)
+        look = more if look is None else look.join(more)
+    assert brighter == pytest.approx(brighter_than_dark(image, peaks, **AROUND), rel=1e-5)
+    expected = background_likeness(image, peaks, **AROUND)
+    assert expected.any()
+    for part in parts:
+        around = grown(part, margin(**AROUND), image.shape)
+        alike = likeness(image[around], look, body=AROUND["body"])[within(part, around)]
+        np.testing.assert_allclose(alike, expected[part], rtol=0, atol=1e-6)
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(0, 30), min_size=1, max_size=4), st.integers(0, 2**32 - 1))
+def test_moments_of_parts_add_up_to_those_of_all(counts, seed):
+    features = np.random.default_rng(seed).normal(5, 2, (sum(counts), 3))
+    parts = np.split(features, np.cumsum(counts)[:-1])
+    found = reduce(evidence._joined, map(evidence.moments_of, parts))
+    assert found.count == len(features)
+    if len(features) > 1:
+        np.testing.assert_allclose(found.mean, features.mean(0), rtol=1e-9)
+        np.testing.assert_allclose(found.scatter / (len(features) - 1), np.cov(features.T), rtol=1e-7, atol=1e-9)

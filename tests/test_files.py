@@ -1,5 +1,8 @@
 """Finding and pairing files."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -96,3 +99,20 @@ def test_a_folder_is_replaced_as_a_whole_or_not_at_all(tmp_path):
         fails()
     assert [path.name for path in place.rglob("*")] == ["new"]
     assert [path.name for path in place.parent.iterdir()] == ["folder"]
+
+
+def test_what_killed_processes_left_is_removed_and_nothing_else(tmp_path):
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    gone = [tmp_path / f".a.tif.{process.pid}.tmp", tmp_path / "below" / f".b.zarr.{process.pid}.old"]
+    kept = [tmp_path / f".a.tif.{os.getpid()}.tmp", tmp_path / ".hidden", tmp_path / "a.tif"]
+    for path in (*gone, *kept):
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    gone[1].unlink()
+    gone[1].mkdir()
+    (gone[1] / "0").touch()
+    files.remove_leftovers(tmp_path)
+    assert [path for path in gone if path.exists()] == []
+    assert [path for path in kept if not path.exists()] == []
+    files.remove_leftovers(tmp_path / "nowhere")

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
 from PIL import Image
 from scipy import ndimage
 
-from wsis_jax.likelihood import centre_regions, find_peaks, nearest_peak, render_likelihood
+from wsis_jax.likelihood import centre_regions, find_peaks, nearest_peak, plateau_centres, render_likelihood
 from wsis_jax.presets import preset
 
 SAMPLE = Path(__file__).parents[2] / "shared" / "data" / "wsispdr_sample"
@@ -263,3 +264,23 @@ def test_a_component_belongs_to_its_own_peak_even_where_another_is_nearer():
 def test_no_peaks_have_no_regions(region):
     regions = centre_regions(np.ones((5, 6)), np.zeros((0, 2), np.int64), region=region, radius=3.0, response=0.1)
     np.testing.assert_array_equal(regions, np.zeros((5, 6)))
+
+
+# Parts of images
+
+
+@settings(deadline=None)
+@given(npst.arrays(bool, npst.array_shapes(min_dims=2, max_dims=2, max_side=12)))
+def test_plateaus_are_those_that_scipy_labels(mask):
+    plateaus, count = ndimage.label(mask, structure=np.ones((3, 3)))
+    centres = ndimage.center_of_mass(mask, plateaus, range(1, count + 1))
+    expected = np.array(centres, np.float64).reshape(-1, 2).astype(np.int64)
+    np.testing.assert_array_equal(plateau_centres(np.argwhere(mask)), expected)
+
+
+def test_a_part_has_the_nearest_peaks_of_the_whole():
+    peaks = np.random.default_rng(0).integers(0, 40, (30, 2))
+    index, distance = nearest_peak(peaks, (40, 50))
+    part_index, part_distance = nearest_peak(peaks, (11, 20), corner=(7, 25))
+    np.testing.assert_array_equal(part_index, index[7:18, 25:45])
+    np.testing.assert_array_equal(part_distance, distance[7:18, 25:45])

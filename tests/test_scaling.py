@@ -7,7 +7,18 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from scipy import ndimage
 
-from wsis_jax.scaling import resize_image, resize_labels, scale_points, scaled_shape, smooth_labels
+from wsis_jax.scaling import (
+    part_before_resizing,
+    resize_image,
+    resize_labels,
+    resize_labels_part,
+    resize_part,
+    scale_points,
+    scaled_shape,
+    smooth_labels,
+    smooth_part,
+)
+from wsis_jax.streaming import windows_over
 
 
 @pytest.mark.parametrize(
@@ -150,3 +161,43 @@ def test_smooth_labels_do_not_depend_on_the_order_of_the_cells():
     smooth = smooth_labels(labels, peaks, (90, 90), blur=1.0)
     again = smooth_labels(renamed, peaks[order], (90, 90), blur=1.0)
     np.testing.assert_array_equal(np.concatenate([[0], order + 1])[again], smooth)
+
+
+# Parts
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    st.tuples(st.integers(2, 60), st.integers(2, 60)),
+    st.sampled_from([0.2, 0.435, 0.5, 0.9, 1.0, 1.3, 2.5]),
+    st.integers(1, 25),
+)
+def test_parts_of_an_image_are_resized_as_the_whole(shape, scale, side):
+    image = np.random.default_rng(0).random(shape, np.float32)
+    expected = resize_image(image, scale)
+    for part in windows_over(expected.shape, (side, side)):
+        taken = part_before_resizing(expected.shape, part, whole=shape)
+        corner = taken[0].start, taken[1].start
+        resized = resize_part(image[taken], expected.shape, part, whole=shape, corner=corner)
+        np.testing.assert_allclose(resized, expected[part], rtol=0, atol=2e-7)
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 2**32 - 1), st.sampled_from([0.7, 1.0, 2.3]), st.sampled_from([0.6, 1.5]))
+def test_parts_of_labels_are_resized_and_smoothed_as_the_whole(seed, factor, blur):
+    random = np.random.default_rng(seed)
+    peaks = random.integers(0, 40, (6, 2))
+    rows, columns = np.indices((40, 40))
+    labels = np.zeros((40, 40), np.int32)
+    for label, (row, column) in enumerate(peaks, start=1):
+        labels[np.hypot(rows - row, columns - column) < random.uniform(0.5, 7)] = label
+    shape = scaled_shape(labels.shape, factor)
+    smooth, nearest = smooth_labels(labels, peaks, shape, blur=blur), resize_labels(labels, shape)
+    for part in windows_over(shape, (17, 17)):
+        # Cells reach up to 7 pixels from their peaks; blurs a little farther.
+        low = [max(int(side.start / factor) - 21, 0) for side in part]
+        high = [int(np.ceil(side.stop / factor)) + 21 for side in part]
+        cut = labels[low[0] : high[0], low[1] : high[1]]
+        where = {"whole": labels.shape, "corner": (low[0], low[1])}
+        np.testing.assert_array_equal(smooth_part(cut, peaks, shape, part, blur=blur, **where), smooth[part])
+        np.testing.assert_array_equal(resize_labels_part(cut, shape, part, **where), nearest[part])

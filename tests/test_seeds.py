@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from wsis_jax.seeds import foreground_seeds, scaled_contributions
+from wsis_jax.seeds import foreground_seeds, greatest_contributions, scaled_contributions
 
 SCALES = ["cell", "max", "raw"]
 VALUE = np.array([[4.0, 1.0, 1.02, 0.0], [0.5, 2.0, 0.0, 0.51]], np.float32)
@@ -120,3 +120,15 @@ def test_no_contribution_gives_no_seeds():
     seeds = foreground_seeds(np.zeros((4, 5), np.float32), np.zeros((4, 5), np.int32), threshold=0.1, min_area=1)
     assert seeds.shape == (4, 5)
     assert not seeds.any()
+
+
+def test_a_part_is_scaled_by_what_cells_win_in_the_whole():
+    random = np.random.default_rng(0)
+    owner, value = random.integers(0, 5, (20, 30)), random.random((20, 30), np.float32)
+    value[owner == 0] = 0
+    whole = scaled_contributions(value, owner, scale="cell")
+    greatest = greatest_contributions(value, owner, owners=6)
+    assert list(greatest) == [0, *(value[owner == cell].max() for cell in range(1, 5)), 0]
+    part = np.s_[3:9, 2:8]
+    found = scaled_contributions(value[part], owner[part], scale="cell", greatest=greatest)
+    np.testing.assert_array_equal(found, whole[part])

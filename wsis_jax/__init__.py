@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from wsis_jax.segmentation import segment_batch as segment_batch
     from wsis_jax.suggestions import suggest_sigma as suggest_sigma
     from wsis_jax.synthetic import draw_scene as draw_scene
+    from wsis_jax.tiling import segment_tiled as segment_tiled
     from wsis_jax.training import train as train
     from wsis_jax.unet import UNet as UNet
     from wsis_jax.unet import fold_batch_norm as fold_batch_norm
@@ -77,6 +78,7 @@ _HOMES = {
     "render_likelihood": "likelihood",
     "segment": "segmentation",
     "segment_batch": "segmentation",
+    "segment_tiled": "tiling",
     "suggest_sigma": "suggestions",
     "train": "training",
     "winner_map": "guided",

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from wsis_jax.checkpoint import Run
 from wsis_jax.config import Config
-from wsis_jax.files import stem
+from wsis_jax.files import remove_leftovers, stem
 from wsis_jax.frames import Frame
 from wsis_jax.imageio import check_channel, count_frames, read_image, read_shape
 from wsis_jax.manifest import Entry, Manifest, digest_of_run, key_of
@@ -91,6 +91,7 @@ def segment_files(
     names = [name for of_file in names_of for name in of_file]
     if clash := [name for name, count in Counter(names).items() if count > 1]:
         raise ValueError(f"two images are called {clash[0]}, so their results would be too; rename one")
+    remove_leftovers(out)
     manifest = Manifest(out) if format.resumable else None
     made_with = digest_of_run(run, config, channel, format.kinds)
     outcomes: list[Outcome] = []

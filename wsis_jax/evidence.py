@@ -4,10 +4,10 @@ Microscopes draw cells differently: dark bodies in a bright halo, or bodies as b
 rims. What holds for an image is read from the places of its cells, so that nobody has to say it.
 """
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32, Int
+from jaxtyping import Float, Float32, Float64, Int
 from scipy import ndimage
 
 from wsis_jax.likelihood import nearest_peak
@@ -39,14 +39,24 @@ def rim_of(
     Returns:
         "bright" or "dark"; "bright", as phase contrast has it, where there is no cell.
     """
+    return "bright" if brighter_than_dark(image, peaks, body=body, reach=reach) >= 0 else "dark"
+
+
+def brighter_than_dark(
+    image: Float[np.ndarray, "height width"], peaks: Int[np.ndarray, "cells 2"], *, body: float, reach: float
+) -> float:
+    """Returns by how much rims are more bright than dark, summed over all ways out of cells; see `rim_of`.
+
+    Sums over parts of the cells add up to that over all. A part of the image with `margin` around the cells is
+    enough.
+    """
     if not len(peaks):
-        return "bright"
+        return 0.0
     # Looked at through the scale of rims, since extremes are made of noise otherwise.
     smooth = ndimage.gaussian_filter(image, body / 5)
     inside, outside = _along_rays(smooth, peaks, 0.0, body), _along_rays(smooth, peaks, body, reach)
-    brighter = (outside.max(-1) - inside.max(-1)).mean()
-    darker = (inside.min(-1) - outside.min(-1)).mean()
-    return "bright" if brighter >= darker else "dark"
+    brighter, darker = outside.max(-1) - inside.max(-1), inside.min(-1) - outside.min(-1)
+    return float((brighter - darker).sum(dtype=np.float64))
 
 
 def background_likeness(
@@ -62,12 +72,87 @@ def background_likeness(
     Args:
         image, peaks, body, reach: see `rim_of`.
     """
-    distance = nearest_peak(peaks, image.shape)[1]
-    bodies, ground = distance < body, distance > reach
-    if min(np.count_nonzero(bodies), np.count_nonzero(ground)) < _FEWEST:
-        return np.zeros(image.shape, np.float32)
     features = _features(image, body)
-    odds = _log_density(features, ground) - _log_density(features, bodies)
+    look = _look(features, nearest_peak(peaks, image.shape)[1], body, reach)
+    return _likeness(features, look if look.tells else None)
+
+
+class Moments(NamedTuple):
+    """Number, mean and scatter (sum of the products of differences from the mean) of the features of pixels."""
+
+    count: int
+    mean: Float64[np.ndarray, " features"]
+    scatter: Float64[np.ndarray, "features features"]
+
+
+class Look(NamedTuple):
+    """How ground and bodies look: what `background_likeness` learns from an image; those of parts are joined."""
+
+    ground: Moments
+    bodies: Moments
+
+    @property
+    def tells(self) -> bool:
+        """Whether there are pixels enough to learn from."""
+        return min(self.ground.count, self.bodies.count) >= _FEWEST
+
+    def join(self, other: "Look") -> "Look":
+        """Returns the look of two parts of an image together."""
+        return Look(_joined(self.ground, other.ground), _joined(self.bodies, other.bodies))
+
+
+def look_of(
+    image: Float[np.ndarray, "height width"],
+    distance: Float[np.ndarray, "rows columns"],
+    part: tuple[slice, slice],
+    *,
+    body: float,
+    reach: float,
+) -> Look:
+    """Returns the look of a part of an image.
+
+    Args:
+        image: the part with a `margin` around it, as far as the whole image goes.
+        distance: from the nearest peak, in pixels, of every pixel of the part.
+        part: where in `image` the part is.
+        body, reach: see `rim_of`.
+    """
+    return _look(_features(image, body)[part], distance, body, reach)
+
+
+def likeness(
+    image: Float[np.ndarray, "height width"], look: Look | None, *, body: float
+) -> Float32[np.ndarray, "height width"]:
+    """Returns what `background_likeness` does, given the look of the whole image; None: zeros.
+
+    A part of an image will do: it is right farther than `margin` from the sides that it does not share with it.
+    """
+    return np.zeros(image.shape, np.float32) if look is None else _likeness(_features(image, body), look)
+
+
+def margin(*, body: float, reach: float) -> int:
+    """Returns how many pixels around a part of an image, or the cells in it, tell what this file tells of them."""
+    # Filters are cut off at four sigma; the gradient takes a pixel, and so does interpolating.
+    return int(np.ceil(max(4 * max(_SCALES) * body, reach + 4 * body / 5))) + 3
+
+
+def _look(
+    features: Float64[np.ndarray, "height width features"],
+    distance: Float[np.ndarray, "height width"],
+    body: float,
+    reach: float,
+) -> Look:
+    """Returns the look of pixels by their distance from the nearest peak."""
+    return Look(moments_of(features[distance > reach]), moments_of(features[distance < body]))
+
+
+def _likeness(
+    features: Float64[np.ndarray, "height width features"], look: Look | None
+) -> Float32[np.ndarray, "height width"]:
+    """Returns how surely pixels are background, 0..1; nothing is known without a look."""
+    if look is None:
+        return np.zeros(features.shape[:2], np.float32)
+    odds = _log_density(features, look.ground) - _log_density(features, look.bodies)
     return np.clip(odds / _CERTAIN, 0, 1).astype(np.float32)
 
 
@@ -101,16 +186,31 @@ def _features(image: Float[np.ndarray, "height width"], body: float) -> Float[np
     return np.stack(features, axis=-1)
 
 
+def moments_of(chosen: Float64[np.ndarray, "pixels features"]) -> Moments:
+    """Returns the moments of the features of some pixels; none is allowed."""
+    mean = chosen.sum(0) / max(len(chosen), 1)
+    away = chosen - mean
+    return Moments(len(chosen), mean, away.T @ away)
+
+
+def _joined(one: Moments, other: Moments) -> Moments:
+    """Returns the moments of two sets of pixels together."""
+    if not one.count or not other.count:
+        return one if one.count else other
+    count, apart = one.count + other.count, other.mean - one.mean
+    between = np.outer(apart, apart) * (one.count * other.count / count)
+    return Moments(count, one.mean + apart * (other.count / count), one.scatter + other.scatter + between)
+
+
 def _log_density(
-    features: Float[np.ndarray, "height width features"], sample: Bool[np.ndarray, "height width"]
-) -> Float[np.ndarray, "height width"]:
+    features: Float64[np.ndarray, "height width features"], sample: Moments
+) -> Float64[np.ndarray, "height width"]:
     """Returns the log density, up to a constant, of the normal distribution of a sample of pixels."""
-    chosen = features[sample]
-    covariance = np.cov(chosen.T)
+    covariance = sample.scatter / (sample.count - 1)
     ridge = max(1e-4 * np.trace(covariance) / len(covariance), _LEAST_VARIANCE)
     covariance += ridge * np.eye(len(covariance))
-    away = features - chosen.mean(0)
+    away = features - sample.mean
     # Through the Cholesky factor, whose solution is the whitened difference.
     factor = np.linalg.cholesky(covariance)
     white = np.linalg.solve(factor, away.reshape(-1, away.shape[-1]).T)
-    return (-0.5 * (white**2).sum(0) - np.log(np.diag(factor)).sum()).reshape(sample.shape)
+    return (-0.5 * (white**2).sum(0) - np.log(np.diag(factor)).sum()).reshape(features.shape[:2])

@@ -110,17 +110,43 @@ def replacing(path: str | Path) -> Generator[Path, None, None]:
 
 @contextmanager
 def replacing_folder(path: str | Path) -> Generator[Path, None, None]:
-    """Lends a name beside `path` for a folder that takes the place of `path`, or goes on an error."""
+    """Lends a name beside `path` for a folder, which takes the place of `path`, or goes on an error.
+
+    For a moment, while the old folder is set aside, there is none.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    old = path.with_name(f".{path.name}.{os.getpid()}.old")
+    temporary, old = (path.with_name(f".{path.name}.{os.getpid()}.{end}") for end in ("tmp", "old"))
     try:
         yield temporary
-        # A folder takes the place of none but an empty one.
-        if path.is_dir():
+        if path.exists():
             path.replace(old)
         temporary.replace(path)
     finally:
-        for folder in (temporary, old):
-            shutil.rmtree(folder, ignore_errors=True)
+        for left in (temporary, old):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Removes what processes that were killed left half-written under temporary names in a folder and below."""
+    for path in folder.rglob(".*"):
+        match = re.fullmatch(r"\..+\.([0-9]+)\.(tmp|old)", path.name)
+        if match is None or _is_running(int(match[1])):
+            continue
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def _is_running(process: int) -> bool:
+    """Tells whether there may be a process of this number."""
+    if os.name != "posix":  # where asking by a signal would end it
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True

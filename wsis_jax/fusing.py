@@ -16,16 +16,32 @@ def fuse_nearest(
     touches along most pixel sides, or to the background. Of equals the one whose peak comes first in raster order
     is taken, so that no step depends on the order of the cells.
     """
+    return settle_orphans(label_nearest(cuts, peaks, shape), peaks)
+
+
+def label_nearest(
+    cuts: list[CellMask], peaks: Int[np.ndarray, "cells 2"], shape: tuple[int, int]
+) -> Int32[np.ndarray, "height width"]:
+    """Returns the first step of `fuse_nearest`: labels of which parts may be cut off from their peak."""
     labels = np.zeros(shape, np.int32)
     nearest = np.full(shape, np.inf, np.float32)
-    order = np.lexsort(peaks.T[::-1])
-    for rank, cell in enumerate(order, start=1):
+    for cell in np.lexsort(peaks.T[::-1]):
         window, mask = cuts[cell].window, cuts[cell].mask
         distance = distance_to(peaks[cell] - [window[0].start, window[1].start], mask.shape)
         closer = mask & (distance < nearest[window])
-        labels[window][closer] = rank
+        labels[window][closer] = cell + 1
         nearest[window][closer] = distance[closer]
-    return np.concatenate([[0], order + 1]).astype(np.int32)[_settle_orphans(labels, peaks[order])]
+    return labels
+
+
+def settle_orphans(
+    labels: Int32[np.ndarray, "height width"], peaks: Int[np.ndarray, "cells 2"]
+) -> Int32[np.ndarray, "height width"]:
+    """Returns the second step of `fuse_nearest`: labels in which all of a cell hangs together with its peak."""
+    order = np.lexsort(peaks.T[::-1])
+    ranks = np.zeros(len(peaks) + 1, np.int32)
+    ranks[order + 1] = np.arange(1, len(peaks) + 1)
+    return np.concatenate([[0], order + 1]).astype(np.int32)[_settle(ranks[labels], peaks[order])]
 
 
 def fuse_sequentially(
@@ -53,10 +69,10 @@ def fuse_sequentially(
     return labels
 
 
-def _settle_orphans(
+def _settle(
     labels: Int32[np.ndarray, "height width"], peaks: Int[np.ndarray, "cells 2"]
 ) -> Int32[np.ndarray, "height width"]:
-    """Gives the parts of cells that are cut off from their peak to the cells that they touch most."""
+    """Gives parts of cells cut off from their peak to the cells that they touch most; peaks in raster order."""
     kept = np.zeros_like(labels)
     for label, window in enumerate(ndimage.find_objects(labels), start=1):
         if window is None:

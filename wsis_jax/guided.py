@@ -84,14 +84,18 @@ def winner_map(
     reach: float | None = None,
     settings: ContributionConfig = _DEFAULT,
     recorded: Record | Linear | None = None,
+    half: int | None = None,
 ) -> WinnerMap:
     """Returns the winner map of the contribution maps without ever holding more than a chunk of them.
 
-    Arguments and errors are those of `contribution_maps`.
+    Arguments and errors are those of `contribution_maps`. In parts of an image the cells are looked at in the
+    windows of the whole if `half` is that of the whole: how far regions go from their peaks, see `half_of`.
     """
     value, runner_up = np.zeros((2, *image.shape), np.float32)
     owner = np.zeros(image.shape, np.int32)
-    for cell, window, values in _propagate(model, variables, image, regions, peaks, reach, settings, recorded):
+    for cell, window, values in _propagate(
+        model, variables, image, regions, peaks, reach, settings, recorded, half
+    ):
         best = value[window]
         wins = values > best  # strictly: the first of equals keeps the pixel
         runner_up[window] = np.where(wins, best, np.maximum(runner_up[window], values))
@@ -124,7 +128,7 @@ class _Chunk(NamedTuple):
 
 
 def _propagate(
-    model, variables, image, regions, peaks, reach, settings, recorded
+    model, variables, image, regions, peaks, reach, settings, recorded, half=None
 ) -> Iterator[tuple[int, tuple[slice, slice], np.ndarray]]:
     """Yields every cell's index, the part of the image that its map is of, and the map there."""
     if image.shape[0] % model.stride or image.shape[1] % model.stride:
@@ -137,7 +141,7 @@ def _propagate(
     if not len(peaks):
         return
     if settings.method == "window":
-        chunks = _by_windows(model, variables, image, regions, peaks, reach, settings, recorded)
+        chunks = _by_windows(model, variables, image, regions, peaks, reach, settings, recorded, half)
     else:
         chunks = _by_images(model, variables, image, regions, peaks, settings, recorded)
     # A chunk is under way on the device while the one before it is taken from there.
@@ -167,7 +171,7 @@ def _taken(chunk: _Chunk, peaks, shape, reach) -> Iterator[tuple[int, tuple[slic
 # Through windows of a record
 
 
-def _by_windows(model, variables, image, regions, peaks, reach, settings, recorded) -> Iterator[_Chunk]:
+def _by_windows(model, variables, image, regions, peaks, reach, settings, recorded, half) -> Iterator[_Chunk]:
     model, variables = fold_batch_norm(model, variables)
     frame = jnp.array(image.shape)
     if not isinstance(recorded, Record):
@@ -176,7 +180,7 @@ def _by_windows(model, variables, image, regions, peaks, reach, settings, record
     signal = start_signal(recorded.likelihood, start=settings.start, start_at=settings.start_at)
     beyond = [(0, n - m) for n, m in zip(signal.shape, image.shape, strict=True)]
     placed = jnp.asarray(np.pad(regions, beyond), jnp.int32)
-    spans = windows_of_cells(model, regions, peaks, reach=reach)
+    spans = windows_of_cells(model, regions, peaks, reach=reach, half=half)
     kernels = _backward_kernels(variables)
     chunk = settings.chunk or _affordable(working_bytes(spans, model.encoder, model.decoder), settings.memory)
     for first, ids in _chunks(len(peaks), chunk):
@@ -196,13 +200,19 @@ def windows_of_cells(
     peaks: Int[np.ndarray, "cells 2"],
     *,
     reach: float | None,
+    half: int | None = None,
 ) -> Windows:
-    """Returns the windows in which "window" propagates cells; arguments are those of `contribution_maps`."""
-    pixels = np.argwhere(regions)
-    owners = peaks[regions[tuple(pixels.T)] - 1]
-    # How far regions go from their peaks, per axis, rounded up so that few different values occur.
-    half = -(-int(np.abs(pixels - owners).max(initial=0)) // 6) * 6
+    """Returns the windows in which "window" propagates cells; arguments are those of `winner_map`."""
+    if half is None:
+        pixels = np.argwhere(regions)
+        owners = peaks[regions[tuple(pixels.T)] - 1]
+        half = half_of(np.abs(pixels - owners).max(initial=0))
     return windows(len(model.encoder), half=half, reach=None if reach is None else int(reach))
+
+
+def half_of(farthest: float | np.integer) -> int:
+    """Returns how far regions go from their peaks, per axis, rounded up so that few different values occur."""
+    return -(-int(farthest) // 6) * 6
 
 
 def _affordable(cost: int, memory: float) -> int:

@@ -13,7 +13,7 @@ from typing import Literal
 import imagecodecs
 import numpy as np
 import tifffile
-from jaxtyping import Float32, Int32, Integer, UInt8
+from jaxtyping import Float, Float32, Int32, Integer, UInt8
 from PIL import Image
 
 from wsis_jax.files import replacing
@@ -223,10 +223,9 @@ def normalize_image(
     low: float,
     high: float,
 ) -> Float32[np.ndarray, "height width"]:
-    """Brings grey values to 0..1.
+    """Brings finite grey values to 0..1.
 
     Args:
-        image: Finite grey values.
         method: `percentile` stretches between two percentiles and clips; where the two are equal (a few cells
             on an even ground) between the least and the greatest value instead. `max` divides by the greatest
             value, as the reference does, and clips at 0.
@@ -250,7 +249,12 @@ def normalize_image(
             bottom, top = values.min(), values.max()
     if bottom >= top or is_constant(image):
         return np.zeros_like(image)
-    return np.clip((values - bottom) / (top - bottom), 0, 1).astype(np.float32)
+    return stretch(values, bottom, top)
+
+
+def stretch(values: Float[np.ndarray, "_ _"], bottom: float, top: float) -> Float32[np.ndarray, "_ _"]:
+    """Returns grey values with `bottom` at 0 and `top` at 1, clipped to that range."""
+    return np.clip((values.astype(np.float64) - bottom) / (top - bottom), 0, 1).astype(np.float32)
 
 
 def read_labels(path: str | Path) -> Int32[np.ndarray, "height width"]:

@@ -3,8 +3,10 @@
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float, Float32, Int, Int32, Int64
+from jaxtyping import Bool, Float, Float32, Int, Int32, Int64
 from scipy import ndimage
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 from scipy.spatial import KDTree
 
 # Gaussians are drawn as far as they exceed 4e-6, which is 5 sigma.
@@ -62,30 +64,53 @@ def find_peaks(
             the border; the authors' code loses them (2).
         quantize: search the map rounded down to 256 levels, as the authors' 8-bit files are.
     """
-    if quantize:
-        likelihood = np.floor(likelihood * 255 + 1e-3) / 255  # the margin: 8-bit values come back exactly
-    greatest = ndimage.maximum_filter(likelihood, size=2 * min_distance + 1, mode="nearest")
-    candidates = (likelihood == greatest) & (likelihood > threshold)
+    candidates = peak_pixels(likelihood, threshold=threshold, min_distance=min_distance, quantize=quantize)
     if exclude_border:
         inside = np.zeros_like(candidates)
         inside[exclude_border:-exclude_border, exclude_border:-exclude_border] = True
         candidates &= inside
-    plateaus, count = ndimage.label(candidates, structure=np.ones((3, 3)))
-    centres = ndimage.center_of_mass(candidates, plateaus, range(1, count + 1))
-    return np.array(centres, np.float64).reshape(-1, 2).astype(np.int64)
+    return plateau_centres(np.argwhere(candidates))
+
+
+def peak_pixels(
+    likelihood: Float[np.ndarray, "height width"], *, threshold: float, min_distance: int, quantize: bool
+) -> Bool[np.ndarray, "height width"]:
+    """Returns which pixels are of a peak, see `find_peaks`; what is within `min_distance` of each decides."""
+    if quantize:
+        likelihood = np.floor(likelihood * 255 + 1e-3) / 255  # the margin: 8-bit values come back exactly
+    greatest = ndimage.maximum_filter(likelihood, size=2 * min_distance + 1, mode="nearest")
+    return (likelihood == greatest) & (likelihood > threshold)
+
+
+def plateau_centres(pixels: Int64[np.ndarray, "pixels 2"]) -> Int64[np.ndarray, "cells 2"]:
+    """Returns the mean of each 8-connected group of pixels, truncated; in raster order of their first pixels.
+
+    Args:
+        pixels: (row, column) of each, in raster order.
+    """
+    if not len(pixels):
+        return np.empty((0, 2), np.int64)
+    pairs = KDTree(pixels).query_pairs(1, p=np.inf, output_type="ndarray")
+    graph = coo_array((np.ones(len(pairs), bool), tuple(pairs.T)), (len(pixels), len(pixels)))
+    groups = connected_components(graph, directed=False)[1]
+    # Numbered by their first pixel, whatever order the components come in.
+    _, first, groups = np.unique(groups, return_index=True, return_inverse=True)
+    sums = np.zeros((len(first), 2), np.int64)
+    np.add.at(sums, groups, pixels)
+    return (sums // np.bincount(groups)[:, None])[np.argsort(first)]
 
 
 def nearest_peak(
-    peaks: Int[np.ndarray, "cells 2"], shape: tuple[int, int]
+    peaks: Int[np.ndarray, "cells 2"], shape: tuple[int, int], *, corner: tuple[int, int] = (0, 0)
 ) -> tuple[Int32[np.ndarray, "height width"], Float32[np.ndarray, "height width"]]:
     """Returns, per pixel, the index of the nearest peak (0-based) and its distance in pixels.
 
     The index divides the image into the peaks' Voronoi cells. Without peaks the index is -1 and the distance
-    infinite.
+    infinite. For a part of an image, `shape` is that of the part, and `corner` (row, column) is where it begins.
     """
     if not len(peaks):
         return np.full(shape, -1, np.int32), np.full(shape, np.inf, np.float32)
-    pixels = np.indices(shape).reshape(2, -1).T
+    pixels = np.indices(shape).reshape(2, -1).T + np.array(corner)
     distance, index = KDTree(peaks).query(pixels)
     return index.reshape(shape).astype(np.int32), distance.reshape(shape).astype(np.float32)
 

@@ -6,16 +6,32 @@ import numpy as np
 from jaxtyping import Float, Float32, Int, Int32
 
 from wsis_jax.config import Config, CutConfig
-from wsis_jax.evidence import background_likeness, rim_of
+from wsis_jax.evidence import Look, Rim, background_likeness, likeness, rim_of
 from wsis_jax.fusing import fuse_nearest, fuse_sequentially
 from wsis_jax.graphcut import edge_weights
 from wsis_jax.guided import WinnerMap
-from wsis_jax.instances import cut_cells
+from wsis_jax.instances import CellMask, cut_cells
 from wsis_jax.scaling import resize_labels, smooth_labels
 from wsis_jax.seeds import Claims, foreground_seeds, scaled_contributions
 
 # × sigma: where the ground begins that pixels are compared with.
 _ENDS = 4.0
+
+
+class Whole(NamedTuple):
+    """What the costs of a part of an image take from the image as a whole.
+
+    Attributes:
+        median: of the grey values.
+        rim: of the cells.
+        look: of background and bodies; None where the image shows too little of either.
+        greatest: see `seeds.greatest_contributions`.
+    """
+
+    median: float | np.float32
+    rim: Rim
+    look: Look | None
+    greatest: Float[np.ndarray, " owners"]
 
 
 class Costs(NamedTuple):
@@ -43,8 +59,15 @@ def cut_and_fuse(
         winner: their winner map.
         config: the settings to use; those of a trained run, in which sigma and scale are numbers.
     """
-    costs, settings = costs_of(image, peaks, winner, config=config), config.cut
-    cuts = cut_cells(
+    cuts = cuts_of(costs_of(image, peaks, winner, config=config), peaks, config=config)
+    fuse = fuse_nearest if config.cut.overlap == "nearest" else fuse_sequentially
+    return fuse(cuts, peaks, image.shape)
+
+
+def cuts_of(costs: Costs, peaks: Int[np.ndarray, "cells 2"], *, config: Config) -> list[CellMask]:
+    """Returns the cut of every cell; seed i + 1 is that of `peaks[i]`, greater ones are of cells not asked for."""
+    settings = config.cut
+    return cut_cells(
         costs.preference,
         costs.right,
         costs.down,
@@ -57,8 +80,6 @@ def cut_and_fuse(
         dilate=settings.dilate,
         erode=settings.erode,
     )
-    fuse = fuse_nearest if settings.overlap == "nearest" else fuse_sequentially
-    return fuse(cuts, peaks, image.shape)
 
 
 def costs_of(
@@ -67,19 +88,29 @@ def costs_of(
     winner: WinnerMap,
     *,
     config: Config,
+    whole: Whole | None = None,
 ) -> Costs:
-    """Returns what cutting an image costs; arguments are those of `cut_and_fuse`."""
-    settings, sigma = config.cut, config.network_sigma
-    scaled = scaled_contributions(winner.value, winner.owner, scale=settings.seed_scale)
+    """Returns what cutting an image costs.
+
+    Args:
+        image, peaks, winner, config: those of `cut_and_fuse`; or of a part of an image.
+        whole: of a part of an image, what is known of the whole; its owners those of `winner`.
+    """
+    settings = config.cut
+    greatest = None if whole is None else whole.greatest
+    scaled = scaled_contributions(winner.value, winner.owner, scale=settings.seed_scale, greatest=greatest)
     rim = settings.rim
     if rim == "auto":
-        rim = rim_of(image, peaks, body=sigma, reach=_ENDS * sigma)
+        rim = rim_of(image, peaks, **surroundings(config)) if whole is None else whole.rim
     right, down = edge_weights(
         image, weight=settings.edge_weight, falloff=settings.edge_falloff, rim=rim, pixel=settings.edge_pixel
     )
-    preference = _data_term(image, settings)
+    preference = _data_term(image, settings, None if whole is None else whole.median)
     if settings.background_weight:
-        alike = background_likeness(image, peaks, body=sigma, reach=_ENDS * sigma)
+        if whole is None:
+            alike = background_likeness(image, peaks, **surroundings(config))
+        else:
+            alike = likeness(image, whole.look, body=config.network_sigma)
         preference = preference - settings.background_weight * alike
     claims = None
     if settings.claim_weight:
@@ -91,10 +122,17 @@ def costs_of(
     return Costs(preference, right, down, seeds, claims)
 
 
-def _data_term(image: Float[np.ndarray, "height width"], settings: CutConfig) -> Float[np.ndarray, "height width"]:
-    """Returns what leaving a pixel out costs by its grey value alone."""
+def surroundings(config: Config) -> dict[str, float]:
+    """Returns how far bodies, and the surroundings of cells, go from the peaks: see `evidence.rim_of`."""
+    return {"body": config.network_sigma, "reach": _ENDS * config.network_sigma}
+
+
+def _data_term(
+    image: Float[np.ndarray, "height width"], settings: CutConfig, median: float | np.float32 | None
+) -> Float[np.ndarray, "height width"]:
+    """Returns what leaving a pixel out costs by its grey value alone; None: the median is the image's."""
     if settings.data == "inverse":
-        return settings.data_weight * (np.median(image) - image)
+        return settings.data_weight * ((np.median(image) if median is None else median) - image)
     return np.full_like(image, -settings.data_weight)
 
 

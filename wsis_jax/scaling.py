@@ -24,6 +24,57 @@ def resize_image(
     return resize(image.astype(np.float32), shape, order=1, mode="reflect", anti_aliasing=scale < 1)
 
 
+def resize_part(
+    image: Float32[np.ndarray, "rows columns"],
+    shape: tuple[int, int],
+    part: tuple[slice, slice],
+    *,
+    whole: tuple[int, int],
+    corner: tuple[int, int],
+) -> Float32[np.ndarray, "part_rows part_columns"]:
+    """Returns a part of what `resize_image` makes of an image, from the part of the image that it takes.
+
+    Args:
+        image: grey values 0..1, all that `part_before_resizing` says.
+        shape: (height, width) of the whole image resized.
+        part: which rows and columns of that to return.
+        whole: (height, width) of the whole image.
+        corner: (row, column) where in it `image` begins.
+    """
+    if shape == whole:
+        rows, columns = (slice(s.start - c, s.stop - c) for s, c in zip(part, corner, strict=True))
+        return image[rows, columns]
+    factors = np.divide(whole, shape)
+    if (factors > 1).any():
+        image = ndimage.gaussian_filter(image, np.maximum(0, (factors - 1) / 2), mode="mirror")
+    # Whole pixels are taken off after the place is computed, so that it is the very same within its pixel.
+    places = [
+        (np.arange(s.start, s.stop) + 0.5) * k - 0.5 - c for s, k, c in zip(part, factors, corner, strict=True)
+    ]
+    return ndimage.map_coordinates(image, np.meshgrid(*places, indexing="ij"), order=1, mode="mirror").clip(0, 1)
+
+
+def part_before_resizing(
+    shape: tuple[int, int], part: tuple[slice, slice], *, whole: tuple[int, int]
+) -> tuple[slice, slice]:
+    """Returns which rows and columns of an image `resize_part` takes for a part; arguments are its own."""
+    if shape == whole:
+        return part
+    rows, columns = (
+        slice(
+            max(int((s.start + 0.5) * k - 0.5) - _taps(k) - 1, 0),
+            min(int(np.ceil((s.stop - 0.5) * k - 0.5)) + _taps(k) + 2, n),
+        )
+        for s, k, n in zip(part, np.divide(whole, shape), whole, strict=True)
+    )
+    return rows, columns
+
+
+def _taps(factor: float) -> int:
+    """Returns how many pixels away smoothing looks before an image is made smaller by a factor."""
+    return int(4 * max(factor - 1, 0) / 2 + 0.5)
+
+
 def scale_points(points: Real[np.ndarray, "points 2"], scale: float) -> Float64[np.ndarray, "points 2"]:
     """Returns the points of an image in the pixels of the same image at `scale` times its size.
 
@@ -36,11 +87,29 @@ def resize_labels(
     labels: Int[np.ndarray, "height width"], shape: tuple[int, int]
 ) -> Int32[np.ndarray, "new_height new_width"]:
     """Returns the label image at another size, every pixel taking the label of the nearest old one."""
-    if labels.shape == shape:
-        return labels.astype(np.int32)
+    return resize_labels_part(labels, shape, _all_of(shape), whole=labels.shape, corner=(0, 0))
+
+
+def resize_labels_part(
+    labels: Int[np.ndarray, "rows columns"],
+    shape: tuple[int, int],
+    part: tuple[slice, slice],
+    *,
+    whole: tuple[int, int],
+    corner: tuple[int, int],
+) -> Int32[np.ndarray, "part_rows part_columns"]:
+    """Returns a part of what `resize_labels` makes of a label image, from a part of that.
+
+    Args:
+        labels: a part of the label image that holds all that `part` shows.
+        shape: (height, width) of the whole label image at its new size.
+        part: which rows and columns of that to return.
+        whole: (height, width) of the whole label image.
+        corner: (row, column) where in it `labels` begins.
+    """
     rows, columns = (
-        np.minimum((np.arange(new) + 0.5) * old / new, old - 1).astype(np.intp)
-        for new, old in zip(shape, labels.shape, strict=True)
+        np.minimum((np.arange(s.start, s.stop) + 0.5) * old / new, old - 1).astype(np.intp) - c
+        for s, new, old, c in zip(part, shape, whole, corner, strict=True)
     )
     return labels[np.ix_(rows, columns)].astype(np.int32)
 
@@ -64,9 +133,32 @@ def smooth_labels(
         shape: (height, width) of the result.
         blur: standard deviation in pixels of `labels`; above 0.
     """
-    nearest = resize_labels(labels, shape)
-    smooth = np.zeros(shape, np.int32)
-    ratio = np.array(shape) / np.array(labels.shape)
+    return smooth_part(labels, peaks, shape, _all_of(shape), blur=blur, whole=labels.shape, corner=(0, 0))
+
+
+def smooth_part(
+    labels: Int[np.ndarray, "rows columns"],
+    peaks: Int[np.ndarray, "cells 2"],
+    shape: tuple[int, int],
+    part: tuple[slice, slice],
+    *,
+    blur: float,
+    whole: tuple[int, int],
+    corner: tuple[int, int],
+) -> Int32[np.ndarray, "part_rows part_columns"]:
+    """Returns a part of what `smooth_labels` makes of a label image, from a part of that.
+
+    Args:
+        labels: a part of the label image; it holds the whole of all cells of which `part` shows anything, and
+            3 blurs and 2 pixels around them, as far as the label image goes.
+        peaks: of the cells, in pixels of the whole label image.
+        shape, part, whole, corner: as in `resize_labels_part`.
+        blur: as in `smooth_labels`.
+    """
+    nearest = resize_labels_part(labels, shape, part, whole=whole, corner=corner)
+    smooth = np.zeros(nearest.shape, np.int32)
+    begin, end = (np.array([getattr(side, name) for side in part]) for name in ("start", "stop"))
+    ratio = np.array(shape) / np.array(whole)
     places = np.clip(np.round((peaks + 0.5) * ratio - 0.5).astype(int), 0, np.array(shape) - 1)
     pad, thin = int(np.ceil(3 * blur)) + 1, []
     for label, window in enumerate(ndimage.find_objects(labels), start=1):
@@ -75,18 +167,27 @@ def smooth_labels(
         low = np.array([max(side.start - pad, 0) for side in window])
         high = np.minimum([side.stop + pad for side in window], labels.shape)
         around = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
-        share = ndimage.gaussian_filter((labels[around] == label).astype(np.float32), blur, mode="nearest")
+        low, high = low + corner, high + corner
         first, last = np.ceil(low * ratio).astype(int), np.minimum((high * ratio).astype(int), shape)
+        if (first >= end).any() or (last <= begin).any():
+            continue
+        share = ndimage.gaussian_filter((labels[around] == label).astype(np.float32), blur, mode="nearest")
         sides = zip(first, last, ratio, low, strict=True)
         grid = [(np.arange(a, b) + 0.5) / k - 0.5 - n for a, b, k, n in sides]
         share = ndimage.map_coordinates(share, np.meshgrid(*grid, indexing="ij"), order=1, mode="nearest")
-        there = tuple(slice(a, b) for a, b in zip(first, last, strict=True))
         parts, _ = ndimage.label(share > _LEVEL, np.ones((3, 3)))
         row, column = places[label - 1] - first
         inside = 0 <= row < parts.shape[0] and 0 <= column < parts.shape[1]
         if own := parts[row, column] if inside else 0:
-            smooth[there][parts == own] = label
+            shown = np.argwhere(parts == own) + first
+            shown = shown[((shown >= begin) & (shown < end)).all(1)] - begin
+            smooth[tuple(shown.T)] = label
         else:
             thin.append(label)
     # Last, so that it does not matter which cell comes first: what is left of others lies beside these.
     return np.where(np.isin(nearest, thin), nearest, smooth)
+
+
+def _all_of(shape: tuple[int, int]) -> tuple[slice, slice]:
+    """Returns all rows and columns."""
+    return slice(0, shape[0]), slice(0, shape[1])

@@ -26,22 +26,33 @@ def scaled_contributions(
     owner: Int[np.ndarray, "height width"],
     *,
     scale: Literal["cell", "max", "raw"],
+    greatest: Float[np.ndarray, " owners"] | None = None,
 ) -> Float32[np.ndarray, "height width"]:
     """Returns the contributions of a winner map on a scale that thresholds can be given on.
 
     Args:
-        value, owner: of the winner map, see `guided.WinnerMap`.
+        value, owner: of the winner map, see `guided.WinnerMap`; or a part of it.
         scale: contributions are divided by the greatest that the cell wins ("cell"), so that faint cells have
             seeds as wide as clear ones; by the greatest one in the image ("max"); or by 255 ("raw", as in the
             authors' code, where the result depends on the scale of the weights).
+        greatest: of a part of a map, what `greatest_contributions` gives for the whole.
     """
     if scale == "raw":
         return np.asarray(value / 255, np.float32)
-    greatest = np.zeros(int(owner.max(initial=0)) + 1, value.dtype)
-    np.maximum.at(greatest, owner, value)
+    if greatest is None:
+        greatest = greatest_contributions(value, owner, owners=int(owner.max(initial=0)) + 1)
     if scale == "max":
-        greatest[:] = greatest.max()
+        greatest = np.full_like(greatest, greatest.max())
     return np.asarray(value / np.maximum(greatest, np.finfo(np.float32).tiny)[owner], np.float32)
+
+
+def greatest_contributions(
+    value: Float[np.ndarray, "height width"], owner: Int[np.ndarray, "height width"], *, owners: int
+) -> Float[np.ndarray, " owners"]:
+    """Returns the greatest contribution of every owner, no owner (0) first; 0 for one that owns nothing."""
+    greatest = np.zeros(owners, value.dtype)
+    np.maximum.at(greatest, owner, value)
+    return greatest
 
 
 def foreground_seeds(

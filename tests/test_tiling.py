@@ -1,0 +1,197 @@
+"""Tiles: whatever their size, the labels are those of the image in one piece."""
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from wsis_jax.halos import halos_of, view_of, view_sides
+from wsis_jax.segmentation import segment
+from wsis_jax.tiling import segment_tiled
+from wsis_jax.unet import pad_to_stride
+
+
+class Slices:
+    """An array that gives and takes slices alone, none larger than a limit."""
+
+    def __init__(self, array: np.ndarray, most: int) -> None:
+        self._array, self._most = array, most
+        self.shape, self.dtype, self.chunks = array.shape, array.dtype, (8, 16)
+
+    def __getitem__(self, window):
+        values = self._array[window]
+        assert values.size <= self._most
+        return values.copy()
+
+    def __setitem__(self, window, values):
+        assert all(s.start % n == 0 for s, n in zip(window, self.chunks, strict=True))
+        assert values.size <= self._most
+        self._array[window] = values
+
+
+def tiled(run, image, **options):
+    labels = np.zeros(image.shape, np.uint32)
+    points, scores = segment_tiled(run, image, labels, **options)
+    return labels, points, scores
+
+
+def assert_as_whole(run, image, *, config=None, tile):
+    expected = segment(run, image, config=config)
+    labels, points, scores = tiled(run, image, config=config, tile=tile)
+    np.testing.assert_array_equal(labels, expected.labels)
+    np.testing.assert_array_equal(points, expected.points)
+    np.testing.assert_allclose(scores, expected.scores, rtol=0, atol=1e-6)
+    return len(points)
+
+
+def eager(run):
+    """Settings that find most cells of a crowd, and some that are none."""
+    return run.config.override(["detect.threshold=0.25"])
+
+
+@pytest.fixture(scope="module")
+def crowd(draw_small):
+    """Cells everywhere, so also on the borders and corners of tiles; sides are no multiples of the stride."""
+    return draw_small(7, cells=38, shape=(150, 173)).image
+
+
+@pytest.mark.parametrize("tile", [37, 64, 1000])
+def test_tiles_of_any_size_give_the_whole(tiny_run, crowd, tile):
+    assert assert_as_whole(tiny_run.run, crowd, config=eager(tiny_run.run), tile=tile) > 20
+
+
+@settings(deadline=None, max_examples=10)
+@given(st.tuples(st.integers(0, 149), st.integers(0, 172)), st.sampled_from([1, -1]), st.sampled_from([48, 64]))
+def test_wherever_the_cells_lie(tiny_run, crowd, shift, step, tile):
+    image = np.roll(crowd, shift, axis=(0, 1))[::step, :]
+    assert assert_as_whole(tiny_run.run, np.ascontiguousarray(image), config=eager(tiny_run.run), tile=tile) > 20
+
+
+@pytest.mark.parametrize(
+    "assignments",
+    [
+        ["image.scale=0.7", "likelihood.sigma=4.3"],
+        ["image.scale=1.4", "likelihood.sigma=2.2", "detect.views=1"],
+        ["cut.smooth=0", "cut.dilate=2", "cut.erode=1", "cut.fill_others=true", "cut.conflict=background"],
+        ["cut.seed_scale=max", "detect.quantize=true", "detect.exclude_border=2", "cut.reach=3"],
+        ["image.normalization=max", "cut.data=flat", "cut.rim=dark", "cut.background_weight=0"],
+    ],
+)
+def test_so_do_other_settings(tiny_run, crowd, assignments):
+    config = eager(tiny_run.run).override(assignments)
+    assert assert_as_whole(tiny_run.run, crowd, config=config, tile=60) > 3
+
+
+@pytest.mark.parametrize("shape", [(1, 70), (3, 3), (61, 90)])
+def test_so_do_other_shapes(tiny_run, crowd, shape):
+    assert_as_whole(tiny_run.run, np.ascontiguousarray(crowd[: shape[0], : shape[1]]), tile=40)
+
+
+def test_whole_numbers_are_grey_values_as_well(unchecked, tiny_run, crowd):
+    image = np.round(crowd * 1000).astype(np.uint16)
+    expected = segment(tiny_run.run, image.astype(np.float32))
+    np.testing.assert_array_equal(tiled(tiny_run.run, image, tile=64)[0], expected.labels)
+
+
+def test_no_more_than_a_tile_is_read_or_written_at_a_time(tiny_run, draw_small):
+    image = draw_small(8, cells=10, shape=(90, 300)).image
+    labels = np.zeros(image.shape, np.int32)
+    segment_tiled(tiny_run.run, Slices(image, 32 * 32), Slices(labels, 32 * 32), tile=32)
+    np.testing.assert_array_equal(labels, segment(tiny_run.run, image).labels)
+
+
+def test_progress_goes_from_the_first_part_to_the_last(tiny_run, draw_small):
+    told = []
+    for cells in (5, 0):
+        told.clear()
+        tiled(tiny_run.run, draw_small(9, cells=cells).image, tile=40, on_tile=lambda *of: told.append(of))
+        totals = {total for _, total in told}
+        assert len(totals) == 1
+        assert [done for done, _ in told] == sorted({done for done, _ in told})
+        assert told[-1][0] == totals.pop()
+
+
+def test_a_constant_image_is_warned_of_and_holds_no_cell(tiny_run):
+    with pytest.warns(UserWarning, match="the image is constant"):
+        labels, points, scores = tiled(tiny_run.run, np.full((40, 50), 7, np.float32), tile=32)
+    assert not labels.any()
+    assert points.shape == (0, 2)
+    assert not len(scores)
+
+
+def test_values_that_are_no_numbers_are_refused(tiny_run, crowd):
+    image = crowd.copy()
+    image[140, 160] = np.nan
+    with pytest.raises(ValueError, match="no numbers"):
+        tiled(tiny_run.run, image, tile=64)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    ["cut.reach=null", "cut.overlap=sequential", "detect.region=response", "contribution.method=vmap"],
+)
+def test_settings_that_need_the_whole_image_are_refused_by_name(tiny_run, crowd, setting):
+    with pytest.raises(ValueError, match=setting):
+        tiled(tiny_run.run, crowd, config=tiny_run.run.config.override([setting]), tile=64)
+
+
+def test_aligned_corners_are_refused(tiny_run, crowd):
+    run = tiny_run.run._replace(model=tiny_run.run.model.clone(align_corners=True))
+    with pytest.raises(ValueError, match="align_corners"):
+        tiled(run, crowd, tile=64)
+
+
+def test_labels_of_another_shape_or_type_are_refused(tiny_run, crowd):
+    with pytest.raises(ValueError, match="shape"):
+        segment_tiled(tiny_run.run, crowd, np.zeros((3, 4), np.uint32))
+    with pytest.raises(ValueError, match="uint16"):
+        segment_tiled(tiny_run.run, crowd, np.zeros(crowd.shape, np.uint16))
+    with pytest.raises(ValueError, match="rows and columns"):
+        segment_tiled(tiny_run.run, crowd[None], np.zeros(crowd[None].shape, np.uint32))
+    with pytest.raises(ValueError, match="side"):
+        segment_tiled(tiny_run.run, crowd, np.zeros(crowd.shape, np.uint32), tile=0)
+
+
+# Views
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    st.tuples(st.integers(1, 40), st.integers(1, 40)),
+    st.sampled_from([(1, 1), (-1, 1), (1, -1), (-1, -1)]),
+    st.sampled_from([1, 4, 8]),
+    st.integers(1, 12),
+    st.integers(0, 9),
+    st.data(),
+)
+def test_a_view_is_a_window_of_the_mirrored_padded_image_on_its_grid(shape, flip, stride, tile, halo, data):
+    image = np.arange(shape[0] * shape[1], dtype=np.float32).reshape(shape)
+    start = [data.draw(st.integers(0, n - 1)) for n in shape]
+    part = tuple(slice(a, min(a + tile, n)) for a, n in zip(start, shape, strict=True))
+    sides = view_sides(shape, tile, halo, stride)
+    view = view_of(part, shape, sides=sides, halo=halo, stride=stride, flip=flip)
+    whole = pad_to_stride(image[:: flip[0], :: flip[1]], stride)[0]
+    seen = view.of(image)
+    assert seen.shape == sides
+    np.testing.assert_array_equal(view.shown(seen), image[part])
+    # There is a place on the grid where the whole shows the same; sides of both lie apart by the halo or coincide.
+    places = [
+        (row, column)
+        for row in range(0, whole.shape[0] - sides[0] + 1, stride)
+        for column in range(0, whole.shape[1] - sides[1] + 1, stride)
+        if np.array_equal(whole[row : row + sides[0], column : column + sides[1]], seen)
+    ]
+    assert places
+    for begin, inner, side, length in zip(places[0], view.part, sides, whole.shape, strict=True):
+        assert inner.start >= halo or begin == 0
+        assert side - inner.stop >= halo or begin + side == length
+
+
+def test_halos_grow_with_the_reach_and_the_network(tiny_run):
+    run = tiny_run.run
+    near, far = (halos_of(run.model, run.config.override([f"cut.reach={reach}"])) for reach in (3, 6))
+    assert all(a <= b for a, b in zip(near, far, strict=True))
+    deep = run.model.clone(encoder=(4, 8, 8, 8), decoder=(8, 8, 4))
+    assert halos_of(deep, run.config).field > far.field
+    # The receptive field of three levels, counted by hand: 2 + 4 + 8 pixels down, 8 + 4 up, and what is between.
+    assert far.field >= 26
