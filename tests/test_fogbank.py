@@ -1,4 +1,4 @@
-"""FogBank: its growth, levels, peaks, lines and seeds, and the method as a whole."""
+"""FogBank: its growth, levels and peaks, and the method as a whole."""
 
 from collections import deque
 from typing import Any
@@ -6,9 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 from scipy import ndimage
+from text_labels import labels_of
 
-from experiments.baselines.fog_border import border_mask, bridge, close_diagonals
-from experiments.baselines.fog_seeds import find_seeds, geodesic_distance
 from experiments.baselines.fogbank import (
     FogBank,
     add_peaks,
@@ -24,11 +23,6 @@ from wsis_jax import draw_scene
 from wsis_jax.metrics import match_labels
 
 SMALL = FogBank(min_cell=100, min_hole=100, min_peak=60, min_object=150)  # for cells of 500 pixels
-
-
-def labels_of(*rows: str) -> np.ndarray:
-    """A label image from its digits; dots are background."""
-    return np.array([[0 if c == "." else int(c) for c in row] for row in rows], np.int32)
 
 
 def ways(mask: np.ndarray, label: np.ndarray) -> np.ndarray:
@@ -144,83 +138,6 @@ def test_labels_are_connected_whatever_they_were(seed):
     lost = (labels > 0) & (connected == 0)
     beside = ndimage.binary_dilation(connected > 0)
     assert not (lost & beside).any()
-
-
-def test_bridges_join_what_only_a_pixel_divides():
-    mask = labels_of("1.1..", ".....", "1....", ".1.1.") > 0
-    np.testing.assert_array_equal(bridge(mask), labels_of("111..", "11...", "1.1..", ".111.") > 0)
-
-
-def test_lines_are_closed_where_they_meet_at_a_corner():
-    mask = labels_of("1....", ".1...", ".1..1", "...1.") > 0
-    np.testing.assert_array_equal(close_diagonals(mask), labels_of("11...", "11...", ".1.11", "...11") > 0)
-
-
-@pytest.mark.parametrize("strength", ["intensity", "gradient"])
-def test_no_4_connected_way_crosses_a_border(strength):
-    rows, columns = np.indices((60, 60))
-    distance = np.hypot(rows - 30, columns - 29.5)
-    image = np.where(np.abs(distance - 18) < 1.5, 0.9, 0.2)
-    foreground = np.ones(image.shape, bool)
-    border = border_mask(image, foreground, strength=strength, percentile=85)
-    parts, _ = ndimage.label(~border)
-    assert parts[30, 30] != parts[0, 0]
-    assert border.sum() < 4 * 2 * np.pi * 18  # a line or two, no band
-    half = border_mask(image, columns < 30, strength=strength, percentile=85)
-    assert not half[:, 33:].any()
-
-
-def test_ways_go_around_walls():
-    mask = labels_of("111", "..1", "111") > 0
-    distance = geodesic_distance(mask, np.array([[0, 0]]))
-    root = np.sqrt(2)
-    np.testing.assert_allclose(
-        distance, [[0, 1, 2], [np.inf, np.inf, 1 + root], [2 + 2 * root, 1 + 2 * root, 2 + root]]
-    )
-
-
-def seeds_in(image: np.ndarray, foreground: np.ndarray, **changes: float) -> np.ndarray:
-    """The seeds where the percentiles hold just the spots of 0.2, at settings that can be changed."""
-    high = 100 * (1 + np.count_nonzero(image == 0.2)) / np.count_nonzero(foreground)
-    settings = {"low": 0, "high": high, "min_area": 4, "max_area": 20, "gap": 10} | changes
-    return find_seeds(image, foreground, np.zeros(image.shape, bool), **settings)
-
-
-def dark_spots(*corners: tuple[int, int]) -> np.ndarray:
-    """A plane of 0.5 to 1 with spots of 3 × 3 pixels of 0.2, and the one darkest pixel that is never seed."""
-    image = np.linspace(0.5, 1, 1200).reshape(30, 40)
-    for row, column in corners:
-        image[row : row + 3, column : column + 3] = 0.2
-    image[29, 39] = 0.0
-    return image
-
-
-def test_seeds_near_each_other_are_one_cell():
-    image = dark_spots((5, 5), (5, 13), (5, 30))
-    everywhere = np.ones(image.shape, bool)
-    near = seeds_in(image, everywhere, gap=10)
-    assert near[6, 6] == near[6, 14] > 0
-    assert near.max() == 2
-    assert near[6, 31] not in (0, near[6, 6])
-    assert seeds_in(image, everywhere, gap=5).max() == 3
-    assert (near > 0).sum() == 27
-
-
-def test_a_wall_between_seeds_divides_them():
-    image = dark_spots((5, 5), (5, 13))
-    foreground = np.ones(image.shape, bool)
-    foreground[:20, 10] = False
-    assert seeds_in(image, foreground).max() == 2
-
-
-def test_seeds_have_a_size():
-    image = dark_spots((5, 5))
-    everywhere = np.ones(image.shape, bool)
-    assert seeds_in(image, everywhere).max() == 1
-    assert seeds_in(image, everywhere, max_area=8).max() == 0
-    assert seeds_in(image, everywhere, min_area=10).max() == 0
-    nowhere = np.zeros(image.shape, bool)
-    assert not find_seeds(image, nowhere, nowhere, low=0, high=9, min_area=1, max_area=9, gap=9).any()
 
 
 def test_the_fog_falls_on_distances_too():

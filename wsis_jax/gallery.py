@@ -14,6 +14,7 @@ from wsis_jax.files import replacing
 from wsis_jax.frames import Frame
 from wsis_jax.page import text
 from wsis_jax.pictures import contribution_picture, grey_picture, heat_picture, label_picture, overlay
+from wsis_jax.scaling import resize_labels
 from wsis_jax.segmentation import Segmentation
 
 _Any = TypeVar("_Any")
@@ -63,7 +64,7 @@ def write_layers(folder: Path, frame: Frame, result: Segmentation) -> list[Path]
     zoom = min(_SIDE / max(height, width), 1.0)
     shape = (max(round(height * zoom), 1), max(round(width * zoom), 1))
     # The outlines are drawn at the size that they are seen at, or they would be too thin to see.
-    image, labels = _shrink(frame.image, shape), _nearest(result.labels, shape)
+    image, labels = _shrink(frame.image, shape), resize_labels(result.labels, shape)
     points = (result.points + 0.5) * (np.array(shape) / np.array(frame.image.shape)) - 0.5
     pictures = {
         "image": grey_picture(image),
@@ -85,15 +86,6 @@ def _shrink(image: Float[np.ndarray, "height width"], shape: tuple[int, int]) ->
     step = max(min(image.shape[0] // (2 * shape[0]), image.shape[1] // (2 * shape[1])), 1)
     small = np.nan_to_num(image[::step, ::step].astype(np.float32))
     return np.asarray(Image.fromarray(small).resize(shape[::-1], Image.Resampling.BOX))
-
-
-def _nearest(labels: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Returns a label image at another size."""
-    rows, columns = (
-        np.minimum(((np.arange(new) + 0.5) * old / new).astype(np.int64), old - 1)
-        for new, old in zip(shape, labels.shape, strict=True)
-    )
-    return labels[rows[:, None], columns]
 
 
 def _resize(picture: UInt8[np.ndarray, "_ _ 3"], shape: tuple[int, int]) -> UInt8[np.ndarray, "_ _ 3"]:

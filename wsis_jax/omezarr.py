@@ -12,7 +12,8 @@ from wsis_jax.files import replacing_folder
 if TYPE_CHECKING:
     import zarr
 
-_VERSION = "0.5"
+NGFF = "0.5"
+"""The version of the specification of OME-Zarr that is written."""
 # To micrometres; the units that NGFF recommends.
 _MICROMETRES = {"angstrom": 1e-4, "nanometer": 1e-3, "micrometer": 1.0, "millimeter": 1e3, "meter": 1e6}
 
@@ -116,15 +117,7 @@ def create_labels(
         ImportError: if zarr is not installed.
     """
     zarr = _zarr()
-    unit = {} if pixel_size is None else {"unit": "micrometer"}
-    scale = [1.0, 1.0] if pixel_size is None else [float(pixel_size)] * 2
-    transformation = {"type": "scale", "scale": scale}
-    multiscale = {
-        "name": Path(path).name,
-        "axes": [{"name": name, "type": "space", **unit} for name in "yx"],
-        "datasets": [{"path": "0", "coordinateTransformations": [transformation]}],
-    }
-    about = {"version": _VERSION, "multiscales": [multiscale], "image-label": {}}
+    about = multiscales("labels", "yx", pixel_size) | {"image-label": {}}
     group = zarr.create_group(path, zarr_format=3, attributes={"ome": about})
     chunks = min(chunks[0], shape[0]), min(chunks[1], shape[1])
     return group.create_array(
@@ -139,6 +132,15 @@ def writing_labels(
     """Lends the array of `create_labels`; all takes its place at `path` in the end, or goes on an error."""
     with replacing_folder(path) as temporary:
         yield create_labels(temporary, shape, chunks=chunks, pixel_size=pixel_size)
+
+
+def multiscales(name: str, axes: str, pixel_size: float | int | None) -> dict[str, Any]:
+    """Returns the metadata of an image of one resolution, in the array `0`, with the side of a pixel in µm."""
+    space = {"type": "space"} if pixel_size is None else {"type": "space", "unit": "micrometer"}
+    described = [{"name": axis} | ({"type": "channel"} if axis == "c" else space) for axis in axes]
+    scale = [1.0 if axis == "c" else float(pixel_size or 1) for axis in axes]
+    datasets = [{"path": "0", "coordinateTransformations": [{"type": "scale", "scale": scale}]}]
+    return {"version": NGFF, "multiscales": [{"name": name, "axes": described, "datasets": datasets}]}
 
 
 def _pixel_size(multiscale: Mapping[str, Any], dataset: Mapping[str, Any]) -> float | None:

@@ -7,12 +7,12 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from wsis_jax.files import replacing_folder
+from wsis_jax.omezarr import NGFF, multiscales
 from wsis_jax.segmentation import Segmentation
 
 if TYPE_CHECKING:
     import zarr
 
-_VERSION = "0.5"  # of NGFF, the specification of OME-Zarr
 _CHUNK = 1024  # pixels a side
 
 
@@ -46,10 +46,10 @@ def write_ome_zarr(
         levels = np.round(colours * 255).astype(int).tolist()
         image_label["colors"] = [{"label-value": one, "rgba": [*levels[one - 1], 255]} for one in present]
     with replacing_folder(path) as temporary:
-        root = zarr.create_group(temporary, attributes={"ome": _multiscales(name, "cyx", pixel_size)})
+        root = zarr.create_group(temporary, attributes={"ome": multiscales(name, "cyx", pixel_size)})
         _add(root, "0", channels, "cyx")
-        group = root.create_group("labels", attributes={"ome": {"version": _VERSION, "labels": ["cells"]}})
-        ome = _multiscales("cells", "yx", pixel_size) | {"image-label": image_label}
+        group = root.create_group("labels", attributes={"ome": {"version": NGFF, "labels": ["cells"]}})
+        ome = multiscales("cells", "yx", pixel_size) | {"image-label": image_label}
         _add(group.create_group("cells", attributes={"ome": ome}), "0", labels.astype(kind), "yx")
 
 
@@ -87,12 +87,3 @@ def _add(group: "zarr.Group", name: str, values: np.ndarray, axes: str | tuple[s
     most = [1 if axis == "c" else _CHUNK for axis in axes]
     chunks = tuple(min(max(side, 1), limit) for side, limit in zip(values.shape, most, strict=True))
     group.create_array(name, data=np.ascontiguousarray(values), chunks=chunks, dimension_names=list(axes))
-
-
-def _multiscales(name: str, axes: str, pixel_size: float | int | None) -> dict[str, Any]:
-    """Returns the metadata of an image of one resolution, in the array `0`."""
-    space = {"type": "space"} if pixel_size is None else {"type": "space", "unit": "micrometer"}
-    described = [{"name": axis} | ({"type": "channel"} if axis == "c" else space) for axis in axes]
-    scale = [1.0 if axis == "c" else float(pixel_size or 1) for axis in axes]
-    datasets = [{"path": "0", "coordinateTransformations": [{"type": "scale", "scale": scale}]}]
-    return {"version": _VERSION, "multiscales": [{"name": name, "axes": described, "datasets": datasets}]}
