@@ -25,6 +25,14 @@ TINY = [
 ]
 
 
+@pytest.fixture(autouse=True)
+def heeded():
+    """Ctrl-C as in a terminal: a shell has programs that it starts in the background ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_is_a_wish_and_a_second_one_interrupts(number):
     before = signal.getsignal(number)

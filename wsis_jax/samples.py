@@ -44,7 +44,7 @@ def write_samples(
     """
     rows = []
     for name, sample in held_out[:_SHOWN]:
-        likelihood = predict(model, variables, sample.image)
+        likelihood = np.nan_to_num(predict(model, variables, sample.image))  # where a training went astray
         found = config.detect
         peaks = find_peaks(likelihood, threshold=found.threshold, min_distance=found.min_distance)
         rows.append(_draw(name, sample, likelihood, peaks, config.network_sigma))

@@ -127,7 +127,7 @@ def run(arguments: argparse.Namespace) -> int:
     print(f"{done}; results are in {arguments.out}")
     if failed:
         print(f"Failed: {', '.join(outcome.source.name for outcome in failed)}; the errors are above.")
-    if REPORT in format.kinds:
+    if REPORT in format.kinds and len(failed) < len(outcomes):
         print(f"A page to look at: {segmentation_report(arguments.out, summary)}")
     return 3 if failed else 0
 
