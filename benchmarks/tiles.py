@@ -24,7 +24,8 @@ import numpy as np
 
 from wsis_jax import draw_scene, load_run, segment
 from wsis_jax.checkpoint import Run
-from wsis_jax.omezarr import create_labels, open_plane, writing_labels
+from wsis_jax.frames import LazyPlane, open_frames
+from wsis_jax.omezarr import create_labels, writing_labels
 from wsis_jax.packaged import find_run
 from wsis_jax.tiling import segment_tiled
 
@@ -107,9 +108,14 @@ def _call(way: str, image: Path, out: Path, options: argparse.Namespace) -> None
 
 def _measure(options: argparse.Namespace) -> None:
     """Segments one image and prints what it took."""
-    run, image, start = _run(options), open_plane(options.image), time.perf_counter()
+    with open_frames(options.image) as frames:
+        _measure_plane(frames.plane(0), options)
+
+
+def _measure_plane(image: LazyPlane, options: argparse.Namespace) -> None:
+    run, start = _run(options), time.perf_counter()
     if options.way == "whole":
-        found = segment(run, image[:, :].astype(np.float32))
+        found = segment(run, image[:, :])
         labels, points = found.labels, found.points
     elif options.way == "tiles":
         labels = np.zeros(image.shape, np.int32)

@@ -5,7 +5,7 @@ import pytest
 import tifffile
 
 from wsis_jax import batch
-from wsis_jax.batch import segment_files
+from wsis_jax.batch import Reading, segment_files
 from wsis_jax.imageio import read_image, read_labels
 from wsis_jax.points import read_points
 
@@ -58,7 +58,11 @@ def test_a_channel_is_segmented_as_an_image_of_its_own(tiny_run, draw_small, tmp
 
     def segmented(name, channel):
         (outcome,) = segment_files(
-            tiny_run.run, [tmp_path / f"{name}.tif"], tmp_path, config=tiny_run.run.config, channel=channel
+            tiny_run.run,
+            [tmp_path / f"{name}.tif"],
+            tmp_path,
+            config=tiny_run.run.config,
+            reading=Reading(channel=channel),
         )
         assert (outcome.name, outcome.error) == (name, None)
         return read_labels(tmp_path / f"{name}_labels.tif")
@@ -74,11 +78,11 @@ def test_a_channel_that_one_file_lacks_does_not_stop_the_others(tiny_run, tmp_pa
     write_image(tmp_path / "a.tif")
     tifffile.imwrite(tmp_path / "b.tif", np.zeros((2, 20, 24), np.uint8), imagej=True, metadata={"axes": "CYX"})
     files = [tmp_path / "a.tif", tmp_path / "b.tif"]
-    outcomes = segment_files(tiny_run.run, files, tmp_path, config=tiny_run.run.config, channel=1)
+    outcomes = segment_files(tiny_run.run, files, tmp_path, config=tiny_run.run.config, reading=Reading(channel=1))
     assert [outcome.cells for outcome in outcomes] == [None, 0]
     assert outcomes[0].error == f"{files[0]}: there is no channel 1; the file has 1 channel, counted from 0"
     with pytest.raises(ValueError, match="there is no channel -1; count"):
-        segment_files(tiny_run.run, files, tmp_path, config=tiny_run.run.config, channel=-1)
+        segment_files(tiny_run.run, files, tmp_path, config=tiny_run.run.config, reading=Reading(channel=-1))
 
 
 def test_a_bad_file_does_not_stop_the_others(tiny_run, draw_small, write_scene, tmp_path):

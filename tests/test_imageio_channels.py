@@ -63,12 +63,13 @@ def test_the_channels_together_are_the_file(tmp_path_factory, axes, sizes, chann
     planar = "separate" if "SYX" in axes else "contig"
     colours = {"photometric": "rgb", "planarconfig": planar} if "S" in axes else {"photometric": "minisblack"}
     tifffile.imwrite(path, values, metadata={"axes": axes}, **colours)
-    letter = next((letter for letter in "CST" if letter in axes), None)
+    letter = next((letter for letter in "CS" if letter in axes), None)
     ahead = values[None] if letter is None else np.moveaxis(values, axes.index(letter), 0)
     if channel >= len(ahead):
         with pytest.raises(ValueError, match=f"there is no channel {channel}; the file has {len(ahead)} channel"):
             read_image(path, channel=channel)
         return
+    # What the file calls times is no channel.
     expected, rest = ahead[channel], axes.replace(letter or "?", "")
     if "S" in rest:  # the colours of a channel become grey
         expected = np.moveaxis(expected, rest.index("S"), -1) @ [0.299, 0.587, 0.114]
@@ -169,11 +170,14 @@ def test_axes_beside_that_of_the_channels(tmp_path):
     write(path, pixels(2, 3, 2, 7, 5), "TZCYX", "imagej")
     with pytest.raises(ValueError, match=r"the image has 5 axes without colours; choose a channel \(--channel\)$"):
         read_image(path)
-    with pytest.raises(ValueError, match=r"the image has 4 axes without colours; save one channel and plane$"):
-        read_image(path, channel=0)
+    expected = pixels(2, 3, 2, 7, 5)[:, :, 0].reshape(-1, 7, 5)
+    np.testing.assert_array_equal(read_image(path, channel=0), expected)
     tifffile.imwrite(path, pixels(2, 3, 7, 5), photometric="minisblack")  # two axes of which neither has a name
-    with pytest.raises(ValueError, match=r"the image has 4 axes without colours; save one channel and plane$"):
+    with pytest.raises(
+        ValueError, match=r"does not name its 4 axes, of lengths 2, 3, 7, 5; name them, as in --axes"
+    ):
         read_image(path, channel=0)
+    np.testing.assert_array_equal(read_image(path, channel=1, axes="CTYX"), pixels(2, 3, 7, 5)[1])
 
 
 def test_pages_of_several_sizes_are_no_channels(tmp_path):

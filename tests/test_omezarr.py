@@ -6,26 +6,10 @@ import numpy as np
 import pytest
 import zarr
 
-from wsis_jax.omezarr import create_labels, open_omezarr, open_plane, writing_labels
-
-
-def write_image(path, values, axes, *, version="0.5", unit="micrometer", scale=0.5):
-    """An image as other programs write it."""
-    kinds = {"t": "time", "c": "channel"}
-    described = [{"name": name, "type": kinds.get(name, "space")} for name in axes]
-    for axis in described:
-        if axis["type"] == "space" and unit:
-            axis["unit"] = unit
-    scales = [scale if name in "yx" else 1.0 for name in axes]
-    steps = [{"type": "scale", "scale": scales}, {"type": "translation", "translation": [0.0] * len(axes)}]
-    multiscale = {"axes": described, "datasets": [{"path": "0", "coordinateTransformations": steps}]}
-    if version == "0.5":
-        attributes = {"ome": {"version": "0.5", "multiscales": [multiscale]}}
-    else:
-        attributes = {"multiscales": [{"version": "0.4", **multiscale}]}
-    group = zarr.create_group(path, zarr_format=3 if version == "0.5" else 2, attributes=attributes)
-    group.create_array("0", data=values, chunks=(1,) * (values.ndim - 2) + (8, 8))
-    return path
+from tests.zarr_images import write_image
+from wsis_jax.frames import open_frames
+from wsis_jax.imageio import read_image
+from wsis_jax.omezarr import create_labels, open_omezarr, writing_labels
 
 
 @pytest.mark.parametrize("version", ["0.4", "0.5"])
@@ -34,16 +18,13 @@ def test_an_image_is_opened_with_its_axes_and_pixel_size(tmp_path, version):
     path = write_image(tmp_path / "a.zarr", values, "tcyx", version=version)
     array, axes, size = open_omezarr(path)
     assert (axes, size, array.shape) == ("tcyx", 0.5, (2, 3, 20, 30))
-    plane = open_plane(path, channel=2, time=1)
-    assert (plane.shape, plane.chunks, plane.dtype) == ((20, 30), (8, 8), np.uint16)
-    np.testing.assert_array_equal(plane[3:11, 5:30], values[1, 2, 3:11, 5:30])
 
 
 def test_axes_may_stand_in_any_order(tmp_path):
     values = np.random.default_rng(0).random((4, 9, 7)).astype(np.float32)
-    plane = open_plane(write_image(tmp_path / "a.zarr", values, "xcy"), channel=5)
-    assert plane.shape == (7, 4)
-    np.testing.assert_array_equal(plane[1:6, 0:3], values[0:3, 5, 1:6].T)
+    with open_frames(write_image(tmp_path / "a.zarr", values, "xcy"), channel=5) as frames:
+        assert frames.shapes == [(7, 4)]
+        np.testing.assert_array_equal(frames.plane(0)[1:6, 0:3], values[0:3, 5, 1:6].T)
 
 
 @pytest.mark.parametrize(
@@ -73,10 +54,10 @@ def test_labels_that_were_not_finished_leave_the_old_ones(tmp_path):
     create_labels(tmp_path / "labels.zarr", (4, 5), chunks=(4, 5))[:] = 7
     with pytest.raises(KeyboardInterrupt), writing_labels(tmp_path / "labels.zarr", (4, 5), chunks=(4, 5)):
         raise KeyboardInterrupt
-    assert (open_plane(tmp_path / "labels.zarr")[0:4, 0:5] == 7).all()
+    assert (read_image(tmp_path / "labels.zarr") == 7).all()
     with writing_labels(tmp_path / "labels.zarr", (4, 5), chunks=(4, 5)) as array:
         array[:] = 9
-    assert (open_plane(tmp_path / "labels.zarr")[0:4, 0:5] == 9).all()
+    assert (read_image(tmp_path / "labels.zarr") == 9).all()
     assert [path.name for path in tmp_path.iterdir()] == ["labels.zarr"]
 
 
@@ -90,20 +71,6 @@ def test_what_is_no_image_is_named(tmp_path):
             open_omezarr(tmp_path / f"{name}.zarr")
     with pytest.raises(ValueError, match="do not fit its array"):
         open_omezarr(write_image(tmp_path / "few.zarr", np.zeros((1, 4, 5)), "yx", scale=1.0))
-
-
-def test_planes_that_are_not_there_are_named(tmp_path):
-    path = write_image(tmp_path / "a.zarr", np.zeros((2, 3, 4, 5), np.uint8), "cztyx"[0:2] + "yx")
-    with pytest.raises(ValueError, match="has 2 channels; say which"):
-        open_plane(path)
-    with pytest.raises(ValueError, match="no place 2 on axis c"):
-        open_plane(path, channel=2)
-    with pytest.raises(ValueError, match="no place 1 on axis t"):
-        open_plane(path, channel=0, time=1)
-    assert open_plane(path, channel=1, z=2).shape == (4, 5)
-    other = write_image(tmp_path / "b.zarr", np.zeros((2, 4, 5), np.uint8), "wyx")
-    with pytest.raises(ValueError, match="has an axis 'w'"):
-        open_plane(other)
 
 
 def test_without_the_library_it_is_said_what_to_install(tmp_path, monkeypatch):

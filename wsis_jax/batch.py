@@ -16,12 +16,13 @@ from typing import Any, NamedTuple
 from wsis_jax.checkpoint import Run
 from wsis_jax.config import Config
 from wsis_jax.files import remove_leftovers, stem
-from wsis_jax.frames import Frame
-from wsis_jax.imageio import check_channel, count_frames, read_image, read_shape
+from wsis_jax.frames import Frame, Frames, check_channel, open_frames
+from wsis_jax.large import in_tiles, segment_large
 from wsis_jax.manifest import Entry, Manifest, digest_of_run, key_of
 from wsis_jax.results import FILES, Format, Write
 from wsis_jax.segmentation import Located, locate, outline, seen_shape
 from wsis_jax.shapes import fitting, rounded_up, shared_sides
+from wsis_jax.stacks import check_axes
 
 
 class Outcome(NamedTuple):
@@ -44,16 +45,43 @@ class Outcome(NamedTuple):
     skipped: bool = False
 
 
+class Reading(NamedTuple):
+    """How image files are read.
+
+    Attributes:
+        channel: the channel to segment, counted from 0, as `open_frames` takes it.
+        axes: names for the axes of TIFF files instead of those that they give, likewise.
+        pixel_size: side of a pixel in µm instead of what the files tell.
+        tiles: whether images are segmented in tiles; None for those of more than `large.TILED_ABOVE` pixels of the
+            network.
+    """
+
+    channel: int | None = None
+    axes: str | None = None
+    pixel_size: float | None = None
+    tiles: bool | None = None
+
+
+_AS_IT_IS = Reading()
+
+
 class _Batch(NamedTuple):
     """What is the same for all images of a batch."""
 
     run: Run
     out: Path
     config: Config
+    reading: Reading
     sides: list[tuple[int, int]]
+    format: Format
     write: Write
     manifest: Manifest | None
+    made_with: str
     caught: "_Caught"
+    on_tile: Callable[[str, int, int], None]
+
+
+_Step = Generator[Callable[[], Outcome], None, None]
 
 
 def segment_files(
@@ -62,13 +90,15 @@ def segment_files(
     out: Path,
     *,
     config: Config,
-    channel: int | None = None,
+    reading: Reading = _AS_IT_IS,
     format: Format = FILES,
     on_image: Callable[[Outcome, int], None] = lambda outcome, total: None,
+    on_tile: Callable[[str, int, int], None] = lambda name, done, total: None,
 ) -> list[Outcome]:
     """Segments files one after the other; a file that cannot be segmented does not stop the others.
 
-    The name of an image is the file's stem, followed by `_0000`, `_0001`, … for the pages of a multi-page file.
+    The name of an image is that of `Frames.names`: the file's stem, and where it holds several, what tells them
+    apart.
     Images that an earlier batch finished in the same folder are skipped, unless the file, the settings, the
     weights or the format have changed since or a file of the results is gone; `manifest.jsonl` in the folder tells
     which.
@@ -78,22 +108,28 @@ def segment_files(
         files: image files.
         out: the folder to write to.
         config: the settings to use.
-        channel: the channel to segment, counted from 0, as `read_image` takes it.
-        format: what to write of each image, a result of `results.format_of`.
+        reading: how the files are read.
+        format: what to write of each image, a result of `results.format_of`; of an image in tiles, see
+            `large.segment_large`.
         on_image: called with the outcome of each image, in order, and the number of images in all.
+        on_tile: called with the name of an image in tiles, the number of its parts done, and of all.
 
     Raises:
         ValueError: if two images have the same name, so that one's results would replace the other's, or the names
-            do not suit the format, or if `channel` is negative, or the manifest is damaged.
+            do not suit the format, or if `reading` cannot be, or the manifest is damaged.
     """
-    check_channel(channel)
-    names_of = [_names(path, channel) for path in files]
-    names = [name for of_file in names_of for name in of_file]
+    check_channel(reading.channel)
+    check_axes(reading.axes)
+    announced = [_announced(path, reading) for path in files]
+    names = [name for of_file in announced for name in of_file.names]
     if clash := [name for name, count in Counter(names).items() if count > 1]:
         raise ValueError(f"two images are called {clash[0]}, so their results would be too; rename one")
     remove_leftovers(out)
     manifest = Manifest(out) if format.resumable else None
-    made_with = digest_of_run(run, config, channel, format.kinds)
+    made_with = digest_of_run(run, config, *reading, format.kinds)
+    shapes = [seen_shape(shape, config) for of_file in announced for shape in of_file.shapes]
+    whole = [shape for shape in shapes if not in_tiles(shape, reading.tiles)]
+    sides = shared_sides(whole, stride=run.model.stride)
     outcomes: list[Outcome] = []
 
     def tell(outcome: Outcome) -> None:
@@ -101,10 +137,10 @@ def segment_files(
         on_image(outcome, len(names))
 
     with format.writing(out, names) as write, _catching() as caught, ThreadPoolExecutor(1) as worker:
-        batch = _Batch(run, out, config, _plan_sides(run, files, config), write, manifest, caught)
+        batch = _Batch(run, out, config, reading, sides, format, write, manifest, made_with, caught, on_tile)
         waiting: list[Future[Outcome]] = []
-        for path, of_file in zip(files, names_of, strict=True):
-            for step in _steps(batch, path, of_file, channel, made_with):
+        for path, of_file in zip(files, announced, strict=True):
+            for step in _steps(batch, path, of_file.names):
                 waiting.append(worker.submit(step))
                 if len(waiting) > 1:
                     tell(waiting.pop(0).result())
@@ -113,37 +149,66 @@ def segment_files(
     return outcomes
 
 
-def _steps(
-    batch: _Batch, path: Path, names: list[str], channel: int | None, made_with: str
-) -> Generator[Callable[[], Outcome], None, None]:
+def _steps(batch: _Batch, path: Path, names: list[str]) -> _Step:
     """Does the network's part of each image of a file, and yields what is left to do, in another thread."""
     try:
-        key = key_of(path, made_with) if batch.manifest else ""
+        key = key_of(path, batch.made_with) if batch.manifest else ""
         done = [None if batch.manifest is None else batch.manifest.finished(name, key) for name in names]
-        frames = read_image(path, channel=channel) if None in done else None
-        if frames is not None and len(frames) != len(names):
-            raise ValueError(f"{path}: has {len(frames)} frames where {len(names)} were announced; retry")
-    except (ValueError, OSError) as error:
-        failed = Outcome(stem(path), path, None, [], str(error))
-        yield lambda: failed
-        return
-    for index, (name, entry) in enumerate(zip(names, done, strict=True)):
-        if frames is None or entry is not None:
-            assert entry is not None
-            skipped = Outcome(name, path, entry.cells, entry.warnings, None, skipped=True)
-            yield lambda skipped=skipped: skipped
-            continue
-        values = frames[index]
-        frame = Frame(name, values, values[None])
-        shape = seen_shape(values.shape, batch.config)
-        sides = fitting(rounded_up(shape, batch.run.model.stride), batch.sides)
-        try:
-            (located,) = locate(batch.run, values[None], config=batch.config, sides=sides)
-        except ValueError as error:
-            failed = Outcome(name, path, None, batch.caught.take(), f"{name}: {error}")
-            yield lambda failed=failed: failed
-        else:
-            yield _cutting(batch, path, frame, located, key, batch.caught.take())
+        if None not in done:
+            yield from (_skipping(path, entry) for entry in done if entry is not None)
+            return
+        with open_frames(path, channel=batch.reading.channel, axes=batch.reading.axes) as frames:
+            if frames.names != names:
+                raise ValueError(f"{path}: holds {len(frames.names)} images where {len(names)} were there; retry")
+            for index, entry in enumerate(done):
+                yield _step(batch, path, frames, index, key) if entry is None else _skipping(path, entry)
+    except (ValueError, OSError, ImportError) as error:
+        yield _failing(stem(path), path, [], str(error))
+
+
+def _step(batch: _Batch, path: Path, frames: Frames, index: int, key: str) -> Callable[[], Outcome]:
+    """Does the network's part of one image, and returns what is left to do; an error is that of its own."""
+    name = frames.names[index]
+    shape = seen_shape(frames.shapes[index], batch.config)
+    try:
+        if in_tiles(shape, batch.reading.tiles):
+            return _tiled(batch, path, frames, index, key)
+        frame = frames.read(index)
+    except (ValueError, OSError, ImportError) as error:
+        return _failing(name, path, batch.caught.take(), str(error))
+    if batch.reading.pixel_size is not None:
+        frame = frame._replace(pixel_size=batch.reading.pixel_size)
+    sides = fitting(rounded_up(shape, batch.run.model.stride), batch.sides)
+    try:
+        (located,) = locate(batch.run, frame.image[None], config=batch.config, sides=sides)
+    except ValueError as error:
+        return _failing(name, path, batch.caught.take(), f"{name}: {error}")
+    return _cutting(batch, path, frame, located, key, batch.caught.take())
+
+
+def _tiled(batch: _Batch, path: Path, frames: Frames, index: int, key: str) -> Callable[[], Outcome]:
+    """Segments an image in tiles, network and cuts; nothing is left to do."""
+    name = frames.names[index]
+    files, cells = segment_large(
+        batch.run,
+        frames.plane(index),
+        batch.out,
+        name,
+        config=batch.config,
+        kinds=batch.format.kinds,
+        pixel_size=batch.reading.pixel_size or frames.pixel_size(index),
+        on_tile=lambda done, total: batch.on_tile(name, done, total),
+    )
+    heard = batch.caught.take()
+    return lambda: _noted(batch, path, name, key, cells, heard, files)
+
+
+def _skipping(path: Path, entry: Entry) -> Callable[[], Outcome]:
+    return lambda: Outcome(entry.name, path, entry.cells, entry.warnings, None, skipped=True)
+
+
+def _failing(name: str, path: Path, heard: list[str], error: str) -> Callable[[], Outcome]:
+    return lambda: Outcome(name, path, None, heard, error)
 
 
 def _cutting(
@@ -157,13 +222,20 @@ def _cutting(
         except ValueError as error:
             return Outcome(frame.name, path, None, said + batch.caught.take(), f"{frame.name}: {error}")
         files = batch.write(frame, result)
-        heard, cells = said + batch.caught.take(), len(result.points)
-        if batch.manifest is not None:
-            names = [file.relative_to(batch.out).as_posix() for file in files]
-            batch.manifest.add(Entry(frame.name, key, cells, heard, names))
-        return Outcome(frame.name, path, cells, heard, None)
+        heard = said + batch.caught.take()
+        return _noted(batch, path, frame.name, key, len(result.points), heard, files)
 
     return cut
+
+
+def _noted(
+    batch: _Batch, path: Path, name: str, key: str, cells: int, heard: list[str], files: list[Path]
+) -> Outcome:
+    """Notes an image whose files are all written, and says what became of it."""
+    if batch.manifest is not None:
+        written = [file.relative_to(batch.out).as_posix() for file in files]
+        batch.manifest.add(Entry(name, key, cells, heard, written))
+    return Outcome(name, path, cells, heard, None)
 
 
 class _Caught:
@@ -190,21 +262,17 @@ def _catching() -> Generator[_Caught, None, None]:
         yield caught
 
 
-def _names(path: Path, channel: int | None) -> list[str]:
-    """Returns the names of the images in a file."""
+class _Announced(NamedTuple):
+    """The images of a file by its description: their names, and (height, width) of those that can be read."""
+
+    names: list[str]
+    shapes: list[tuple[int, int]]
+
+
+def _announced(path: Path, reading: Reading) -> _Announced:
+    """Returns what a file says that it holds."""
     try:
-        count = count_frames(path, channel=channel)
-    except (ValueError, OSError):
-        count = 1  # reading the pixels says what is wrong with it
-    return [stem(path)] if count == 1 else [f"{stem(path)}_{index:04d}" for index in range(count)]
-
-
-def _plan_sides(run: Run, files: Sequence[Path], config: Config) -> list[tuple[int, int]]:
-    """Returns the few sides that the images are padded to, so that not every size compiles programs."""
-    shapes = []
-    for path in files:
-        try:
-            shapes.append(seen_shape(read_shape(path), config))
-        except (ValueError, OSError):
-            continue  # reading the pixels says what is wrong with it
-    return shared_sides(shapes, stride=run.model.stride)
+        with open_frames(path, channel=reading.channel, axes=reading.axes) as frames:
+            return _Announced(frames.names, frames.shapes)
+    except (ValueError, OSError, ImportError):
+        return _Announced([stem(path)], [])  # opening it again says what is wrong with it

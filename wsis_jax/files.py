@@ -19,7 +19,8 @@ def list_files(where: Where, *, suffixes: Sequence[str]) -> list[Path]:
     """Lists the files meant by a file's name, a folder or a pattern, or by several of them.
 
     Args:
-        where: A file (whatever its suffix), a folder, or a pattern such as `day?/*.tif` or `**/*.tif`.
+        where: A file (whatever its suffix; a folder of Zarr is one), a folder, or a pattern such as `day?/*.tif`
+            or `**/*.tif`.
         suffixes: Endings to keep in a folder or of a pattern, as `.tif`; small letters mean capitals too.
 
     Returns:
@@ -32,7 +33,7 @@ def list_files(where: Where, *, suffixes: Sequence[str]) -> list[Path]:
         found = {path: None for each in where for path in list_files(each, suffixes=suffixes)}
         return list(found)
     where = Path(where)
-    if where.is_file():
+    if where.is_file() or is_zarr(where):
         return [where]
     endings = ", ".join(suffixes)
     if where.is_dir():
@@ -44,15 +45,20 @@ def list_files(where: Where, *, suffixes: Sequence[str]) -> list[Path]:
     else:
         raise FileNotFoundError(f"{where}: there is no such file or folder; check the path")
     kept = [path for path in candidates if path.suffix.lower() in suffixes and not path.name.startswith(".")]
-    files = sorted(path for path in kept if path.is_file())
+    files = sorted(path for path in kept if path.is_file() or is_zarr(path))
     if not files:
         raise FileNotFoundError(f"{where}: {problem}")
     return files
 
 
+def is_zarr(path: Path) -> bool:
+    """Tells whether a path is a folder of Zarr, which counts as a file."""
+    return any((path / name).is_file() for name in ("zarr.json", ".zgroup", ".zarray"))
+
+
 def stem(path: str | Path) -> str:
-    """Returns the name to pair files by: without the last suffix and then without a trailing `_labels`."""
-    return Path(path).stem.removesuffix("_labels")
+    """Returns the name to pair files by: without the suffix, `.ome` before it, and a trailing `_labels`."""
+    return Path(path).stem.removesuffix(".ome").removesuffix("_labels")
 
 
 def pair_by_stem(first: list[Path], second: list[Path]) -> tuple[list[tuple[Path, Path]], list[Path], list[Path]]:

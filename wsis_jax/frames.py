@@ -1,9 +1,19 @@
-"""The images in a file, one at a time."""
+"""The images in a file, one at a time: which axes are frames and channels, and grey values of them."""
 
+import math
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, Shaped
+
+from wsis_jax.files import stem
+from wsis_jax.stacks import WHOLE, Stack, Window, open_stacks
+
+# ITU-R BT.601, as in Pillow and OpenCV; they sum to 1, so a grey picture saved as RGB keeps its values.
+_LUMINANCE = np.array([0.299, 0.587, 0.114])
 
 
 class Frame(NamedTuple):
@@ -20,3 +30,188 @@ class Frame(NamedTuple):
     image: Float32[np.ndarray, "height width"]
     channels: Float32[np.ndarray, "channels height width"]
     pixel_size: float | None = None
+
+
+class _Place(NamedTuple):
+    """Where an image lies in a file: the array, and the place on each axis of frames."""
+
+    stack: Stack
+    at: dict[str, int]
+
+
+class LazyPlane:
+    """An image of which windows are read.
+
+    Attributes:
+        shape: (height, width).
+        dtype: of the values.
+    """
+
+    def __init__(self, read: Callable[[Window], Float32[np.ndarray, "_ _"]], shape: tuple[int, int]) -> None:
+        """Takes what reads the grey values in a window."""
+        self.shape, self.dtype, self._read = shape, np.dtype(np.float32), read
+
+    def __getitem__(self, window: Window) -> Float32[np.ndarray, "_ _"]:
+        """Returns the values in a window."""
+        return self._read(window)
+
+
+class Frames:
+    """The images in a file that is open.
+
+    Attributes:
+        names: one for each image: that of the file, and where there are several, `_0000`, or, on more axes than
+            one, the place on each, as in `_t0003_z0012`.
+        shapes: (height, width) of each.
+    """
+
+    def __init__(self, path: Path, stacks: Sequence[Stack], channel: int | None, *, named: bool) -> None:
+        """Takes the arrays of the file; `named` tells that the user named their axes."""
+        places = [_Place(stack, at) for stack in stacks for at in _places(path, stack.sizes, channel)]
+        self._path, self._channel, self._pages = path, channel, None
+        unnamed = {axis for stack in stacks for axis in stack.sizes} <= {"I", "Q", "Y", "X"}
+        if channel is not None and not named and unnamed and len(places) > 1:
+            self._pages, places = places, places[:1]  # Pages without a name are the channels of one image.
+        self._places = places
+        self.names = [f"{stem(path)}{_suffix(place, number, len(places))}" for number, place in enumerate(places)]
+        self.shapes = [(place.stack.sizes["Y"], place.stack.sizes["X"]) for place in places]
+
+    def image(self, index: int, window: Window = WHOLE) -> Float32[np.ndarray, "_ _"]:
+        """Reads the grey values to segment of an image, or of a part of it.
+
+        Raises:
+            ValueError: if the file is damaged, there is no such channel, or a value is complex, NaN or infinite.
+        """
+        if self._pages is not None:
+            self._check_sizes(self._pages)
+            self._check_channel(self._channel or 0, len(self._pages))
+            grey = self._grey(self._pages[self._channel or 0], window, None)
+        else:
+            grey = self._grey(self._places[index], window, self._channel)
+        if not np.isfinite(grey).all():
+            raise ValueError(f"{self._path}: frame {index} holds NaN or infinite values; make them numbers")
+        return grey
+
+    def plane(self, index: int) -> LazyPlane:
+        """Returns an image of which windows are read; an error is one of `image`."""
+        return LazyPlane(lambda window: self.image(index, window), self.shapes[index])
+
+    def pixel_size(self, index: int) -> float | None:
+        """Returns the side of a pixel of an image in µm, if the file tells."""
+        return self._places[index].stack.pixel_size
+
+    def read(self, index: int) -> Frame:
+        """Reads an image with all its channels; an error is one of `image`."""
+        image, place = self.image(index), self._places[index]
+        if self._pages is not None:
+            channels = [self._grey(page, WHOLE, None) for page in self._pages]
+        elif self._channel is not None and "C" in place.stack.sizes:
+            channels = [self._grey(place, WHOLE, channel) for channel in range(place.stack.sizes["C"])]
+        else:
+            channels = self._colours(place) or [image]
+        return Frame(self.names[index], image, np.stack(channels), self.pixel_size(index))
+
+    def _colours(self, place: _Place) -> list[Float32[np.ndarray, "_ _"]]:
+        """Returns the colours of an image without alpha, or nothing where it is grey."""
+        values, axes = place.stack.read(place.at, WHOLE)
+        if "S" not in axes or (count := values.shape[axes.index("S")]) <= 2:
+            return []
+        colours = range(3 if count == 4 else count)
+        return [_as_float(values.take(one, axes.index("S")), axes.replace("S", "")) for one in colours]
+
+    def _grey(self, place: _Place, window: Window, channel: int | None) -> Float32[np.ndarray, "_ _"]:
+        """Returns the grey values of a channel; None stands for the only one, or for the colours together."""
+        stack, at = place
+        if channel is not None and "C" in stack.sizes:
+            self._check_channel(channel, stack.sizes["C"])
+            at, channel = at | {"C": channel}, None
+        values, axes = stack.read(at, window)
+        if np.iscomplexobj(values):
+            raise ValueError(f"{self._path}: the values are complex numbers; save their magnitude as the image")
+        if channel is not None:
+            self._check_channel(channel, values.shape[axes.index("S")] if "S" in axes else 1)
+        if "S" in axes:
+            colours = np.moveaxis(values, axes.index("S"), -1)
+            values, axes = self._one_colour(colours, channel), axes.replace("S", "")
+        return _as_float(values, axes)
+
+    def _one_colour(
+        self, colours: Shaped[np.ndarray, "_ _ colours"], channel: int | None
+    ) -> Shaped[np.ndarray, "_ _"]:
+        """Returns one colour, or, for None, the luminance of grey (+ alpha) or RGB (+ alpha)."""
+        if channel is not None:
+            return colours[..., channel]
+        if colours.shape[-1] > 4:
+            raise ValueError(f"{self._path}: a pixel has {colours.shape[-1]} channels; choose one (--channel)")
+        return colours[..., 0] if colours.shape[-1] <= 2 else colours[..., :3] @ _LUMINANCE
+
+    def _check_channel(self, channel: int, count: int) -> None:
+        if channel >= count:
+            have = "1 channel" if count == 1 else f"{count} channels"
+            raise ValueError(f"{self._path}: there is no channel {channel}; the file has {have}, counted from 0")
+
+    def _check_sizes(self, pages: Sequence[_Place]) -> None:
+        if len({(page.stack.sizes["Y"], page.stack.sizes["X"]) for page in pages}) > 1:
+            raise ValueError(f"{self._path}: the pages differ in size; save them as separate files")
+
+
+@contextmanager
+def open_frames(
+    path: str | Path, *, channel: int | None = None, axes: str | None = None
+) -> Generator[Frames, None, None]:
+    """Opens the images of a file, whose pixels are read when they are asked for.
+
+    All places on axes other than rows, columns, colours and channels are images of their own: times, planes,
+    pages, scenes. RGB becomes luminance; alpha is ignored, and so is a TIFF's look-up table, which says how to show
+    the values. Integers above 2^24 lose their last digits in float32.
+
+    Args:
+        path: a TIFF, PNG or JPEG, a folder of OME-Zarr, or, with the extra `bioio`, a file of a microscope.
+        channel: the only channel to segment, counted from 0; None for all. Channels are those of a file that names
+            them, or else the colours of a pixel, alpha among them, or else pages that the file calls nothing. What
+            has one channel alone is read as it is.
+        axes: names for the axes of a TIFF instead of those that it gives, a letter each, as in `TZCYX`: `Y` for
+            rows, `X` for columns, `C` for channels, `S` for colours, any other for frames.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if the file is empty, damaged or not an image; if `channel` is negative, or not given where
+            there are frames of several; if the axes have no names, or `axes` does not fit.
+        ImportError: if the package that reads such files is not installed.
+    """
+    check_channel(channel)
+    with open_stacks(Path(path), axes=axes) as stacks:
+        yield Frames(Path(path), stacks, channel, named=axes is not None)
+
+
+def check_channel(channel: int | None) -> None:
+    """Checks the number of a channel as far as one can without a file.
+
+    Raises:
+        ValueError: If it is negative.
+    """
+    if channel is not None and channel < 0:
+        raise ValueError(f"there is no channel {channel}; count the channels from 0")
+
+
+def _places(path: Path, sizes: Mapping[str, int], channel: int | None) -> list[dict[str, int]]:
+    """Returns the places on the axes of frames, all that there are, in the order of the array."""
+    frames = {axis: size for axis, size in sizes.items() if axis not in ("YXS" if channel is None else "YXSC")}
+    if math.prod(frames.values()) > frames.get("C", 1) > 1:
+        count = len(sizes) - ("S" in sizes)
+        raise ValueError(f"{path}: the image has {count} axes without colours; choose a channel (--channel)")
+    return [dict(zip(frames, map(int, at), strict=True)) for at in np.ndindex(*frames.values())]
+
+
+def _suffix(place: _Place, number: int, count: int) -> str:
+    """Returns what tells an image of a file from the others."""
+    long = {axis: at for axis, at in place.at.items() if place.stack.sizes[axis] > 1}
+    if len(long) > 1 and math.prod(place.stack.sizes[axis] for axis in long) == count:
+        return "".join(f"_{axis.lower()}{at:04d}" for axis, at in long.items())
+    return f"_{number:04d}" if count > 1 else ""
+
+
+def _as_float(values: Shaped[np.ndarray, "_ _"], axes: str) -> Float32[np.ndarray, "_ _"]:
+    """Returns grey values by rows and columns, as float32."""
+    with np.errstate(over="ignore"):  # What does not fit becomes infinite, and is reported as that.
+        return (values if axes == "YX" else values.T).astype(np.float32)

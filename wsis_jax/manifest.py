@@ -84,14 +84,21 @@ def digest_of_run(run: Run, config: Config, *options: object) -> str:
 
 
 def key_of(path: Path, made_with: str) -> str:
-    """Returns the key of an image file that is segmented with what `digest_of_run` tells of.
+    """Returns the key of an image file, or a folder of Zarr, that is segmented with what `digest_of_run` tells of.
 
     Raises:
-        OSError: if the file cannot be read.
+        OSError: if it cannot be read.
     """
+    if not path.is_dir():
+        return hashlib.sha256(f"{_digest(path)} {made_with}".encode()).hexdigest()
+    inside = sorted(file for file in path.rglob("*") if file.is_file())
+    digests = "".join(f"{file.relative_to(path).as_posix()} {_digest(file)}\n" for file in inside)
+    return hashlib.sha256(f"{digests} {made_with}".encode()).hexdigest()
+
+
+def _digest(path: Path) -> str:
     with path.open("rb") as file:
-        content = hashlib.file_digest(file, "sha256").hexdigest()
-    return hashlib.sha256(f"{content} {made_with}".encode()).hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _line(entry: Entry) -> str:

@@ -1,4 +1,4 @@
-"""OME-Zarr (NGFF 0.4 and 0.5): planes read lazily, labels written by chunks."""
+"""OME-Zarr (NGFF 0.4 and 0.5): images opened without reading them, labels written by chunks."""
 
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
@@ -8,39 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from wsis_jax.files import replacing_folder
+from wsis_jax.pixel_sizes import in_micrometres, square
 
 if TYPE_CHECKING:
     import zarr
 
 NGFF = "0.5"
 """The version of the specification of OME-Zarr that is written."""
-# To micrometres; the units that NGFF recommends.
-_MICROMETRES = {"angstrom": 1e-4, "nanometer": 1e-3, "micrometer": 1.0, "millimeter": 1e3, "meter": 1e6}
-
-
-class LazyPlane:
-    """Rows and columns of an array of more axes, at one place of each other axis; read by slices.
-
-    Attributes:
-        shape: (height, width).
-        dtype: of the values.
-        chunks: (height, width) of the chunks.
-    """
-
-    def __init__(self, array: "zarr.Array", axes: str, places: Mapping[str, int]) -> None:
-        """Takes the plane at `places` of the axes but y and x."""
-        self._array, self._axes, self._places = array, axes, places
-        self.shape, self.chunks = self._sides(array.shape), self._sides(array.chunks)
-        self.dtype = array.dtype
-
-    def _sides(self, sides: tuple[int, ...]) -> tuple[int, int]:
-        return sides[self._axes.index("y")], sides[self._axes.index("x")]
-
-    def __getitem__(self, window: tuple[slice, slice]) -> np.ndarray:
-        """Returns the values in a window."""
-        at = {"y": window[0], "x": window[1], **self._places}
-        values = np.asarray(self._array[tuple(at[axis] for axis in self._axes)])
-        return values if self._axes.index("y") < self._axes.index("x") else values.T
 
 
 def open_omezarr(path: str | Path) -> tuple["zarr.Array", str, float | None]:
@@ -71,32 +45,6 @@ def open_omezarr(path: str | Path) -> tuple["zarr.Array", str, float | None]:
     if not isinstance(array, zarr.Array) or len(axes) != array.ndim or not {"y", "x"} <= set(axes):
         raise ValueError(f"{path}: its axes '{axes}' do not fit its array; write it again")
     return array, axes, _pixel_size(multiscale, first)
-
-
-def open_plane(path: str | Path, *, channel: int | None = None, time: int = 0, z: int = 0) -> LazyPlane:
-    """Opens one plane of an OME-Zarr image; its pixels are read when it is sliced.
-
-    Args:
-        path: the folder of the image.
-        channel: counted from 0; may be left out where there is one.
-        time, z: likewise; 0 where there is no such axis.
-
-    Raises:
-        FileNotFoundError, ImportError: see `open_omezarr`.
-        ValueError: if it is no OME-Zarr image, there is no such plane, or it has channels and none is named.
-    """
-    array, axes, _ = open_omezarr(path)
-    count = array.shape[axes.index("c")] if "c" in axes else 1
-    if channel is None and count > 1:
-        raise ValueError(f"{path}: has {count} channels; say which, counted from 0")
-    places = {"c": channel or 0, "t": time, "z": z}
-    if more := [axis for axis in axes if axis not in {*places, "y", "x"}]:
-        raise ValueError(f"{path}: has an axis '{more[0]}'; give an image of the axes t, c, z, y and x")
-    for axis, place in places.items():
-        length = array.shape[axes.index(axis)] if axis in axes else 1
-        if not 0 <= place < length:
-            raise ValueError(f"{path}: has no place {place} on axis {axis}, where {length} are; count from 0")
-    return LazyPlane(array, axes, {axis: place for axis, place in places.items() if axis in axes})
 
 
 def create_labels(
@@ -145,16 +93,15 @@ def multiscales(name: str, axes: str, pixel_size: float | int | None) -> dict[st
 
 def _pixel_size(multiscale: Mapping[str, Any], dataset: Mapping[str, Any]) -> float | None:
     """Returns the side of a pixel of a dataset in micrometres, if it is known and one."""
-    sizes = set()
+    sides = []
     for index, axis in enumerate(multiscale["axes"]):
         if axis["name"].lower() in "yx":
-            size = _MICROMETRES.get(axis.get("unit", ""), 0.0)
+            size: float | int = 1
             for part in (dataset, multiscale):
                 for transformation in part.get("coordinateTransformations", []):
                     size *= transformation["scale"][index] if transformation["type"] == "scale" else 1
-            sizes.add(size)
-    size = sizes.pop()
-    return size if not sizes and size > 0 else None
+            sides.append(in_micrometres(size, axis.get("unit", "")))
+    return square(sides)
 
 
 def _zarr() -> Any:

@@ -22,6 +22,14 @@ Find the cells of images with a trained model: one of yours, or one that comes w
 
   wsis segment phase-contrast image.tif                   phase contrast, cells of 25 to 60 pixels in diameter
 
+IMAGES are TIFF (OME, ImageJ or plain), PNG, JPEG, folders of OME-Zarr, and, with wsis-jax[bioio], the files of
+microscopes: czi, nd2, lif. Times, planes, pages and scenes of a file are images of their own; of several channels,
+--channel chooses the one to segment, and the table has the brightness of all.
+
+  wsis segment RUN film.ome.tif --channel 1               each time point, <name>_0000, <name>_0001, …
+  wsis segment RUN stack.tif --axes TZYX                  a TIFF that does not name its axes
+  wsis segment RUN slide.ome.zarr                         too large for the memory: in tiles, labels as OME-Zarr
+
 Writes to DIR, for each image, files of the kinds that --format names, separated by commas; <name> is the image's:
 
   labels         <name>_labels.tif: 0 is background, 1, 2, 3 … are cells; for any program, and wsis evaluate
@@ -64,11 +72,29 @@ config.json by k and multiply likelihood.sigma by k, and give both; for scale 0.
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Adds the arguments of the command."""
     command.add_argument("run", type=Path, metavar="RUN", help=which_run())
-    command.add_argument("images", nargs="+", metavar="IMAGES", help="files, folders or quoted patterns")
+    command.add_argument("images", nargs="+", metavar="IMAGES", help="files, folders of files, or quoted patterns")
     command.add_argument(
         "--out", type=Path, default=Path("results"), metavar="DIR", help="folder for the results (default results)"
     )
     add_channel(command, "to segment")
+    command.add_argument(
+        "--axes",
+        metavar="LETTERS",
+        help="names for the axes of TIFF files that have none, or wrong ones: Y, X, C for channels, S for "
+        "colours, others for frames, as in TZCYX",
+    )
+    command.add_argument(
+        "--pixel-size",
+        type=_positive,
+        metavar="UM",
+        help="side of a pixel in micrometres, for tables in µm, instead of what the files tell",
+    )
+    command.add_argument(
+        "--tiles",
+        action=argparse.BooleanOptionalAction,
+        help="segment images in tiles, so that they need not fit into memory, or not; by default those of more "
+        "than 16 million pixels of the network. Of them labels are written as OME-Zarr, and points",
+    )
     command.add_argument(
         "--format",
         type=_format,
@@ -84,7 +110,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Runs the command and returns its exit code."""
-    from wsis_jax.batch import segment_files
+    from wsis_jax.batch import Reading, segment_files
     from wsis_jax.checkpoint import load_run
     from wsis_jax.files import list_files, write_text
     from wsis_jax.imageio import IMAGE_SUFFIXES
@@ -107,14 +133,20 @@ def run(arguments: argparse.Namespace) -> int:
             elif not outcome.skipped:
                 bar.console.print(f"{outcome.name}: {outcome.cells} cells", highlight=False)
 
+        tiles = bar.add_task("tiles", total=None, visible=False)
+
+        def on_tile(name: str, done: int, total: int) -> None:
+            bar.update(tiles, description=f"tiles of {name}", completed=done, total=total, visible=done < total)
+
         outcomes = segment_files(
             run,
             files,
             arguments.out,
             config=config,
-            channel=arguments.channel,
+            reading=Reading(arguments.channel, arguments.axes, arguments.pixel_size, arguments.tiles),
             format=format,
             on_image=on_image,
+            on_tile=on_tile,
         )
     summary = _summary(outcomes, arguments.run, config)
     if arguments.json:
@@ -130,6 +162,17 @@ def run(arguments: argparse.Namespace) -> int:
     if REPORT in format.kinds and len(failed) < len(outcomes):
         print(f"A page to look at: {segmentation_report(arguments.out, summary)}")
     return 3 if failed else 0
+
+
+def _positive(text: str) -> float:
+    """Returns the length that an argument tells."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"'{text}' is no length; give micrometres, as in 0.65")
+    return value
 
 
 def _format(text: str) -> "Format":

@@ -1,0 +1,52 @@
+"""Files of microscopes: a CZI written by the library of its maker."""
+
+import sys
+
+import numpy as np
+import pytest
+from pylibCZIrw import czi
+
+from wsis_jax.batch import Reading, segment_files
+from wsis_jax.frames import open_frames
+from wsis_jax.imageio import read_labels
+
+
+def write_czi(path, values, *, scale=0.5e-6) -> None:
+    """Writes times, channels, rows and columns."""
+    with czi.create_czi(str(path)) as document:
+        for time, channel in np.ndindex(values.shape[:2]):
+            document.write(data=values[time, channel][..., None], plane={"T": time, "C": channel, "Z": 0})
+        document.write_metadata(document_name="drawn", scale_x=scale, scale_y=scale)
+
+
+def test_a_czi_is_read_image_after_image(tmp_path):
+    values = np.random.default_rng(0).integers(0, 60_000, (2, 3, 40, 50)).astype(np.uint16)
+    write_czi(tmp_path / "a.czi", values)
+    with open_frames(tmp_path / "a.czi", channel=1) as frames:
+        assert (frames.names, frames.shapes) == (["a_0000", "a_0001"], [(40, 50)] * 2)
+        assert frames.pixel_size(0) == pytest.approx(0.5)
+        frame = frames.read(1)
+        np.testing.assert_array_equal(frame.image, values[1, 1])
+        np.testing.assert_array_equal(frame.channels, values[1])
+        np.testing.assert_array_equal(frames.plane(0)[4:9, 3:20], values[0, 1, 4:9, 3:20])
+
+
+def test_a_czi_is_segmented_as_its_image_is(tiny_run, draw_small, tmp_path):
+    image = np.round(draw_small(100, shape=(64, 72)).image * 1000).astype(np.uint16)
+    write_czi(tmp_path / "a.czi", image[None, None])
+    (outcome,) = segment_files(
+        tiny_run.run, [tmp_path / "a.czi"], tmp_path, config=tiny_run.run.config, reading=Reading(channel=0)
+    )
+    assert outcome.error is None
+    assert read_labels(tmp_path / "a_labels.tif").max() == outcome.cells >= 4
+
+
+def test_a_damaged_file_and_a_missing_library_are_told_in_a_sentence(tmp_path, monkeypatch):
+    (tmp_path / "a.czi").write_bytes(b"no such thing")
+    with pytest.raises(ValueError, match=r"a\.czi: the image is damaged \(.*\); copy or export it again$"):
+        open_frames(tmp_path / "a.czi").__enter__()
+    monkeypatch.setitem(sys.modules, "bioio_czi", None)
+    with pytest.raises(
+        ImportError, match=r"a\.czi: files of the kind \.czi need .*pip install 'wsis-jax\[bioio\]'$"
+    ):
+        open_frames(tmp_path / "a.czi").__enter__()
