@@ -127,3 +127,38 @@ def test_warnings_are_reported_with_the_image(tiny_run, tmp_path):
 def test_two_images_of_one_name_are_refused(tiny_run, tmp_path):
     with pytest.raises(ValueError, match="two images are called a"):
         segment_files(tiny_run.run, [tmp_path / "a.tif", tmp_path / "a.png"], tmp_path, config=tiny_run.run.config)
+
+
+def test_a_damaged_page_does_not_stop_the_others(tiny_run, draw_small, tmp_path):
+    pages = np.stack([np.round(draw_small(seed).image * 255).astype(np.uint8) for seed in (100, 101, 102)])
+    tifffile.imwrite(tmp_path / "film.tif", pages, photometric="minisblack", compression="zlib")
+    with tifffile.TiffFile(tmp_path / "film.tif") as tiff:
+        offset = tiff.pages[1].dataoffsets[0]
+    with (tmp_path / "film.tif").open("r+b") as file:
+        file.seek(offset)
+        file.write(b"no pixels at all")
+    outcomes = segment_files(tiny_run.run, [tmp_path / "film.tif"], tmp_path / "out", config=tiny_run.run.config)
+    assert [outcome.name for outcome in outcomes] == ["film_0000", "film_0001", "film_0002"]
+    assert [outcome.cells is None for outcome in outcomes] == [False, True, False]
+    assert outcomes[1].error.startswith(f"{tmp_path / 'film.tif'}: the image is damaged (")
+    assert not list((tmp_path / "out").glob("film_0001*"))
+
+
+def test_the_table_has_all_channels_and_the_size_of_a_pixel(tiny_run, draw_small, tmp_path):
+    scene = draw_small(100, shape=(64, 72))
+    both = np.stack([scene.nuclei, scene.image]).astype(np.float32)
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, both, imagej=True, resolution=(4, 4), metadata={"axes": "CYX", "unit": "um"})
+
+    def columns(**options):
+        reading = Reading(channel=1, **options)
+        (outcome,) = segment_files(tiny_run.run, [path], tmp_path, config=tiny_run.run.config, reading=reading)
+        assert outcome.cells > 4
+        return np.genfromtxt(tmp_path / "a_cells.csv", delimiter=",", names=True, dtype=None, encoding="utf-8")
+
+    table, labels = columns(), read_labels(tmp_path / "a_labels.tif")
+    for channel, values in enumerate(both):
+        expected = [values[labels == label].mean() for label in table["label"]]
+        np.testing.assert_allclose(table[f"mean_intensity_{channel}"], expected, rtol=1e-5)
+    np.testing.assert_allclose(table["area_um2"], table["area"] / 16, rtol=1e-6)
+    np.testing.assert_allclose(columns(pixel_size=0.5)["area_um2"], table["area"] / 4, rtol=1e-6)

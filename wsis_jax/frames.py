@@ -162,8 +162,8 @@ def open_frames(
     """Opens the images of a file, whose pixels are read when they are asked for.
 
     All places on axes other than rows, columns, colours and channels are images of their own: times, planes,
-    pages, scenes. RGB becomes luminance; alpha is ignored, and so is a TIFF's look-up table, which says how to show
-    the values. Integers above 2^24 lose their last digits in float32.
+    pages, scenes. RGB becomes luminance; alpha is ignored, and so is a TIFF's look-up table, which says how to
+    show the values. Integers above 2^24 lose their last digits in float32.
 
     Args:
         path: a TIFF, PNG or JPEG, a folder of OME-Zarr, or, with the extra `bioio`, a file of a microscope.

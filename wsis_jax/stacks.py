@@ -217,9 +217,9 @@ def _sliceable(path: Path, series: tifffile.TiffPageSeries, shape: tuple[int, ..
     page = series.keyframe
     in_one_piece = page.is_memmappable and series.dataoffset is not None and not series.is_multifile
     if in_one_piece and page.dtype is not None and 0 not in shape:
-        dtype = np.dtype(page.parent.byteorder + page.dtype.char)
-        if (series.dataoffset or 0) + math.prod(shape) * dtype.itemsize <= path.stat().st_size:
-            return np.memmap(path, dtype, "r", series.dataoffset, shape)
+        dtype, offset = np.dtype(page.parent.byteorder + page.dtype.char), series.dataoffset or 0
+        if offset + math.prod(shape) * dtype.itemsize <= path.stat().st_size:
+            return np.memmap(path, dtype, "r", offset, shape)
         raise ValueError("it ends before its pixels do")
     return _Pages(series, shape)
 

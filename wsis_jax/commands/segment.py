@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wsis_jax.commands.shared import add_channel, add_settings, add_verbose, changed_settings, which_run
+from wsis_jax.files import stem
 from wsis_jax.terminal import progress_bar
 
 if TYPE_CHECKING:
@@ -158,7 +159,7 @@ def run(arguments: argparse.Namespace) -> int:
     done = f"{len(outcomes) - len(failed)} of {len(outcomes)} images segmented{before}"
     print(f"{done}; results are in {arguments.out}")
     if failed:
-        print(f"Failed: {', '.join(outcome.source.name for outcome in failed)}; the errors are above.")
+        print(f"Failed: {', '.join(_called(outcome) for outcome in failed)}; the errors are above.")
     if REPORT in format.kinds and len(failed) < len(outcomes):
         print(f"A page to look at: {segmentation_report(arguments.out, summary)}")
     return 3 if failed else 0
@@ -183,6 +184,11 @@ def _format(text: str) -> "Format":
         return format_of([kind.strip() for kind in text.split(",")])
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _called(outcome: "Outcome") -> str:
+    """Returns the name of an image's file, or, for one of several in a file, that of the image."""
+    return outcome.source.name if stem(outcome.source) == outcome.name else outcome.name
 
 
 def _summary(outcomes: Sequence["Outcome"], run: Path, config: "Config") -> dict[str, Any]:
