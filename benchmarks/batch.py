@@ -1,0 +1,175 @@
+"""Question: does a batch keep its memory, and does the network work on an image while the one before is cut out?
+
+--images drawn scenes of --side² pixels, the model of the package, and the files that `wsis segment` writes by
+default. Noted of each image: when its stage on the accelerator (`segmentation.locate`) and its stage of cuts and
+files began and ended, and the memory of the process (VmRSS) after it. Predicted: memory after the last image is that
+after the tenth, to within a tenth, for no more than two images are held at once; both stages run at the same time
+for as long as the shorter one takes in all. Where the accelerator is the CPU, the stages share its cores: they
+overlap, but each is the slower for it.
+
+Prints a timeline of some images, and a JSON line with the machine and the commit.
+
+    python benchmarks/batch.py
+"""
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import tifffile
+
+from wsis_jax import batch, draw_scene, load_run
+from wsis_jax.packaged import find_run
+from wsis_jax.results import FILES
+
+_SCENES = 8  # drawn; the images are these with other noise
+_TENTH = 10  # image, after which all programs are compiled
+_SHOWN = 8  # images in the timeline
+_WIDTH = 96  # characters
+
+
+class Span(NamedTuple):
+    """A stage of an image: when it began and ended, in seconds from the start of the batch."""
+
+    stage: str
+    start: float
+    end: float
+
+
+def main() -> None:
+    """Draws the images, segments them and prints what was seen."""
+    options = _options()
+    run = load_run(find_run(options.model))
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        files = _draw(folder / "images", options, run.config.likelihood.sigma)
+        spans, memory, start = [], [], time.perf_counter()
+        for stage, function in (("network", "locate"), ("cuts", "_cutting")):
+            _watch(function, stage, spans, start)
+        outcomes = batch.segment_files(
+            run, files, folder / "out", config=run.config, on_image=lambda *_: memory.append(_resident())
+        )
+        seconds = time.perf_counter() - start
+    _show(spans)
+    tenth, last = memory[min(_TENTH, len(memory)) - 1], memory[-1]
+    print(
+        json.dumps(
+            {
+                "images": len(outcomes),
+                "failed": sum(one.error is not None for one in outcomes),
+                "side": options.side,
+                "cells": sum(one.cells or 0 for one in outcomes),
+                "kinds": FILES.kinds,
+                "seconds": round(seconds, 1),
+                **_overlap(spans),
+                "gib_after_tenth": round(tenth, 3),
+                "gib_after_last": round(last, 3),
+                "gib_greatest": round(max(memory), 3),
+                "last_to_tenth": round(last / tenth, 3),
+                **_machine(),
+            }
+        )
+    )
+
+
+def _options() -> argparse.Namespace:
+    """Returns what was asked for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=int, default=200)
+    parser.add_argument("--side", type=int, default=512)
+    parser.add_argument("--model", default="phase-contrast", help="a run folder, or a model of the package")
+    return parser.parse_args()
+
+
+def _draw(folder: Path, options: argparse.Namespace, sigma: float) -> list[Path]:
+    """Writes the images."""
+    folder.mkdir()
+    cells = max(round(420 * (options.side / 2048) ** 2 * (11.5 / sigma) ** 2), 1)
+    shape = options.side, options.side
+    scenes = [draw_scene(seed, shape=shape, cells=cells, diameter=3.5 * sigma).image for seed in range(_SCENES)]
+    files = [folder / f"{number:04d}.tif" for number in range(options.images)]
+    for number, file in enumerate(files):
+        noise = np.random.default_rng(number).normal(0, 0.01, shape)
+        tifffile.imwrite(file, ((scenes[number % _SCENES] + noise).clip(0, 1) * 65_535).astype(np.uint16))
+    return files
+
+
+def _watch(name: str, stage: str, spans: list[Span], start: float) -> None:
+    """Notes when a function of `batch`, or the function that it returns, is at work."""
+    real, lock = getattr(batch, name), threading.Lock()
+
+    def timed(function: Any) -> Any:
+        def call(*arguments: Any, **named: Any) -> Any:
+            begun = time.perf_counter() - start
+            try:
+                return function(*arguments, **named)
+            finally:
+                with lock:
+                    spans.append(Span(stage, begun, time.perf_counter() - start))
+
+        return call
+
+    setattr(batch, name, timed(real) if stage == "network" else lambda *given: timed(real(*given)))
+
+
+def _overlap(spans: list[Span]) -> dict[str, float]:
+    """Returns for how long each stage was at work, and both at once."""
+    stages = {stage: [span for span in spans if span.stage == stage] for stage in ("network", "cuts")}
+    total = {stage: sum(span.end - span.start for span in of) for stage, of in stages.items()}
+    both = sum(
+        max(min(a.end, b.end) - max(a.start, b.start), 0) for a in stages["network"] for b in stages["cuts"]
+    )
+    return {
+        "seconds_network": round(total["network"], 1),
+        "seconds_cuts": round(total["cuts"], 1),
+        "seconds_both_at_once": round(both, 1),
+        "share_of_cuts_hidden": round(both / total["cuts"], 3),
+    }
+
+
+def _show(spans: list[Span]) -> None:
+    """Prints when the stages of some images were at work, from the second half of the batch."""
+    by_stage = [[span for span in spans if span.stage == stage] for stage in ("network", "cuts")]
+    first = len(by_stage[0]) // 2
+    shown = [stage[first : first + _SHOWN] for stage in by_stage]
+    begin, end = shown[0][0].start, shown[1][-1].end
+    print(f"{_SHOWN} images from number {first} on, {end - begin:.2f} s; a digit is the image's last")
+    for stage, of in zip(("network", "cuts"), shown, strict=True):
+        line = [" "] * _WIDTH
+        for number, span in enumerate(of, start=first):
+            left, right = (round((at - begin) / (end - begin) * _WIDTH) for at in (span.start, span.end))
+            line[left : max(right, left + 1)] = str(number % 10) * max(right - left, 1)
+        print(f"{stage:>8} |{''.join(line[:_WIDTH])}|")
+
+
+def _resident() -> float:
+    """Returns the memory of this process in GiB."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmRSS:")[2].split()[0]) / 2**20
+
+
+def _machine() -> dict[str, Any]:
+    """Returns where this was measured."""
+    import jax
+
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
+    device = jax.devices()[0].device_kind
+    return {
+        "device": device,
+        "cores": os.cpu_count(),
+        "jax": jax.__version__,
+        "python": platform.python_version(),
+        "commit": commit,
+    }
+
+
+if __name__ == "__main__":
+    main()
