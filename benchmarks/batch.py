@@ -2,10 +2,10 @@
 
 --images drawn scenes of --side² pixels, the model of the package, and the files that `wsis segment` writes by
 default. Noted of each image: when its stage on the accelerator (`segmentation.locate`) and that of cuts and
-files began and ended, and the memory of the process (VmRSS) after it. Predicted: memory after the last image is that
-after the tenth, to within a tenth, for no more than two images are held at once; both stages run at the same time
-for as long as the shorter one takes in all. Where the accelerator is the CPU, the stages share its cores: they
-overlap, but each is the slower for it.
+files began and ended, and the memory of the process (VmRSS) after it. Predicted: memory after the last image is
+that after the tenth, to within a tenth, for no more than two images are held at once; both stages run at the
+same time for as long as the shorter one takes in all. Where the accelerator is the CPU, the stages share its
+cores: they overlap, but each is the slower for it.
 
 Prints a timeline of some images, and a JSON line with the machine and the commit.
 
