@@ -22,7 +22,7 @@ IMAGE_SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg")
 LABEL_SUFFIXES = (".tif", ".tiff", ".png")
 
 # ITU-R BT.601, as in Pillow and OpenCV; they sum to 1, so a grey picture saved as RGB keeps its values.
-_LUMINANCE = np.array([0.299, 0.587, 0.114])
+LUMINANCE = np.array([0.299, 0.587, 0.114])
 
 # A file is known by how it starts.
 _STARTS = {
@@ -149,7 +149,7 @@ def _to_grey(array: np.ndarray, axes: str, path: str | Path) -> np.ndarray:
     colours = np.moveaxis(array, axes.index("S"), -1)
     if colours.shape[-1] > 4:
         raise ValueError(f"{path}: a pixel has {colours.shape[-1]} channels; choose one (--channel)")
-    return colours[..., 0] if colours.shape[-1] <= 2 else colours[..., :3] @ _LUMINANCE
+    return colours[..., 0] if colours.shape[-1] <= 2 else colours[..., :3] @ LUMINANCE
 
 
 def _decode(path: Path) -> list[tuple[np.ndarray, str]]:
