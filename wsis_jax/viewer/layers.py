@@ -58,15 +58,15 @@ def read_plane(pixels: Any, step: Step, *, rgb: bool) -> Float32[np.ndarray, "he
 
 
 def points_by_step(points: Points, image: Image) -> dict[Step, Float64[np.ndarray, "_ 2"]]:
-    """Returns the points of a layer, (row, column) in pixels of an image, by the step of the image that they are in.
+    """Returns the points of a layer by the step of an image that they are in, (row, column) in its pixels.
 
     Raises:
         ValueError: if the points have too few axes to tell the step.
     """
     if points.ndim < image.ndim:
         raise ValueError(
-            f"{points.name}: these points have {points.ndim} axes and {image.name} has {image.ndim}, so that nobody "
-            "knows which step they belong to; click in a points layer of as many axes"
+            f"{points.name}: these points have {points.ndim} axes and {image.name} has {image.ndim}, so that "
+            "nobody knows which step they belong to; click in a points layer of as many axes"
         )
     places = np.array([image.world_to_data(points.data_to_world(point)) for point in points.data])
     places = places.reshape(-1, image.ndim)
@@ -135,7 +135,11 @@ def result_layers(
         "label": np.concatenate([np.arange(len(r.points)) + 1 for r in results.values()]),
         "score": np.concatenate([r.scores for r in results.values()]),
     }
-    about = {"name": f"{image.name} detections", "features": features, "size": dot_size([r.points for r in results.values()])}
+    about = {
+        "name": f"{image.name} detections",
+        "features": features,
+        "size": dot_size([r.points for r in results.values()]),
+    }
     layers.append((np.concatenate(places), {**here, **about, "face_color": "yellow"}, "points"))
     return layers
 

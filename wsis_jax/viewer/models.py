@@ -1,4 +1,4 @@
-"""The trained models that the widgets offer: those of the package, and those trained or opened since napari began."""
+"""The trained models that the widgets offer: those of the package, and those trained or opened meanwhile."""
 
 from pathlib import Path
 

@@ -59,7 +59,7 @@ def read_training(folder: Path) -> list[LayerData]:
 
     pictures = [np.asarray(Image.open(file).convert("RGB")) for file in files]
     steps = [int(file.stem.removeprefix("step_")) for file in files]
-    shape = tuple(np.max([picture.shape for picture in pictures], axis=0))
+    shape = np.max([picture.shape for picture in pictures], axis=0).tolist()
     stack = np.stack([_padded(picture, shape) for picture in pictures])
     return [(stack, {"name": f"{folder.name} as it learned", "rgb": True, "metadata": {"steps": steps}}, "image")]
 

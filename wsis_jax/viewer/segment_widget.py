@@ -3,6 +3,7 @@
 import shlex
 from typing import Any
 
+from magicgui.types import FileDialogMode
 from magicgui.widgets import CheckBox, ComboBox, Container, FileEdit, LineEdit
 from napari.components import ViewerModel
 from napari.layers import Image, Layer
@@ -33,7 +34,7 @@ class SegmentWidget(Container):
         self.image = ComboBox(label="image", choices=self._images)
         self.planes = ComboBox(label="planes", choices=[_SHOWN, _ALL], tooltip="of a stack, or of a film")
         self.model = ComboBox(label="model", choices=lambda widget: [*OFFERED.names(), _FOLDER])
-        self.folder = FileEdit(label="folder", mode="d", visible=False)
+        self.folder = FileEdit(label="folder", mode=FileDialogMode.EXISTING_DIRECTORY, visible=False)
         self.settings = LineEdit(label="settings", tooltip="to change, such as: detect.threshold=0.4 cut.reach=4")
         self.evidence = CheckBox(text="add likelihood and contributions (hidden)", value=True)
         self.work = Work("Segment", self._prepare)

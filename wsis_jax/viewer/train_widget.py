@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from magicgui.types import FileDialogMode
 from magicgui.widgets import CheckBox, Container, FileEdit, LineEdit, Select
 from napari.components import ViewerModel
 from napari.layers import Image, Layer, Points
@@ -34,8 +35,10 @@ class TrainWidget(Container):
         self._viewer = viewer
         self.images = Select(label="images", choices=lambda widget: self._layers(Image))
         self.points = Select(label="points", choices=lambda widget: self._layers(Points))
-        self.run = FileEdit(label="run folder", mode="d", value="run")
-        self.settings = LineEdit(label="settings", tooltip="to change, such as: train.steps=500 likelihood.sigma=6")
+        self.run = FileEdit(label="run folder", mode=FileDialogMode.EXISTING_DIRECTORY, value=Path.cwd() / "run")
+        self.settings = LineEdit(
+            label="settings", tooltip="to change, such as: train.steps=500 likelihood.sigma=6"
+        )
         self.resume = CheckBox(text="go on with the training in that folder")
         self.work = Work("Train", self._prepare)
         super().__init__(
@@ -55,7 +58,7 @@ class TrainWidget(Container):
                 planes.append((pixels_of(image), step, image.rgb))
                 points.append(places)
                 names.append(", ".join([image.name, *(f"step {at}" for at in step)]))
-        run, settings, resume = Path(self.run.value), shlex.split(self.settings.value), self.resume.value
+        run, settings, resume = Path(str(self.run.value)), shlex.split(self.settings.value), self.resume.value
 
         def work(tell: Tell) -> Ending:
             from wsis_jax.checkpoint import best_weights
@@ -126,12 +129,14 @@ def pair_layers(images: Sequence[Image], points: Sequence[Points]) -> list[tuple
         image = max(alike, key=lambda one: len(one.name), default=None)
         if image is None or image.name in pairs:
             raise ValueError(
-                f"{own.name}: it is not clear to which image these points belong; choose one points layer for each "
-                "image layer, whose name begins with that of the image, as in 'a' and 'a points'"
+                f"{own.name}: it is not clear to which image these points belong; choose for each image one "
+                "points layer whose name begins with that of the image, as in 'a' and 'a points'"
             )
         pairs[image.name] = (image, own)
     if lonely := [image.name for image in images if image.name not in pairs]:
-        raise ValueError(f"{lonely[0]}: no points layer is chosen whose name begins so; rename it, or leave this out")
+        raise ValueError(
+            f"{lonely[0]}: no points layer is chosen whose name begins so; rename it, or leave this out"
+        )
     return list(pairs.values())
 
 

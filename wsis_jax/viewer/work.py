@@ -1,4 +1,4 @@
-"""Work beside the viewer: a thread that does it, buttons that start and stop it, a bar, and errors in one sentence."""
+"""Work beside the viewer: a thread that does it, buttons to start and stop it, a bar, and errors in a sentence."""
 
 from collections.abc import Callable
 from functools import partial
@@ -38,6 +38,7 @@ class Work:
 
     Attributes:
         widgets: buttons, bar and text, to be put into a container.
+        run, stop_button: the buttons.
         said: the line of text.
     """
 
@@ -50,12 +51,12 @@ class Work:
                 a thread of its own and returns its ending. Either may raise one of `ERRORS`.
         """
         self._prepare, self._worker = prepare, None
-        self._run, self._stop = PushButton(text=verb), PushButton(text="Stop", enabled=False)
+        self.run, self.stop_button = PushButton(text=verb), PushButton(text="Stop", enabled=False)
         self._bar, self.said = ProgressBar(value=0, max=1, visible=False), Label(value="")
-        buttons = Container(widgets=[self._run, self._stop], layout="horizontal", labels=False)
+        buttons = Container(widgets=[self.run, self.stop_button], layout="horizontal", labels=False)
         self.widgets = [buttons, self._bar, self.said]
-        self._run.changed.connect(self.start)
-        self._stop.changed.connect(self.stop)
+        self.run.changed.connect(self.start)
+        self.stop_button.changed.connect(self.stop)
         self._gone = False
         self._bar.native.destroyed.connect(self._forget)
 
@@ -91,7 +92,7 @@ class Work:
         worker.finished.connect(lambda: self._end(endings))
         worker.warned.connect(_show_warning)
         self._worker = worker
-        self._run.enabled, self._stop.enabled = False, True
+        self.run.enabled, self.stop_button.enabled = False, True
         self._bar.max, self._bar.visible = 0, True  # of unknown length: programs are compiled first
         self.said.value = "getting ready …"
         worker.start()
@@ -125,7 +126,7 @@ class Work:
         self._worker = None
         if self._gone:  # and the viewer perhaps, too
             return
-        self._run.enabled, self._stop.enabled = True, False
+        self.run.enabled, self.stop_button.enabled = True, False
         self._bar.visible, self.said.value = False, ""
         for ending in endings:
             try:
