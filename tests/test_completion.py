@@ -57,11 +57,18 @@ def test_bash_completes(completed):
     assert len(completed("train a.tif --set ")) == sum(map(len, Config().to_dict().values()))
 
 
+FREE = ("LETTERS", "UM")
+
+
 def values(parser: argparse.ArgumentParser):
-    """Yields the arguments of all commands that take a word, not a number."""
+    """Yields the arguments of all commands that take a word, not a number or what only the user knows."""
     (commands,) = (one for one in parser._actions if isinstance(one, argparse._SubParsersAction))
     for command in commands.choices.values():
-        yield from (one for one in command._actions if one.nargs != 0 and one.type not in (int, float))
+        yield from (
+            one
+            for one in command._actions
+            if one.nargs != 0 and one.type not in (int, float) and one.metavar not in FREE
+        )
 
 
 def test_every_argument_that_takes_a_word_is_completed(monkeypatch, capsys):
