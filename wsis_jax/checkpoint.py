@@ -205,7 +205,8 @@ def _load(path: Path, template: Any) -> Any:
         # Asked first, since orbax leaves work behind that nobody awaits when it finds out halfway.
         if _shapes(ocp.metadata(place).metadata) != _shapes(template):
             raise ValueError("its arrays have other shapes")
-        return ocp.load(place, template)
+        # The arrays of orbax are committed to their device, and programs would be compiled anew for such.
+        return jax.device_put(jax.tree.map(np.asarray, ocp.load(place, template)))
     except Exception as error:  # orbax raises many unrelated classes for damaged files
         reason = str(error).partition("\n")[0]
         raise ValueError(

@@ -51,14 +51,15 @@ def initial_state(
 ) -> TrainState:
     """Returns the state before the first step, with random variables where none are given."""
     variables = initial_variables(model, seed) if variables is None else variables
+    # Types are named: those of Python's numbers are weak, and the step would be compiled anew for what it returns.
     return TrainState(
-        step=jnp.array(0),
+        step=jnp.zeros((), jnp.int32),
         params=variables["params"],
         batch_stats=variables["batch_stats"],
         optimizer=optimizer.init(variables["params"]),
-        best=jnp.full(2, -jnp.inf),
-        best_step=jnp.array(0),
-        loss_sum=jnp.array(0.0),
+        best=jnp.full(2, -jnp.inf, jnp.float32),
+        best_step=jnp.zeros((), jnp.int32),
+        loss_sum=jnp.zeros((), jnp.float32),
     )
 
 
