@@ -21,7 +21,7 @@ compiled_interpolate = jax.jit(dataset._interpolate)
 
 
 def put_alike(samples):
-    """Samples on the accelerator; behind them NaN, which is never read, so that samples of any size share programs."""
+    """Samples, behind them NaN that is never read: so samples of any size share programs."""
     pixels = put_samples(samples)
     spare = -len(pixels.values) % 2**14
     return pixels._replace(values=np.pad(pixels.values, ((0, spare), (0, 0)), constant_values=np.nan))
