@@ -113,7 +113,7 @@ def join_processes() -> None:
     where no cluster that JAX knows does. To be called before JAX computes anything.
     """
     if int(os.environ.get("SLURM_STEP_NUM_TASKS", 1)) > 1 or "JAX_COORDINATOR_ADDRESS" in os.environ:
-        count, index = (os.environ.get(name) for name in ("JAX_NUM_PROCESSES", "JAX_PROCESS_ID"))
+        count, index = os.environ.get("JAX_NUM_PROCESSES"), os.environ.get("JAX_PROCESS_ID")
         jax.distributed.initialize(
             num_processes=None if count is None else int(count), process_id=None if index is None else int(index)
         )
