@@ -38,8 +38,8 @@ class Plane(Protocol):
 class Scratch:
     """An array in files, one for each of the `windows_over` it that it is written by.
 
-    Processes, of several machines, too, may write different windows at the same time: no file is written to by two,
-    and one that is there is whole. Nothing stays in memory between two accesses.
+    Processes, of several machines, too, may write different windows at the same time: no file is written to by
+    two, and one that is there is whole. Nothing stays in memory between two accesses.
 
     Attributes:
         shape: of the array.
@@ -50,6 +50,10 @@ class Scratch:
         """Makes the folder; all is zeros. Windows are of `side` by `side`, less at the end."""
         self.shape, self.dtype, self._folder, self._side = shape, np.dtype(dtype), folder, side
         folder.mkdir()
+
+    def beside(self, folder: Path, dtype: type) -> "Scratch":
+        """Returns an array of another type, of the same shape and windows."""
+        return Scratch(folder, self.shape, dtype, self._side)
 
     def __getitem__(self, window: Window) -> np.ndarray:
         """Returns a copy of the values in a window, of any place and size."""
@@ -63,14 +67,18 @@ class Scratch:
     def __setitem__(self, window: Window, values: np.ndarray) -> None:
         """Writes the values in a window of the grid; OSError if the disk has no room for them."""
         if self._parts_under(window) != [window]:
-            raise ValueError(f"{self._folder}: {window} is no window of its grid of {self._side} pixels; write one")
+            raise ValueError(
+                f"{self._folder}: {window} is no window of its grid of {self._side} pixels; write one"
+            )
         with replacing(self._file(window)) as temporary, temporary.open("wb") as file:
             np.save(file, np.ascontiguousarray(values, self.dtype))
 
     def _parts_under(self, window: Window) -> list[Window]:
         """Returns the windows of the grid that a window touches."""
         begin = [side.start // self._side * self._side for side in window]
-        end = [min(-(-side.stop // self._side) * self._side, n) for side, n in zip(window, self.shape, strict=True)]
+        end = [
+            min(-(-side.stop // self._side) * self._side, n) for side, n in zip(window, self.shape, strict=True)
+        ]
         local = windows_over([b - a for a, b in zip(begin, end, strict=True)], (self._side, self._side))
         return [
             (slice(y.start + begin[0], y.stop + begin[0]), slice(x.start + begin[1], x.stop + begin[1]))
