@@ -77,7 +77,7 @@ def _local_cluster(where: str) -> Generator["LocalCluster", None, None]:
             n_workers=count,
             threads_per_worker=1,
             memory_limit=0,  # Dask would end workers that take more than their share
-            dashboard_address=None,
+            dashboard_address="localhost:0",  # a free port, where the usual one may be taken
             silence_logs=logging.CRITICAL,
         ) as cluster,
     ):

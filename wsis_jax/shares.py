@@ -3,13 +3,16 @@
 import os
 from pathlib import Path
 
+import jax
 from distributed import Worker, WorkerPlugin
 
 
 class Shares(WorkerPlugin):
-    """Gives each of the workers 0, 1, … of a local cluster its share, before it starts JAX.
+    """Gives each of the workers 0, 1, … of a local cluster its share, before it does anything.
 
-    XLA makes as many threads as it has cores, so that N workers with all of them would fight over these.
+    N workers with all cores would fight over them. JAX is started first, since the last bit of its numbers depends
+    on the threads that it makes, one for each core that it sees: so a worker computes what a process with the whole
+    machine does.
     """
 
     name = "wsis-shares"
@@ -24,8 +27,9 @@ class Shares(WorkerPlugin):
         if gpus := gpus_of_machine():
             os.environ["CUDA_VISIBLE_DEVICES"] = gpus[number % len(gpus)]
         if hasattr(os, "sched_setaffinity"):
+            jax.devices()
             cores = share(sorted(os.sched_getaffinity(0)), number % self._count, self._count)
-            # Of each thread, for only those that it starts later would follow its process.
+            # Each thread has its own cores, and hands them on to those that it starts.
             for thread in Path("/proc/self/task").iterdir():
                 os.sched_setaffinity(int(thread.name), cores)
 
