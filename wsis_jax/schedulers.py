@@ -71,8 +71,13 @@ def _local_cluster(where: str) -> Generator["LocalCluster", None, None]:
     count, gpus = int(where.removeprefix("local:")), len(gpus_of_machine())
     if 0 < gpus < count:
         raise ValueError(f"{where}: each worker needs a GPU of its own, and there are {gpus}; give local:{gpus}")
+    settings = {
+        "distributed.scheduler.allowed-failures": _DEATHS,
+        "distributed.nanny.pre-spawn-environ.DASK_LOGGING__DISTRIBUTED": "critical",
+    }
     with (
-        dask.config.set({"distributed.scheduler.allowed-failures": _DEATHS}),
+        _quiet(),
+        dask.config.set(settings),
         LocalCluster(
             n_workers=count,
             threads_per_worker=1,
@@ -82,3 +87,15 @@ def _local_cluster(where: str) -> Generator["LocalCluster", None, None]:
         ) as cluster,
     ):
         yield cluster
+
+
+@contextmanager
+def _quiet() -> Generator[None, None, None]:
+    """Keeps the messages of a scheduler of this process to it: a worker that is started again is no news."""
+    logger = logging.getLogger("distributed")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

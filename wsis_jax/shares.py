@@ -11,8 +11,8 @@ class Shares(WorkerPlugin):
     """Gives each of the workers 0, 1, … of a local cluster its share, before it does anything.
 
     N workers with all cores would fight over them. JAX is started first, since the last bit of its numbers depends
-    on the threads that it makes, one for each core that it sees: so a worker computes what a process with the whole
-    machine does.
+    on the threads that it makes, one for each core that it sees: so a worker computes what a process with the
+    whole machine does.
     """
 
     name = "wsis-shares"
