@@ -5,15 +5,15 @@ them, cuts and files, by one and by two workers of one core each, in turns. Pred
 fast, and the files of both are the same. Give it the machine alone, with two cores at least: the load that is
 printed with each round tells.
 
-With --side: an OME-Zarr of side² pixels, drawn scene by scene, goes in tiles through --workers workers into OME-Zarr
-labels. Noted is the greatest memory of all processes together (their RSS, what they share counted each time).
-Predicted: less than 6 GiB. Then a piece in the middle is segmented untiled, with the numbers that tell of the whole
-image (grey range, median, rims, look of the ground), and with margins of all that the steps look around for, after
-one another; its corners lie on the grids of resizing and of poolings, for which image.scale is 0.44. In the inner
-2048² pixels the labels must be the same up to their numbers.
+With --side: an OME-Zarr of side² pixels, drawn scene by scene, goes in tiles through --workers workers into
+OME-Zarr labels. Noted is the greatest memory of all processes together (their RSS, what they share counted each
+time). Predicted: less than 6 GiB. Then a piece in the middle is segmented untiled, with the numbers that tell of the
+whole image (grey range, median, rims, look of the ground), and with margins of all that the steps look around for,
+one after the other; its corners lie on the grids of resizing and of poolings, for which image.scale is 0.44. In the
+inner 2048² pixels the labels must be the same up to their numbers.
 
-    python benchmarks/clusters.py
-    python benchmarks/clusters.py --side 20000
+    python -m benchmarks.clusters
+    python -m benchmarks.clusters --side 20000
 """
 
 import argparse

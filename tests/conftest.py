@@ -4,6 +4,7 @@ import os
 import tempfile
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")  # windows need no screen
 os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp()  # commands that are tested leave nothing in the user's cache
 
 from collections.abc import Sequence

@@ -13,7 +13,7 @@ from wsis_jax.files import stem
 from wsis_jax.stacks import WHOLE, Stack, Window, open_stacks
 
 # ITU-R BT.601, as in Pillow and OpenCV; they sum to 1, so a grey picture saved as RGB keeps its values.
-_LUMINANCE = np.array([0.299, 0.587, 0.114])
+LUMINANCE = np.array([0.299, 0.587, 0.114])
 
 
 class Frame(NamedTuple):
@@ -163,7 +163,7 @@ class Frames:
             return colours[..., channel]
         if colours.shape[-1] > 4:
             raise ValueError(f"{self._path}: a pixel has {colours.shape[-1]} channels; choose one (--channel)")
-        return colours[..., 0] if colours.shape[-1] <= 2 else colours[..., :3] @ _LUMINANCE
+        return colours[..., 0] if colours.shape[-1] <= 2 else colours[..., :3] @ LUMINANCE
 
     def _check_channel(self, channel: int, count: int) -> None:
         if channel >= count:

@@ -117,7 +117,8 @@ def _evaluate(
     order = [0, 1] if config.train.select == "f_measure" else [1, 0]
     if tuple(score[order]) > tuple(np.asarray(state.best)[order]):
         checkpoint.save_weights(run, step, variables)
-        state = state._replace(best=jnp.asarray(score), best_step=jnp.array(step))
+        best, best_step = jax.device_put((score, np.int32(step)), state.best.device)
+        state = state._replace(best=best, best_step=best_step)
     metrics = {"step": step, "loss": loss, **scores, "best_step": int(state.best_step)}
     state = state._replace(loss_sum=jnp.zeros_like(state.loss_sum))
     validation = -(-step // every)

@@ -77,6 +77,20 @@ def print_measurements(results: Sequence[dict[str, Any]]) -> None:
         print(f"* timed on {base['cells_timed']} cells and extrapolated to {base['cells']}")
 
 
+def print_findings(findings: Sequence[Any]) -> None:
+    """Prints one row per finding of `doctor.examine`, and below what to do."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    colours = {"ok": "green", "note": "yellow", "broken": "bold red"}
+    table = Table(box=box.SIMPLE_HEAD, show_header=False)
+    for one in findings:
+        advice = f"\n→ {one.advice}" if one.advice else ""
+        table.add_row(one.name, Text(one.status, style=colours[one.status]), Text(one.text + advice))
+    _print_wide(table)
+
+
 def _table(first: str, *others: str) -> Any:
     """Returns an empty table: names in the first column, numbers in the others."""
     from rich import box

@@ -50,7 +50,7 @@ def segment_tiled(
     config: Config | None = None,
     tile: int = 1024,
     over: Over = one_by_one,
-    scratch: Path | None = None,
+    scratch: str | Path | None = None,
     on_tile: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[Float64[np.ndarray, "cells 2"], Float32[np.ndarray, " cells"]]:
     """Segments an image of any size tile by tile; the labels are those that `segment` gives for the whole.
@@ -86,7 +86,7 @@ def segment_tiled(
     blocks, parts = _blocks(out, whole, tile / config.network_scale), windows_over(shape, (tile, tile))
     steps = _Counter(6 * len(parts) + 3 * len(blocks), on_tile)
     over = steps.counting(over)
-    with scratch_folder(scratch, room=_SCRATCH * shape[0] * shape[1]) as folder:
+    with scratch_folder(None if scratch is None else Path(scratch), room=_SCRATCH * shape[0] * shape[1]) as folder:
         small = Scratch(folder / "image", shape, np.float32, tile)
         median = _shrink(image, small, config, blocks, parts, over)
         halos = halos_of(run.model, config)

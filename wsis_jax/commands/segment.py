@@ -55,12 +55,10 @@ Writes to DIR, for each image, files of the kinds that --format names, separated
 In the table, score is the likelihood at the peak of a cell, and confidence tells how far its contributions are
 above those of its neighbours, from 0 to 1, which is where no neighbour has a say.
 
-With --dask, images go to the workers of a Dask cluster, one at a time to each, and so do the tiles of large ones.
-Results, manifest and exit code are the same; a worker that dies costs the image or the tile that it was at. RUN,
-IMAGES and DIR must be in folders that all machines share; docs/clusters.md shows SLURM, Kubernetes and others.
-
-  wsis segment RUN IMAGES --dask local:4                  four processes here, each with a quarter of the cores
-  wsis segment RUN IMAGES --dask scheduler.json           a cluster, by its scheduler file or tcp://host:8786
+With --dask, images go to the workers of a Dask cluster, one at a time to each, and so do the tiles of large ones:
+--dask local:4 makes four processes here, --dask scheduler.json or tcp://HOST:8786 names a cluster. Files, manifest
+and exit code are the same; a worker that dies costs the image or the tile that it was at. RUN, IMAGES and DIR must
+be in folders that all machines share; docs/clusters.md has SLURM, Kubernetes and others.
 
 Stop it when you like: called again with the same DIR, it skips the images that are finished, and does those again
 whose file has changed, or all if the model, the settings or --format have (manifest.jsonl in DIR keeps count). A

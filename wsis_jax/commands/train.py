@@ -78,7 +78,9 @@ def run(arguments: argparse.Namespace) -> int:
     small = arguments.size == "small" or (arguments.size == "auto" and jax.default_backend() == "cpu")
     config = (small_network(config) if small else config).override(arguments.set)
     if small and arguments.size == "auto":
-        print("No accelerator found: training the small network (--size full for the paper's).")
+        print(
+            "No accelerator found: training the small network (--size full for the paper's; wsis doctor says why)."
+        )
     images, channel, nuclear = arguments.images, arguments.channel, arguments.nuclear_channel
     if arguments.nuclei is not None:
         kind, data = "nuclei", read_stained_set(images, arguments.nuclei, channel=channel, nuclear_channel=nuclear)
