@@ -7,10 +7,10 @@ printed with each round tells.
 
 With --side: an OME-Zarr of side² pixels, drawn scene by scene, goes in tiles through --workers workers into
 OME-Zarr labels. Noted is the greatest memory of all processes together (their RSS, what they share counted each
-time). Predicted: less than 6 GiB. Then a piece in the middle is segmented untiled, with the numbers that tell of the
-whole image (grey range, median, rims, look of the ground), and with margins of all that the steps look around for,
-one after the other; its corners lie on the grids of resizing and of poolings, for which image.scale is 0.44. In the
-inner 2048² pixels the labels must be the same up to their numbers.
+time). Predicted: less than 6 GiB. Then a piece in the middle is segmented untiled, with the numbers that tell of
+the whole image (grey range, median, rims, look of the ground), and with margins of all that the steps look around
+for, one after the other; its corners lie on the grids of resizing and of poolings, for which image.scale is 0.44. In
+the inner 2048² pixels the labels must be the same up to their numbers.
 
     python -m benchmarks.clusters
     python -m benchmarks.clusters --side 20000

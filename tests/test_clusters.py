@@ -2,24 +2,32 @@
 
 import json
 import os
+import re
+import shlex
+import shutil
 import signal
 import sys
+from pathlib import Path
 
 import dask.array
 import numpy as np
 import pytest
 import tifffile
 from distributed import Client, LocalCluster
+from distributed.cli import dask_scheduler, dask_worker
 
 from tests.zarr_images import write_image
 from wsis_jax import clusters
 from wsis_jax.batch import segment_files
-from wsis_jax.cli import main
+from wsis_jax.cli import main, parser
 from wsis_jax.clusters import Workers, WorkersDied
+from wsis_jax.imageio import read_image
 from wsis_jax.schedulers import connecting
 from wsis_jax.segmentation import segment
 from wsis_jax.shares import share
 from wsis_jax.tiling import segment_tiled
+
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
@@ -182,6 +190,28 @@ def test_masks_that_are_numbered_in_order_are_refused(client, tiny_run, images, 
     more = ["--format", "ctc", "--dask", client.scheduler.address]
     assert segment_command(tiny_run, images, tmp_path, *more) == 2
     assert "ctc numbers the cells of all images in their order" in capsys.readouterr().err
+
+
+def test_the_page_about_clusters_shows_what_there_is(client, tiny_run, draw_small, tmp_path, monkeypatch):
+    text = (ROOT / "docs" / "clusters.md").read_text(encoding="utf-8")
+    lines = re.findall(r"^ +(?:cd .* && )?(wsis segment .*)$", text, re.MULTILINE)
+    assert len(lines) == 6
+    for line in lines:
+        assert parser().parse_args(shlex.split(line, comments=True)[1:]).dask
+    for name, command in (("scheduler", dask_scheduler.main), ("worker", dask_worker.main)):
+        known = {option for parameter in command.params for option in parameter.opts + parameter.secondary_opts}
+        named = [line.split() for line in re.findall(rf"dask {name} (-.*)$", text, re.MULTILINE)]
+        assert named
+        assert {word for words in named for word in words if word.startswith("--")} <= known
+    shutil.copytree(tiny_run.folder, tmp_path / "run")
+    image = np.round(draw_small(100).image * 1000).astype(np.uint16)
+    write_image(tmp_path / "slide.ome.zarr", image[None], "cyx")
+    client.write_scheduler_file(str(tmp_path / "scheduler.json"))
+    monkeypatch.chdir(tmp_path)
+    code = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)[-1]
+    exec(compile(code, "clusters.md", "exec"), names := {})
+    labels = read_image(tmp_path / "cells.ome.zarr")[0]
+    assert labels.max() == len(names["points"]) > 4
 
 
 @pytest.mark.parametrize(("cores", "count"), [(8, 2), (7, 3), (2, 2), (1, 1)])
