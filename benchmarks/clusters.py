@@ -1,6 +1,6 @@
 """Question: do workers of a cluster share the work, within how much memory, and are large images those of one process?
 
-Without --side: --images drawn images of 512² pixels, the model of the package, and all that `wsis segment` does with
+Without --side: --images drawn images of 512² pixels, the model of the package, and all that a batch does with
 them, cuts and files, by one and by two workers of one core each, in turns. Predicted: two are at least 1.7 times as
 fast, and the files of both are the same. Give it the machine alone, with two cores at least: the load that is
 printed with each round tells.
@@ -9,8 +9,8 @@ With --side: an OME-Zarr of side² pixels, drawn scene by scene, goes in tiles t
 OME-Zarr labels. Noted is the greatest memory of all processes together (their RSS, what they share counted each
 time). Predicted: less than 6 GiB. Then a piece in the middle is segmented untiled, with the numbers that tell of
 the whole image (grey range, median, rims, look of the ground), and with margins of all that the steps look around
-for, one after the other; its corners lie on the grids of resizing and of poolings, for which image.scale is 0.44. In
-the inner 2048² pixels the labels must be the same up to their numbers.
+for, one after the other; its corners lie on the grids of resizing and of poolings, for which image.scale is 0.44.
+In the inner 2048² pixels the labels must be the same up to their numbers.
 
     python -m benchmarks.clusters
     python -m benchmarks.clusters --side 20000

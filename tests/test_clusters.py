@@ -211,7 +211,7 @@ def test_the_page_about_clusters_shows_what_there_is(client, tiny_run, draw_smal
     code = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)[-1]
     exec(compile(code, "clusters.md", "exec"), names := {})
     labels = read_image(tmp_path / "cells.ome.zarr")[0]
-    assert labels.max() == len(names["points"]) > 4
+    assert labels.max() == len(names["points"]) > 3
 
 
 @pytest.mark.parametrize(("cores", "count"), [(8, 2), (7, 3), (2, 2), (1, 1)])

@@ -1,6 +1,7 @@
 """What each worker of a local cluster has of the machine: cores, and a GPU where there are some."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import jax
@@ -31,7 +32,8 @@ class Shares(WorkerPlugin):
             cores = share(sorted(os.sched_getaffinity(0)), number % self._count, self._count)
             # Each thread has its own cores, and hands them on to those that it starts.
             for thread in Path("/proc/self/task").iterdir():
-                os.sched_setaffinity(int(thread.name), cores)
+                with suppress(ProcessLookupError):  # it has ended meanwhile
+                    os.sched_setaffinity(int(thread.name), cores)
 
 
 def share(cores: list[int], number: int, count: int) -> list[int]:
