@@ -1,8 +1,8 @@
-"""Question: do workers of a cluster share the work, within how much memory, and are large images those of one process?
+"""Question: do workers of a cluster share the work, in how much memory, and are large images as of one process?
 
 Without --side: --images drawn images of 512² pixels, the model of the package, and all that a batch does with
-them, cuts and files, by one and by two workers of one core each, in turns. Predicted: two are at least 1.7 times as
-fast, and the files of both are the same. Give it the machine alone, with two cores at least: the load that is
+them, cuts and files, by one and by two workers of one core each, in turns. Predicted: two are at least 1.7 times
+as fast, and the files of both are the same. Give it the machine alone, with two cores at least: the load that is
 printed with each round tells.
 
 With --side: an OME-Zarr of side² pixels, drawn scene by scene, goes in tiles through --workers workers into
