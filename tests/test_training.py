@@ -74,6 +74,7 @@ def test_the_loss_falls_on_one_scene(tmp_path):
     seen, steps = [], []
     config = with_train(steps=40, evaluate_every=10, learning_rate=0.03, augment="none", select="loss")
     config = config.override(["unet.encoder=[4,8,8]", "unet.decoder=[8,4]"])
+    compiled = loop._compiled_step()._cache_size()
     with pytest.warns(UserWarning, match="no image is held out"):
         train(
             IMAGES[:1],
@@ -85,6 +86,7 @@ def test_the_loss_falls_on_one_scene(tmp_path):
         )
     assert seen[-1]["loss"] < 0.3 * seen[0]["loss"]
     assert steps == [(step, 40) for step in range(1, 41)]
+    assert loop._compiled_step()._cache_size() == compiled + 1  # also after a validation and a better model
     assert seen == checkpoint.read_metrics(tmp_path / "run")
 
 
@@ -108,7 +110,9 @@ def stop_at(step):
 
 
 def assert_resumes_to(unbroken, folder):
+    compiled = loop._compiled_step()._cache_size()
     train(IMAGES, POINTS, config=CONFIG, run=folder, resume=True)
+    assert loop._compiled_step()._cache_size() == compiled  # for what was saved, too
     assert contents(folder) == contents(unbroken)
 
 

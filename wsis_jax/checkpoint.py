@@ -13,6 +13,7 @@ The only file that imports orbax. Numbers are saved as numbers and settings as J
 import json
 import re
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +22,7 @@ import numpy as np
 from orbax.checkpoint import v1 as ocp
 
 from wsis_jax.config import Config
+from wsis_jax.devices import by_first, wait_for_all
 from wsis_jax.files import write_text
 from wsis_jax.packaged import find_run, packaged_models
 from wsis_jax.unet import UNet, Variables, fold_batch_norm, initial_variables
@@ -90,6 +92,7 @@ def best_weights(folder: Path) -> Path:
     return folder / "weights" / str(step)
 
 
+@by_first
 def save_config(folder: Path, config: Config) -> None:
     """Writes `config.json`."""
     write_text(folder / "config.json", json.dumps(config.to_dict(), indent=2) + "\n")
@@ -115,6 +118,7 @@ def load_config(folder: Path) -> Config:
         raise ValueError(f"{file}: not a configuration of wsis_jax ({reason})") from error
 
 
+@by_first
 def save_facts(folder: Path, facts: dict[str, Any]) -> None:
     """Writes `training.json`: what there is to know of a training beside its settings."""
     write_text(folder / "training.json", json.dumps(facts, indent=2) + "\n")
@@ -154,6 +158,7 @@ def load_state(folder: Path, template: Any) -> Any | None:
     return None if step is None else _load(folder / "state" / str(step), template)
 
 
+@by_first
 def append_metrics(folder: Path, metrics: dict[str, Any]) -> None:
     """Adds one line to `metrics.jsonl`."""
     with (folder / "metrics.jsonl").open("a") as file:
@@ -167,6 +172,7 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines if line.endswith("\n")]
 
 
+@by_first
 def rewind_metrics(folder: Path, step: int) -> None:
     """Drops the lines of `metrics.jsonl` after `step`, which a resumed training will write again."""
     kept = [json.dumps(line) + "\n" for line in read_metrics(folder) if line["step"] <= step]
@@ -188,29 +194,48 @@ def is_begun(folder: Path) -> bool:
 
 
 def _save(folder: Path, step: int, tree: Any) -> None:
-    """Saves a tree as `folder/step`, then removes the others; orbax itself writes beside and renames."""
+    """Saves a tree as `folder/step`, then removes the others; orbax itself writes beside and renames.
+
+    Orbax has to be called in all processes of a training, and writes in the first.
+    """
     target = (folder / str(step)).resolve()
-    if target.exists():
-        shutil.rmtree(target)
+    _remove([target])
+    wait_for_all("removed what is saved again")
     ocp.save(str(target), tree)
-    for other in folder.iterdir():
-        if other.name != str(step) and other.is_dir():
-            shutil.rmtree(other)
+    _remove([other for other in folder.iterdir() if other.name != str(step) and other.is_dir()])
+
+
+@by_first
+def _remove(folders: Sequence[Path]) -> None:
+    """Removes folders, those that are there."""
+    for folder in folders:
+        if folder.exists():
+            shutil.rmtree(folder)
 
 
 def _load(path: Path, template: Any) -> Any:
     """Returns a saved tree in the form of `template`."""
     try:
         place = str(path.resolve())
-        # Asked first, since orbax leaves work behind that nobody awaits when it finds out halfway.
-        if _shapes(ocp.metadata(place).metadata) != _shapes(template):
-            raise ValueError("its arrays have other shapes")
-        return ocp.load(place, template)
+        with _alone():
+            # Asked first, since orbax leaves work behind that nobody awaits when it finds out halfway.
+            if _shapes(ocp.metadata(place).metadata) != _shapes(template):
+                raise ValueError("its arrays have other shapes")
+            return ocp.load(place, template)
     except Exception as error:  # orbax raises many unrelated classes for damaged files
         reason = str(error).partition("\n")[0]
         raise ValueError(
             f"{path}: damaged, or of a network of another shape than config.json says ({reason})"
         ) from error
+
+
+def _alone() -> ocp.Context:
+    """Returns the context in which orbax loads without waiting for the other processes of a training."""
+    context, this = ocp.Context(), jax.process_index()
+    context.multiprocessing.primary_host = this
+    context.multiprocessing.active_processes = {this}
+    context.multiprocessing.barrier_sync_key_prefix = f"process_{this}_"
+    return context
 
 
 def _shapes(tree: Any) -> list[tuple[int, ...]]:

@@ -48,6 +48,9 @@ environment variables:
   JAX_COMPILATION_CACHE_DIR=DIR        where compiled programs are kept; else below XDG_CACHE_HOME (~/.cache),
                                        on Windows LOCALAPPDATA
   JAX_ENABLE_COMPILATION_CACHE=false   keep none
+  JAX_COORDINATOR_ADDRESS=HOST:PORT    the first of several processes that train together; JAX_NUM_PROCESSES says
+                                       how many there are, JAX_PROCESS_ID which this is (with srun, which sets
+                                       SLURM_STEP_NUM_TASKS, neither is needed)
   TMPDIR=DIR                           where large images are put for the time being
   NO_COLOR=1, COLUMNS=160              tables without colours, and as wide as that
 """
@@ -82,7 +85,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Whoever read the output has gone, as `head` does; Python must not try to write the rest at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except (ValueError, KeyError, TypeError, OSError) as error:
+    except (ValueError, KeyError, TypeError, OSError, ImportError) as error:
         if os.environ.get("WSIS_DEBUG"):
             raise
         # The text of a KeyError is its argument; str() would put it in quotes.

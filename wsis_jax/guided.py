@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float, Float32, Int, Int32
 
 from wsis_jax.config import ContributionConfig
+from wsis_jax.devices import copy, local_mesh, shared_by_all, split
 from wsis_jax.full_pass import Linear, back_many, back_one, linearize
 from wsis_jax.record import Record, one_of, record, start_signal
 from wsis_jax.unet import UNet, Variables, fold_batch_norm
@@ -112,11 +113,14 @@ def record_images(
     *,
     rule: str,
 ) -> Record:
-    """Returns the record that a rule needs of a batch of images; arguments are those of `record`."""
-    network = model.clone(activation=jax.nn.relu)
-    return record(
-        network, variables, jnp.asarray(images, jnp.float32), jnp.array(frame), blind=rule == "deconvnet"
-    )
+    """Returns the record that a rule needs of a batch of images; arguments are those of `record`.
+
+    The images are shared by as many devices as can do so evenly.
+    """
+    network, mesh = model.clone(activation=jax.nn.relu), local_mesh(len(images))
+    variables, frames = copy((variables, np.array(frame)), mesh)
+    seen = split(np.asarray(images, np.float32), mesh)
+    return record(network, variables, seen, frames, blind=rule == "deconvnet")
 
 
 class _Chunk(NamedTuple):
@@ -173,19 +177,20 @@ def _taken(chunk: _Chunk, peaks, shape, reach) -> Iterator[tuple[int, tuple[slic
 
 def _by_windows(model, variables, image, regions, peaks, reach, settings, recorded, half) -> Iterator[_Chunk]:
     model, variables = fold_batch_norm(model, variables)
-    frame = jnp.array(image.shape)
     if not isinstance(recorded, Record):
         records = record_images(model, variables, image[None], image.shape, rule=settings.rule)
         recorded = one_of(records, jnp.array(0))
+    spans = windows_of_cells(model, regions, peaks, reach=reach, half=half)
+    chunk = settings.chunk or _affordable(working_bytes(spans, model.encoder, model.decoder), settings.memory)
+    chunk = shared_by_all(chunk)
+    mesh = local_mesh(chunk)
+    recorded, kernels, frame = copy((recorded, _backward_kernels(variables), np.array(image.shape)), mesh)
     signal = start_signal(recorded.likelihood, start=settings.start, start_at=settings.start_at)
     beyond = [(0, n - m) for n, m in zip(signal.shape, image.shape, strict=True)]
-    placed = jnp.asarray(np.pad(regions, beyond), jnp.int32)
-    spans = windows_of_cells(model, regions, peaks, reach=reach, half=half)
-    kernels = _backward_kernels(variables)
-    chunk = settings.chunk or _affordable(working_bytes(spans, model.encoder, model.decoder), settings.memory)
+    placed = copy(np.pad(regions, beyond).astype(np.int32), mesh)
     for first, ids in _chunks(len(peaks), chunk):
-        places = jnp.asarray(peaks[np.minimum(ids, len(peaks)) - 1], jnp.int32)
-        views = cut_views(recorded, signal, placed, jnp.asarray(ids), places, spans=spans)
+        mine, places = split((ids, peaks[np.minimum(ids, len(peaks)) - 1].astype(np.int32)), mesh)
+        views = cut_views(recorded, signal, placed, mine, places, spans=spans)
         clip = settings.rule != "gradient"
         maps = compiled_back()(model, kernels, views, places, frame, spans=spans, clip=clip)
         yield _Chunk(first, maps, spans.encoder[0].input.low)
@@ -236,14 +241,16 @@ def _chunks(cells: int, chunk: int) -> Iterator[tuple[int, Int[np.ndarray, " chu
 def _by_images(model, variables, image, regions, peaks, settings, recorded) -> Iterator[_Chunk]:
     if not isinstance(recorded, Linear):
         recorded = linearize(model, variables, image, settings=settings)
-    pullback, signal = recorded
-    placed = jnp.asarray(regions, jnp.int32)
     if settings.method == "loop":
+        (pullback, signal), placed = recorded, jnp.asarray(regions, jnp.int32)
         for cell in range(len(peaks)):
             yield _Chunk(cell, back_one(pullback, signal, placed, cell + 1), None)
         return
     units = sum(4 * n >> 2 * level for level, n in enumerate(model.encoder)) * image.size
     chunk = settings.chunk or _affordable(4 * units, settings.memory)
     # A cell that only fills up costs as much as another here, so that small numbers have programs of their own.
-    for first, ids in _chunks(len(peaks), min(chunk, 1 << (len(peaks) - 1).bit_length())):
-        yield _Chunk(first, back_many(pullback, signal, placed, jnp.asarray(ids)), None)
+    chunk = shared_by_all(min(chunk, 1 << (len(peaks) - 1).bit_length()))
+    mesh = local_mesh(chunk)
+    (pullback, signal), placed = copy((recorded, regions.astype(np.int32)), mesh)
+    for first, ids in _chunks(len(peaks), chunk):
+        yield _Chunk(first, back_many(pullback, signal, placed, split(ids, mesh)), None)

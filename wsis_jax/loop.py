@@ -10,12 +10,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.sharding import Mesh
 from jaxtyping import Array, Key
 
 from wsis_jax import checkpoint
 from wsis_jax.compilation import compiler_options
 from wsis_jax.config import Config
 from wsis_jax.dataset import Augmentation, Pixels, Sample, draw_batch, put_samples
+from wsis_jax.devices import as_first, copy_everywhere, in_copies, in_parts, one_copy, training_mesh
 from wsis_jax.optimization import TrainState, descend
 from wsis_jax.samples import write_samples
 from wsis_jax.stopping import soft_stop
@@ -38,18 +40,23 @@ def train_until_done(
 ) -> None:
     """Trains until the last step or until the validation has not improved for long enough.
 
+    The patches of a batch are shared by all devices, those of other processes too.
+
     Raises:
-        ValueError: if the loss is no longer a number.
+        ValueError: if the loss is no longer a number, or the processes cannot share a batch evenly.
         KeyboardInterrupt: after a step, and its validation if one is due, if it was asked for in the meantime; the
             state is saved.
     """
     settings = config.train
+    mesh = training_mesh(settings.batch)
     drawn = {
         "batch": settings.batch,
         "patch": _patch(settings.patch, model.stride),
         "augment": settings.augment,
+        "mesh": mesh,
     }
-    key, pixels, train_step = jax.random.key(settings.seed), put_samples(training), _compiled_step()
+    state, pixels = copy_everywhere((state, put_samples(training)), mesh)
+    key, train_step = jax.random.key(settings.seed), _compiled_step()
     with soft_stop() as stop:
         for step in range(int(state.step) + 1, settings.steps + 1):
             if int(state.step) - int(state.best_step) >= settings.patience * settings.evaluate_every:
@@ -59,10 +66,10 @@ def train_until_done(
                 on_step(step, settings.steps)
             due = step % settings.evaluate_every == 0 or step == settings.steps
             if due:
-                state, metrics = _evaluate(model, state, held_out, config, run, step)
+                state, metrics = _evaluate(model, state, held_out, config, run, step, mesh)
                 with stop.when_interrupted():
                     on_metrics(metrics)
-            if stop.asked:
+            if as_first(stop.asked):
                 if not due:
                     checkpoint.save_state(run, step, state)
                 raise KeyboardInterrupt(
@@ -81,18 +88,23 @@ def _step(
     batch: int,
     patch: int,
     augment: Augmentation,
+    mesh: Mesh,
 ) -> TrainState:
-    """Draws a batch and descends on it; one program, so no step waits for its data."""
-    images, targets = draw_batch(key, pixels, state.step + 1, batch=batch, patch=patch, augment=augment)
+    """Draws a batch and descends on it; one program, so no step waits for its data.
+
+    Every device draws the patches that it descends on.
+    """
+    drawn = draw_batch(key, pixels, state.step + 1, batch=batch, patch=patch, augment=augment)
+    images, targets = jax.lax.with_sharding_constraint(drawn, in_parts(mesh))
     state, loss = descend(model, optimizer, state, images, targets)
-    return state._replace(loss_sum=state.loss_sum + loss)
+    return jax.lax.with_sharding_constraint(state._replace(loss_sum=state.loss_sum + loss), in_copies(mesh))
 
 
 @cache
 def _compiled_step() -> Callable[..., TrainState]:
     return jax.jit(
         _step,
-        static_argnames=("model", "optimizer", "batch", "patch", "augment"),
+        static_argnames=("model", "optimizer", "batch", "patch", "augment", "mesh"),
         donate_argnames="state",
         compiler_options=compiler_options(),
     )
@@ -105,6 +117,7 @@ def _evaluate(
     config: Config,
     run: Path,
     step: int,
+    mesh: Mesh,
 ) -> tuple[TrainState, dict[str, Any]]:
     """Validates, keeps the model if it is the best so far, and saves the state to resume from."""
     every = config.train.evaluate_every
@@ -112,18 +125,19 @@ def _evaluate(
     if not math.isfinite(loss):
         raise ValueError(f"{run}: the loss is no longer a number before step {step}; lower train.learning_rate")
     variables = {"params": state.params, "batch_stats": state.batch_stats}
-    scores = validate(model, variables, [sample for _, sample in held_out], config)
+    here = one_copy(variables)
+    scores = as_first(validate(model, here, [sample for _, sample in held_out], config))
     score = np.array([scores["f_measure"], -scores["validation_loss"]], np.float32)
     order = [0, 1] if config.train.select == "f_measure" else [1, 0]
     if tuple(score[order]) > tuple(np.asarray(state.best)[order]):
         checkpoint.save_weights(run, step, variables)
-        best, best_step = jax.device_put((score, np.int32(step)), state.best.device)
+        best, best_step = copy_everywhere((jnp.asarray(score), jnp.array(step)), mesh)
         state = state._replace(best=best, best_step=best_step)
     metrics = {"step": step, "loss": loss, **scores, "best_step": int(state.best_step)}
-    state = state._replace(loss_sum=jnp.zeros_like(state.loss_sum))
+    state = state._replace(loss_sum=copy_everywhere(jnp.array(0.0), mesh))
     validation = -(-step // every)
     if validation == 1 or validation % _SAMPLES_EVERY == 0 or step == config.train.steps:
-        write_samples(run, step, model, variables, held_out, config)
+        write_samples(run, step, model, here, held_out, config)
     checkpoint.append_metrics(run, metrics)
     checkpoint.save_state(run, step, state)
     return state, metrics

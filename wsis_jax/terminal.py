@@ -1,8 +1,10 @@
 """What a person sees in a terminal: tables, progress bars, warnings, and which programs were compiled."""
 
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
 from typing import Any
 
 # Heavy libraries are imported where they are used, so that --help comes at once.
@@ -127,6 +129,13 @@ def compilations(*, shown: bool | None) -> Iterator[None]:
     yield
     if shown:
         print(f"{compilations.summary()}\nThe cache is {folder}.", file=sys.stderr)
+
+
+@contextmanager
+def silence() -> Iterator[None]:
+    """Prints nothing: for the processes of a training of which another shows how it goes."""
+    with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):
+        yield
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from wsis_jax import checkpoint
 from wsis_jax.config import Config
 from wsis_jax.dataset import Sample, hold_out, leave_out, make_sample
+from wsis_jax.devices import wait_for_all
 from wsis_jax.facts import training_facts
 from wsis_jax.imageio import is_constant, normalize_image
 from wsis_jax.loop import train_until_done
@@ -41,7 +42,7 @@ def train(
         images: grey values of any range, one array per image.
         points: (row, column) of each image's cells, roughly; an image without cells has shape (0, 2).
         config: settings; `likelihood.sigma` and `image.scale` are chosen from the points where they are None.
-        run: the run folder that is written; see `checkpoint`.
+        run: the run folder that is written; see `checkpoint`. Where several processes train, all must see it.
         resume: go on where an interrupted training in `run` stopped, to the result it would have had.
         names: of the images, for messages.
         uncertain: (row, column) of places in each image that may be cells without a point; they are left out of
@@ -114,6 +115,7 @@ def train_on(
     checkpoint.save_facts(run, training_facts(samples, names, held if kept != held else [], config))
     shown = [(names[i], samples[i]) for i in held]
     train_until_done(model, optimizer, state, [samples[i] for i in kept], shown, config, run, on_step, on_metrics)
+    wait_for_all("trained")  # until the files are written that all processes now read
     best = checkpoint.read_metrics(run)[-1]["best_step"]
     if not sample_file(run, best).exists():
         write_samples(run, best, model, checkpoint.load_variables(run), shown, config)

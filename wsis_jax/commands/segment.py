@@ -70,6 +70,8 @@ res_track.txt. Nothing is tracked: each cell is a track of one frame, which is e
 
   wsis segment RUN data/01 --format ctc --out data/01_RES
 
+All devices of the machine share the cells of an image, with nothing to set.
+
 A model knows cells of the size that it learned. If yours are k times as large, divide image.scale of its
 config.json by k and multiply likelihood.sigma by k, and give both; for scale 0.5, sigma 14 and k = 2:
 
