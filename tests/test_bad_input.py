@@ -108,7 +108,7 @@ TABLE = {
         "needs 1 decoder widths",
     ),
     "loss out of hand": (
-        "train images --points points --set train.learning_rate=Infinity --set train.steps=3",
+        "train images --points points --set train.learning_rate=1e30 --set train.steps=3",
         2,
         "new: the loss is no longer a number",
     ),

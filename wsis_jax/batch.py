@@ -15,10 +15,11 @@ from typing import Any, NamedTuple
 
 from wsis_jax.checkpoint import Run
 from wsis_jax.config import Config
-from wsis_jax.files import remove_leftovers, stem
+from wsis_jax.files import WriteError, remove_leftovers, stem
 from wsis_jax.frames import Frame, Frames, check_channel, open_frames
 from wsis_jax.large import in_tiles, segment_large
 from wsis_jax.manifest import Entry, Manifest, digest_of_run, key_of
+from wsis_jax.memory import NO_MEMORY, OutOfMemory
 from wsis_jax.results import FILES, Format, Write
 from wsis_jax.segmentation import Located, locate, outline, seen_shape
 from wsis_jax.shapes import fitting, rounded_up, shared_sides
@@ -115,6 +116,7 @@ def segment_files(
         on_tile: called with the name of an image in tiles, the number of its parts done, and of all.
 
     Raises:
+        WriteError: if there is no room for results, or their folder takes nothing; what is finished stays so.
         ValueError: if two images have the same name, so that one's results would replace the other's, or the names
             do not suit the format, or if `reading` cannot be, or the manifest is damaged.
     """
@@ -162,8 +164,8 @@ def _steps(batch: _Batch, path: Path, names: list[str]) -> _Step:
                 raise ValueError(f"{path}: holds {len(frames.names)} images where {len(names)} were there; retry")
             for index, entry in enumerate(done):
                 yield _step(batch, path, frames, index, key) if entry is None else _skipping(path, entry)
-    except (ValueError, OSError, ImportError) as error:
-        yield _failing(stem(path), path, [], str(error))
+    except _FAILURES as error:
+        yield _failing(stem(path), path, [], error)
 
 
 def _step(batch: _Batch, path: Path, frames: Frames, index: int, key: str) -> Callable[[], Outcome]:
@@ -174,15 +176,15 @@ def _step(batch: _Batch, path: Path, frames: Frames, index: int, key: str) -> Ca
         if in_tiles(shape, batch.reading.tiles):
             return _tiled(batch, path, frames, index, key)
         frame = frames.read(index)
-    except (ValueError, OSError, ImportError) as error:
-        return _failing(name, path, batch.caught.take(), str(error))
+    except _FAILURES as error:
+        return _failing(name, path, batch.caught.take(), error)
     if batch.reading.pixel_size is not None:
         frame = frame._replace(pixel_size=batch.reading.pixel_size)
     sides = fitting(rounded_up(shape, batch.run.model.stride), batch.sides)
     try:
         (located,) = locate(batch.run, frame.image[None], config=batch.config, sides=sides)
-    except ValueError as error:
-        return _failing(name, path, batch.caught.take(), f"{name}: {error}")
+    except _FAILURES as error:
+        return _failing(name, path, batch.caught.take(), error)
     return _cutting(batch, path, frame, located, key, batch.caught.take())
 
 
@@ -203,12 +205,21 @@ def _tiled(batch: _Batch, path: Path, frames: Frames, index: int, key: str) -> C
     return lambda: _noted(batch, path, name, key, cells, heard, files)
 
 
+# What one image may fail by, and others succeed; other errors are faults of the program.
+_FAILURES = (ValueError, OSError, ImportError, MemoryError)
+
+
 def _skipping(path: Path, entry: Entry) -> Callable[[], Outcome]:
     return lambda: Outcome(entry.name, path, entry.cells, entry.warnings, None, skipped=True)
 
 
-def _failing(name: str, path: Path, heard: list[str], error: str) -> Callable[[], Outcome]:
-    return lambda: Outcome(name, path, None, heard, error)
+def _failing(name: str, path: Path, heard: list[str], error: Exception) -> Callable[[], Outcome]:
+    """Returns a function that says why an image failed; raises what all the others would fail by, too."""
+    if isinstance(error, WriteError):
+        raise error
+    said = NO_MEMORY if isinstance(error, MemoryError) and not isinstance(error, OutOfMemory) else str(error)
+    named = isinstance(error, OSError | ImportError) or str(path) in said or said.startswith(f"{name}: ")
+    return lambda: Outcome(name, path, None, heard, said if named else f"{name}: {said}")
 
 
 def _cutting(
@@ -219,9 +230,9 @@ def _cutting(
     def cut() -> Outcome:
         try:
             result = outline(located, frame.image.shape, config=batch.config)
-        except ValueError as error:
-            return Outcome(frame.name, path, None, said + batch.caught.take(), f"{frame.name}: {error}")
-        files = batch.write(frame, result)
+            files = batch.write(frame, result)
+        except _FAILURES as error:
+            return _failing(frame.name, path, said + batch.caught.take(), error)()
         heard = said + batch.caught.take()
         return _noted(batch, path, frame.name, key, len(result.points), heard, files)
 

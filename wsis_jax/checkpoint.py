@@ -11,6 +11,8 @@ The only file that imports orbax. Numbers are saved as numbers and settings as J
 """
 
 import json
+import logging
+import os
 import re
 import shutil
 from pathlib import Path
@@ -21,9 +23,14 @@ import numpy as np
 from orbax.checkpoint import v1 as ocp
 
 from wsis_jax.config import Config
-from wsis_jax.files import write_text
+from wsis_jax.files import append_text, remove_folder, remove_leftovers, replacing_folder, write_text
 from wsis_jax.packaged import find_run, packaged_models
 from wsis_jax.unet import UNet, Variables, fold_batch_norm, initial_variables
+
+_GO_ON = "go on with --resume"
+
+# Of a full disk the threads of orbax log many pages, before the error that they are about is raised.
+logging.getLogger("absl").addFilter(lambda record: "_SignalingThread.run() raised" not in record.getMessage())
 
 
 class Run(NamedTuple):
@@ -139,13 +146,20 @@ def saved_step(folder: Path) -> int | None:
 
 
 def save_weights(folder: Path, step: int, variables: Variables) -> None:
-    """Saves the variables of the best model so far in place of earlier ones."""
+    """Saves the variables of the best model so far, beside earlier ones; see `keep_weights`."""
     _save(folder / "weights", step, dict(variables))
+
+
+def keep_weights(folder: Path, step: int) -> None:
+    """Removes the weights of other steps than that of the best model, once a saved state tells of it."""
+    if step == 0 or (folder / "weights" / str(step)).is_dir():
+        _keep(folder / "weights", step)
 
 
 def save_state(folder: Path, step: int, state: Any) -> None:
     """Saves the state of a training in place of earlier ones."""
     _save(folder / "state", step, state)
+    _keep(folder / "state", step)
 
 
 def load_state(folder: Path, template: Any) -> Any | None:
@@ -156,8 +170,7 @@ def load_state(folder: Path, template: Any) -> Any | None:
 
 def append_metrics(folder: Path, metrics: dict[str, Any]) -> None:
     """Adds one line to `metrics.jsonl`."""
-    with (folder / "metrics.jsonl").open("a") as file:
-        file.write(json.dumps(metrics) + "\n")
+    append_text(folder / "metrics.jsonl", json.dumps(metrics) + "\n", then=_GO_ON)
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
@@ -187,15 +200,43 @@ def is_begun(folder: Path) -> bool:
     return (folder / "weights").exists() or (folder / "state").exists()
 
 
+def tidy(folder: Path) -> None:
+    """Removes what a training that was killed left half-written."""
+    remove_leftovers(folder)
+    for kind in ("weights", "state"):
+        _remove_halves(folder / kind)
+
+
 def _save(folder: Path, step: int, tree: Any) -> None:
-    """Saves a tree as `folder/step`, then removes the others; orbax itself writes beside and renames."""
-    target = (folder / str(step)).resolve()
-    if target.exists():
-        shutil.rmtree(target)
-    ocp.save(str(target), tree)
-    for other in folder.iterdir():
-        if other.name != str(step) and other.is_dir():
-            shutil.rmtree(other)
+    """Saves a tree as `folder/step`, whole or not at all.
+
+    Raises:
+        WriteError: if there is no room for it, or the folder takes nothing.
+    """
+    try:
+        with replacing_folder(folder / str(step), then=_GO_ON) as temporary:
+            try:
+                ocp.save(str(temporary.resolve()), tree)
+            except ValueError as error:  # in whose text is the number of the system's error
+                if (found := re.search(r"os_error_code='(\d+)'", str(error))) is None:
+                    raise
+                raise OSError(int(found[1]), os.strerror(int(found[1]))) from error
+    finally:
+        _remove_halves(folder)
+
+
+def _remove_halves(folder: Path) -> None:
+    """Removes all but whole saves; orbax, too, writes beside and renames."""
+    for path in folder.glob("*"):
+        if path.is_dir() and not path.name.isdigit():
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _keep(folder: Path, step: int) -> None:
+    """Removes the saves of all other steps."""
+    for path in folder.glob("*"):
+        if path.is_dir() and path.name != str(step):
+            remove_folder(path)
 
 
 def _load(path: Path, template: Any) -> Any:

@@ -39,7 +39,7 @@ _COMMANDS = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs a command and returns its exit code: 0 done, 1 interrupted, 2 bad input, 3 some images failed."""
+    """Runs a command and returns its exit code: 0 done, 1 interrupted, 2 an error, 3 some images failed."""
     arguments = parser().parse_args(argv)
     warnings.showwarning = show_warning  # pyrefly: ignore[bad-assignment]
     try:
@@ -49,11 +49,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         # What stopped where nothing is lost says how to go on.
         print(f"wsis: {stop}" if str(stop) else "wsis: interrupted", file=sys.stderr)
         return 1
-    except (ValueError, KeyError, TypeError, OSError) as error:
+    except (ValueError, KeyError, TypeError, OSError, MemoryError) as error:
         if os.environ.get("WSIS_DEBUG"):
             raise
         # The text of a KeyError is its argument; str() would put it in quotes.
         message = error.args[0] if isinstance(error, KeyError) else error
+        if isinstance(error, MemoryError):
+            from wsis_jax.memory import NO_MEMORY, OutOfMemory
+
+            message = error if isinstance(error, OutOfMemory) else NO_MEMORY
         print(f"wsis: error: {message}", file=sys.stderr)
         return 2
 

@@ -1,6 +1,7 @@
 """Contribution maps: which pixels each detection came from (paper §3.2, Eq. 1-5)."""
 
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import jax
@@ -10,6 +11,7 @@ from jaxtyping import Array, Float, Float32, Int, Int32
 
 from wsis_jax.config import ContributionConfig
 from wsis_jax.full_pass import Linear, back_many, back_one, linearize
+from wsis_jax.memory import OutOfMemory, is_out_of_memory
 from wsis_jax.record import Record, one_of, record, start_signal
 from wsis_jax.unet import UNet, Variables, fold_batch_norm
 from wsis_jax.windowed import backward_kernels, compiled_back, cut_views
@@ -67,6 +69,7 @@ def contribution_maps(
 
     Raises:
         ValueError: if a side of the image is no multiple of `model.stride`, or a peak is not in the image.
+        OutOfMemory: if a single cell does not fit into memory; fewer at a time are tried before, with a warning.
     """
     maps = np.zeros((len(peaks), *image.shape), np.float32)
     for cell, window, values in _propagate(model, variables, image, regions, peaks, reach, settings, recorded):
@@ -127,6 +130,10 @@ class _Chunk(NamedTuple):
     offset: int | None
 
 
+_Plan = tuple[int, Callable[[int, int], Iterator[_Chunk]]]
+"""How many cells to take at a time, and what yields the chunks of so many from a cell on."""
+
+
 def _propagate(
     model, variables, image, regions, peaks, reach, settings, recorded, half=None
 ) -> Iterator[tuple[int, tuple[slice, slice], np.ndarray]]:
@@ -140,16 +147,48 @@ def _propagate(
         raise ValueError(f"there are peaks outside the image of {image.shape[0]} × {image.shape[1]} pixels")
     if not len(peaks):
         return
-    if settings.method == "window":
-        chunks = _by_windows(model, variables, image, regions, peaks, reach, settings, recorded, half)
-    else:
-        chunks = _by_images(model, variables, image, regions, peaks, settings, recorded)
-    # A chunk is under way on the device while the one before it is taken from there.
+    plan = _by_windows if settings.method == "window" else _by_images
+    chunk, chunks_from = plan(model, variables, image, regions, peaks, reach, settings, recorded, half)
+    done = 0
+    while done < len(peaks):
+        try:
+            for cell, window, values in _one_behind(chunks_from(done, chunk), peaks, image.shape, reach):
+                yield cell, window, values
+                done = cell + 1
+        except (MemoryError, jax.errors.JaxRuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            chunk = _smaller(chunk, error)
+
+
+def _one_behind(
+    chunks: Iterator[_Chunk], peaks, shape, reach
+) -> Iterator[tuple[int, tuple[slice, slice], np.ndarray]]:
+    """Yields the cells of all chunks; one is under way on the device while the one before is taken from there."""
     before = next(chunks)
     for chunk in chunks:
-        yield from _taken(before, peaks, image.shape, reach)
+        yield from _taken(before, peaks, shape, reach)
         before = chunk
-    yield from _taken(before, peaks, image.shape, reach)
+    yield from _taken(before, peaks, shape, reach)
+
+
+def _smaller(chunk: int, error: Exception) -> int:
+    """Returns how many cells to take at a time where so many were too many for the memory.
+
+    Raises:
+        OutOfMemory: if it was one.
+    """
+    if chunk == 1:
+        raise OutOfMemory(
+            "the contribution map of a single cell does not fit into memory; set cut.reach lower or "
+            "contribution.method=window, or segment in tiles (--tiles)"
+        ) from error
+    warnings.warn(
+        f"the memory is too small for {chunk} cells at a time, so {chunk // 2} were taken; set "
+        f"contribution.chunk={chunk // 2} to begin with that",
+        stacklevel=3,
+    )
+    return chunk // 2
 
 
 def _taken(chunk: _Chunk, peaks, shape, reach) -> Iterator[tuple[int, tuple[slice, slice], np.ndarray]]:
@@ -171,7 +210,7 @@ def _taken(chunk: _Chunk, peaks, shape, reach) -> Iterator[tuple[int, tuple[slic
 # Through windows of a record
 
 
-def _by_windows(model, variables, image, regions, peaks, reach, settings, recorded, half) -> Iterator[_Chunk]:
+def _by_windows(model, variables, image, regions, peaks, reach, settings, recorded, half) -> _Plan:
     model, variables = fold_batch_norm(model, variables)
     frame = jnp.array(image.shape)
     if not isinstance(recorded, Record):
@@ -182,13 +221,17 @@ def _by_windows(model, variables, image, regions, peaks, reach, settings, record
     placed = jnp.asarray(np.pad(regions, beyond), jnp.int32)
     spans = windows_of_cells(model, regions, peaks, reach=reach, half=half)
     kernels = _backward_kernels(variables)
-    chunk = settings.chunk or _affordable(working_bytes(spans, model.encoder, model.decoder), settings.memory)
-    for first, ids in _chunks(len(peaks), chunk):
-        places = jnp.asarray(peaks[np.minimum(ids, len(peaks)) - 1], jnp.int32)
-        views = cut_views(recorded, signal, placed, jnp.asarray(ids), places, spans=spans)
-        clip = settings.rule != "gradient"
-        maps = compiled_back()(model, kernels, views, places, frame, spans=spans, clip=clip)
-        yield _Chunk(first, maps, spans.encoder[0].input.low)
+
+    def chunks_from(start: int, chunk: int) -> Iterator[_Chunk]:
+        for first, ids in _chunks(start, len(peaks), chunk):
+            places = jnp.asarray(peaks[np.minimum(ids, len(peaks)) - 1], jnp.int32)
+            views = cut_views(recorded, signal, placed, jnp.asarray(ids), places, spans=spans)
+            clip = settings.rule != "gradient"
+            maps = compiled_back()(model, kernels, views, places, frame, spans=spans, clip=clip)
+            yield _Chunk(first, maps, spans.encoder[0].input.low)
+
+    cost = working_bytes(spans, model.encoder, model.decoder)
+    return settings.chunk or _affordable(cost, settings.memory), chunks_from
 
 
 _backward_kernels = jax.jit(backward_kernels)
@@ -221,29 +264,36 @@ def _affordable(cost: int, memory: float) -> int:
     return min(1 << max(int(memory * 2**30 / cost).bit_length() - 1, 0), largest)
 
 
-def _chunks(cells: int, chunk: int) -> Iterator[tuple[int, Int[np.ndarray, " chunk"]]]:
-    """Yields the first cell and the 1-based ids of every chunk.
+def _chunks(start: int, cells: int, chunk: int) -> Iterator[tuple[int, Int[np.ndarray, " chunk"]]]:
+    """Yields the first cell and the 1-based ids of every chunk from the cell `start` on.
 
     Ids beyond the last cell fill up the last chunk, so that one program serves any number of cells.
     """
-    for first in range(0, cells, chunk):
+    for first in range(start, cells, chunk):
         yield first, np.arange(first + 1, first + chunk + 1, dtype=np.int32)
 
 
 # Through the whole image
 
 
-def _by_images(model, variables, image, regions, peaks, settings, recorded) -> Iterator[_Chunk]:
+def _by_images(model, variables, image, regions, peaks, reach, settings, recorded, half) -> _Plan:
     if not isinstance(recorded, Linear):
         recorded = linearize(model, variables, image, settings=settings)
     pullback, signal = recorded
     placed = jnp.asarray(regions, jnp.int32)
     if settings.method == "loop":
-        for cell in range(len(peaks)):
-            yield _Chunk(cell, back_one(pullback, signal, placed, cell + 1), None)
-        return
+
+        def one_by_one(start: int, chunk: int) -> Iterator[_Chunk]:
+            for cell in range(start, len(peaks)):
+                yield _Chunk(cell, back_one(pullback, signal, placed, cell + 1), None)
+
+        return 1, one_by_one
+
+    def chunks_from(start: int, chunk: int) -> Iterator[_Chunk]:
+        for first, ids in _chunks(start, len(peaks), chunk):
+            yield _Chunk(first, back_many(pullback, signal, placed, jnp.asarray(ids)), None)
+
     units = sum(4 * n >> 2 * level for level, n in enumerate(model.encoder)) * image.size
     chunk = settings.chunk or _affordable(4 * units, settings.memory)
     # A cell that only fills up costs as much as another here, so that small numbers have programs of their own.
-    for first, ids in _chunks(len(peaks), min(chunk, 1 << (len(peaks) - 1).bit_length())):
-        yield _Chunk(first, back_many(pullback, signal, placed, jnp.asarray(ids)), None)
+    return min(chunk, 1 << (len(peaks) - 1).bit_length()), chunks_from

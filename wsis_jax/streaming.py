@@ -10,6 +10,8 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float32, Num, UInt32
 
+from wsis_jax.files import telling
+
 Window = tuple[slice, slice]
 
 
@@ -41,10 +43,11 @@ class Scratch:
     """
 
     def __init__(self, path: Path, shape: tuple[int, int], dtype: type) -> None:
-        """Makes the file, all zeros; OSError if the disk has no room for it."""
+        """Makes the file, all zeros; `files.WriteError` if the disk has no room for it."""
         self.shape, self.dtype, self._path = shape, np.dtype(dtype), path
         size = max(self.dtype.itemsize * shape[0] * shape[1], 1)
-        with path.open("wb") as file:
+        then = "do the same again, or set TMPDIR to a folder on another disk"
+        with telling(path, then=then), path.open("wb") as file:
             # A memory map that finds the disk full ends the process without a word.
             if hasattr(os, "posix_fallocate"):
                 os.posix_fallocate(file.fileno(), 0, size)
