@@ -21,7 +21,8 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple, NoReturn
+from types import ModuleType
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 import tifffile
@@ -33,8 +34,8 @@ from wsis_jax.points import write_points
 from wsis_jax.synthetic import draw_scene
 
 _SETTINGS = (
-    *("image.scale=1", "likelihood.sigma=3", "unet.encoder=[4,8,8]", "unet.decoder=[8,4]", "train.steps=60"),
-    *("train.batch=2", "train.patch=64", "train.learning_rate=0.02", "train.warmup=10", "train.evaluate_every=6"),
+    *("image.scale=1", "likelihood.sigma=3", "unet.encoder=[4,8,8]", "unet.decoder=[8,4]", "train.steps=16"),
+    *("train.batch=2", "train.patch=64", "train.learning_rate=0.02", "train.warmup=2", "train.evaluate_every=3"),
     "train.validation=0.34",
 )
 _LIVES = 100  # of one run, after which it is taken for one that never ends
@@ -50,6 +51,7 @@ class Case(NamedTuple):
         begin: the command, to be followed by a folder.
         go_on: what it takes to go on with what was begun.
         code: its exit code when it is done.
+        starts: the module and the name of a function that is called when the first step, or image, comes.
         unlike: tells in a line how two folders differ, or returns None.
     """
 
@@ -58,6 +60,7 @@ class Case(NamedTuple):
     begin: list[str]
     go_on: list[str]
     code: int
+    starts: tuple[ModuleType, str]
     unlike: Callable[[Path, Path], str | None]
 
 
@@ -76,20 +79,36 @@ def draw(folder: Path) -> list[Case]:
     (folder / "find" / "damaged.tif").write_text("no image")
     words = [word for setting in _SETTINGS for word in ("--set", setting)]
     train = ["train", str(folder / "learn"), "--points", str(folder / "points"), *words, "--run"]
-    segment = ["segment", str(folder / "whole" / "run"), str(folder / "find"), "--out"]
+    low = ("--set", "detect.threshold=0.1")  # so little has been learned
+    segment = ["segment", str(folder / "whole" / "run"), str(folder / "find"), *low, "--out"]
     return [
-        Case("training", "run", train, ["--resume"], 0, trainings_unlike),
-        Case("batch", "results", segment, [], 3, files_unlike),
+        Case("training", "run", train, ["--resume"], 0, (training, "train_until_done"), trainings_unlike),
+        Case("batch", "results", segment, [], 3, (batch, "open_frames"), files_unlike),
     ]
 
 
-def start(command: Sequence[str], log: Path) -> int:
-    """Runs a command in a process of its own, and returns its number."""
+def start(case: Case, folder: Path, log: Path) -> int:
+    """Runs a case in a process of its own, and returns its number once the first step or image comes."""
+    begun = (folder / "config.json").is_file()
+    command = [*case.begin, str(folder), *(case.go_on if begun else [])]
+    reading, writing = os.pipe()
     if (process := os.fork()) != 0:
+        os.close(writing)
+        os.read(reading, 1)  # nothing, if it ends before
+        os.close(reading)
         return process
     with log.open("ab", buffering=0) as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
+    module, name = case.starts
+    function = getattr(module, name)
+
+    def told(*arguments: Any, **options: Any) -> Any:
+        setattr(module, name, function)
+        os.write(writing, b".")
+        return function(*arguments, **options)
+
+    setattr(module, name, told)
     _end(lambda: cli.main(command))
 
 
@@ -100,9 +119,8 @@ def _end(work: Callable[[], int]) -> NoReturn:
         code = work()
     except BaseException:
         traceback.print_exc()
-    finally:
-        sys.stdout.flush()
-        os._exit(code)
+    sys.stdout.flush()
+    os._exit(code)
 
 
 def outcome(process: int, *, wait: bool) -> int | None:
@@ -134,37 +152,30 @@ def is_writing(folder: Path) -> bool:
 
 def try_case(case: Case, folder: Path, *, kills: int, luck: random.Random) -> list[str]:
     """Kills what a case does so many times; returns what went wrong."""
-    log, whole = folder / f"{case.name}.log", folder / "whole" / case.folder
-    began = time.monotonic()
-    process = start([*case.begin, str(whole)], log)
-    assert outcome(process, wait=True) == case.code, f"the unbroken {case.name} failed; see {log}"
-    # A second time, with the programs compiled, to know how long it takes until it writes and until it ends.
-    timed = folder / "timed" / case.folder
-    began = time.monotonic()
-    process = start([*case.begin, str(timed)], log)
-    while not timed.is_dir():
-        time.sleep(0.001)
-    first = time.monotonic() - began
-    assert outcome(process, wait=True) == case.code
-    last = time.monotonic() - began
+    log, whole, timed = folder / f"{case.name}.log", folder / "whole" / case.folder, folder / "timed" / case.folder
+    began = 0.0
+    for place in (whole, timed):  # the second time with the programs compiled
+        process = start(case, place, log)
+        began = time.monotonic()
+        assert outcome(process, wait=True) == case.code, f"the unbroken {case.name} failed; see {log}"
+    seconds = time.monotonic() - began
     wrong = []
     if unlike := case.unlike(whole, timed):
         wrong.append(f"two unbroken runs of a {case.name} differ: {unlike}")
     done = runs = at_writing = 0
     while done < kills:
         runs += 1
-        broken, code = folder / f"{case.name} {runs}" / case.folder, None
+        broken, code, waits = folder / f"{case.name} {runs}" / case.folder, None, False
         for _ in range(_LIVES):
-            begun = (broken / "config.json").is_file()
-            process = start([*case.begin, str(broken), *(case.go_on if begun else [])], log)
+            process = start(case, broken, log)
             if done < kills:
                 waits = luck.random() < 0.5
-                code = kill_at(process, luck.uniform(first, last), broken if waits else None)
+                code = kill_at(process, luck.uniform(0, seconds), broken if waits else None)
             else:
                 code = outcome(process, wait=True)
             if code is not None:
                 break
-            done, at_writing = done + 1, at_writing + waits
+            done, at_writing = done + 1, at_writing + int(waits)
         if code != case.code:
             wrong.append(f"{broken} ended with the exit code {code}")
         elif unlike := case.unlike(whole, broken):
