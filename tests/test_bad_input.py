@@ -108,9 +108,9 @@ TABLE = {
         "needs 1 decoder widths",
     ),
     "loss out of hand": (
-        "train images --points points --set train.learning_rate=Infinity --set train.steps=3",
+        "train images --points points --set train.learning_rate=1e30 --set train.steps=3",
         2,
-        "new: the loss is no longer a number",
+        "new: the validation loss is no longer a number (nan) at step 1",
     ),
     "no sigma from one point": (
         "train ok.tif --points one.csv --set likelihood.sigma=null",

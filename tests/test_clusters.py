@@ -21,7 +21,9 @@ from wsis_jax import clusters
 from wsis_jax.batch import segment_files
 from wsis_jax.cli import main, parser
 from wsis_jax.clusters import Workers, WorkersDied
+from wsis_jax.files import WriteError
 from wsis_jax.imageio import read_image
+from wsis_jax.memory import OutOfMemory
 from wsis_jax.schedulers import connecting
 from wsis_jax.segmentation import segment
 from wsis_jax.shares import share
@@ -129,6 +131,20 @@ def test_a_task_is_done_again_unless_it_is_what_ends_workers(workers, tmp_path, 
     workers._client.run_on_scheduler(lambda dask_scheduler: setattr(dask_scheduler, "allowed_failures", 0))
     with pytest.raises(WorkersDied, match="1 workers died while they were at it"):
         list(workers.over(ends_its_worker, [1]))
+
+
+def runs_out(part):
+    """A task without room in memory."""
+    raise OutOfMemory(f"{part}: no room")
+
+
+def test_what_stops_a_batch_stops_it_from_workers_too(workers, images, tmp_path):
+    (tmp_path / "file").touch()
+    files = sorted(images.glob("[0-9].tif"))
+    with pytest.raises(WriteError, match="cannot be written, since there is a file in the place of its folder"):
+        segment_files(workers.run, files, tmp_path / "file" / "x", config=workers.run.config, workers=workers)
+    with pytest.raises(OutOfMemory, match=r"^1: no room$"):
+        list(workers.over(runs_out, [1]))
 
 
 def test_tiles_are_those_of_one_process(client, tiny_run, draw_small, tmp_path):

@@ -115,6 +115,10 @@ def test_cells_and_images_are_shared_by_the_devices(trained):
     for name, expected in seen.items():
         assert expected.max() > 0
         np.testing.assert_allclose(there[name], expected, rtol=0, atol=1e-6 * expected.max())
+    # Where there is room for four cells at a time only, as many devices have one each.
+    assert counts["fewer"] == 4
+    assert "too small for 8 cells at a time" in said[0][1]
+    np.testing.assert_allclose(there["fewer"], seen["window"], rtol=0, atol=1e-6 * seen["window"].max())
 
 
 def test_as_many_devices_take_part_as_divide_the_number(trained):

@@ -17,7 +17,19 @@ from wsis_jax.config import Config
 from wsis_jax.files import remove_leftovers, stem
 from wsis_jax.frames import Frames, check_channel, open_frames
 from wsis_jax.gallery import SHOWN, evenly
-from wsis_jax.images import AS_IT_IS, Done, Means, Outcome, Reading, Work, begin, catching, failing, segment_alone
+from wsis_jax.images import (
+    AS_IT_IS,
+    FAILURES,
+    Done,
+    Means,
+    Outcome,
+    Reading,
+    Work,
+    begin,
+    catching,
+    failing,
+    segment_alone,
+)
 from wsis_jax.large import in_tiles
 from wsis_jax.manifest import Entry, Manifest, digest_of_run, key_of
 from wsis_jax.results import FILES, Format
@@ -78,6 +90,7 @@ def segment_files(
         on_tile: called with the name of an image in tiles, the number of its parts done, and of all.
 
     Raises:
+        WriteError: if there is no room for results, or their folder takes nothing; what is finished stays so.
         ValueError: if two images have the same name, so that one's results would replace the other's, or the names
             do not suit the format, or if `reading` cannot be, or the manifest is damaged, or the format is not one
             for workers.
@@ -157,8 +170,8 @@ def _steps(batch: _Batch, path: Path, names: list[str]) -> Generator[_Step, None
                 raise ValueError(f"{path}: holds {len(frames.names)} images where {len(names)} were there; retry")
             for index, entry in enumerate(done):
                 yield _step(batch, path, frames, index, key) if entry is None else _skipping(path, entry)
-    except (ValueError, OSError, ImportError) as error:
-        yield _step_of(batch, key="", finish=failing(stem(path), path, str(error), []))
+    except FAILURES as error:
+        yield _step_of(batch, key="", finish=failing(stem(path), path, error, []))
 
 
 def _step(batch: _Batch, path: Path, frames: Frames, index: int, key: str) -> _Step:
@@ -176,7 +189,7 @@ def _step(batch: _Batch, path: Path, frames: Frames, index: int, key: str) -> _S
         try:
             return workers.result(task)
         except WorkersDied as error:
-            return failing(name, path, f"{name}: {error}", [])()
+            return failing(name, path, error, [])()
 
     return _step_of(batch, key, finish)._replace(ready=task.done)
 

@@ -34,7 +34,8 @@ _EPILOG = """\
 exit codes:
   0  done
   1  interrupted, or a fault of wsis, which then shows where it happened
-  2  bad input: arguments, files, settings, or a device in JAX_PLATFORMS that is not there
+  2  bad input: arguments, files, settings, or a device in JAX_PLATFORMS that is not there;
+     or no room, on the disk or in memory
   3  done, but not well: segment failed on some images, points or doctor found something wrong
   above 128: ended by a signal; 130 by Ctrl-C before it began, 137 mostly by the system, out of memory, 143 by
      SIGTERM, which a training takes like Ctrl-C: it saves and returns 1
@@ -69,7 +70,7 @@ _COMMANDS = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs a command and returns its exit code: 0 done, 1 interrupted, 2 bad input, 3 done, but not well."""
+    """Runs a command and returns its exit code: 0 done, 1 interrupted, 2 an error, 3 done, but not well."""
     warnings.showwarning = show_warning  # pyrefly: ignore[bad-assignment]
     try:
         arguments = parser().parse_args(argv)
@@ -85,11 +86,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Whoever read the output has gone, as `head` does; Python must not try to write the rest at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except (ValueError, KeyError, TypeError, OSError, ImportError) as error:
+    except (ValueError, KeyError, TypeError, OSError, ImportError, MemoryError) as error:
         if os.environ.get("WSIS_DEBUG"):
             raise
         # The text of a KeyError is its argument; str() would put it in quotes.
         message = error.args[0] if isinstance(error, KeyError) else error
+        if isinstance(error, MemoryError):
+            from wsis_jax.memory import NO_MEMORY, OutOfMemory
+
+            message = error if isinstance(error, OutOfMemory) else NO_MEMORY
         print(f"wsis: error: {message}", file=sys.stderr)
         return 2
     except Exception:

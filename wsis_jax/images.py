@@ -9,12 +9,17 @@ from typing import Any, NamedTuple
 
 from wsis_jax.checkpoint import Run
 from wsis_jax.config import Config
+from wsis_jax.files import WriteError
 from wsis_jax.frames import Frame, Frames, open_frames
 from wsis_jax.large import in_tiles, segment_large
+from wsis_jax.memory import NO_MEMORY, OutOfMemory
 from wsis_jax.results import Write, format_of
 from wsis_jax.segmentation import Located, locate, outline, seen_shape
 from wsis_jax.shapes import fitting, rounded_up
 from wsis_jax.tile_steps import Over, one_by_one
+
+FAILURES = (ValueError, OSError, ImportError, MemoryError)
+"""What one image may fail by, and others succeed; other errors are faults of the program."""
 
 
 class Outcome(NamedTuple):
@@ -104,6 +109,8 @@ class Done(NamedTuple):
 def begin(work: Work, means: Means, path: Path, frames: Frames, index: int) -> Callable[[], Done]:
     """Does the network's part of an image, and returns what is left to do; an error is that of the image.
 
+    This and what is left raise `WriteError` alone: what all other images would fail by, too.
+
     Args:
         work, means: what is to be done, and with what.
         path: the file.
@@ -116,21 +123,29 @@ def begin(work: Work, means: Means, path: Path, frames: Frames, index: int) -> C
         if in_tiles(shape, work.reading.tiles):
             return _tiled(work, means, path, frames, index)
         frame = frames.read(index)
-    except (ValueError, OSError, ImportError) as error:
-        return failing(name, path, str(error), means.caught.take())
+    except FAILURES as error:
+        return failing(name, path, error, means.caught.take())
     if work.reading.pixel_size is not None:
         frame = frame._replace(pixel_size=work.reading.pixel_size)
     sides = fitting(rounded_up(shape, means.run.model.stride), work.sides)
     try:
         (located,) = locate(means.run, frame.image[None], config=work.config, sides=sides)
-    except ValueError as error:
-        return failing(name, path, f"{name}: {error}", means.caught.take())
+    except FAILURES as error:
+        return failing(name, path, error, means.caught.take())
     return _cutting(work, means, path, frame, located, means.caught.take())
 
 
-def failing(name: str, path: Path, error: str, heard: list[str]) -> Callable[[], Done]:
-    """Returns a function that says why an image failed, and what it was warned of."""
-    return lambda: Done(Outcome(name, path, None, heard, error), [])
+def failing(name: str, path: Path, error: Exception, heard: list[str]) -> Callable[[], Done]:
+    """Returns a function that says why an image failed, and what it was warned of.
+
+    Raises:
+        WriteError: if it is one.
+    """
+    if isinstance(error, WriteError):
+        raise error
+    said = NO_MEMORY if isinstance(error, MemoryError) and not isinstance(error, OutOfMemory) else str(error)
+    named = isinstance(error, OSError | ImportError) or str(path) in said or said.startswith(f"{name}: ")
+    return lambda: Done(Outcome(name, path, None, heard, said if named else f"{name}: {said}"), [])
 
 
 def segment_alone(run: Run, work: Work, path: Path, index: int, *, shown: bool) -> Done:
@@ -178,9 +193,9 @@ def _cutting(
     def cut() -> Done:
         try:
             result = outline(located, frame.image.shape, config=work.config)
-        except ValueError as error:
-            return failing(frame.name, path, f"{frame.name}: {error}", said + means.caught.take())()
-        files = means.write(frame, result)
+            files = means.write(frame, result)
+        except FAILURES as error:
+            return failing(frame.name, path, error, said + means.caught.take())()
         heard = said + means.caught.take()
         return Done(Outcome(frame.name, path, len(result.points), heard, None), files)
 

@@ -13,6 +13,7 @@ from wsis_jax.devices import copy, local_mesh, split
 from wsis_jax.guided import WinnerMap, record_images, winner_map
 from wsis_jax.imageio import is_constant, normalize_image
 from wsis_jax.likelihood import centre_regions, find_peaks
+from wsis_jax.memory import memory_told
 from wsis_jax.outlines import cell_reach, cut_and_fuse, fit_labels
 from wsis_jax.record import Record, one_of
 from wsis_jax.scaling import resize_image, scaled_shape
@@ -99,6 +100,7 @@ def segment(
 
     Raises:
         ValueError: if the image holds NaN or infinite values.
+        OutOfMemory: if it does not fit into memory.
     """
     return segment_batch(run, image[None], config=config, sides=sides)[0]
 
@@ -136,10 +138,14 @@ def locate(
         raise ValueError("the image holds values that are no numbers (NaN or infinite); replace them first")
     smalls = [_prepare(image, config) for image in images]
     located = []
-    looks = _look(run, smalls, config=config, sides=sides)
-    for small, (recorded, likelihood) in zip(smalls, looks, strict=True):
-        detection = _find(small, likelihood, config=config)
-        located.append(Located(detection, propagate(run, detection, config=config, recorded=recorded)))
+    height, width = smalls[0].shape
+    with memory_told(
+        f"{height} × {width} pixels of the network do not fit into memory; segment in tiles (--tiles)"
+    ):
+        looks = _look(run, smalls, config=config, sides=sides)
+        for small, (recorded, likelihood) in zip(smalls, looks, strict=True):
+            detection = _find(small, likelihood, config=config)
+            located.append(Located(detection, propagate(run, detection, config=config, recorded=recorded)))
     return located
 
 

@@ -11,9 +11,11 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float32, Int64, Num, UInt32
 
-from wsis_jax.files import replacing
+from wsis_jax.files import replacing, telling
 
 Window = tuple[slice, slice]
+
+_THEN = "do the same again, or choose another disk for temporary files (TMPDIR; with --dask the folder of results)"
 
 
 @runtime_checkable
@@ -49,7 +51,8 @@ class Scratch:
     def __init__(self, folder: Path, shape: tuple[int, int], dtype: type, side: int) -> None:
         """Makes the folder; all is zeros. Windows are of `side` by `side`, less at the end."""
         self.shape, self.dtype, self._folder, self._side = shape, np.dtype(dtype), folder, side
-        folder.mkdir()
+        with telling(folder, then=_THEN):
+            folder.mkdir()
 
     def beside(self, folder: Path, dtype: type) -> "Scratch":
         """Returns an array of another type, of the same shape and windows."""
@@ -65,12 +68,12 @@ class Scratch:
         return values
 
     def __setitem__(self, window: Window, values: np.ndarray) -> None:
-        """Writes the values in a window of the grid; OSError if the disk has no room for them."""
+        """Writes the values in a window of the grid; `files.WriteError` if the disk has no room for them."""
         if self._parts_under(window) != [window]:
             raise ValueError(
                 f"{self._folder}: {window} is no window of its grid of {self._side} pixels; write one"
             )
-        with replacing(self._file(window)) as temporary, temporary.open("wb") as file:
+        with replacing(self._file(window), then=_THEN) as temporary, temporary.open("wb") as file:
             np.save(file, np.ascontiguousarray(values, self.dtype))
 
     def _parts_under(self, window: Window) -> list[Window]:
@@ -108,7 +111,7 @@ def scratch_folder(beside: Path | None = None, *, room: int) -> Generator[Path, 
         if (free := shutil.disk_usage(folder).free) < room:
             raise OSError(
                 f"{Path(folder).parent}: temporary files need {room / 2**30:.1f} GiB, of which there are "
-                f"{free / 2**30:.1f}; make room, or set TMPDIR to another folder"
+                f"{free / 2**30:.1f}; make room, then {_THEN}"
             )
         yield Path(folder)
 
