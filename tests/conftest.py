@@ -1,5 +1,6 @@
 """Settings that hold for every test, and a small trained model."""
 
+import gc
 import os
 import tempfile
 
@@ -21,6 +22,8 @@ import jaxtyping
 import numpy as np
 import pytest
 
+# Traced programs are millions of objects that live on: to go through them for garbage rarely is enough.
+gc.set_threshold(50_000, 10, 10)
 jax.config.update("jax_disable_most_optimizations", True)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
