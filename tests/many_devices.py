@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from unittest.mock import patch
 
-BATCH = 8
+BATCH = 6
 SETTINGS = (
     "image.scale=1 likelihood.sigma=3 unet.encoder=[2,4] unet.decoder=[2] train.steps=2 train.evaluate_every=2 "
     f"train.validation=0.5 train.batch={BATCH} train.patch=16 train.warmup=0 train.learning_rate=0.01"

@@ -222,7 +222,7 @@ def test_the_page_about_clusters_shows_what_there_is(client, tiny_run, draw_smal
     shutil.copytree(tiny_run.folder, tmp_path / "run")
     image = np.round(draw_small(100).image * 1000).astype(np.uint16)
     write_image(tmp_path / "slide.ome.zarr", image[None], "cyx")
-    client.write_scheduler_file(str(tmp_path / "scheduler.json"))
+    (tmp_path / "scheduler.json").write_text(json.dumps({"address": client.scheduler.address}))
     monkeypatch.chdir(tmp_path)
     code = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)[-1]
     exec(compile(code, "clusters.md", "exec"), names := {})

@@ -14,6 +14,7 @@ import wsis_jax.demo
 import wsis_jax.doctor
 import wsis_jax.report
 import wsis_jax.training
+from tests.zarr_images import write_image
 from wsis_jax.cli import main
 from wsis_jax.evaluation import evaluate_files
 from wsis_jax.imageio import read_labels
@@ -38,6 +39,10 @@ def all_that_is_named(tiny_run, write_scene, write_ctc_scenes, draw_small, tmp_p
     shutil.copytree(folder / "points", folder / "clicks")
     write_ctc_scenes(folder / "data", [scene])
     tifffile.imwrite(folder / "image.tif", draw_small(4).image)
+    film = np.stack([[scene.nuclei, scene.image]] * 2).astype(np.float32)
+    tifffile.imwrite(folder / "film.ome.tif", film, metadata={"axes": "TCYX"})
+    tifffile.imwrite(folder / "stack.tif", film, photometric="minisblack")
+    write_image(folder / "slide.ome.zarr", scene.image, "yx")
     for name, pages in {"images": ("image",), "stains": ("nuclei",), "stacks": ("image", "nuclei")}.items():
         (folder / name).mkdir()
         values = np.stack([getattr(scene, page) for page in pages])

@@ -117,6 +117,9 @@ def join_processes() -> None:
         jax.distributed.initialize(
             num_processes=None if count is None else int(count), process_id=None if index is None else int(index)
         )
+        # Now that all are at the same place: connections between CPUs are made by the first message, for which
+        # nobody is waited for longer than half a minute.
+        wait_for_all("joined")
 
 
 def is_first() -> bool:

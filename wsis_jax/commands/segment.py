@@ -135,11 +135,11 @@ def run(arguments: argparse.Namespace) -> int:
     from wsis_jax.results import FILES, REPORT
 
     format = arguments.format or FILES
-    files = list_files(arguments.images, suffixes=IMAGE_SUFFIXES)
     with ExitStack() as stack:
         workers = stack.enter_context(_workers(arguments.dask, arguments.run)) if arguments.dask else None
         run = load_run(arguments.run) if workers is None else workers.run
         config = changed_settings(run.config, arguments)
+        files = list_files(arguments.images, suffixes=IMAGE_SUFFIXES)
         bar = stack.enter_context(progress_bar(rate="images"))
         task = bar.add_task("segmenting", total=None)
 
