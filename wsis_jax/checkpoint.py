@@ -21,9 +21,13 @@ import numpy as np
 from orbax.checkpoint import v1 as ocp
 
 from wsis_jax.config import Config
-from wsis_jax.files import write_text
+from wsis_jax.files import check_inside, write_text
+from wsis_jax.limits import check_bytes, read_json, read_text
 from wsis_jax.packaged import find_run, packaged_models
 from wsis_jax.unet import UNet, Variables, fold_batch_norm, initial_variables
+from wsis_jax.windows import widths
+
+_FIGURES = ("step", "best_step", "loss", "validation_loss", "f_measure", "precision", "recall")  # of a line
 
 
 class Run(NamedTuple):
@@ -41,8 +45,18 @@ class Run(NamedTuple):
 
 
 def build_model(config: Config) -> UNet:
-    """Returns the (untrained) network that a configuration describes."""
-    return UNet(config.unet.encoder, config.unet.decoder, align_corners=config.unet.align_corners)
+    """Returns the (untrained) network that a configuration describes.
+
+    Raises:
+        ValueError: if its widths do not fit each other, or it does not fit into memory.
+    """
+    levels, up = len(config.unet.encoder), len(config.unet.decoder)
+    if up != levels - 1:
+        raise ValueError(f"a U-Net of {levels} encoder levels needs {levels - 1} decoder widths, not {up}")
+    model = UNet(config.unet.encoder, config.unet.decoder, align_corners=config.unet.align_corners)
+    weights = sum(9 * out * (into + out) for into, out in widths(model.encoder, model.decoder))
+    check_bytes("unet.encoder", 4 * weights, remedy="choose smaller widths")
+    return model
 
 
 def _blank_variables(model: UNet) -> Variables:
@@ -106,7 +120,7 @@ def load_config(folder: Path) -> Config:
     if not file.is_file():
         raise FileNotFoundError(f"{folder}: no config.json here, so this is no run folder")
     try:
-        tree = json.loads(file.read_text())
+        tree = read_json(file)
         if not isinstance(tree, dict):
             raise TypeError(f"it holds a {type(tree).__name__}, not sections of settings")
         return Config.from_dict(tree)
@@ -124,12 +138,15 @@ def load_facts(folder: Path) -> dict[str, Any]:
     """Reads `training.json`; empty where a run folder has none, such as one of an earlier version.
 
     Raises:
-        ValueError: if it is no JSON.
+        ValueError: if it is no JSON of that kind.
     """
     file = folder / "training.json"
     try:
-        return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    except ValueError as error:
+        facts = read_json(file) if file.is_file() else {}
+        if not isinstance(facts, dict):
+            raise TypeError(f"it holds a {type(facts).__name__}, not facts by name")
+        return facts
+    except (ValueError, TypeError) as error:
         raise ValueError(f"{file}: not readable as JSON ({error}); delete it to do without it") from error
 
 
@@ -156,15 +173,27 @@ def load_state(folder: Path, template: Any) -> Any | None:
 
 def append_metrics(folder: Path, metrics: dict[str, Any]) -> None:
     """Adds one line to `metrics.jsonl`."""
-    with (folder / "metrics.jsonl").open("a") as file:
+    with check_inside(folder, folder / "metrics.jsonl").open("a") as file:
         file.write(json.dumps(metrics) + "\n")
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
-    """Returns the lines of `metrics.jsonl`; a line that a crash cut short is left out."""
+    """Returns the lines of `metrics.jsonl`; a line that a crash cut short is left out.
+
+    Raises:
+        ValueError: if another line is damaged, or the file is no text.
+    """
     file = folder / "metrics.jsonl"
-    lines = file.read_text().splitlines(keepends=True) if file.is_file() else []
-    return [json.loads(line) for line in lines if line.endswith("\n")]
+    if not file.is_file():
+        return []
+    try:
+        lines = [json.loads(line) for line in read_text(file).split("\n")[:-1]]
+        for line in lines:
+            if not all(type(line[key]) in (int, float) for key in _FIGURES):
+                raise TypeError("a figure is no number")
+        return lines
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise ValueError(f"{file}: is damaged ({error}); delete it to do without it") from error
 
 
 def rewind_metrics(folder: Path, step: int) -> None:
@@ -174,10 +203,13 @@ def rewind_metrics(folder: Path, step: int) -> None:
 
 
 def check_folder(folder: Path) -> None:
-    """Raises ValueError for a folder that weights could be written to, but not read from again.
+    """Raises ValueError for a folder that nothing should be written to.
 
-    The library that stores them takes a pair of brackets in a path for a pattern.
+    The library that stores weights takes a pair of brackets in a path for a pattern, and could not read them
+    again. Links would have us write to, or delete, what is not ours.
     """
+    for name in ("weights", "state", "samples", "tensorboard", "metrics.jsonl"):
+        check_inside(folder, folder / name)
     if re.search(r"\[.*\]", str(folder.resolve())):
         raise ValueError(f"{folder}: weights cannot be kept below a folder with [brackets] in its name; rename it")
 
@@ -189,7 +221,7 @@ def is_begun(folder: Path) -> bool:
 
 def _save(folder: Path, step: int, tree: Any) -> None:
     """Saves a tree as `folder/step`, then removes the others; orbax itself writes beside and renames."""
-    target = (folder / str(step)).resolve()
+    target = check_inside(folder.parent, folder / str(step)).resolve()
     if target.exists():
         shutil.rmtree(target)
     ocp.save(str(target), tree)
@@ -220,5 +252,5 @@ def _shapes(tree: Any) -> list[tuple[int, ...]]:
 
 def _latest(folder: Path) -> int | None:
     """Returns the greatest step saved in a folder."""
-    steps = [int(path.name) for path in folder.glob("*") if path.name.isdigit()]
+    steps = [int(path.name) for path in folder.glob("*") if re.fullmatch("[0-9]{1,12}", path.name)]
     return max(steps, default=None)

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, Float32, Int, Int32
 
 from wsis_jax.config import ContributionConfig
 from wsis_jax.full_pass import Linear, back_many, back_one, linearize
+from wsis_jax.limits import check_bytes
 from wsis_jax.record import Record, one_of, record, start_signal
 from wsis_jax.unet import UNet, Variables, fold_batch_norm
 from wsis_jax.windowed import backward_kernels, compiled_back, cut_views
@@ -182,7 +183,9 @@ def _by_windows(model, variables, image, regions, peaks, reach, settings, record
     placed = jnp.asarray(np.pad(regions, beyond), jnp.int32)
     spans = windows_of_cells(model, regions, peaks, reach=reach, half=half)
     kernels = _backward_kernels(variables)
-    chunk = settings.chunk or _affordable(working_bytes(spans, model.encoder, model.decoder), settings.memory)
+    cost = working_bytes(spans, model.encoder, model.decoder)
+    check_bytes("cut.reach and detect.radius", cost, remedy="choose smaller ones, or a smaller likelihood.sigma")
+    chunk = settings.chunk or _affordable(cost, settings.memory)
     for first, ids in _chunks(len(peaks), chunk):
         places = jnp.asarray(peaks[np.minimum(ids, len(peaks)) - 1], jnp.int32)
         views = cut_views(recorded, signal, placed, jnp.asarray(ids), places, spans=spans)

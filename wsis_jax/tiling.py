@@ -6,6 +6,8 @@ a pixel of the network. In memory are one tile with its halo (`halos.Halos`), th
 tell of the whole image: range and median of its grey values, whether rims are bright, how the ground looks.
 """
 
+import shutil
+import tempfile
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -136,6 +138,14 @@ def _check(run: Run, image: Plane, out: Any, config: Config, tile: int) -> None:
         if holds:
             raise ValueError(f"{setting} needs the whole image at once; change the setting, or do without tiles")
     halos_of(run.model, config)
+    height, width = seen_shape((image.shape[0], image.shape[1]), config)
+    place = tempfile.gettempdir()
+    needed, free = 16 * height * width, shutil.disk_usage(place).free
+    if needed > free:
+        raise ValueError(
+            f"the image needs {needed / 2**30:,.4g} GiB of temporary files, but {place} has {free / 2**30:,.4g} "
+            "GiB free; make room, set TMPDIR to another folder, or choose a smaller image.scale"
+        )
 
 
 def _blocks(out: Any, shape: tuple[int, int], side: float) -> list[Window]:
