@@ -3,6 +3,7 @@
 Arguments after the name of the reader are those of libFuzzer. What breaks the rule is left as a file `crash-…`.
 """
 
+import logging
 import sys
 from pathlib import Path
 
@@ -16,6 +17,7 @@ def main() -> None:
     """Fuzzes the reader that the first argument names."""
     name, *rest = sys.argv[1:]
     target = TARGETS[name]
+    logging.disable()  # tifffile remarks on each damaged file
     for folder in (Path(one) for one in rest if not one.startswith("-")):
         folder.mkdir(parents=True, exist_ok=True)
         for index, seed in enumerate(target.seeds):

@@ -61,11 +61,6 @@ def segment_large(
             f"{name}: is segmented in tiles, of which {' and '.join(KINDS_OF_TILES)} are written and not "
             f"{', '.join(kinds)}; add labels to --format, or give --no-tiles if the image fits into memory"
         )
-    if left_out := [kind for kind in kinds if kind not in KINDS_OF_TILES]:
-        warnings.warn(
-            f"is segmented in tiles, so {', '.join(left_out)} are not written; --no-tiles does the whole at once",
-            stacklevel=2,
-        )
     labels, shape = out / f"{name}_labels.ome.zarr", (image.shape[0], image.shape[1])
     with writing_labels(labels, shape, chunks=(_CHUNK, _CHUNK), pixel_size=pixel_size) as array:
         try:
@@ -75,4 +70,9 @@ def segment_large(
         files = [out / f"{name}_points.csv"] if "points" in kinds else []
         for file in files:
             write_points(file, points)
+    if left_out := [kind for kind in kinds if kind not in KINDS_OF_TILES]:
+        warnings.warn(
+            f"is segmented in tiles, so {', '.join(left_out)} are not written; --no-tiles does the whole at once",
+            stacklevel=2,
+        )
     return [*files, labels], len(points)

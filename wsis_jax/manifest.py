@@ -44,9 +44,9 @@ class Manifest:
     def __init__(self, folder: Path) -> None:
         self._folder, self._path = folder, folder / _FILE
         self._entries: dict[str, Entry] = {}
+        check_inside(folder, self._path)
         if not self._path.is_file():
             return
-        check_inside(folder, self._path)
         try:
             text = read_text(self._path)
         except UnicodeDecodeError as error:

@@ -70,7 +70,7 @@ def read_points(path: str | Path) -> dict[int, Float64[np.ndarray, "_ 2"]]:
     """
     path = Path(path)
     table = _lines(path)
-    _, names = next(table)
+    _, names = next(table, (0, []))
     names = [name.strip(" #") for name in names]
     columns, first = _find_columns(names, path)
     values, numbers = [], []

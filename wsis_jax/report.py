@@ -75,7 +75,6 @@ def segmentation_report(out: Path, summary: dict[str, Any]) -> Path:
 
         summary = summary | {"versions": versions()}
     check_inside(out, out / "report")
-    write_text(out / "report" / "summary.json", json.dumps(summary, indent=1) + "\n")
     images, failed = summary["images"], summary["failed"]
     body = [
         cards(_result_figures(images, failed)),
@@ -88,6 +87,7 @@ def segmentation_report(out: Path, summary: dict[str, Any]) -> Path:
     ]
     lede = f"Segmented with {summary['run']}."
     html = page(kind="Segmentation report", title=out.resolve().name, lede=lede, body=body)
+    write_text(out / "report" / "summary.json", json.dumps(summary, indent=1) + "\n")
     write_text(out / "report.html", html)
     return out / "report.html"
 

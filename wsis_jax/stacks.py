@@ -218,6 +218,8 @@ def _named(path: Path, given: str, shape: Sequence[int], axes: str | None) -> st
 def _sliceable(path: Path, series: tifffile.TiffPageSeries, shape: tuple[int, ...]) -> Any:
     """Returns what reads parts of a series: a memory map, page after page, or in the last resort all at once."""
     page = series.keyframe
+    if series.kind == "ome" and any(one is None for one in series.pages):
+        raise ValueError("some of its pages are in files that are not beside it")
     in_one_piece = page.is_memmappable and series.dataoffset is not None and not series.is_multifile
     if in_one_piece and page.dtype is not None and 0 not in shape:
         dtype, offset = np.dtype(page.parent.byteorder + page.dtype.char), series.dataoffset or 0
@@ -250,6 +252,8 @@ class _Pages:
             page, pages = self._series.keyframe, 1 if number is not None else len(self._series)
             # A piece that is compressed may be larger than its page.
             check_values(self._path, pages * max(page.size, math.prod(page.chunks)), remedy=TOO_LARGE)
+            if len(page.dataoffsets) < math.prod(page.chunked):  # what is missing would be zeros
+                raise ValueError(f"{len(page.dataoffsets)} of {math.prod(page.chunked)} parts of a page are there")
             if number is None:
                 values = self._series.asarray().reshape(self.shape)
             elif (page := self._series[number]) is None:

@@ -139,12 +139,11 @@ def _check(run: Run, image: Plane, out: Any, config: Config, tile: int) -> None:
             raise ValueError(f"{setting} needs the whole image at once; change the setting, or do without tiles")
     halos_of(run.model, config)
     height, width = seen_shape((image.shape[0], image.shape[1]), config)
-    place = tempfile.gettempdir()
-    needed, free = 16 * height * width, shutil.disk_usage(place).free
+    needed, free = 16 * height * width, shutil.disk_usage(tempfile.gettempdir()).free
     if needed > free:
         raise ValueError(
-            f"the image needs {needed / 2**30:,.4g} GiB of temporary files, but {place} has {free / 2**30:,.4g} "
-            "GiB free; make room, set TMPDIR to another folder, or choose a smaller image.scale"
+            f"the image needs {needed / 2**30:,.4g} GiB of temporary files, and there are {free / 2**30:,.4g} GiB "
+            "free; make room, set TMPDIR to a larger folder, or choose a smaller image.scale"
         )
 
 
