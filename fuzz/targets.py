@@ -20,7 +20,7 @@ from PIL import Image
 
 from wsis_jax.checkpoint import load_config, load_facts, read_metrics
 from wsis_jax.config import Config
-from wsis_jax.imageio import read_image, read_labels
+from wsis_jax.imageio import read_image
 from wsis_jax.manifest import Manifest
 from wsis_jax.points import read_points
 from wsis_jax.report import write_report
@@ -52,7 +52,7 @@ def check(target: Target, data: bytes, folder: Path) -> bool:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)
     try:
-        with mock.patch("wsis_jax.limits.memory", lambda: _MEMORY):
+        with mock.patch("wsis_jax.limits.memory", return_value=_MEMORY):
             target.read(path)
     except ALLOWED as error:
         if not 0 < len(str(error)) < 2000:
@@ -159,7 +159,6 @@ _ENTRY = {"name": "a", "key": "0f", "cells": 3, "warnings": [], "files": ["a_lab
 TARGETS = {
     "tiff": Target(read_image, "a.tif", _tiffs()),
     "picture": Target(read_image, "a.png", _pictures()),
-    "labels": Target(read_labels, "a.tif", _tiffs()[:4]),
     "points": Target(
         read_points,
         "a.csv",
