@@ -18,6 +18,7 @@ from wsis_jax.config import Config
 from wsis_jax.files import remove_leftovers, stem
 from wsis_jax.frames import Frame, Frames, check_channel, open_frames
 from wsis_jax.large import in_tiles, segment_large
+from wsis_jax.limits import reason
 from wsis_jax.manifest import Entry, Manifest, digest_of_run, key_of
 from wsis_jax.results import FILES, Format, Write
 from wsis_jax.segmentation import Located, locate, outline, seen_shape
@@ -162,8 +163,8 @@ def _steps(batch: _Batch, path: Path, names: list[str]) -> _Step:
                 raise ValueError(f"{path}: holds {len(frames.names)} images where {len(names)} were there; retry")
             for index, entry in enumerate(done):
                 yield _step(batch, path, frames, index, key) if entry is None else _skipping(path, entry)
-    except (ValueError, OSError, ImportError) as error:
-        yield _failing(stem(path), path, [], str(error))
+    except (ValueError, OSError, ImportError, MemoryError) as error:
+        yield _failing(stem(path), path, [], reason(error))
 
 
 def _step(batch: _Batch, path: Path, frames: Frames, index: int, key: str) -> Callable[[], Outcome]:
@@ -174,8 +175,8 @@ def _step(batch: _Batch, path: Path, frames: Frames, index: int, key: str) -> Ca
         if in_tiles(shape, batch.reading.tiles):
             return _tiled(batch, path, frames, index, key)
         frame = frames.read(index)
-    except (ValueError, OSError, ImportError) as error:
-        return _failing(name, path, batch.caught.take(), str(error))
+    except (ValueError, OSError, ImportError, MemoryError) as error:
+        return _failing(name, path, batch.caught.take(), reason(error))
     if batch.reading.pixel_size is not None:
         frame = frame._replace(pixel_size=batch.reading.pixel_size)
     sides = fitting(rounded_up(shape, batch.run.model.stride), batch.sides)

@@ -22,7 +22,7 @@ from orbax.checkpoint import v1 as ocp
 
 from wsis_jax.config import Config
 from wsis_jax.files import check_inside, write_text
-from wsis_jax.limits import check_bytes, read_json, read_text
+from wsis_jax.limits import Explained, check_bytes, read_json, read_text
 from wsis_jax.packaged import find_run, packaged_models
 from wsis_jax.unet import UNet, Variables, fold_batch_norm, initial_variables
 from wsis_jax.windows import widths
@@ -124,6 +124,8 @@ def load_config(folder: Path) -> Config:
         if not isinstance(tree, dict):
             raise TypeError(f"it holds a {type(tree).__name__}, not sections of settings")
         return Config.from_dict(tree)
+    except Explained:
+        raise
     except (ValueError, KeyError, TypeError) as error:
         reason = error.args[0] if isinstance(error, KeyError) else error  # str() would put it in quotes
         raise ValueError(f"{file}: not a configuration of wsis_jax ({reason})") from error

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 
 from wsis_jax.commands import bench, demo, evaluate, export, points, report, segment, train
+from wsis_jax.limits import reason
 from wsis_jax.terminal import compilations, show_error, show_warning
 
 # Heavy libraries are imported where they are used, so that --help comes at once.
@@ -52,11 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ValueError, KeyError, TypeError, OSError, ImportError, MemoryError) as error:
         if os.environ.get("WSIS_DEBUG"):
             raise
-        # The text of a KeyError is its argument; str() would put it in quotes.
-        message = error.args[0] if isinstance(error, KeyError) and error.args else error
-        if isinstance(error, MemoryError):
-            message = f"there is not enough memory ({error}); give smaller images, or fewer at a time"
-        show_error(message)
+        show_error(reason(error))
         return 2
 
 

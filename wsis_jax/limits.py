@@ -46,7 +46,7 @@ def check_values(name: object, values: int, *, remedy: str) -> None:
     most = memory() // _BYTES_A_VALUE
     if values > most:
         raise Explained(
-            f"{name}: asks for {_count(values)} values in one piece, but {_size(memory())} of memory "
+            f"{name}: asks for {_count(values)} values in one piece, but {in_words(memory())} of memory "
             f"allow {_count(most)}; {remedy}"
         )
 
@@ -63,7 +63,7 @@ def check_images(path: Path, images: int) -> None:
 def check_bytes(name: str, needed: int | float, *, remedy: str) -> None:
     """Raises ValueError if a setting asks for more bytes than this machine has."""
     if needed > memory():
-        raise ValueError(f"{name}: would take {_size(needed)} of the {_size(memory())} of memory; {remedy}")
+        raise ValueError(f"{name}: would take {in_words(needed)} of the {in_words(memory())} of memory; {remedy}")
 
 
 def read_text(path: Path, *, encoding: str = "utf-8", errors: str = "strict") -> str:
@@ -75,8 +75,8 @@ def read_text(path: Path, *, encoding: str = "utf-8", errors: str = "strict") ->
     """
     size, most = path.stat().st_size, memory() // _BYTES_A_LETTER
     if size > most:
-        raise ValueError(
-            f"{path}: is a text of {_size(size)}, but {_size(most)} are the most; give a smaller file"
+        raise Explained(
+            f"{path}: is a text of {in_words(size)}, but {in_words(most)} are the most; give a smaller file"
         )
     return path.read_text(encoding=encoding, errors=errors)
 
@@ -94,9 +94,23 @@ def _count(number: int) -> str:
     return f"{number:,}" if number < 10**15 else f"10^{len(str(number)) - 1}"
 
 
-def _size(count: int | float) -> str:
+def in_words(count: int | float) -> str:
     """Returns a number of bytes for reading."""
     gibibytes = count / 2**30
     if gibibytes < 1:
         return f"{count / 2**20:.3g} MiB"
-    return f"{gibibytes:,.4g} GiB" if gibibytes < 10**9 else "more than 10^9 GiB"
+    if gibibytes < 1000:
+        return f"{gibibytes:.3g} GiB"
+    return f"{gibibytes:,.0f} GiB" if gibibytes < 10**9 else "more than 10^9 GiB"
+
+
+def reason(error: BaseException) -> str:
+    """Returns what an error says, as a sentence for the user."""
+    if isinstance(error, KeyError) and error.args:
+        return str(error.args[0])  # str() would put it in quotes
+    if isinstance(error, OSError) and error.strerror:
+        where = "" if error.filename is None else f"{error.filename}: "
+        return f"{where}{error.strerror.lower()}; check the path, the room on the disk and your permissions"
+    if isinstance(error, MemoryError):
+        return f"there is not enough memory ({error}); give smaller images, or fewer at a time"
+    return str(error)

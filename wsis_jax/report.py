@@ -32,9 +32,10 @@ def write_report(folder: Path) -> Path:
         return training_report(folder)
     if (file := folder / "report" / "summary.json").is_file():
         try:
-            return segmentation_report(folder, _checked(read_json(file)))
+            summary = _checked(read_json(file))
         except (ValueError, TypeError, KeyError) as error:
             raise ValueError(f"{file}: not readable as a summary ({error}); segment the images again") from error
+        return segmentation_report(folder, summary)
     raise FileNotFoundError(
         f"{folder}: neither a run folder nor a folder of results with a report; give one that 'wsis train' or "
         "'wsis segment' wrote"
@@ -49,9 +50,11 @@ def _checked(summary: Any) -> dict[str, Any]:
         check_name(image["name"])
         if type(image["cells"]) is not int:
             raise TypeError("a number of cells is none")
+    texts = [summary["run"], *(one["error"] for one in summary["failed"])]
     for one in (*summary["images"], *summary["failed"]):
-        if not all(isinstance(text, str) for text in (one["source"], *one["warnings"], one.get("error", ""))):
-            raise TypeError("a text is none")
+        texts += [one["source"], *one["warnings"]]
+    if not all(isinstance(text, str) for text in texts):
+        raise TypeError("a text is none")
     Config.from_dict(summary["config"])
     if not isinstance(summary.get("versions", {}), dict):
         raise TypeError("the versions have no names")

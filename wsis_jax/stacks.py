@@ -38,7 +38,7 @@ _STARTS = {
 # Opened by their own classes: `Image.open` has a limit of its own, the same for all machines.
 _PICTURES = {"PNG": PngImageFile, "JPEG": JpegImageFile}
 
-TOO_LARGE = "cut the image into parts, or save it as OME-Zarr, which is read in tiles"
+TOO_LARGE = "cut the image into parts, or segment it in tiles, as OME-Zarr"
 
 # Without a handler, tifffile's remarks on a damaged file would be printed beside our one sentence.
 logging.getLogger("tifffile").addHandler(logging.NullHandler())

@@ -20,6 +20,7 @@ from wsis_jax.checkpoint import Run
 from wsis_jax.config import Config, ImageConfig
 from wsis_jax.halos import halos_of, view_sides
 from wsis_jax.imageio import normalize_image, stretch
+from wsis_jax.limits import in_words
 from wsis_jax.outlines import Whole
 from wsis_jax.scaling import part_before_resizing, resize_part
 from wsis_jax.segmentation import seen_shape
@@ -142,8 +143,8 @@ def _check(run: Run, image: Plane, out: Any, config: Config, tile: int) -> None:
     needed, free = 16 * height * width, shutil.disk_usage(tempfile.gettempdir()).free
     if needed > free:
         raise ValueError(
-            f"the image needs {needed / 2**30:,.4g} GiB of temporary files, and there are {free / 2**30:,.4g} GiB "
-            "free; make room, set TMPDIR to a larger folder, or choose a smaller image.scale"
+            f"the image needs {in_words(needed)} of temporary files, and there are {in_words(free)} free; "
+            "make room, set TMPDIR to a larger folder, or choose a smaller image.scale"
         )
 
 

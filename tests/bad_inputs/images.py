@@ -118,7 +118,7 @@ def make(folder: Path) -> None:
     image(folder / "five.tif", np.stack([GREY] * 5, -1), photometric="rgb", planarconfig="contig")
     image(folder / "slash.tif", np.stack([GREY] * 2), metadata={"axes": "/YX"})
     # Multi-file OME-TIFF, whose other file is there and would be read
-    for name, other in {"away": "../beside.tif", "root": str(folder / "ok.tif"), "lost": "gone.tif"}.items():
+    for name, other in {"away": "../beside.tif", "root": "/srv/ok.tif", "lost": "gone.tif"}.items():
         (folder / f"{name}.ome.tif").write_bytes(_ome(other))
 
 
