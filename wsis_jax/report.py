@@ -34,7 +34,7 @@ def write_report(folder: Path) -> Path:
         try:
             summary = _checked(read_json(file))
         except (ValueError, TypeError, KeyError) as error:
-            raise ValueError(f"{file}: not readable as a summary ({error}); segment the images again") from error
+            raise ValueError(f"{file}: not readable as JSON ({error}); segment the images again") from error
         return segmentation_report(folder, summary)
     raise FileNotFoundError(
         f"{folder}: neither a run folder nor a folder of results with a report; give one that 'wsis train' or "
@@ -52,7 +52,7 @@ def _checked(summary: Any) -> dict[str, Any]:
             raise TypeError("a number of cells is none")
     texts = [summary["run"], *(one["error"] for one in summary["failed"])]
     for one in (*summary["images"], *summary["failed"]):
-        texts += [one["source"], *one["warnings"]]
+        texts += [one["source"], *one.get("warnings", ())]
     if not all(isinstance(text, str) for text in texts):
         raise TypeError("a text is none")
     Config.from_dict(summary["config"])

@@ -12,6 +12,7 @@ from wsis_jax.files import check_inside, write_text
 from wsis_jax.gallery import SHOWN, Item, evenly, gallery
 from wsis_jax.page import and_more, cards, folded, number, page, section, settings, table
 
+_FIGURES = ("best_step", "loss", "validation_loss", "f_measure", "precision", "recall")  # of a validation
 _ROWS = 2000  # of the table of images: more nobody reads, and browsers slow down
 
 
@@ -27,6 +28,8 @@ def training_report(run_folder: Path) -> Path:
     """
     config, facts = checkpoint.load_config(run_folder), checkpoint.load_facts(run_folder)
     metrics, images = checkpoint.read_metrics(run_folder), facts.get("images", [])
+    if not all(type(line.get(key)) in (int, float) for line in metrics for key in _FIGURES):
+        raise ValueError(f"{run_folder / 'metrics.jsonl'}: is damaged (a figure is no number); delete it")
     best = next((line for line in metrics if line["step"] == metrics[-1]["best_step"]), None)
     try:
         told = [

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 _SEGMENT = "segment RUN ok.tif --out"
-_SUMMARY = "report/summary.json: not readable as a summary"
+_SUMMARY = "report/summary.json: not readable as JSON"
 
 CASES = {
     "file as folder of results": (f"{_SEGMENT} ok.tif", 2, "ok.tif"),

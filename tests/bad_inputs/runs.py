@@ -30,7 +30,7 @@ CASES = {
     "configuration of 300 MiB": (
         f"segment long {_SEGMENT}",
         2,
-        "long/config.json: not a configuration of wsis_jax (",
+        "long/config.json: is a text of 300 MiB",
     ),
     "configuration of another version": (
         f"segment newer {_SEGMENT}",
