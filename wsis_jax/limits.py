@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 _BYTES_A_VALUE = 16
+_BYTES_A_CHUNK = 16 << 10  # of Zarr that is read, and a tenth of a millisecond
 _BYTES_A_LETTER = 64  # of text that is taken apart into fields or JSON
 _MOST_IMAGES = 1_000_000  # in a file: each has a name, an entry and files of its own
 _USUAL = 8 << 30  # bytes of memory, where the system does not tell
@@ -48,6 +49,16 @@ def check_values(name: object, values: int, *, remedy: str) -> None:
         raise Explained(
             f"{name}: asks for {_count(values)} values in one piece, but {in_words(memory())} of memory "
             f"allow {_count(most)}; {remedy}"
+        )
+
+
+def check_chunks(path: Path, chunks: int) -> None:
+    """Raises Explained if what is to be read of a file lies in more pieces than can be read at a time."""
+    most = memory() // _BYTES_A_CHUNK
+    if chunks > most:
+        raise Explained(
+            f"{path}: lies in {_count(chunks)} chunks, but {in_words(memory())} of memory allow {_count(most)} at a "
+            "time; write it again with larger chunks"
         )
 
 

@@ -19,7 +19,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 
 from wsis_jax.files import is_zarr
-from wsis_jax.limits import Explained, check_values
+from wsis_jax.limits import Explained, check_chunks, check_values
 from wsis_jax.microscopes import ENDINGS, open_scenes
 from wsis_jax.omezarr import open_omezarr
 from wsis_jax.pixel_sizes import pixel_size_of_tiff
@@ -93,7 +93,7 @@ def open_stacks(path: Path, *, axes: str | None = None) -> Generator[list[Stack]
     check_axes(axes)
     if is_zarr(path):
         array, names, pixel_size = open_omezarr(path)
-        yield [_stack(path, array, names.upper(), pixel_size)]
+        yield [_stack(path, array, names.upper(), pixel_size, chunks=array.chunks)]
     elif path.suffix.lower() in ENDINGS and path.is_file():
         try:
             scenes = open_scenes(path)
@@ -109,8 +109,10 @@ def open_stacks(path: Path, *, axes: str | None = None) -> Generator[list[Stack]
         yield [_picture(path, kind)]
 
 
-def _stack(path: Path, array: Any, axes: str, pixel_size: float | None) -> Stack:
-    """Returns an array that is read by slices, with its axes named."""
+def _stack(
+    path: Path, array: Any, axes: str, pixel_size: float | None, *, chunks: tuple[int, ...] | None = None
+) -> Stack:
+    """Returns an array that is read by slices, with its axes named; its chunks are given if each takes a while."""
     sizes = dict(zip(axes, array.shape, strict=True))
     if not {"Y", "X"} <= set(axes) or 0 in sizes.values():
         raise _without_pixels(path)
@@ -121,6 +123,9 @@ def _stack(path: Path, array: Any, axes: str, pixel_size: float | None) -> Stack
         where: dict[str, Any] = {"Y": window[0], "X": window[1], **at}
         taken = [len(range(n)[where.get(axis, slice(None))]) for axis, n in sizes.items() if axis not in at]
         check_values(path, math.prod(taken), remedy=TOO_LARGE)
+        if chunks is not None:
+            sides = [side for axis, side in zip(axes, chunks, strict=True) if axis not in at]
+            check_chunks(path, math.prod(n // side + 1 for n, side in zip(taken, sides, strict=True)))
         try:
             values = np.asarray(array[tuple(where.get(axis, slice(None)) for axis in axes)])
         except Explained:

@@ -29,6 +29,11 @@ CASES = {
         3,
         "chunk.zarr: asks for 1,000,000,000,",
     ),
+    "Zarr with 10^8 chunks": (
+        "segment RUN dust.zarr --no-tiles --out OUT",
+        3,
+        "dust.zarr: lies in 100,020,001 chunks",
+    ),
     "Zarr of 10^9 times": (
         "segment RUN times.zarr --out OUT",
         3,
@@ -55,12 +60,14 @@ def _change(file: Path, *place: Any, to: Any) -> None:
 
 
 def make(folder: Path) -> None:
-    for name in ("huge", "chunk", "away", "root", "bits", "damaged"):
+    for name in ("huge", "chunk", "dust", "away", "root", "bits", "damaged"):
         write_image(folder / f"{name}.zarr", GREY, "yx")
     _change(folder / "huge.zarr" / "0" / "zarr.json", "shape", to=[10**6, 10**6])
     _change(
         folder / "chunk.zarr" / "0" / "zarr.json", "chunk_grid", "configuration", "chunk_shape", to=[10**6, 10**6]
     )
+    _change(folder / "dust.zarr" / "0" / "zarr.json", "shape", to=[10**4, 10**4])
+    _change(folder / "dust.zarr" / "0" / "zarr.json", "chunk_grid", "configuration", "chunk_shape", to=[1, 1])
     path = ("attributes", "ome", "multiscales", 0, "datasets", 0, "path")
     _change(folder / "away.zarr" / "zarr.json", *path, to="../huge.zarr/0")
     _change(folder / "root.zarr" / "zarr.json", *path, to=str(folder / "huge.zarr" / "0"))
