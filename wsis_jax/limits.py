@@ -57,8 +57,8 @@ def check_chunks(path: Path, chunks: int) -> None:
     most = memory() // _BYTES_A_CHUNK
     if chunks > most:
         raise Explained(
-            f"{path}: lies in {_count(chunks)} chunks, but {in_words(memory())} of memory allow {_count(most)} at a "
-            "time; write it again with larger chunks"
+            f"{path}: lies in {_count(chunks)} chunks, but {in_words(memory())} of memory allow "
+            f"{_count(most)} at a time; write it again with larger chunks"
         )
 
 
