@@ -11,7 +11,8 @@ from wsis_jax.batch import segment_files
 from wsis_jax.cli import main
 from wsis_jax.config import ContributionConfig
 from wsis_jax.guided import contribution_maps
-from wsis_jax.memory import OutOfMemory, memory_told
+from wsis_jax.limits import OutOfMemory
+from wsis_jax.memory import memory_told
 
 FULL = "RESOURCE_EXHAUSTED: Out of memory allocating 70368744177664 bytes."
 
@@ -122,7 +123,8 @@ def test_an_image_without_room_does_not_stop_the_others(tiny_run, draw_small, wr
     files = sorted((tmp_path / "image").iterdir())
     outcomes = segment_files(tiny_run.run, files, tmp_path / "out", config=tiny_run.run.config)
     assert outcomes[0].error == (
-        "a: there is not enough memory; close other programs, give smaller images, or segment in tiles (--tiles)"
+        "a: there is not enough memory (Unable to allocate 9 GiB); close other programs, give smaller images, "
+        "or segment in tiles (--tiles)"
     )
     assert outcomes[1].error is None
 

@@ -215,6 +215,24 @@ def test_what_was_chosen_is_kept_in_the_run_folder(tmp_path):
     assert kept.likelihood.sigma is not None
 
 
+def losing(after: int, *, loss_too: bool):
+    """What stands for `_compiled_step` where weights, and the loss, are no numbers after so many steps."""
+    compiled_step = loop._compiled_step
+
+    def poisoned():
+        def step(model, optimizer, state, *arguments, **drawn):
+            done = int(state.step)
+            state, loss = compiled_step()(model, optimizer, state, *arguments, **drawn)
+            if done < after:
+                return state, loss
+            lost = jax.tree.map(lambda leaf: leaf * np.float32(np.nan), state.params)
+            return state._replace(params=lost), loss * np.float32(np.nan) if loss_too else loss
+
+        return step
+
+    return poisoned
+
+
 def test_a_loss_that_is_no_number_ends_the_training_at_once(tmp_path):
     seen = []
     advice = r"at step \d, after 0\.\d+ before, .*in another folder with train\.learning_rate=0\.001 instead of"
@@ -222,7 +240,7 @@ def test_a_loss_that_is_no_number_ends_the_training_at_once(tmp_path):
         train(
             IMAGES,
             POINTS,
-            config=with_train(learning_rate=np.inf, evaluate_every=100),
+            config=with_train(learning_rate=1e30, evaluate_every=100),
             run=tmp_path,
             on_step=lambda step, steps: seen.append(step),
         )
@@ -230,29 +248,17 @@ def test_a_loss_that_is_no_number_ends_the_training_at_once(tmp_path):
     assert not checkpoint.is_begun(tmp_path)
 
 
-def test_a_state_that_is_no_number_is_not_saved_when_stopped(tmp_path):
+def test_a_state_that_is_no_number_is_not_saved_when_stopped(tmp_path, monkeypatch):
     # The loss of the first step is that of the network before it.
+    monkeypatch.setattr(loop, "_compiled_step", losing(0, loss_too=False))
     with pytest.raises(ValueError, match=r"the network holds what is no number at step 1, after 0\.\d+ before"):
-        train(IMAGES, POINTS, config=with_train(learning_rate=np.inf), run=tmp_path, on_step=stop_at(1))
+        train(IMAGES, POINTS, config=CONFIG, run=tmp_path, on_step=stop_at(1))
     assert not checkpoint.is_begun(tmp_path)
 
 
 def test_what_was_saved_before_a_loss_that_is_no_number_is_kept(tmp_path, unbroken, monkeypatch):
-    compiled_step = loop._compiled_step
-
-    def poisoned():
-        def step(model, optimizer, state, *arguments, **drawn):
-            done = int(state.step)
-            state, loss = compiled_step()(model, optimizer, state, *arguments, **drawn)
-            if done < 4:
-                return state, loss
-            lost = jax.tree.map(lambda leaf: leaf * np.float32(np.nan), state.params)
-            return state._replace(params=lost), loss * np.float32(np.nan)
-
-        return step
-
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "_compiled_step", poisoned)
+        patch.setattr(loop, "_compiled_step", losing(4, loss_too=True))
         with pytest.raises(ValueError, match=r"at step 5, .*\(the best model so far, of step 3, is kept\)$"):
             train(IMAGES, POINTS, config=CONFIG, run=tmp_path)
     assert checkpoint.saved_step(tmp_path) == 3

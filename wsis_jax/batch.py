@@ -223,5 +223,5 @@ def _announced(path: Path, reading: Reading) -> _Announced:
     try:
         with open_frames(path, channel=reading.channel, axes=reading.axes) as frames:
             return _Announced(frames.names, frames.shapes)
-    except (ValueError, OSError, ImportError):
+    except FAILURES:
         return _Announced([stem(path)], [])  # opening it again says what is wrong with it

@@ -23,9 +23,12 @@ from wsis_jax.config import Config, ContributionConfig
 from wsis_jax.full_pass import linearize
 from wsis_jax.guided import record_images, windows_of_cells, winner_map
 from wsis_jax.likelihood import centre_regions
+from wsis_jax.limits import check_values
 from wsis_jax.record import one_of
 from wsis_jax.unet import UNet, Variables, fold_batch_norm, initial_variables, pad_to_stride
 from wsis_jax.windows import full_multiply_adds, multiply_adds
+
+_MOST_WIDTH = 1024  # of a fresh network: eight times that is the most of a level
 
 
 class Case(NamedTuple):
@@ -62,6 +65,8 @@ def network(width: int) -> tuple[UNet, Variables]:
     Raises ValueError if the width is not positive.
     """
     _check(width=width)
+    if width > _MOST_WIDTH:
+        raise ValueError(f"width must be at most {_MOST_WIDTH}, not {width}")
     w = width
     model = UNet((w, 2 * w, 4 * w, 8 * w, 8 * w), (4 * w, 2 * w, w, w))
     return fold_batch_norm(model, initial_variables(model, 0))
@@ -73,6 +78,7 @@ def noise(height: int, width: int) -> Float32[np.ndarray, "height width"]:
     Raises ValueError if a side is not positive.
     """
     _check(height=height, width=width)
+    check_values("the image", height * width, remedy="choose a smaller side")
     return np.random.default_rng(0).random((height, width), np.float32)
 
 

@@ -20,10 +20,12 @@ import numpy as np
 
 from wsis_jax.config import Config
 from wsis_jax.devices import by_first
-from wsis_jax.files import append_text, remove_leftovers, write_text
+from wsis_jax.files import append_text, check_inside, remove_leftovers, write_text
+from wsis_jax.limits import Explained, check_bytes, read_json, read_text
 from wsis_jax.packaged import find_run, packaged_models
 from wsis_jax.saves import GO_ON, keep, latest, load, remove_halves, save
 from wsis_jax.unet import UNet, Variables, fold_batch_norm, initial_variables
+from wsis_jax.windows import widths
 
 
 class Run(NamedTuple):
@@ -41,8 +43,18 @@ class Run(NamedTuple):
 
 
 def build_model(config: Config) -> UNet:
-    """Returns the (untrained) network that a configuration describes."""
-    return UNet(config.unet.encoder, config.unet.decoder, align_corners=config.unet.align_corners)
+    """Returns the (untrained) network that a configuration describes.
+
+    Raises:
+        ValueError: if its widths do not fit each other, or it does not fit into memory.
+    """
+    levels, up = len(config.unet.encoder), len(config.unet.decoder)
+    if up != levels - 1:
+        raise ValueError(f"a U-Net of {levels} encoder levels needs {levels - 1} decoder widths, not {up}")
+    model = UNet(config.unet.encoder, config.unet.decoder, align_corners=config.unet.align_corners)
+    weights = sum(9 * out * (into + out) for into, out in widths(model.encoder, model.decoder))
+    check_bytes("unet.encoder", 4 * weights, remedy="choose smaller widths")
+    return model
 
 
 def _blank_variables(model: UNet) -> Variables:
@@ -107,10 +119,12 @@ def load_config(folder: Path) -> Config:
     if not file.is_file():
         raise FileNotFoundError(f"{folder}: no config.json here, so this is no run folder")
     try:
-        tree = json.loads(file.read_text())
+        tree = read_json(file)
         if not isinstance(tree, dict):
             raise TypeError(f"it holds a {type(tree).__name__}, not sections of settings")
         return Config.from_dict(tree)
+    except Explained:
+        raise
     except (ValueError, KeyError, TypeError) as error:
         reason = error.args[0] if isinstance(error, KeyError) else error  # str() would put it in quotes
         raise ValueError(f"{file}: not a configuration of wsis_jax ({reason})") from error
@@ -126,12 +140,15 @@ def load_facts(folder: Path) -> dict[str, Any]:
     """Reads `training.json`; empty where a run folder has none, such as one of an earlier version.
 
     Raises:
-        ValueError: if it is no JSON.
+        ValueError: if it is no JSON of that kind.
     """
     file = folder / "training.json"
     try:
-        return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    except ValueError as error:
+        facts = read_json(file) if file.is_file() else {}
+        if not isinstance(facts, dict):
+            raise TypeError(f"it holds a {type(facts).__name__}, not facts by name")
+        return facts
+    except (ValueError, TypeError) as error:
         raise ValueError(f"{file}: not readable as JSON ({error}); delete it to do without it") from error
 
 
@@ -167,14 +184,25 @@ def load_state(folder: Path, template: Any) -> Any | None:
 @by_first
 def append_metrics(folder: Path, metrics: dict[str, Any]) -> None:
     """Adds one line to `metrics.jsonl`."""
-    append_text(folder / "metrics.jsonl", json.dumps(metrics) + "\n", then=GO_ON)
+    append_text(check_inside(folder, folder / "metrics.jsonl"), json.dumps(metrics) + "\n", then=GO_ON)
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
-    """Returns the lines of `metrics.jsonl`; a line that a crash cut short is left out."""
+    """Returns the lines of `metrics.jsonl`; a line that a crash cut short is left out.
+
+    Raises:
+        ValueError: if another line is damaged, or the file is no text.
+    """
     file = folder / "metrics.jsonl"
-    lines = file.read_text().splitlines(keepends=True) if file.is_file() else []
-    return [json.loads(line) for line in lines if line.endswith("\n")]
+    if not file.is_file():
+        return []
+    try:
+        lines = [json.loads(line) for line in read_text(file).split("\n")[:-1]]
+        if not all(isinstance(line, dict) and type(line["step"]) is int for line in lines):
+            raise TypeError("a line is not of a step")
+        return lines
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise ValueError(f"{file}: is damaged ({error}); delete it to do without it") from error
 
 
 @by_first
@@ -185,10 +213,13 @@ def rewind_metrics(folder: Path, step: int) -> None:
 
 
 def check_folder(folder: Path) -> None:
-    """Raises ValueError for a folder that weights could be written to, but not read from again.
+    """Raises ValueError for a folder that nothing should be written to.
 
-    The library that stores them takes a pair of brackets in a path for a pattern.
+    The library that stores weights takes a pair of brackets in a path for a pattern, and could not read them
+    again. Links would have us write to, or delete, what is not ours.
     """
+    for name in ("weights", "state", "samples", "tensorboard", "metrics.jsonl"):
+        check_inside(folder, folder / name)
     if re.search(r"\[.*\]", str(folder.resolve())):
         raise ValueError(f"{folder}: weights cannot be kept below a folder with [brackets] in its name; rename it")
 

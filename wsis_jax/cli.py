@@ -9,7 +9,8 @@ from importlib.metadata import version
 
 from wsis_jax.commands import bench, demo, doctor, evaluate, export, points, report, segment, train
 from wsis_jax.commands.completion import add_print_completion
-from wsis_jax.terminal import compilations, show_warning
+from wsis_jax.limits import reason
+from wsis_jax.terminal import compilations, show_error, show_warning
 
 # Heavy libraries are imported where they are used, so that --help comes at once.
 
@@ -89,18 +90,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ValueError, KeyError, TypeError, OSError, ImportError, MemoryError) as error:
         if os.environ.get("WSIS_DEBUG"):
             raise
-        # The text of a KeyError is its argument; str() would put it in quotes.
-        message = error.args[0] if isinstance(error, KeyError) else error
-        if isinstance(error, MemoryError):
-            from wsis_jax.memory import NO_MEMORY, OutOfMemory
-
-            message = error if isinstance(error, OutOfMemory) else NO_MEMORY
-        print(f"wsis: error: {message}", file=sys.stderr)
+        show_error(reason(error))
         return 2
     except Exception:
         if os.environ.get("WSIS_DEBUG") or (why := _no_device()) is None:
             raise
-        print(f"wsis: error: {why}", file=sys.stderr)
+        show_error(why)
         return 2
 
 

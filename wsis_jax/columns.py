@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32
 
+_LARGEST = float(np.finfo(np.float32).max)
+
 
 def read_columns(files: Iterable[Path], *, names: Sequence[str]) -> dict[str, Float32[np.ndarray, " _"]]:
     """Returns the numbers of some columns of all tables, one table after the other.
@@ -19,17 +21,23 @@ def read_columns(files: Iterable[Path], *, names: Sequence[str]) -> dict[str, Fl
     Args:
         files: of comma-separated values with a heading.
         names: of the columns.
+
+    Raises:
+        ValueError: if a file is no table.
     """
     columns = {name: array("f") for name in names}
     for file in files:
         if not file.is_file():
             continue
         with file.open(encoding="utf-8", newline="") as lines:
-            for row in csv.DictReader(lines):
-                for name, values in columns.items():
-                    value = _number(row.get(name))
-                    if math.isfinite(value):
-                        values.append(value)
+            try:
+                for row in csv.DictReader(lines):
+                    for name, values in columns.items():
+                        value = _number(row.get(name))
+                        if abs(value) < _LARGEST:
+                            values.append(value)
+            except (csv.Error, ValueError) as error:
+                raise ValueError(f"{file}: is no table of cells ({error}); segment the image again") from error
     return {name: np.array(values, np.float32) for name, values in columns.items()}
 
 

@@ -129,12 +129,22 @@ class Config:
 
     def __post_init__(self) -> None:
         """Raises ValueError for a number that makes no sense, such as a negative length."""
-        for bounds, allowed in ((_AT_LEAST, operator.ge), (_ABOVE, operator.gt)):
-            for path, bound in bounds.items():
-                value = operator.attrgetter(path)(self)
-                if value is not None and not allowed(value, bound):
-                    words = "at least" if bounds is _AT_LEAST else "above"
-                    raise ValueError(f"{path} must be {words} {bound}, not {value}")
+        for path, (least, most) in _RANGES.items():
+            value = operator.attrgetter(path)(self)
+            if value is None:
+                continue
+            if path in _ABOVE_ZERO and not value > 0:
+                raise ValueError(f"{path} must be above 0, not {_short(value)}")
+            if not value >= least:
+                raise ValueError(f"{path} must be at least {least}, not {_short(value)}")
+            if value > most:
+                raise ValueError(f"{path} must be at most {most:,}, not {_short(value)}")
+        for path in ("unet.encoder", "unet.decoder"):
+            widths = operator.attrgetter(path)(self)
+            if len(widths) > _MOST_LEVELS or not all(1 <= width <= _MOST_WIDTH for width in widths):
+                raise ValueError(
+                    f"{path} must be at most {_MOST_LEVELS} widths from 1 to {_MOST_WIDTH}, not {_short(widths)}"
+                )
 
     @property
     def network_scale(self) -> float:
@@ -198,55 +208,71 @@ class Config:
         return Config(**sections)
 
 
-_AT_LEAST = {
-    "image.low": 0,
-    "train.steps": 1,
-    "train.batch": 1,
-    "train.patch": 1,
-    "train.warmup": 0,
-    "train.validation": 0,
-    "train.evaluate_every": 1,
-    "train.patience": 1,
-    "train.seed": 0,
-    "detect.threshold": 0,
-    "detect.min_distance": 1,
-    "detect.exclude_border": 0,
-    "detect.response": 0,
-    "contribution.chunk": 1,
-    "cut.seed_threshold": 0,
-    "cut.min_seed_area": 0,
-    "cut.claim_weight": 0,
-    "cut.data_weight": 0,
-    "cut.edge_weight": 0,
-    "cut.background_weight": 0,
-    "cut.edge_falloff": 0,
-    "cut.dilate": 0,
-    "cut.erode": 0,
-    "cut.smooth": 0,
+# The least and the most of each number: beyond the most, a slip of the finger would take days or terabytes.
+_RANGES = {
+    "image.low": (0, 100),
+    "image.high": (0, 100),
+    "image.scale": (0, 64),
+    "likelihood.sigma": (0, 10_000),
+    "train.steps": (1, 10**9),
+    "train.batch": (1, 10_000),
+    "train.patch": (1, 10_000),
+    "train.learning_rate": (0, 1e30),
+    "train.warmup": (0, 10**9),
+    "train.validation": (0, 1),
+    "train.evaluate_every": (1, 10**9),
+    "train.patience": (1, 10**9),
+    "train.seed": (0, 2**32 - 1),
+    "detect.threshold": (0, 1),
+    "detect.min_distance": (1, 1000),
+    "detect.exclude_border": (0, 10_000),
+    "detect.radius": (0, 100),
+    "detect.response": (0, 1),
+    "contribution.memory": (0, 10_000),
+    "contribution.chunk": (1, 10_000),
+    "cut.seed_threshold": (0, 1e30),
+    "cut.min_seed_area": (0, 10**9),
+    "cut.claim_weight": (0, 1e30),
+    "cut.claim_full": (0, 1e30),
+    "cut.reach": (0, 1000),
+    "cut.data_weight": (0, 1e30),
+    "cut.background_weight": (0, 1e30),
+    "cut.edge_weight": (0, 1e30),
+    "cut.edge_falloff": (0, 1e30),
+    "cut.dilate": (0, 100),
+    "cut.erode": (0, 100),
+    "cut.smooth": (0, 100),
 }
-_ABOVE = {
-    "image.scale": 0,
-    "likelihood.sigma": 0,
-    "contribution.memory": 0,
-    "train.learning_rate": 0,
-    "detect.radius": 0,
-    "cut.claim_full": 0,
-    "cut.reach": 0,
-}
+_ABOVE_ZERO = (  # of these, 0 is not allowed either
+    "image.scale",
+    "likelihood.sigma",
+    "contribution.memory",
+    "train.learning_rate",
+    "detect.radius",
+    "cut.claim_full",
+    "cut.reach",
+)
+_MOST_LEVELS, _MOST_WIDTH = 10, 16_384  # of the network
+
+
+def _short(value: Any) -> str:
+    """Returns a value for a message, which a long one would fill."""
+    shown = repr(value)
+    return shown if len(shown) <= 60 else f"{shown[:57]}..."
 
 
 def _parse(text: str) -> Any:
     """Returns the JSON value of a text, or the text itself."""
     try:
         return json.loads(text)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):  # a number of a thousand digits, brackets in brackets in brackets
         return text
 
 
 def _section(kind: type, section: str, values: Any) -> Any:
     """Returns the section's dataclass from a dictionary, checking names and types."""
     if not isinstance(values, dict):
-        raise TypeError(f"section {section} must hold key-value pairs, not {values!r}")
+        raise TypeError(f"section {section} must hold key-value pairs, not {_short(values)}")
     hints = typing.get_type_hints(kind)
     checked: dict[str, Any] = {}
     for key, value in values.items():
@@ -263,7 +289,7 @@ def _checked(hint: Any, path: str, value: Any) -> Any:
         # By type as well: true is no 1.
         if any(type(value) is type(argument) and value == argument for argument in arguments):
             return value
-        raise TypeError(f"{path} must be one of {', '.join(map(str, arguments))}, not {value!r}")
+        raise TypeError(f"{path} must be one of {', '.join(map(str, arguments))}, not {_short(value)}")
     if origin in (types.UnionType, typing.Union):
         if value is None and type(None) in arguments:
             return None
@@ -271,9 +297,9 @@ def _checked(hint: Any, path: str, value: Any) -> Any:
     if origin is tuple:
         if isinstance(value, list | tuple) and value and all(type(v) is arguments[0] for v in value):
             return tuple(value)
-        raise TypeError(f"{path} must be a list of {arguments[0].__name__}, as in [16, 32], not {value!r}")
-    if hint is float and type(value) is int:
+        raise TypeError(f"{path} must be a list of {arguments[0].__name__}, as in [16, 32], not {_short(value)}")
+    if hint is float and type(value) is int and abs(value) < 2**63:
         return float(value)
     if type(value) is not hint:
-        raise TypeError(f"{path} must be {hint.__name__}, not {value!r}")
+        raise TypeError(f"{path} must be {hint.__name__}, not {_short(value)}")
     return value

@@ -57,8 +57,10 @@ def run_demo(
 
     Raises:
         FileNotFoundError: if `model` is given and is no trained model.
-        ValueError: if `out` holds a demo already.
+        ValueError: if `out` holds a demo already, or `seed` is negative.
     """
+    if seed < 0:
+        raise ValueError(f"seed must be 0 or more, not {seed}")
     if (out / "scores.json").exists():
         raise ValueError(f"{out}: holds a demo already; give another folder")
     if model is None:

@@ -95,6 +95,30 @@ def pair_by_stem(first: list[Path], second: list[Path]) -> tuple[list[tuple[Path
     return pairs, first_alone, second_alone
 
 
+def check_name(name: object) -> str:
+    """Returns a name from a file that others are called by, if it cannot lead to another folder.
+
+    Raises:
+        ValueError: if it is no text, or may be a path.
+    """
+    if not isinstance(name, str) or name in ("", ".", "..") or any(mark in name for mark in "/\\\0"):
+        raise ValueError(f"{str(name)[:80]!r} is no name of a file in this folder")
+    return name
+
+
+def check_inside(folder: Path, path: Path) -> Path:
+    """Returns a path below a folder if links do not lead it elsewhere.
+
+    What is read as numbers may be a link to anywhere; what is written, deleted or shown must be inside.
+
+    Raises:
+        ValueError: if it is outside.
+    """
+    if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder)):  # which bears loops of links
+        raise ValueError(f"{path}: is a link that leads out of {folder}; remove it, or copy what it leads to")
+    return path
+
+
 def name_some(paths: Sequence[Path]) -> str:
     """Returns the first of several paths and the number of the others, for a message of one line."""
     return str(paths[0]) if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1} more"

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float32, Shaped
 
 from wsis_jax.files import stem
+from wsis_jax.limits import check_images
 from wsis_jax.stacks import WHOLE, Stack, Window, open_stacks
 
 # ITU-R BT.601, as in Pillow and OpenCV; they sum to 1, so a grey picture saved as RGB keeps its values.
@@ -86,6 +87,8 @@ class Frames:
 
     def __init__(self, path: Path, stacks: Sequence[Stack], channel: int | None, axes: str | None) -> None:
         """Takes the arrays of the file, and channel and axes as the user gave them."""
+        images = sum(math.prod(n for axis, n in stack.sizes.items() if axis not in "YX") for stack in stacks)
+        check_images(path, images)
         places = [_Place(stack, at) for stack in stacks for at in _places(path, stack.sizes, channel)]
         self._path, self._channel, self._axes, self._pages = path, channel, axes, None
         unnamed = {axis for stack in stacks for axis in stack.sizes} <= {"I", "Q", "Y", "X"}

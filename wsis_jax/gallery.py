@@ -21,6 +21,7 @@ _Any = TypeVar("_Any")
 
 SHOWN = 24  # images in a gallery, which a page can hold and a person look at
 _SIDE = 900  # pixels, the longest of a picture
+_MOST_PIXELS = 10_000**2  # of a picture that a report is made of
 _QUALITY = 80  # of its compression, out of 100
 
 LAYERS = {
@@ -149,11 +150,21 @@ def _figure(item: Item) -> str:
 
 
 def _inline(path: Path) -> str:
-    """Returns the address of a picture that holds it."""
-    data = path.read_bytes()
-    if path.suffix != ".webp":
-        compressed = io.BytesIO()
-        with Image.open(path) as picture:
-            picture.convert("RGB").save(compressed, format="WEBP", quality=_QUALITY)
-        data = compressed.getvalue()
+    """Returns the address of a picture that holds it.
+
+    Raises:
+        ValueError: if the file is no picture, or too large to be one of ours: nothing else may get into a page.
+    """
+    try:
+        with Image.open(path, formats=("PNG", "WEBP")) as picture:
+            if picture.width * picture.height > _MOST_PIXELS:
+                raise ValueError("it has too many pixels")
+            if picture.format == "WEBP":
+                data = path.read_bytes()
+            else:
+                compressed = io.BytesIO()
+                picture.convert("RGB").save(compressed, format="WEBP", quality=_QUALITY)
+                data = compressed.getvalue()
+    except Exception as error:  # of many classes, for a damaged file
+        raise ValueError(f"{path}: is no picture of a report; delete it, and make the report again") from error
     return f"data:image/webp;base64,{base64.b64encode(data).decode()}"

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, Float32, Int, Int32
 from wsis_jax.config import ContributionConfig
 from wsis_jax.devices import copy, local_mesh, shared_by_all, split
 from wsis_jax.full_pass import Linear, back_many, back_one, linearize
+from wsis_jax.limits import check_bytes
 from wsis_jax.memory import fewer_cells, is_out_of_memory
 from wsis_jax.record import Record, one_of, record, start_signal
 from wsis_jax.unet import UNet, Variables, fold_batch_norm
@@ -217,6 +218,7 @@ def _by_windows(model, variables, image, regions, peaks, reach, settings, record
             yield _Chunk(first, maps, spans.encoder[0].input.low)
 
     cost = working_bytes(spans, model.encoder, model.decoder)
+    check_bytes("cut.reach and detect.radius", cost, remedy="choose smaller ones, or a smaller likelihood.sigma")
     return shared_by_all(settings.chunk or _affordable(cost, settings.memory)), chunks_from
 
 

@@ -12,7 +12,7 @@ from wsis_jax.config import Config
 from wsis_jax.files import WriteError
 from wsis_jax.frames import Frame, Frames, open_frames
 from wsis_jax.large import in_tiles, segment_large
-from wsis_jax.memory import NO_MEMORY, OutOfMemory
+from wsis_jax.limits import reason
 from wsis_jax.results import Write, format_of
 from wsis_jax.segmentation import Located, locate, outline, seen_shape
 from wsis_jax.shapes import fitting, rounded_up
@@ -143,7 +143,7 @@ def failing(name: str, path: Path, error: Exception, heard: list[str]) -> Callab
     """
     if isinstance(error, WriteError):
         raise error
-    said = NO_MEMORY if isinstance(error, MemoryError) and not isinstance(error, OutOfMemory) else str(error)
+    said = reason(error)
     named = isinstance(error, OSError | ImportError) or str(path) in said or said.startswith(f"{name}: ")
     return lambda: Done(Outcome(name, path, None, heard, said if named else f"{name}: {said}"), [])
 

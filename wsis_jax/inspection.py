@@ -33,6 +33,7 @@ _BETTER = 1.5  # × the fit of the points as they are: where they fit that much 
 _POOR = 0.5  # × the usual fit of so many points: what is below does not fit
 _FEW = 0.2  # of the points: more missing ones are a fault
 _MANY = 30  # points that fit their image well above chance, if they fit it at all
+_CROWDED = 100  # pairs a point within that distance beyond which only the nearest of each is told
 
 
 class PointReport(NamedTuple):
@@ -195,7 +196,14 @@ def _doubled(points: _Points, distance: float) -> Int64[np.ndarray, "pairs 2"]:
     """Returns the indices of points within a distance of each other."""
     if not len(points):
         return np.empty((0, 2), np.int64)
-    pairs = KDTree(points).query_pairs(distance, output_type="ndarray").astype(np.int64)
+    tree = KDTree(points)
+    if tree.count_neighbors(tree, distance) > _CROWDED * len(points):  # a heap has more pairs than memory holds
+        near, nearest = tree.query(points, k=2)
+        both = np.stack([np.arange(len(points)), nearest[:, 1]], axis=1)
+        pairs = np.unique(np.sort(both[near[:, 1] <= distance], axis=1), axis=0)
+    else:
+        pairs = tree.query_pairs(distance, output_type="ndarray")
+    pairs = pairs.astype(np.int64)
     return pairs[np.lexsort(pairs.T[::-1])]
 
 

@@ -57,18 +57,13 @@ def segment_large(
 
     Raises:
         ValueError: if the image cannot be segmented in tiles, or none of `kinds` can be written of it.
-        OSError: if there is no room for temporary files.
+        WriteError: if there is no room for files.
         ImportError: if zarr is not installed.
     """
     if not set(kinds) & set(KINDS_OF_TILES):
         raise ValueError(
             f"{name}: is segmented in tiles, of which {' and '.join(KINDS_OF_TILES)} are written and not "
             f"{', '.join(kinds)}; add labels to --format, or give --no-tiles if the image fits into memory"
-        )
-    if left_out := [kind for kind in kinds if kind not in KINDS_OF_TILES]:
-        warnings.warn(
-            f"is segmented in tiles, so {', '.join(left_out)} are not written; --no-tiles does the whole at once",
-            stacklevel=2,
         )
     labels, shape = out / f"{name}_labels.ome.zarr", (image.shape[0], image.shape[1])
     with writing_labels(labels, shape, chunks=(_CHUNK, _CHUNK), pixel_size=pixel_size) as array:
@@ -81,4 +76,9 @@ def segment_large(
         files = [out / f"{name}_points.csv"] if "points" in kinds else []
         for file in files:
             write_points(file, points)
+    if left_out := [kind for kind in kinds if kind not in KINDS_OF_TILES]:
+        warnings.warn(
+            f"is segmented in tiles, so {', '.join(left_out)} are not written; --no-tiles does the whole at once",
+            stacklevel=2,
+        )
     return [*files, labels], len(points)

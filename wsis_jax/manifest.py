@@ -14,7 +14,8 @@ import numpy as np
 
 from wsis_jax.checkpoint import Run
 from wsis_jax.config import Config
-from wsis_jax.files import append_text, write_text
+from wsis_jax.files import append_text, check_inside, check_name, write_text
+from wsis_jax.limits import read_text
 
 _FILE = "manifest.jsonl"
 
@@ -43,14 +44,20 @@ class Manifest:
     def __init__(self, folder: Path) -> None:
         self._folder, self._path = folder, folder / _FILE
         self._entries: dict[str, Entry] = {}
+        check_inside(folder, self._path)
         if not self._path.is_file():
             return
-        text = self._path.read_text(encoding="utf-8")
+        try:
+            text = read_text(self._path)
+        except UnicodeDecodeError as error:
+            raise ValueError(
+                f"{self._path}: is no text; delete the file, and all images are done again"
+            ) from error
         whole = text[: text.rfind("\n") + 1]
-        for number, line in enumerate(whole.splitlines(), start=1):
+        for number, line in enumerate(whole.split("\n")[:-1], start=1):
             try:
-                entry = Entry(**json.loads(line))
-            except (ValueError, TypeError) as error:
+                entry = _entry(line)
+            except (ValueError, TypeError, RecursionError) as error:
                 raise ValueError(
                     f"{self._path}: line {number} is damaged; delete the file, and all images are done again"
                 ) from error
@@ -98,6 +105,18 @@ def key_of(path: Path, made_with: str) -> str:
 def _digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _entry(line: str) -> Entry:
+    """Returns the entry in a line; ValueError or TypeError if it is none, or its files are not of the folder."""
+    entry = Entry(**json.loads(line))
+    texts = (entry.name, entry.key, *entry.warnings, *entry.files)
+    if not all(isinstance(text, str) for text in texts) or type(entry.cells) is not int:
+        raise TypeError("a value is of another kind")
+    for file in entry.files:
+        for part in file.split("/"):
+            check_name(part)
+    return entry
 
 
 def _line(entry: Entry) -> str:

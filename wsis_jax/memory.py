@@ -6,12 +6,7 @@ from contextlib import contextmanager
 
 import jax
 
-NO_MEMORY = "there is not enough memory; close other programs, give smaller images, or segment in tiles (--tiles)"
-"""What to say of an error that says nothing itself."""
-
-
-class OutOfMemory(MemoryError):
-    """There is not enough memory; says for what, and what to change."""
+from wsis_jax.limits import OutOfMemory
 
 
 def is_out_of_memory(error: Exception) -> bool:

@@ -1,5 +1,6 @@
 """OME-Zarr (NGFF 0.4 and 0.5): images opened without reading them, labels written by chunks."""
 
+import math
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from wsis_jax.files import replacing_folder
+from wsis_jax.limits import check_values
 from wsis_jax.pixel_sizes import in_micrometres, square
 
 if TYPE_CHECKING:
@@ -40,11 +42,32 @@ def open_omezarr(path: str | Path) -> tuple["zarr.Array", str, float | None]:
         axes = "".join(axis["name"].lower() for axis in multiscale["axes"])
         first = multiscale["datasets"][0]
         array = group[first["path"]]
-    except (KeyError, IndexError, TypeError, ValueError, FileNotFoundError) as error:
+        if not isinstance(array, zarr.Array):
+            raise TypeError("it is a group")
+        pixel_size = _pixel_size(multiscale, first)
+    except Exception as error:  # of the library, and of metadata that are not what they should be
         raise ValueError(f"{path}: is no OME-Zarr image of version 0.4 or 0.5; give the folder of one") from error
-    if not isinstance(array, zarr.Array) or len(axes) != array.ndim or not {"y", "x"} <= set(axes):
-        raise ValueError(f"{path}: its axes '{axes}' do not fit its array; write it again")
-    return array, axes, _pixel_size(multiscale, first)
+    if len(set(axes)) != array.ndim or len(axes) != array.ndim or not {"y", "x"} <= set(axes):
+        raise ValueError(f"{path}: its axes '{axes[:60]}' do not fit its array; write it again")
+    _check_storage(path, array)
+    return array, axes, pixel_size
+
+
+def _check_storage(path: Path, array: "zarr.Array") -> None:
+    """Raises ValueError for an array whose values are no numbers, or whose pieces do not fit into memory.
+
+    Pickled objects are programs that run when they are read, so nothing here depends on the library refusing them.
+    """
+    described: Any = array.metadata
+    codecs = (
+        [getattr(codec, "codec_id", "") for codec in (*(described.filters or ()), described.compressor)]
+        if (described.zarr_format == 2)
+        else []
+    )
+    if array.dtype.kind not in "buifc" or "pickle" in codecs:
+        raise ValueError(f"{path}: its values are no numbers but objects; write it again as numbers")
+    for piece in (array.chunks, array.shards or ()):
+        check_values(path, math.prod(piece), remedy="write it again with smaller chunks")
 
 
 def create_labels(

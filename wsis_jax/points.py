@@ -13,11 +13,14 @@ import numpy as np
 from jaxtyping import Float64
 
 from wsis_jax.files import write_text
+from wsis_jax.limits import read_text
 
 POINT_SUFFIXES = (".csv", ".txt", ".tsv")
 
 # Names of the row and the column, in small letters, in the order in which they are looked for.
 _COORDINATES = (("y", "x"), ("row", "column"), ("row", "col"), ("r", "c"))
+
+_FARTHEST = 1e9  # No image has so many pixels a side, or frames, and sums of squares of it are exact enough.
 
 PointFormat = Literal["napari", "imagej", "csv"]
 """What `write_points` writes."""
@@ -67,7 +70,7 @@ def read_points(path: str | Path) -> dict[int, Float64[np.ndarray, "_ 2"]]:
     """
     path = Path(path)
     table = _lines(path)
-    _, names = next(table)
+    _, names = next(table, (0, []))
     names = [name.strip(" #") for name in names]
     columns, first = _find_columns(names, path)
     values, numbers = [], []
@@ -82,17 +85,20 @@ def read_points(path: str | Path) -> dict[int, Float64[np.ndarray, "_ 2"]]:
         return {0: np.empty((0, 2))}
     array = np.array(values)
     frames = _to_frames(array[:, 2:], first, numbers, path)
-    return {int(frame): array[frames == frame, :2] for frame in np.unique(frames)}
+    order = np.argsort(frames, kind="stable")
+    found, starts = np.unique(frames[order], return_index=True)
+    parts = np.split(array[order, :2], starts[1:])
+    return {int(frame): part for frame, part in zip(found, parts, strict=True)}
 
 
 def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
     """Yields the number, counted from 1, and the fields of each line that is not blank, header included."""
     if not path.exists():
         raise FileNotFoundError(f"{path}: there is no such file of points; check the path")
-    if path.is_dir():
-        raise ValueError(f"{path}: this is a folder; give a file of points")
+    if not path.is_file():  # a pipe would have us wait for ever
+        raise ValueError(f"{path}: this is a {'folder' if path.is_dir() else 'device'}; give a file of points")
     # Labels of ImageJ may hold letters in another encoding; the numbers are the same in all.
-    text = path.read_text(encoding="utf-8-sig", errors="replace")
+    text = read_text(path, encoding="utf-8-sig", errors="replace")
     if "\0" in text:
         raise ValueError(f"{path}: this is not a text file in UTF-8; save the points as a CSV file in UTF-8")
     if not text.strip():
@@ -101,9 +107,12 @@ def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
         )
     header = next(line for line in text.splitlines() if line.strip())
     reader = csv.reader(text.splitlines(), delimiter=next((mark for mark in "\t;" if mark in header), ","))
-    for fields in reader:
-        if "".join(fields).strip() or len(fields) > 1:
-            yield reader.line_num, fields
+    try:
+        for fields in reader:
+            if "".join(fields).strip() or len(fields) > 1:
+                yield reader.line_num, fields
+    except csv.Error as error:
+        raise ValueError(f"{path}: line {reader.line_num} is no table ({error}); correct it") from error
 
 
 def _find_columns(names: list[str], path: Path) -> tuple[list[int], int]:
@@ -130,8 +139,10 @@ def _to_number(field: str, name: str, number: int, path: Path) -> float:
         value = np.nan
     if not np.isfinite(value):
         raise ValueError(
-            f"{path}: `{field.strip()}` in line {number}, column {name}, is not a number; correct the line"
+            f"{path}: `{field.strip()[:60]}` in line {number}, column {name}, is not a number; correct the line"
         )
+    if abs(value) > _FARTHEST:
+        raise ValueError(f"{path}: {value:g} in line {number}, column {name}, is too large; correct the line")
     return value
 
 

@@ -11,8 +11,9 @@ import numpy as np
 from wsis_jax.charts import histogram
 from wsis_jax.columns import read_columns
 from wsis_jax.config import Config
-from wsis_jax.files import write_text
+from wsis_jax.files import check_inside, check_name, write_text
 from wsis_jax.gallery import SHOWN, Item, evenly, gallery, layer_files
+from wsis_jax.limits import read_json
 from wsis_jax.page import and_more, cards, folded, number, page, section, settings, table, text
 from wsis_jax.training_report import training_report
 
@@ -31,14 +32,33 @@ def write_report(folder: Path) -> Path:
         return training_report(folder)
     if (file := folder / "report" / "summary.json").is_file():
         try:
-            summary = json.loads(file.read_text(encoding="utf-8"))
-        except ValueError as error:
+            summary = _checked(read_json(file))
+        except (ValueError, TypeError, KeyError) as error:
             raise ValueError(f"{file}: not readable as JSON ({error}); segment the images again") from error
         return segmentation_report(folder, summary)
     raise FileNotFoundError(
         f"{folder}: neither a run folder nor a folder of results with a report; give one that 'wsis train' or "
         "'wsis segment' wrote"
     )
+
+
+def _checked(summary: Any) -> dict[str, Any]:
+    """Returns a summary from a file if it is of the form that `segmentation_report` takes."""
+    if not isinstance(summary, dict):
+        raise TypeError(f"it holds a {type(summary).__name__}")
+    for image in summary["images"]:
+        check_name(image["name"])
+        if type(image["cells"]) is not int:
+            raise TypeError("a number of cells is none")
+    texts = [summary["run"], *(one["error"] for one in summary["failed"])]
+    for one in (*summary["images"], *summary["failed"]):
+        texts += [one["source"], *one.get("warnings", ())]
+    if not all(isinstance(text, str) for text in texts):
+        raise TypeError("a text is none")
+    Config.from_dict(summary["config"])
+    if not isinstance(summary.get("versions", {}), dict):
+        raise TypeError("the versions have no names")
+    return summary
 
 
 def segmentation_report(out: Path, summary: dict[str, Any]) -> Path:
@@ -57,7 +77,7 @@ def segmentation_report(out: Path, summary: dict[str, Any]) -> Path:
         from wsis_jax.facts import versions  # asks JAX for its devices, which takes a while
 
         summary = summary | {"versions": versions()}
-    write_text(out / "report" / "summary.json", json.dumps(summary, indent=1) + "\n")
+    check_inside(out, out / "report")
     images, failed = summary["images"], summary["failed"]
     body = [
         cards(_result_figures(images, failed)),
@@ -70,6 +90,7 @@ def segmentation_report(out: Path, summary: dict[str, Any]) -> Path:
     ]
     lede = f"Segmented with {summary['run']}."
     html = page(kind="Segmentation report", title=out.resolve().name, lede=lede, body=body)
+    write_text(out / "report" / "summary.json", json.dumps(summary, indent=1) + "\n")
     write_text(out / "report.html", html)
     return out / "report.html"
 
@@ -124,7 +145,9 @@ def _result_gallery(out: Path, images: Sequence[dict[str, Any]]) -> str:
     items, filled = [], []
     for image in images:
         there = {
-            layer: path for layer, path in layer_files(out / "report", image["name"]).items() if path.is_file()
+            layer: check_inside(out, path)
+            for layer, path in layer_files(out / "report", image["name"]).items()
+            if path.is_file()
         }
         if there:
             items.append(Item(image["name"], f"{number(image['cells'])} cells", there))

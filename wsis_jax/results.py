@@ -16,6 +16,7 @@ from typing import NamedTuple
 from wsis_jax.cellpose import write_masks, write_outlines, write_seg
 from wsis_jax.cells import Columns, contribution_margins, measure_cells
 from wsis_jax.ctc import writing_ctc
+from wsis_jax.files import check_inside
 from wsis_jax.frames import Frame
 from wsis_jax.gallery import SHOWN, evenly, write_layers
 from wsis_jax.imageio import write_labels, write_picture
@@ -163,6 +164,7 @@ def _writing_kinds(out: Path, names: Sequence[str], *, kinds: Sequence[str]) -> 
                 f"files of the kind {kind} need the package {package}, which is not installed; "
                 f"pip install 'wsis-jax[{extra}]'"
             )
+    check_inside(out, out / "report")
     shown = set(evenly(names, SHOWN)) if REPORT in kinds else set()
 
     def write(frame: Frame, result: Segmentation) -> list[Path]:

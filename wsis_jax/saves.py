@@ -16,7 +16,7 @@ import jax
 from orbax.checkpoint import v1 as ocp
 
 from wsis_jax.devices import as_first, by_first, is_first, wait_for_all
-from wsis_jax.files import remove_folder, replacing_folder, temporary_name
+from wsis_jax.files import check_inside, remove_folder, replacing_folder, temporary_name
 
 GO_ON = "go on with --resume"
 """What to do once the reason is gone for which something could not be saved."""
@@ -32,9 +32,10 @@ def save(folder: Path, step: int, tree: Any) -> None:
 
     Raises:
         WriteError: if there is no room for it, or the folder takes nothing.
+        ValueError: if a link leads out of the run folder.
     """
     try:
-        with _lent_to_all(folder / str(step)) as temporary:
+        with _lent_to_all(check_inside(folder.parent, folder / str(step))) as temporary:
             try:
                 ocp.save(str(temporary.resolve()), tree)
             except ValueError as error:  # in whose text is the number of the system's error
@@ -102,5 +103,5 @@ def _shapes(tree: Any) -> list[tuple[int, ...]]:
 
 def latest(folder: Path) -> int | None:
     """Returns the greatest step saved in a folder."""
-    steps = [int(path.name) for path in folder.glob("*") if path.name.isdigit()]
+    steps = [int(path.name) for path in folder.glob("*") if re.fullmatch("[0-9]{1,12}", path.name)]
     return max(steps, default=None)

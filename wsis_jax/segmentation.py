@@ -13,6 +13,7 @@ from wsis_jax.devices import copy, local_mesh, split
 from wsis_jax.guided import WinnerMap, record_images, winner_map
 from wsis_jax.imageio import is_constant, normalize_image
 from wsis_jax.likelihood import centre_regions, find_peaks
+from wsis_jax.limits import check_values
 from wsis_jax.memory import memory_told
 from wsis_jax.outlines import cell_reach, cut_and_fuse, fit_labels
 from wsis_jax.record import Record, one_of
@@ -177,7 +178,8 @@ def seen_shape(shape: tuple[int, int], config: Config) -> tuple[int, int]:
 
 def _prepare(image: Float[np.ndarray, "height width"], config: Config) -> Float32[np.ndarray, "_ _"]:
     """Returns what the network sees of an image."""
-    settings = config.image
+    settings, (height, width) = config.image, seen_shape(image.shape, config)
+    check_values("image.scale", height * width, remedy="choose a smaller one, or let the image go in tiles")
     normalized = normalize_image(
         image.astype(np.float32), method=settings.normalization, low=settings.low, high=settings.high
     )

@@ -6,7 +6,6 @@ endings.
 
 import logging
 import math
-import struct
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -16,12 +15,15 @@ from typing import Any, NamedTuple
 import imagecodecs
 import numpy as np
 import tifffile
-from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
 
 from wsis_jax.files import is_zarr
+from wsis_jax.limits import Explained, check_chunks, check_values
 from wsis_jax.microscopes import ENDINGS, open_scenes
 from wsis_jax.omezarr import open_omezarr
 from wsis_jax.pixel_sizes import pixel_size_of_tiff
+from wsis_jax.tiff_checks import check_other_files, check_pages
 
 Window = tuple[slice, slice]
 WHOLE = slice(None), slice(None)
@@ -32,6 +34,11 @@ _STARTS = {
     "PNG": b"\x89PNG\r\n\x1a\n",
     "JPEG": b"\xff\xd8\xff",
 }
+
+# Opened by their own classes: `Image.open` has a limit of its own, the same for all machines.
+_PICTURES = {"PNG": PngImageFile, "JPEG": JpegImageFile}
+
+TOO_LARGE = "cut the image into parts, or segment it in tiles, as OME-Zarr"
 
 # Without a handler, tifffile's remarks on a damaged file would be printed beside our one sentence.
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
@@ -86,7 +93,7 @@ def open_stacks(path: Path, *, axes: str | None = None) -> Generator[list[Stack]
     check_axes(axes)
     if is_zarr(path):
         array, names, pixel_size = open_omezarr(path)
-        yield [_stack(path, array, names.upper(), pixel_size)]
+        yield [_stack(path, array, names.upper(), pixel_size, chunks=array.chunks)]
     elif path.suffix.lower() in ENDINGS and path.is_file():
         try:
             scenes = open_scenes(path)
@@ -102,16 +109,27 @@ def open_stacks(path: Path, *, axes: str | None = None) -> Generator[list[Stack]
         yield [_picture(path, kind)]
 
 
-def _stack(path: Path, array: Any, axes: str, pixel_size: float | None) -> Stack:
-    """Returns an array that is read by slices, with its axes named."""
+def _stack(
+    path: Path, array: Any, axes: str, pixel_size: float | None, *, chunks: tuple[int, ...] | None = None
+) -> Stack:
+    """Returns an array that is read by slices, with its axes named; its chunks are given if each takes a while."""
     sizes = dict(zip(axes, array.shape, strict=True))
     if not {"Y", "X"} <= set(axes) or 0 in sizes.values():
         raise _without_pixels(path)
+    if not (axes.isascii() and axes.isalpha()):  # they become a part of file names
+        raise Explained(f"{path}: the names of its axes, {axes!r}, are no letters; give others (--axes)")
 
     def read(at: Mapping[str, int], window: Window) -> tuple[np.ndarray, str]:
         where: dict[str, Any] = {"Y": window[0], "X": window[1], **at}
+        taken = [len(range(n)[where.get(axis, slice(None))]) for axis, n in sizes.items() if axis not in at]
+        check_values(path, math.prod(taken), remedy=TOO_LARGE)
+        if chunks is not None:
+            sides = [side for axis, side in zip(axes, chunks, strict=True) if axis not in at]
+            check_chunks(path, math.prod(n // side + 1 for n, side in zip(taken, sides, strict=True)))
         try:
             values = np.asarray(array[tuple(where.get(axis, slice(None)) for axis in axes)])
+        except Explained:
+            raise
         except Exception as error:  # The decoders raise a dozen unrelated classes for a damaged file.
             raise _damaged(path, error) from error
         return values, "".join(axis for axis in axes if axis not in at)
@@ -125,10 +143,11 @@ def _stack(path: Path, array: Any, axes: str, pixel_size: float | None) -> Stack
 def _picture(path: Path, kind: str) -> Stack:
     """Returns the one array of a PNG or JPEG, decoded when it is read."""
     try:
-        with Image.open(path) as picture:
-            sizes = {"Y": picture.height, "X": picture.width}
+        with _PICTURES[kind](path) as picture:
+            sizes, colours = {"Y": picture.height, "X": picture.width}, len(picture.getbands())
     except Exception as error:
         raise _damaged(path, error) from error
+    check_values(path, picture.height * picture.width * colours, remedy=TOO_LARGE)
 
     @cache
     def decoded() -> np.ndarray:
@@ -150,7 +169,7 @@ def _decode_picture(path: Path, kind: str) -> np.ndarray:
     """Returns the array of a PNG or JPEG."""
     if kind == "PNG":
         return imagecodecs.png_decode(path.read_bytes())  # Pillow would cut 16-bit colours down to 8 bits.
-    with Image.open(path) as picture:
+    with JpegImageFile(path) as picture:
         # A grey one has a single channel; of the others, CMYK among them, we know the colours of RGB.
         return np.asarray(picture if picture.mode == "L" else picture.convert("RGB"))
 
@@ -172,14 +191,15 @@ def _opened(path: Path) -> Generator[tifffile.TiffFile, None, None]:
 def _tiff_stacks(path: Path, tiff: tifffile.TiffFile, axes: str | None) -> list[Stack]:
     """Returns the series of a TIFF: one array for each run of pages of the same kind."""
     try:
-        _check_pages(tiff)
+        check_pages(tiff)
+        check_other_files(path, tiff)
         series = [(one, one.get_axes(), tuple(one.get_shape())) for one in tiff.series]
         pixel_size = pixel_size_of_tiff(tiff)
         if not series:
             raise _without_pixels(path)
         named = [(one, _named(path, given, shape, axes), shape) for one, given, shape in series]
         return [_stack(path, _sliceable(path, one, shape), names, pixel_size) for one, names, shape in named]
-    except _Explained:
+    except Explained:
         raise
     except Exception as error:
         raise _damaged(path, error) from error
@@ -190,45 +210,35 @@ def _named(path: Path, given: str, shape: Sequence[int], axes: str | None) -> st
     if axes is not None:
         if len(axes) != len(shape):
             have = f"{len(shape)} axes of lengths {', '.join(map(str, shape))}"
-            raise _Explained(f"{path}: axes '{axes}' do not fit its {have}; name each of them once")
+            raise Explained(f"{path}: axes '{axes}' do not fit its {have}; name each of them once")
         return axes
     if len(set(given)) < len(given):
-        raise _Explained(
+        raise Explained(
             f"{path}: the file does not name its {len(shape)} axes, of lengths {', '.join(map(str, shape))}; "
             "name them, as in --axes TZYX"
         )
     return given
 
 
-def _check_pages(tiff: tifffile.TiffFile) -> None:
-    """Raises ValueError if pages are missing; tifffile leaves out what was cut off with the end of a file."""
-    layout, handle = tiff.tiff, tiff.filehandle
-    last = tiff.pages[len(tiff.pages) - 1].offset
-    handle.seek(last)
-    (tags,) = struct.unpack(layout.tagnoformat, handle.read(layout.tagnosize))
-    handle.seek(last + layout.tagnosize + tags * layout.tagsize)
-    (following,) = struct.unpack(layout.offsetformat, handle.read(layout.offsetsize))
-    if following:  # the last page of a whole file names no next page
-        raise ValueError(f"pages are missing after the first {len(tiff.pages)}")
-
-
 def _sliceable(path: Path, series: tifffile.TiffPageSeries, shape: tuple[int, ...]) -> Any:
     """Returns what reads parts of a series: a memory map, page after page, or in the last resort all at once."""
     page = series.keyframe
+    if series.kind == "ome" and any(one is None for one in series.pages):
+        raise ValueError("some of its pages are in files that are not beside it")
     in_one_piece = page.is_memmappable and series.dataoffset is not None and not series.is_multifile
     if in_one_piece and page.dtype is not None and 0 not in shape:
         dtype, offset = np.dtype(page.parent.byteorder + page.dtype.char), series.dataoffset or 0
         if offset + math.prod(shape) * dtype.itemsize <= path.stat().st_size:
             return np.memmap(path, dtype, "r", offset, shape)
         raise ValueError("it ends before its pixels do")
-    return _Pages(series, shape)
+    return _Pages(path, series, shape)
 
 
 class _Pages:
     """The array of a series, of which a page is decoded at a time; the last one is kept."""
 
-    def __init__(self, series: tifffile.TiffPageSeries, shape: tuple[int, ...]) -> None:
-        self.shape, self._series = shape, series
+    def __init__(self, path: Path, series: tifffile.TiffPageSeries, shape: tuple[int, ...]) -> None:
+        self.shape, self._path, self._series = shape, path, series
         inner = tuple(series.keyframe.shape)
         self._outer = shape[: len(shape) - len(inner)]
         whole = shape[len(self._outer) :] == inner and math.prod(self._outer) == len(series)
@@ -244,6 +254,11 @@ class _Pages:
     def _page(self, number: int | None) -> np.ndarray:
         """Returns the values of a page, or of all."""
         if self._kept is None or self._kept[0] != number:
+            page, pages = self._series.keyframe, 1 if number is not None else len(self._series)
+            # A piece that is compressed may be larger than its page.
+            check_values(self._path, pages * max(page.size, math.prod(page.chunks)), remedy=TOO_LARGE)
+            if len(page.dataoffsets) < math.prod(page.chunked):  # what is missing would be zeros
+                raise ValueError(f"{len(page.dataoffsets)} of {math.prod(page.chunked)} parts of a page are there")
             if number is None:
                 values = self._series.asarray().reshape(self.shape)
             elif (page := self._series[number]) is None:
@@ -255,10 +270,6 @@ class _Pages:
 
 
 # What is wrong with a file
-
-
-class _Explained(ValueError):
-    """What is wrong, in words for the user."""
 
 
 def _kind(path: Path) -> str:
@@ -282,4 +293,4 @@ def _damaged(path: Path, error: Exception) -> ValueError:
 
 
 def _without_pixels(path: Path) -> ValueError:
-    return _Explained(f"{path}: the file holds no pixels; copy or export it again")
+    return Explained(f"{path}: the file holds no pixels; copy or export it again")

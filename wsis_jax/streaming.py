@@ -12,10 +12,12 @@ import numpy as np
 from jaxtyping import Float32, Int64, Num, UInt32
 
 from wsis_jax.files import replacing, telling
+from wsis_jax.limits import in_words
 
 Window = tuple[slice, slice]
 
-_THEN = "do the same again, or choose another disk for temporary files (TMPDIR; with --dask the folder of results)"
+_ELSEWHERE = "choose another disk for temporary files (TMPDIR; with --dask the folder of results)"
+_THEN = f"do the same again, or {_ELSEWHERE}"
 
 
 @runtime_checkable
@@ -101,7 +103,7 @@ def scratch_folder(beside: Path | None = None, *, room: int) -> Generator[Path, 
         room: bytes that are needed at most.
 
     Raises:
-        OSError: if the disk has no room for them.
+        ValueError: if the disk has no room for them.
     """
     if beside is not None:
         beside.mkdir(parents=True, exist_ok=True)
@@ -109,9 +111,9 @@ def scratch_folder(beside: Path | None = None, *, room: int) -> Generator[Path, 
     name = {"prefix": ".wsis-", "suffix": f".{os.getpid()}.tmp"}
     with tempfile.TemporaryDirectory(**name, dir=beside) as folder:
         if (free := shutil.disk_usage(folder).free) < room:
-            raise OSError(
-                f"{Path(folder).parent}: temporary files need {room / 2**30:.1f} GiB, of which there are "
-                f"{free / 2**30:.1f}; make room, then {_THEN}"
+            raise ValueError(
+                f"the image needs {in_words(room)} of temporary files, and there are {in_words(free)} free; make "
+                f"room, {_ELSEWHERE}, or choose a smaller image.scale"
             )
         yield Path(folder)
 

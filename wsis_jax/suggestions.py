@@ -68,7 +68,7 @@ def suggest_scale(sigma: float) -> float:
     Args:
         sigma: of the likelihood map, in pixels of the images.
     """
-    return min(round(_NETWORK_SIGMA / sigma, 3), 1.0)
+    return min(max(round(_NETWORK_SIGMA / sigma, 3), 0.001), 1.0)
 
 
 def suggest_patch(shapes: Sequence[tuple[int, int]], *, sigma: float) -> int:

@@ -111,7 +111,7 @@ def _print_wide(table: Any) -> None:
 
     console = Console()
     console = console if console.is_terminal else Console(width=160)
-    console.print(table)
+    console.print(table, markup=False)
 
 
 @contextmanager
@@ -169,7 +169,7 @@ def progress_bar(*, rate: str | None = None) -> Any:
             return Text("" if speed is None else f"{speed:.3g} {rate}/s")
 
     return parts.Progress(
-        parts.TextColumn("{task.description}"),
+        parts.TextColumn("{task.description}", markup=False),
         parts.BarColumn(),
         parts.MofNCompleteColumn(),
         *([Rate()] if rate else []),
@@ -188,4 +188,14 @@ def waiting(text: str) -> Any:
 
 def show_warning(message: Any, *_: Any) -> None:
     """Prints a warning as one line, without the place in the code that a user has no use for."""
-    print(f"wsis: warning: {message}", file=sys.stderr)
+    print(f"wsis: warning: {one_line(message)}", file=sys.stderr)
+
+
+def show_error(message: Any) -> None:
+    """Prints what went wrong as one line."""
+    print(f"wsis: error: {one_line(message)}", file=sys.stderr)
+
+
+def one_line(message: Any) -> str:
+    """Returns a message in which what would steer the terminal is written out: files may put anything into it."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(message))

@@ -77,16 +77,17 @@ def segment_tiled(
 
     Raises:
         ValueError: if the image holds NaN or infinite values, image and `out` do not fit together, or a setting
-            needs the whole image at once; names it.
-        OSError: if there is no room for 16 bytes a pixel of the network in the folder of temporary files.
+            needs the whole image at once; names it. Also if there is no room for 16 bytes a pixel of the network
+            in the folder of temporary files.
+        WriteError: if that is full in the meantime.
     """
     config = config or run.config
     _check(run, image, out, config, tile)
     shape, whole = seen_shape((image.shape[0], image.shape[1]), config), (image.shape[0], image.shape[1])
-    blocks, parts = _blocks(out, whole, tile / config.network_scale), windows_over(shape, (tile, tile))
-    steps = _Counter(6 * len(parts) + 3 * len(blocks), on_tile)
-    over = steps.counting(over)
     with scratch_folder(None if scratch is None else Path(scratch), room=_SCRATCH * shape[0] * shape[1]) as folder:
+        blocks, parts = _blocks(out, whole, tile / config.network_scale), windows_over(shape, (tile, tile))
+        steps = _Counter(6 * len(parts) + 3 * len(blocks), on_tile)
+        over = steps.counting(over)
         small = Scratch(folder / "image", shape, np.float32, tile)
         median = _shrink(image, small, config, blocks, parts, over)
         halos = halos_of(run.model, config)

@@ -15,6 +15,7 @@ from wsis_jax.dataset import Sample, hold_out, leave_out, make_sample
 from wsis_jax.devices import wait_for_all
 from wsis_jax.facts import training_facts
 from wsis_jax.imageio import is_constant, normalize_image
+from wsis_jax.limits import check_bytes, check_values
 from wsis_jax.loop import train_until_done
 from wsis_jax.memory import memory_told
 from wsis_jax.optimization import initial_state, make_optimizer
@@ -101,12 +102,12 @@ def train_on(
     for sample, name in zip(samples, names, strict=True):
         if not np.isfinite(sample.image).all():
             raise ValueError(f"{name}: the image holds NaN or infinite values; make them numbers")
+    model = checkpoint.build_model(config)
     _open_run(run, config, resume)
     kept, held = hold_out(len(samples), share=config.train.validation, seed=config.train.seed)
     if kept == held:
         warnings.warn("no image is held out, so the validation scores are those of training images", stacklevel=2)
 
-    model = checkpoint.build_model(config)
     settings = config.train
     optimizer = make_optimizer(
         learning_rate=settings.learning_rate,
@@ -174,6 +175,12 @@ def _make_samples(
     settings, sigma = config.image, config.likelihood.sigma
     assert settings.scale is not None
     assert sigma is not None
+    # Of every level there are a few copies of the features of a patch, for the way back.
+    features = sum(8 * width >> 2 * level for level, width in enumerate(config.unet.encoder))
+    needed = 4 * config.train.batch * config.train.patch**2 * features
+    check_bytes("train.batch and train.patch", needed, remedy="choose smaller ones")
+    asked = sum(image.size for image in images) * settings.scale**2
+    check_values("image.scale", int(asked), remedy="choose a smaller one, or fewer images")
     samples = []
     for image, own, name in zip(images, points, names, strict=True):
         values = image.astype(np.float32)

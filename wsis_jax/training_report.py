@@ -1,5 +1,6 @@
 """The page of a training: curves, samples, points, settings."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -7,10 +8,11 @@ from typing import Any
 from wsis_jax import checkpoint
 from wsis_jax.charts import line_chart
 from wsis_jax.config import Config
-from wsis_jax.files import write_text
+from wsis_jax.files import check_inside, write_text
 from wsis_jax.gallery import SHOWN, Item, evenly, gallery
 from wsis_jax.page import and_more, cards, folded, number, page, section, settings, table
 
+_FIGURES = ("best_step", "loss", "validation_loss", "f_measure", "precision", "recall")  # of a validation
 _ROWS = 2000  # of the table of images: more nobody reads, and browsers slow down
 
 
@@ -26,14 +28,19 @@ def training_report(run_folder: Path) -> Path:
     """
     config, facts = checkpoint.load_config(run_folder), checkpoint.load_facts(run_folder)
     metrics, images = checkpoint.read_metrics(run_folder), facts.get("images", [])
+    if not all(type(line.get(key)) in (int, float) for line in metrics for key in _FIGURES):
+        raise ValueError(f"{run_folder / 'metrics.jsonl'}: is damaged (a figure is no number); delete it")
     best = next((line for line in metrics if line["step"] == metrics[-1]["best_step"]), None)
-    body = [
-        cards(_training_figures(config, images, best)),
-        _curves(metrics, best),
-        _samples(run_folder, best),
-        _points(images),
-        settings(config.to_dict(), Config().to_dict(), facts.get("versions", {})),
-    ]
+    try:
+        told = [
+            cards(_training_figures(config, images, best)),
+            _points(images),
+            settings(config.to_dict(), Config().to_dict(), facts.get("versions", {})),
+        ]
+    except (TypeError, KeyError, ValueError, AttributeError) as error:
+        file = run_folder / "training.json"
+        raise ValueError(f"{file}: does not hold the facts of a training ({error}); delete it") from error
+    body = [told[0], _curves(metrics, best), _samples(run_folder, best), *told[1:]]
     html = page(
         kind="Training report",
         title=run_folder.resolve().name,
@@ -114,7 +121,8 @@ def _curves(metrics: Sequence[dict[str, Any]], best: dict[str, Any] | None) -> s
 def _samples(run: Path, best: dict[str, Any] | None) -> str:
     """Returns the sample pictures of a training, step after step."""
     files = sorted((run / "samples").glob("step_*.png"))
-    steps = {int(path.stem.removeprefix("step_")): path for path in files}
+    found = [(re.fullmatch("step_([0-9]{1,12})", path.stem), path) for path in files]
+    steps = {int(match[1]): check_inside(run, path) for match, path in found if match}
     at = best["step"] if best is not None else -1
     kept = sorted({*evenly(list(steps), SHOWN), *({at} & set(steps))})
     items = [

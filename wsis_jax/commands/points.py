@@ -2,11 +2,10 @@
 
 import argparse
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wsis_jax.terminal import print_point_reports, print_suggestion, progress_bar
+from wsis_jax.terminal import print_point_reports, print_suggestion, progress_bar, show_error
 
 if TYPE_CHECKING:
     from wsis_jax.point_sets import PointFiles
@@ -100,7 +99,7 @@ def run(arguments: argparse.Namespace) -> int:
         }
         write_text(arguments.json, json.dumps(tree, indent=2) + "\n")
     for error in errors:
-        print(f"wsis: error: {error}", file=sys.stderr)
+        show_error(error)
     pictures = "" if images is None else " and pictures of them on their images"
     print(f"{arguments.out} holds the points of {len(points.by_stem)} file(s){pictures}.")
     return 3 if errors or any(one.faults for one in reports) else 0

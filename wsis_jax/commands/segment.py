@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from wsis_jax.commands.shared import add_channel, add_settings, add_verbose, changed_settings, which_run
 from wsis_jax.files import stem
-from wsis_jax.terminal import progress_bar
+from wsis_jax.terminal import one_line, progress_bar, show_error, show_warning
 
 if TYPE_CHECKING:
     from wsis_jax.clusters import Workers
@@ -146,11 +145,12 @@ def run(arguments: argparse.Namespace) -> int:
         def on_image(outcome: "Outcome", total: int) -> None:
             bar.update(task, advance=1, total=total)
             for message in outcome.warnings:
-                print(f"wsis: warning: {outcome.name}: {message}", file=sys.stderr)
+                show_warning(f"{outcome.name}: {message}")
             if outcome.error is not None:
-                print(f"wsis: error: {outcome.error}", file=sys.stderr)
+                show_error(outcome.error)
             elif not outcome.skipped:
-                bar.console.print(f"{outcome.name}: {outcome.cells} cells", highlight=False)
+                line = f"{one_line(outcome.name)}: {outcome.cells} cells"
+                bar.console.print(line, highlight=False, markup=False)
 
         tiles = bar.add_task("tiles", total=None, visible=False)
 

@@ -1,0 +1,1 @@
+"""Readers against damaged and hostile files."""

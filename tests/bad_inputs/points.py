@@ -1,0 +1,93 @@
+"""Tables of points."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from tests.bad_inputs.shop import CLICKS, GREY, image
+from wsis_jax.points import write_points
+
+_TRAIN = "train ok.tif --points"
+
+CASES = {
+    "missing points": (f"{_TRAIN} nowhere.csv", 2, "nowhere.csv: there is no such file"),
+    "no common name": ("train images --points other", 2, "name them alike"),
+    "point outside": (f"{_TRAIN} outside.csv", 2, "outside.csv: point 1 (counted from 0) at row 40"),
+    "point a thousand million pixels away": (
+        f"{_TRAIN} far.csv",
+        2,
+        "far.csv: point 0 (counted from 0) at row 1e+09",
+    ),
+    "coordinate of 300 digits": (
+        f"{_TRAIN} digits.csv",
+        2,
+        "digits.csv: 1e+300 in line 2, column x, is too large",
+    ),
+    "rows and columns swapped": (f"{_TRAIN} swapped.csv", 2, "swapped.csv: point 1 .* look swapped"),
+    "empty points": (f"{_TRAIN} empty.csv", 2, "empty.csv: the file is empty"),
+    "quotes alone": (f"{_TRAIN} quotes.csv", 2, "quotes.csv: the header `` is not understood"),
+    "no point": (f"{_TRAIN} header.csv", 2, "header.csv: holds no point"),
+    "unknown header": (f"{_TRAIN} unknown.csv", 2, "unknown.csv: the header `left,top`"),
+    "word for a number": (f"{_TRAIN} word.csv", 2, "word.csv: `many` in line 2"),
+    "infinity for a number": (f"{_TRAIN} infinite.csv", 2, "infinite.csv: `inf` in line 3"),
+    "field too few": (f"{_TRAIN} few.csv", 2, "few.csv: line 3 has 1 fields and the header 2"),
+    "field of a million letters": (f"{_TRAIN} field.csv", 2, "field.csv: line 2 is no table"),
+    "binary points": (f"{_TRAIN} binary.csv", 2, "binary.csv: this is not a text file in UTF-8"),
+    "points in UTF-16": (f"{_TRAIN} utf16.csv", 2, "utf16.csv: this is not a text file in UTF-8"),
+    "points of 300 MiB": (f"{_TRAIN} long.csv", 2, "long.csv: is a text of 300 MiB, but 256 MiB are the most"),
+    "header that steers the terminal": (f"{_TRAIN} steer.csv", 2, r"steer.csv: the header `\x1b[2Ja,b` is not"),
+    "pipe of points": (f"{_TRAIN} pipe.csv", 2, "pipe.csv: there is no such file"),
+    "frame beyond the image": ("train film.tif --points frames.csv", 2, "frames.csv: has points in frame 5"),
+    "negative frame": ("train film.tif --points negative.csv", 2, "negative.csv: the frame -1 in line 2"),
+    "half a frame": ("train film.tif --points half.csv", 2, "half.csv: the frame 0.5 in line 2"),
+    "two counts of frames": ("train film.tif --points both.csv", 2, "both.csv: both Frame and Slice change"),
+    "nothing to take points from": (
+        "points --out OUT",
+        2,
+        "give one of POINTS, --nuclei, --labels and --ctc, not none",
+    ),
+    "two ways to points": ("points ok.csv --labels mask.tif --out OUT", 2, "not POINTS and --labels"),
+    "damaged points to convert": ("points word.csv --out OUT", 3, "word.csv: `many` in line 2"),
+    "far points to look at": ("points far.csv --out OUT", 0, ""),
+    "missing sequence": ("points --ctc nowhere --out OUT", 2, "nowhere: there is no such folder"),
+    "sequence without markers": ("points --ctc sequence --out OUT", 2, "sequence_GT/TRA: there is no such folder"),
+    "sequence without images": ("points --ctc points --out OUT", 2, "points: holds no t000.tif"),
+    "10^4 points in one place": ("points heap.csv --out OUT", 3, ""),
+}
+
+_TEXTS = {
+    "far": "x,y\n1e9,1e9\n-1e9,0\n",
+    "digits": "x,y\n1e300,2\n",
+    "quotes": '""',
+    "unknown": "left,top\n1,2\n",
+    "word": "x,y\n1,many\n",
+    "infinite": "x,y\n1,2\ninf,3\n",
+    "few": "x,y\n1,2\n3\n",
+    "field": "x,y\n" + "1" * 10**6 + ",2\n",
+    "binary": "x,y\n1,2\n\0\1\2",
+    "steer": "\x1b[2Ja,b\n1,2\n",
+    "frames": "frame,x,y\n0,1,2\n5,1,2\n",
+    "negative": "frame,x,y\n-1,1,2\n",
+    "half": "frame,x,y\n0.5,1,2\n",
+    "both": "x,y,frame,slice\n1,2,1,1\n1,2,2,2\n",
+    "heap": "x,y\n" + "5,5\n" * 10**4 + "9,9\n",
+}
+
+
+def make(folder: Path) -> None:
+    image(folder / "film.tif", np.stack([GREY, GREY]))
+    image(folder / "sequence" / "t000.tif")
+    for name in ("a", "b"):
+        write_points(folder / "other" / f"x{name}.csv", CLICKS)
+    write_points(folder / "outside.csv", CLICKS + np.array([[0, 0], [10, 0], [0, 0]]))
+    write_points(folder / "swapped.csv", CLICKS[:, ::-1] + np.array([[0, 0], [5, 0], [0, 0]]))
+    write_points(folder / "header.csv", np.empty((0, 2)))
+    write_points(folder / "one.csv", CLICKS[:1])
+    (folder / "empty.csv").touch()
+    for name, text in _TEXTS.items():
+        (folder / f"{name}.csv").write_text(text)
+    (folder / "utf16.csv").write_bytes("x,y\n1,2\n".encode("utf-16"))
+    (folder / "long.csv").touch()
+    os.truncate(folder / "long.csv", 300 << 20)  # a hole, which takes no room
+    os.mkfifo(folder / "pipe.csv")

@@ -1,0 +1,49 @@
+"""Label images, and the commands that measure and draw."""
+
+from pathlib import Path
+
+import numpy as np
+
+from tests.bad_inputs.shop import GREY, image
+from wsis_jax.imageio import write_labels, write_picture
+
+CASES = {
+    "missing labels": ("evaluate nowhere mask.tif", 2, "nowhere: there is no such file"),
+    "missing masks": ("evaluate mask.tif nowhere.tif", 2, "nowhere.tif: there is no such file"),
+    "shapes that differ": (
+        "evaluate mask.tif smaller.tif",
+        2,
+        "mask.tif: is 40 × 48 pixels but smaller.tif is 40 × 47",
+    ),
+    "labels in colour": ("evaluate colour.png mask.tif", 2, "colour.png: the labels are a colour picture"),
+    "fractions as labels": ("evaluate fraction.tif mask.tif", 2, "fraction.tif: the labels are not whole numbers"),
+    "negative label": ("evaluate below.tif mask.tif", 2, "below.tif: a label is negative (-1)"),
+    "label of 10^12": ("evaluate above.tif mask.tif", 2, "above.tif: the label 1000000000000 is too large"),
+    "labels of several pages": ("evaluate film.tif mask.tif", 2, "film.tif: the labels have several pages"),
+    "no common name of masks": ("evaluate masks images", 2, "name them alike"),
+    "no points for a mask": ("evaluate masks masks --points points", 2, "mask: has no point file"),
+    "negative distance": ("evaluate mask.tif mask.tif --distance -1", 2, "distance must be 0 or more"),
+    "distance that is no number": ("evaluate mask.tif mask.tif --distance nan", 2, "distance must be 0 or more"),
+    "missing model of a demo": ("demo --model nowhere --out OUT", 2, "nowhere: no trained model here"),
+    "demo in a folder of another": ("demo --out demo", 2, "demo: holds a demo already"),
+    "negative seed of a demo": ("demo --model RUN --seed -1 --out OUT", 2, "seed must be 0 or more, not -1"),
+    "measuring an image of 10^9 × 10^9": ("bench RUN --side 1000000000", 2, "the image: asks for 10^18 values"),
+    "measuring a network of 10^9": ("bench --width 1000000000", 2, "width must be at most 1024"),
+    "measuring no cell": ("bench RUN --side 32 --cells 0", 2, "cells must be at least 1"),
+    "measuring more cells than pixels": ("bench RUN --side 32 --cells 2000", 2, "cells must be at most 1024"),
+    "width of a model that has one": ("bench RUN --width 8", 2, "--width is that of a fresh network"),
+}
+
+
+def make(folder: Path) -> None:
+    mask = np.zeros((40, 48), np.int32)
+    mask[5:12, 5:12] = 1
+    write_labels(folder / "mask.tif", mask)
+    write_labels(folder / "masks" / "mask.tif", mask)
+    write_labels(folder / "smaller.tif", mask[:, :-1])
+    write_picture(folder / "colour.png", np.zeros((*GREY.shape, 3), np.uint8))
+    image(folder / "fraction.tif", mask + np.float32(0.5))
+    image(folder / "below.tif", mask - 1)
+    image(folder / "above.tif", np.where(mask, 10**12, 0).astype(np.int64))
+    (folder / "demo").mkdir()
+    (folder / "demo" / "scores.json").touch()
