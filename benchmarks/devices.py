@@ -147,7 +147,6 @@ def main() -> None:
         json.dumps(
             {
                 **vars(arguments),
-                "devices": there,
                 "simulated": jax.default_backend() == "cpu",
                 "predicted_bytes": train[there][2],
                 "counted_bytes": sum(kind["bytes"] for kind in sent.values()),

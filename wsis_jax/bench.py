@@ -215,6 +215,7 @@ def surroundings() -> dict[str, Any]:
     """Returns the device, the machine and the versions that numbers depend on."""
     return {
         "device": jax.devices()[0].device_kind,
+        "devices": jax.local_device_count(),
         "cores": os.cpu_count(),
         "machine": platform.machine(),
         "python": platform.python_version(),
