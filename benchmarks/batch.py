@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tifffile
 
-from wsis_jax import batch, draw_scene, load_run
+from wsis_jax import batch, draw_scene, images, load_run
 from wsis_jax.packaged import find_run
 from wsis_jax.results import FILES
 
@@ -103,8 +103,8 @@ def _draw(folder: Path, options: argparse.Namespace, sigma: float) -> list[Path]
 
 
 def _watch(name: str, stage: str, spans: list[Span], start: float) -> None:
-    """Notes when a function of `batch`, or the function that it returns, is at work."""
-    real, lock = getattr(batch, name), threading.Lock()
+    """Notes when a function of `images`, or the function that it returns, is at work."""
+    real, lock = getattr(images, name), threading.Lock()
 
     def timed(function: Any) -> Any:
         def call(*arguments: Any, **named: Any) -> Any:
@@ -117,7 +117,7 @@ def _watch(name: str, stage: str, spans: list[Span], start: float) -> None:
 
         return call
 
-    setattr(batch, name, timed(real) if stage == "network" else lambda *given: timed(real(*given)))
+    setattr(images, name, timed(real) if stage == "network" else lambda *given: timed(real(*given)))
 
 
 def _overlap(spans: list[Span]) -> dict[str, float]:

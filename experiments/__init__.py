@@ -1,1 +1,1 @@
-"""Experiments: run them from the top folder, as in `python -m experiments.clicks`."""
+"""Experiments: run them from the top folder, as in `python -m experiments.crossval DATA`."""

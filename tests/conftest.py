@@ -1,9 +1,16 @@
 """Settings that hold for every test, and a small trained model."""
 
+import gc
 import os
 import tempfile
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")  # windows need no screen
+# Compilation, not arithmetic, is what tests on small arrays spend their time on, and XLA's older way to emit code
+# takes half as long. XLA ignores an extra option that it does not know, while an unknown flag would end Python.
+os.environ["XLA_FLAGS"] = (
+    os.environ.get("XLA_FLAGS", "") + " --xla_backend_extra_options=xla_cpu_disable_new_fusion_emitters"
+)
 os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp()  # commands that are tested leave nothing in the user's cache
 
 from collections.abc import Sequence
@@ -15,7 +22,8 @@ import jaxtyping
 import numpy as np
 import pytest
 
-# Compilation, not arithmetic, is what tests on small arrays spend their time on.
+# Traced programs are millions of objects that live on: to go through them for garbage rarely is enough.
+gc.set_threshold(50_000, 10, 10)
 jax.config.update("jax_disable_most_optimizations", True)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from wsis_jax import checkpoint
+from wsis_jax import checkpoint, saves
 from wsis_jax.config import Config
 from wsis_jax.unet import fold_batch_norm, initial_variables, predict
 
@@ -178,8 +178,8 @@ def test_weights_that_cannot_be_read_are_named(run, damage):
 @pytest.mark.parametrize("name", ["run (1)", "what?", "a*b", "a[b", "a]b", "{a}"])
 def test_weights_come_back_from_folders_of_odd_names(tmp_path, name):
     checkpoint.check_folder(tmp_path / name)
-    checkpoint._save(tmp_path / name, 3, {"w": jnp.arange(3.0)})
-    np.testing.assert_array_equal(checkpoint._load(tmp_path / name / "3", {"w": jnp.zeros(3)})["w"], [0, 1, 2])
+    saves.save(tmp_path / name, 3, {"w": jnp.arange(3.0)})
+    np.testing.assert_array_equal(saves.load(tmp_path / name / "3", {"w": jnp.zeros(3)})["w"], [0, 1, 2])
 
 
 def test_a_training_is_refused_before_it_begins_where_its_weights_would_be_lost(tmp_path, tiny_config, draw_small):

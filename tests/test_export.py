@@ -126,6 +126,7 @@ def test_the_steps_of_the_help_need_no_more_than_jax(tiny_run, tmp_path, capsys)
     assert {path.name for path in out.iterdir()} == FILES
     told = json.loads((out / "export.json").read_text())
     assert told["stride"] == 4
+    assert told["buckets"] == [256, 384, 512, 768, 1024, 1536, 2048]
     assert told["forward"]["arguments"] == [{"shape": ["batch", "4*rows", "4*columns"], "dtype": "float32"}]
     assert told["contributions"]["result"] == {"shape": ["cells", 19, 19], "dtype": "float32"}
     assert {key: told["contributions"][key] for key in ("side", "offset", "reach", "half")} == {

@@ -42,7 +42,8 @@ def test_bytes_in_words(count, words):
         (KeyError("unknown key 'a'"), "unknown key 'a'"),
         (FileExistsError(17, "File exists", "a"), "a: file exists; check"),
         (OSError(28, "No space left on device"), "no space left on device; check"),
-        (MemoryError("8 GiB"), "there is not enough memory (8 GiB); give"),
+        (MemoryError("8 GiB"), "there is not enough memory (8 GiB); close"),
+        (limits.OutOfMemory("this does not fit"), "this does not fit"),
         (ValueError("a.tif: is empty"), "a.tif: is empty"),
     ],
 )

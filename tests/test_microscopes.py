@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from pylibCZIrw import czi
 
-from wsis_jax.batch import Reading, segment_files
+from wsis_jax.batch import segment_files
 from wsis_jax.frames import open_frames
 from wsis_jax.imageio import read_labels
+from wsis_jax.images import Reading
 
 
 def write_czi(path, values, *, scale=0.5e-6) -> None:

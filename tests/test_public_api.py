@@ -86,7 +86,7 @@ def test_an_unknown_name_is_an_attribute_error():
 
 
 def test_importing_the_package_imports_nothing_heavy():
-    heavy = "{'jax', 'flax', 'orbax', 'scipy', 'skimage', 'maxflow', 'rich'}"
+    heavy = "{'jax', 'flax', 'orbax', 'scipy', 'skimage', 'maxflow', 'rich', 'napari', 'qtpy'}"
     done = python("-c", f"import sys, wsis_jax, wsis_jax.cli; print({heavy} & set(sys.modules))")
     assert (done.stdout.strip(), done.stderr) == ("set()", "")
 

@@ -196,7 +196,10 @@ def test_the_gallery_has_an_end(tmp_path, tiny_run, draw_small):
     names = [f"n{i:02d}" for i in range(30)]
     for name in names:
         write_layers(tmp_path / "report", Frame(name, image, image[None]), result)
-    page = read(segmentation_report(tmp_path, summary_of(names, [1] * 30)))
+    # The first two hold no cells, so the page begins with another.
+    page = read(segmentation_report(tmp_path, summary_of(names, [0] * 2 + [1] * 28)))
+    (start,) = page.having("data-first")
+    assert start["data-first"] == "2"
     kept = [attributes["title"] for attributes in page.having("data-item")]
     assert (len(kept), kept[0], kept[-1]) == (SHOWN, "n00", "n29")
     assert "24 of 30 images." in page.text

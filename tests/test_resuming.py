@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 import tifffile
 
-from wsis_jax import batch
-from wsis_jax.batch import Reading, segment_files
+from wsis_jax import images
+from wsis_jax.batch import segment_files
 from wsis_jax.cli import main
+from wsis_jax.images import Reading
 from wsis_jax.manifest import Entry, Manifest
 
 
@@ -142,7 +143,7 @@ def test_a_damaged_manifest_is_an_error(tmp_path, line):
 
 def test_an_image_is_cut_out_while_the_next_is_located(tiny_run, three, tmp_path, monkeypatch):
     """The cut of the first image waits until the network is at the second; alone, it would wait for ever."""
-    locate, outline, at_second, calls = batch.locate, batch.outline, threading.Event(), []
+    locate, outline, at_second, calls = images.locate, images.outline, threading.Event(), []
 
     def watched(*arguments, **options):
         calls.append(None)
@@ -154,20 +155,20 @@ def test_an_image_is_cut_out_while_the_next_is_located(tiny_run, three, tmp_path
         assert at_second.wait(60)
         return outline(*arguments, **options)
 
-    monkeypatch.setattr(batch, "locate", watched)
-    monkeypatch.setattr(batch, "outline", waits)
+    monkeypatch.setattr(images, "locate", watched)
+    monkeypatch.setattr(images, "outline", waits)
     assert [name for name, _ in segmented(tiny_run.run, three, tmp_path / "out")] == ["00", "01", "02"]
 
 
 def test_warnings_stay_with_their_image_and_thread(tiny_run, three, tmp_path, monkeypatch):
-    outline, calls = batch.outline, []
+    outline, calls = images.outline, []
 
     def warns(*arguments, **options):
         calls.append(None)
         warnings.warn(f"cut {len(calls)}", stacklevel=2)
         return outline(*arguments, **options)
 
-    monkeypatch.setattr(batch, "outline", warns)
+    monkeypatch.setattr(images, "outline", warns)
     tifffile.imwrite(tmp_path / "flat.tif", np.full((48, 56), 9, np.uint8))
     outcomes = segment_files(
         tiny_run.run, [three[0], tmp_path / "flat.tif", three[2]], tmp_path / "out", config=tiny_run.run.config

@@ -130,8 +130,8 @@ def test_points_of_a_scaled_model_are_in_the_image_when_its_sides_are_rounded(ti
 
 def test_a_constant_image_is_warned_of_and_holds_no_cell(tiny_run):
     with pytest.warns(UserWarning, match="the image is constant"):
-        result = segment(tiny_run.run, np.full((40, 50), 7, np.float32))
-    assert result.labels.shape == (40, 50)
+        result = segment(tiny_run.run, np.full((61, 50), 7, np.float32))
+    assert result.labels.shape == (61, 50)
     assert not result.labels.any()
     assert len(result.points) == 0
 
@@ -172,7 +172,7 @@ def test_whole_numbers_are_grey_values_as_well(unchecked, tiny_run, scene, dtype
 def test_the_result_depends_on_the_image_alone(tiny_run, scene, draw_small):
     first = segment(tiny_run.run, scene.image)
     segment(tiny_run.run, draw_small(102).image)
-    segment(tiny_run.run, draw_small(103, shape=(40, 80)).image, config=preset("paper", tiny_run.run.config))
+    segment(tiny_run.run, draw_small(103, shape=(61, 50)).image, config=preset("paper", tiny_run.run.config))
     assert_equal(segment(tiny_run.run, scene.image), first)
 
 

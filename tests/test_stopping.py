@@ -10,6 +10,7 @@ import pytest
 from wsis_jax import checkpoint
 from wsis_jax.checkpoint import read_metrics
 from wsis_jax.cli import main
+from wsis_jax.compilation import Compilations
 from wsis_jax.stopping import soft_stop
 
 TINY = [
@@ -85,6 +86,7 @@ def test_an_interrupted_command_saves_says_how_to_go_on_and_ends_as_an_unbroken_
     from wsis_jax import loop
 
     unbroken, broken = tmp_path / "unbroken", tmp_path / "broken"
+    compilations = Compilations()
     assert main([*command, str(unbroken), "--tensorboard"]) == 0
     assert len(list((unbroken / "tensorboard").iterdir())) == 1
     assert f"A page to look at: {unbroken / 'report.html'}" in capsys.readouterr().out
@@ -111,6 +113,8 @@ def test_an_interrupted_command_saves_says_how_to_go_on_and_ends_as_an_unbroken_
     assert main([*command, str(broken), "--resume"]) == 0
     assert (broken / "metrics.jsonl").read_bytes() == (unbroken / "metrics.jsonl").read_bytes()
     assert [line["step"] for line in read_metrics(broken)] == [3, 5]
+    # One program for all steps of the three trainings.
+    assert (compilations.compiled["_step"], compilations.loaded["_step"]) == (1, 0)
     weights = [jax.tree.leaves(checkpoint.load_variables(folder)) for folder in (broken, unbroken)]
     for ours, theirs in zip(*weights, strict=True):
         np.testing.assert_array_equal(ours, theirs)

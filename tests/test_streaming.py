@@ -1,5 +1,7 @@
 """Streaming: order statistics to the last bit, and arrays in files."""
 
+import pickle
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,24 +9,26 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from wsis_jax.streaming import (
-    HighBits,
     Scratch,
     between,
     grown,
+    high_bits,
+    low_bits,
     ordered_values,
     percentile_ranks,
     scratch_folder,
+    tops_of,
     windows_over,
     within,
 )
 
 
 def streamed(values: np.ndarray, ranks: list[int], pieces: int = 3) -> np.ndarray:
-    parts, high = np.array_split(values, pieces), HighBits()
-    for part in parts:
-        high.add(part)
-    assert high.total == values.size
-    return ordered_values(high, parts, ranks)
+    parts = np.array_split(values, pieces)
+    high = np.sum([high_bits(part) for part in parts], axis=0)
+    assert high.sum() == values.size
+    low = np.sum([low_bits(part, tops_of(high, ranks)) for part in parts], axis=0)
+    return ordered_values(high, low, ranks)
 
 
 @settings(deadline=None)
@@ -69,13 +73,25 @@ def test_windows_cover_every_pixel_once_and_grow_within_the_array(height, width,
     assert (times == 1).all()
 
 
-def test_what_is_written_to_a_file_is_read_from_it():
-    with scratch_folder() as folder:
-        array, expected = Scratch(folder / "a", (30, 40), np.float32), np.zeros((30, 40), np.float32)
-        for window in (np.s_[3:9, 4:30], np.s_[0:1, 0:40], np.s_[5:30, 20:40]):
+def test_what_is_written_to_a_file_is_read_from_it(tmp_path):
+    with scratch_folder(tmp_path, room=1) as folder:
+        array, expected = Scratch(folder / "a", (30, 40), np.float32, 16), np.zeros((30, 40), np.float32)
+        elsewhere = pickle.loads(pickle.dumps(array))
+        for window in (np.s_[16:30, 0:16], np.s_[0:16, 32:40], np.s_[16:30, 16:32]):
             array[window] = expected[window] = np.random.default_rng(0).random(expected[window].shape)
-        np.testing.assert_array_equal(array[:, :], expected)
-        part = array[2:5, 2:6]
-        part[:] = 7
-        assert not (array[:, :] == 7).any()
+        for window in (np.s_[0:30, 0:40], np.s_[3:29, 4:39], np.s_[20:21, 33:34]):
+            np.testing.assert_array_equal(elsewhere[window], expected[window])
+        for window in (np.s_[0:30, 0:40], np.s_[0:16, 0:15], np.s_[8:16, 0:16]):
+            with pytest.raises(ValueError, match="no window of its grid"):
+                array[window] = expected[window]
+        assert len(list((folder / "a").iterdir())) == 3
     assert not folder.exists()
+
+
+def test_a_full_disk_is_told_before_any_work(tmp_path):
+    with (
+        pytest.raises(ValueError, match=r"the image needs .* of temporary files"),
+        scratch_folder(tmp_path, room=1 << 70),
+    ):
+        pass
+    assert not list(tmp_path.iterdir())

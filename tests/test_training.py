@@ -74,6 +74,7 @@ def test_the_loss_falls_on_one_scene(tmp_path):
     seen, steps = [], []
     config = with_train(steps=40, evaluate_every=10, learning_rate=0.03, augment="none", select="loss")
     config = config.override(["unet.encoder=[4,8,8]", "unet.decoder=[8,4]"])
+    compiled = loop._compiled_step()._cache_size()
     with pytest.warns(UserWarning, match="no image is held out"):
         train(
             IMAGES[:1],
@@ -85,6 +86,7 @@ def test_the_loss_falls_on_one_scene(tmp_path):
         )
     assert seen[-1]["loss"] < 0.3 * seen[0]["loss"]
     assert steps == [(step, 40) for step in range(1, 41)]
+    assert loop._compiled_step()._cache_size() == compiled + 1  # also after a validation and a better model
     assert seen == checkpoint.read_metrics(tmp_path / "run")
 
 
@@ -108,7 +110,9 @@ def stop_at(step):
 
 
 def assert_resumes_to(unbroken, folder):
+    compiled = loop._compiled_step()._cache_size()
     train(IMAGES, POINTS, config=CONFIG, run=folder, resume=True)
+    assert loop._compiled_step()._cache_size() == compiled  # for what was saved, too
     assert contents(folder) == contents(unbroken)
 
 
@@ -211,9 +215,74 @@ def test_what_was_chosen_is_kept_in_the_run_folder(tmp_path):
     assert kept.likelihood.sigma is not None
 
 
-def test_a_loss_that_is_no_number_ends_the_training(tmp_path):
-    with pytest.raises(ValueError, match=r"no longer a number before step 3; lower train\.learning_rate"):
-        train(IMAGES, POINTS, config=with_train(learning_rate=1e30), run=tmp_path)
+def losing(after: int, *, loss_too: bool):
+    """What stands for `_compiled_step` where weights, and the loss, are no numbers after so many steps."""
+    compiled_step = loop._compiled_step
+
+    def poisoned():
+        def step(model, optimizer, state, *arguments, **drawn):
+            done = int(state.step)
+            state, loss = compiled_step()(model, optimizer, state, *arguments, **drawn)
+            if done < after:
+                return state, loss
+            lost = jax.tree.map(lambda leaf: leaf * np.float32(np.nan), state.params)
+            return state._replace(params=lost), loss * np.float32(np.nan) if loss_too else loss
+
+        return step
+
+    return poisoned
+
+
+def test_a_loss_that_is_no_number_ends_the_training_at_once(tmp_path):
+    seen = []
+    advice = r"at step \d, after 0\.\d+ before, .*in another folder with train\.learning_rate=0\.001 instead of"
+    with pytest.raises(ValueError, match=rf"no longer a number \(nan\) {advice}.* \(there was no model yet\)"):
+        train(
+            IMAGES,
+            POINTS,
+            config=with_train(learning_rate=1e30, evaluate_every=100),
+            run=tmp_path,
+            on_step=lambda step, steps: seen.append(step),
+        )
+    assert seen[-1] < 5  # not at the first validation
+    assert not checkpoint.is_begun(tmp_path)
+
+
+def test_a_state_that_is_no_number_is_not_saved_when_stopped(tmp_path, monkeypatch):
+    # The loss of the first step is that of the network before it.
+    monkeypatch.setattr(loop, "_compiled_step", losing(0, loss_too=False))
+    with pytest.raises(ValueError, match=r"the network holds what is no number at step 1, after 0\.\d+ before"):
+        train(IMAGES, POINTS, config=CONFIG, run=tmp_path, on_step=stop_at(1))
+    assert not checkpoint.is_begun(tmp_path)
+
+
+def test_what_was_saved_before_a_loss_that_is_no_number_is_kept(tmp_path, unbroken, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "_compiled_step", losing(4, loss_too=True))
+        with pytest.raises(ValueError, match=r"at step 5, .*\(the best model so far, of step 3, is kept\)$"):
+            train(IMAGES, POINTS, config=CONFIG, run=tmp_path)
+    assert checkpoint.saved_step(tmp_path) == 3
+    train(IMAGES, POINTS, config=CONFIG, run=tmp_path, resume=True)
+    assert contents(tmp_path) == contents(unbroken)
+
+
+def test_grey_values_that_are_no_numbers_are_found_before_a_training(tmp_path):
+    samples = training._make_samples(IMAGES[:1], POINTS[:1], CONFIG, ["a"])
+    samples[0].image[3, 4] = np.inf
+    with pytest.raises(ValueError, match=r"^a: the image holds NaN or infinite values; make them numbers$"):
+        training.train_on(samples, config=CONFIG, run=tmp_path / "run", names=["a"])
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_step_without_room_says_what_to_change(tmp_path, monkeypatch):
+    def cramped():
+        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 70368744177664 bytes.")
+
+    monkeypatch.setattr(loop, "_compiled_step", cramped)
+    with pytest.raises(
+        MemoryError, match=r"does not fit into memory; lower train\.batch \(2\) or train\.patch \(32\)"
+    ):
+        train(IMAGES, POINTS, config=CONFIG, run=tmp_path)
 
 
 def test_huge_grey_values_are_learnt_from(tmp_path):

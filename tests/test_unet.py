@@ -97,9 +97,8 @@ def test_output_has_the_shape_of_the_images_and_is_a_likelihood(variables):
     np.testing.assert_allclose(likelihood, jax.nn.sigmoid(logits))
 
 
-def test_a_fresh_network_says_that_cells_are_rare(key):
-    image = jnp.zeros((1, 8, 8, 1))
-    fresh = jax.jit(SMALL.init)(key, image)
+def test_a_fresh_network_says_that_cells_are_rare():
+    image, fresh = jnp.zeros((1, 8, 8, 1)), initial_variables(SMALL, 1)
     np.testing.assert_allclose(forward(SMALL, fresh, image), jax.nn.sigmoid(-2.0), rtol=1e-6)
 
 

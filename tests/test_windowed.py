@@ -23,7 +23,6 @@ NETWORKS = {
     "four levels": UNet((8, 4, 4, 8), (4, 4, 8)),
     "aligned corners": UNet((4, 6, 8), (6, 4), align_corners=True),
 }
-SHAPES = [(64, 48), (16, 88)]
 
 
 def network(name, seed):
@@ -59,19 +58,24 @@ def assert_close(window, loop):
     assert (np.abs(window - loop) <= 1e-5 * np.maximum(scale, 1e-12)).all()
 
 
-@settings(deadline=None, max_examples=10, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
-@given(
-    st.sampled_from(sorted(NETWORKS)),
-    st.sampled_from(SHAPES),
-    st.integers(1, 10),
-    st.sampled_from([None, 7.5, 20.0]),
-    st.sampled_from(["guided", "gradient", "deconvnet"]),
-    st.integers(0, 2**20),
+# Few programs, each with many cells: nearly every two of a network, sides, a reach and a rule come together.
+@pytest.mark.parametrize(
+    ("name", "shape", "reach", "rule"),
+    [
+        ("one level", (64, 48), None, "deconvnet"),
+        ("two levels", (16, 88), 7.5, "guided"),
+        ("three levels", (16, 88), 20.0, "deconvnet"),  # the reach is beyond the image
+        ("three levels", (64, 48), None, "gradient"),
+        ("four levels", (64, 48), None, "guided"),
+        ("four levels", (16, 88), 7.5, "gradient"),
+        ("aligned corners", (64, 48), 7.5, "deconvnet"),
+        ("aligned corners", (16, 88), 20.0, "guided"),
+    ],
 )
-@example("four levels", (64, 48), 10, None, "guided", 0)
-@example("aligned corners", (64, 48), 10, 7.5, "gradient", 1)
-@example("three levels", (16, 88), 10, 20.0, "deconvnet", 2)  # reach is beyond the image
-def test_windows_give_the_numbers_of_the_loop(name, shape, cells, reach, rule, seed):
+@settings(deadline=None, max_examples=3, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+@given(st.integers(1, 10), st.integers(0, 2**20))
+@example(10, 0)
+def test_windows_give_the_numbers_of_the_loop(name, shape, reach, rule, cells, seed):
     model, variables = network(name, seed)
     image, regions, peaks = scene(shape, cells, seed)
     windowed, looped = (
@@ -170,7 +174,7 @@ def test_any_number_of_cells_is_one_program():
     for seed, (shape, cells) in enumerate([((32, 40), 1), ((64, 48), 10), ((16, 88), 5), ((32, 40), 9)]):
         image, _, peaks = scene(shape, cells, seed)
         regions = centre_regions(image, peaks, region="disc", radius=3.0, response=0.1)
-        winner_map(model, variables, image, regions, peaks, reach=7.0)
+        winner_map(model, variables, image, regions, peaks, reach=11.0)  # as in no other test
     assert compiled_back()._cache_size() == compiled + 1
 
 

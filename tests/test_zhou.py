@@ -1,7 +1,6 @@
 """Zhou's method: classifier, peaks, retrieval of proposals, suppression and painting."""
 
 from dataclasses import replace
-from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -59,6 +58,14 @@ def slow_peaks(classes: np.ndarray, window: int) -> np.ndarray:
     return peaks
 
 
+@jax.jit  # operation by operation takes seconds
+def walk_back(weights, image, peak):
+    """The classes of a whole image, and the relevance of its pixels for one unit."""
+    apply = with_relevance(Classifier().apply)
+    classes, pullback = jax.vjp(lambda x: apply(weights, x)[0], with_negatives(image[None]))
+    return classes, pullback(jnp.zeros_like(classes).at[tuple(peak)].set(1))[0][0].sum(axis=-1)
+
+
 def as_proposals(masks: np.ndarray) -> Proposals:
     flat = sparse.csr_array(masks.reshape(len(masks), -1).astype(np.float32))
     return Proposals(flat, flat.sum(axis=1).astype(np.float32), masks.shape[1:])
@@ -100,11 +107,9 @@ def test_a_window_is_as_good_as_the_image(scenes, weights):
     responses = respond(image, msgpack_serialize(dict(weights)))
     middle = [i for i, peak in enumerate(responses.peaks) if np.all(np.abs(peak - 11.5) < 6)][:2]
     assert middle
-    apply = partial(with_relevance(Classifier().apply), jax.tree.map(jnp.asarray, weights))
-    classes, pullback = jax.vjp(lambda x: apply(x)[0], with_negatives(jnp.asarray(image)[None]))
-    np.testing.assert_allclose(responses.classes, classes, rtol=1e-3, atol=1e-4)
     for index in middle:
-        relevance = pullback(jnp.zeros_like(classes).at[tuple(responses.peaks[index])].set(1))[0][0].sum(axis=-1)
+        classes, relevance = walk_back(weights, image, responses.peaks[index])
+        np.testing.assert_allclose(responses.classes, classes, rtol=1e-3, atol=1e-4)
         windowed = responses.maps[[index]].toarray().reshape(image.shape)
         expected = relevance / max(float(relevance.sum()), 1e-10)
         np.testing.assert_allclose(windowed, expected, atol=1e-3 * float(expected.max()))

@@ -1,88 +1,59 @@
-"""Many files: segmenting images one after the other, while the one before is cut out.
+"""Many files: segmenting images one after the other, while the one before is cut out, or on a cluster.
 
 The network works on one image while a thread cuts out the cells of the image before and writes its files. No more
-than these two are in memory.
+than these two are in memory. With the workers of a cluster, each image is a task of its own, and only images in
+tiles are led from here, their tiles tasks.
 """
 
-import threading
-import warnings
-from collections import Counter
-from collections.abc import Callable, Generator, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from wsis_jax.checkpoint import Run
+from wsis_jax.clusters import Workers, WorkersDied
 from wsis_jax.config import Config
 from wsis_jax.files import remove_leftovers, stem
-from wsis_jax.frames import Frame, Frames, check_channel, open_frames
-from wsis_jax.large import in_tiles, segment_large
-from wsis_jax.limits import reason
+from wsis_jax.frames import Frames, check_channel, open_frames
+from wsis_jax.gallery import SHOWN, evenly
+from wsis_jax.images import (
+    AS_IT_IS,
+    FAILURES,
+    Done,
+    Means,
+    Outcome,
+    Reading,
+    Work,
+    begin,
+    catching,
+    failing,
+    segment_alone,
+)
+from wsis_jax.large import in_tiles
 from wsis_jax.manifest import Entry, Manifest, digest_of_run, key_of
-from wsis_jax.results import FILES, Format, Write
-from wsis_jax.segmentation import Located, locate, outline, seen_shape
-from wsis_jax.shapes import fitting, rounded_up, shared_sides
+from wsis_jax.results import FILES, Format
+from wsis_jax.segmentation import seen_shape
+from wsis_jax.shapes import shared_sides
 from wsis_jax.stacks import check_axes
-
-
-class Outcome(NamedTuple):
-    """What became of one image of a batch.
-
-    Attributes:
-        name: of the image.
-        source: the file that it is in.
-        cells: how many were found; None where it failed.
-        warnings: what there is to say of it.
-        error: why it failed, or None.
-        skipped: whether an earlier batch had finished it.
-    """
-
-    name: str
-    source: Path
-    cells: int | None
-    warnings: list[str]
-    error: str | None
-    skipped: bool = False
-
-
-class Reading(NamedTuple):
-    """How image files are read.
-
-    Attributes:
-        channel: the channel to segment, counted from 0, as `open_frames` takes it.
-        axes: names for the axes of TIFF files instead of those that they give, likewise.
-        pixel_size: side of a pixel in µm instead of what the files tell.
-        tiles: whether images are segmented in tiles; None for those of more than `large.TILED_ABOVE` pixels of the
-            network.
-    """
-
-    channel: int | None = None
-    axes: str | None = None
-    pixel_size: float | None = None
-    tiles: bool | None = None
-
-
-_AS_IT_IS = Reading()
 
 
 class _Batch(NamedTuple):
     """What is the same for all images of a batch."""
 
-    run: Run
-    out: Path
-    config: Config
-    reading: Reading
-    sides: list[tuple[int, int]]
-    format: Format
-    write: Write
+    work: Work
+    means: Means
     manifest: Manifest | None
     made_with: str
-    caught: "_Caught"
-    on_tile: Callable[[str, int, int], None]
+    workers: Workers | None
+    shown: set[str]
 
 
-_Step = Generator[Callable[[], Outcome], None, None]
+class _Step(NamedTuple):
+    """What is left to do of an image, and whether that needs no more waiting."""
+
+    finish: Callable[[], Outcome]
+    ready: Callable[[], bool] = lambda: True
 
 
 def segment_files(
@@ -91,8 +62,9 @@ def segment_files(
     out: Path,
     *,
     config: Config,
-    reading: Reading = _AS_IT_IS,
+    reading: Reading = AS_IT_IS,
     format: Format = FILES,
+    workers: Workers | None = None,
     on_image: Callable[[Outcome, int], None] = lambda outcome, total: None,
     on_tile: Callable[[str, int, int], None] = lambda name, done, total: None,
 ) -> list[Outcome]:
@@ -112,15 +84,24 @@ def segment_files(
         reading: how the files are read.
         format: what to write of each image, a result of `results.format_of`; of an image in tiles, see
             `large.segment_large`.
+        workers: of a cluster, which do the images, or the tiles of large ones, and write all but the manifest;
+            results, manifest and outcomes are the same. None: this process does.
         on_image: called with the outcome of each image, in order, and the number of images in all.
         on_tile: called with the name of an image in tiles, the number of its parts done, and of all.
 
     Raises:
+        WriteError: if there is no room for results, or their folder takes nothing; what is finished stays so.
         ValueError: if two images have the same name, so that one's results would replace the other's, or the names
-            do not suit the format, or if `reading` cannot be, or the manifest is damaged.
+            do not suit the format, or if `reading` cannot be, or the manifest is damaged, or the format is not one
+            for workers.
+        ConnectionError: if the cluster is gone; what is finished is noted.
     """
     check_channel(reading.channel)
     check_axes(reading.axes)
+    if workers is not None and not format.resumable:
+        raise ValueError(
+            f"{format.kinds[0]} numbers the cells of all images in their order, one by one; leave out --dask"
+        )
     announced = [_announced(path, reading) for path in files]
     names = [name for of_file in announced for name in of_file.names]
     if clash := [name for name, count in Counter(names).items() if count > 1]:
@@ -130,137 +111,104 @@ def segment_files(
     made_with = digest_of_run(run, config, *reading, format.kinds)
     shapes = [seen_shape(shape, config) for of_file in announced for shape in of_file.shapes]
     whole = [shape for shape in shapes if not in_tiles(shape, reading.tiles)]
-    sides = shared_sides(whole, stride=run.model.stride)
+    work = Work(out, config, reading, shared_sides(whole, stride=run.model.stride), format.kinds)
     outcomes: list[Outcome] = []
 
     def tell(outcome: Outcome) -> None:
         outcomes.append(outcome)
         on_image(outcome, len(names))
 
-    with format.writing(out, names) as write, _catching() as caught, ThreadPoolExecutor(1) as worker:
-        batch = _Batch(run, out, config, reading, sides, format, write, manifest, made_with, caught, on_tile)
-        waiting: list[Future[Outcome]] = []
-        for path, of_file in zip(files, announced, strict=True):
-            for step in _steps(batch, path, of_file.names):
-                waiting.append(worker.submit(step))
-                if len(waiting) > 1:
-                    tell(waiting.pop(0).result())
-        for future in waiting:
-            tell(future.result())
+    with format.writing(out, names) as write, catching() as caught:
+        means = Means(run, write, caught, on_tile=on_tile)
+        if workers is not None:
+            means = means._replace(over=workers.over, scratch=out)
+        batch = _Batch(work, means, manifest, made_with, workers, set(evenly(names, SHOWN)))
+        steps = (
+            step
+            for path, of_file in zip(files, announced, strict=True)
+            for step in _steps(batch, path, of_file.names)
+        )
+        (_finish_beside if workers is None else _finish_when_ready)(steps, tell)
+    if workers is not None:
+        remove_leftovers(out)  # of workers that died
     return outcomes
 
 
-def _steps(batch: _Batch, path: Path, names: list[str]) -> _Step:
-    """Does the network's part of each image of a file, and yields what is left to do, in another thread."""
+def _finish_beside(steps: Iterable[_Step], tell: Callable[[Outcome], None]) -> None:
+    """Finishes each image in a thread, while the next one is begun."""
+    waiting: list[Future[Outcome]] = []
+    with ThreadPoolExecutor(1) as worker:
+        for step in steps:
+            waiting.append(worker.submit(step.finish))
+            if len(waiting) > 1:
+                tell(waiting.pop(0).result())
+        for future in waiting:
+            tell(future.result())
+
+
+def _finish_when_ready(steps: Iterable[_Step], tell: Callable[[Outcome], None]) -> None:
+    """Finishes images in order, but begins all, so that no worker waits for work."""
+    waiting: deque[_Step] = deque()
+    for step in steps:
+        waiting.append(step)
+        while waiting and waiting[0].ready():
+            tell(waiting.popleft().finish())
+    for step in waiting:
+        tell(step.finish())
+
+
+def _steps(batch: _Batch, path: Path, names: list[str]) -> Generator[_Step, None, None]:
+    """Begins each image of a file, here or on a cluster, and yields what is left to do."""
     try:
         key = key_of(path, batch.made_with) if batch.manifest else ""
         done = [None if batch.manifest is None else batch.manifest.finished(name, key) for name in names]
         if None not in done:
             yield from (_skipping(path, entry) for entry in done if entry is not None)
             return
-        with open_frames(path, channel=batch.reading.channel, axes=batch.reading.axes) as frames:
+        with open_frames(path, channel=batch.work.reading.channel, axes=batch.work.reading.axes) as frames:
             if frames.names != names:
                 raise ValueError(f"{path}: holds {len(frames.names)} images where {len(names)} were there; retry")
             for index, entry in enumerate(done):
                 yield _step(batch, path, frames, index, key) if entry is None else _skipping(path, entry)
-    except (ValueError, OSError, ImportError, MemoryError) as error:
-        yield _failing(stem(path), path, [], reason(error))
+    except FAILURES as error:
+        yield _step_of(batch, key="", finish=failing(stem(path), path, error, []))
 
 
-def _step(batch: _Batch, path: Path, frames: Frames, index: int, key: str) -> Callable[[], Outcome]:
-    """Does the network's part of one image, and returns what is left to do; an error is that of its own."""
+def _step(batch: _Batch, path: Path, frames: Frames, index: int, key: str) -> _Step:
+    """Begins an image; what is left to do ends with a line in the manifest."""
     name = frames.names[index]
-    shape = seen_shape(frames.shapes[index], batch.config)
-    try:
-        if in_tiles(shape, batch.reading.tiles):
-            return _tiled(batch, path, frames, index, key)
-        frame = frames.read(index)
-    except (ValueError, OSError, ImportError, MemoryError) as error:
-        return _failing(name, path, batch.caught.take(), reason(error))
-    if batch.reading.pixel_size is not None:
-        frame = frame._replace(pixel_size=batch.reading.pixel_size)
-    sides = fitting(rounded_up(shape, batch.run.model.stride), batch.sides)
-    try:
-        (located,) = locate(batch.run, frame.image[None], config=batch.config, sides=sides)
-    except ValueError as error:
-        return _failing(name, path, batch.caught.take(), f"{name}: {error}")
-    return _cutting(batch, path, frame, located, key, batch.caught.take())
-
-
-def _tiled(batch: _Batch, path: Path, frames: Frames, index: int, key: str) -> Callable[[], Outcome]:
-    """Segments an image in tiles, network and cuts; nothing is left to do."""
-    name = frames.names[index]
-    files, cells = segment_large(
-        batch.run,
-        frames.plane(index),
-        batch.out,
-        name,
-        config=batch.config,
-        kinds=batch.format.kinds,
-        pixel_size=batch.reading.pixel_size or frames.pixel_size(index),
-        on_tile=lambda done, total: batch.on_tile(name, done, total),
+    tiled = in_tiles(seen_shape(frames.shapes[index], batch.work.config), batch.work.reading.tiles)
+    if batch.workers is None or tiled:
+        return _step_of(batch, key, begin(batch.work, batch.means, path, frames, index))
+    workers = batch.workers
+    task = workers.submit(
+        segment_alone, run=batch.means.run, work=batch.work, path=path, index=index, shown=name in batch.shown
     )
-    heard = batch.caught.take()
-    return lambda: _noted(batch, path, name, key, cells, heard, files)
 
-
-def _skipping(path: Path, entry: Entry) -> Callable[[], Outcome]:
-    return lambda: Outcome(entry.name, path, entry.cells, entry.warnings, None, skipped=True)
-
-
-def _failing(name: str, path: Path, heard: list[str], error: str) -> Callable[[], Outcome]:
-    return lambda: Outcome(name, path, None, heard, error)
-
-
-def _cutting(
-    batch: _Batch, path: Path, frame: Frame, located: Located, key: str, said: list[str]
-) -> Callable[[], Outcome]:
-    """Returns a function that cuts out the cells of an image, writes its files and says what became of it."""
-
-    def cut() -> Outcome:
+    def finish() -> Done:
         try:
-            result = outline(located, frame.image.shape, config=batch.config)
-        except ValueError as error:
-            return Outcome(frame.name, path, None, said + batch.caught.take(), f"{frame.name}: {error}")
-        files = batch.write(frame, result)
-        heard = said + batch.caught.take()
-        return _noted(batch, path, frame.name, key, len(result.points), heard, files)
+            return workers.result(task)
+        except WorkersDied as error:
+            return failing(name, path, error, [])()
 
-    return cut
+    return _step_of(batch, key, finish)._replace(ready=task.done)
 
 
-def _noted(
-    batch: _Batch, path: Path, name: str, key: str, cells: int, heard: list[str], files: list[Path]
-) -> Outcome:
-    """Notes an image whose files are all written, and says what became of it."""
-    if batch.manifest is not None:
-        written = [file.relative_to(batch.out).as_posix() for file in files]
-        batch.manifest.add(Entry(name, key, cells, heard, written))
-    return Outcome(name, path, cells, heard, None)
+def _step_of(batch: _Batch, key: str, finish: Callable[[], Done]) -> _Step:
+    """Returns the step that notes an image in the manifest when all its files are written."""
+
+    def noted() -> Outcome:
+        outcome, files = finish()
+        if batch.manifest is not None and outcome.error is None:
+            written = [file.relative_to(batch.work.out).as_posix() for file in files]
+            batch.manifest.add(Entry(outcome.name, key, outcome.cells or 0, outcome.warnings, written))
+        return outcome
+
+    return _Step(noted)
 
 
-class _Caught:
-    """The warnings of each thread, as what is said of the image that it is at."""
-
-    def __init__(self) -> None:
-        self._own = threading.local()
-
-    def add(self, message: Any, *_: Any) -> None:
-        self._own.messages = [*getattr(self._own, "messages", []), str(message)]
-
-    def take(self) -> list[str]:
-        messages, self._own.messages = getattr(self._own, "messages", []), []
-        return messages
-
-
-@contextmanager
-def _catching() -> Generator[_Caught, None, None]:
-    """Catches warnings by thread, where `catch_warnings(record=True)` would mix those of two images."""
-    caught = _Caught()
-    with warnings.catch_warnings():
-        warnings.simplefilter("always")
-        warnings.showwarning = caught.add  # pyrefly: ignore[bad-assignment]
-        yield caught
+def _skipping(path: Path, entry: Entry) -> _Step:
+    return _Step(lambda: Outcome(entry.name, path, entry.cells, entry.warnings, None, skipped=True))
 
 
 class _Announced(NamedTuple):
@@ -275,5 +223,5 @@ def _announced(path: Path, reading: Reading) -> _Announced:
     try:
         with open_frames(path, channel=reading.channel, axes=reading.axes) as frames:
             return _Announced(frames.names, frames.shapes)
-    except (ValueError, OSError, ImportError):
+    except FAILURES:
         return _Announced([stem(path)], [])  # opening it again says what is wrong with it

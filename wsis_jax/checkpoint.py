@@ -1,6 +1,6 @@
 """Run folders: `config.json`, the best model's weights, the state of an unfinished training, `metrics.jsonl`.
 
-The only file that imports orbax. Numbers are saved as numbers and settings as JSON; nothing is pickled.
+Numbers are saved as numbers (`saves.py`) and settings as JSON; nothing is pickled.
 
     run/
       config.json       every setting, with what was chosen from the data filled in
@@ -12,18 +12,18 @@ The only file that imports orbax. Numbers are saved as numbers and settings as J
 
 import json
 import re
-import shutil
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from orbax.checkpoint import v1 as ocp
 
 from wsis_jax.config import Config
-from wsis_jax.files import check_inside, write_text
+from wsis_jax.devices import by_first
+from wsis_jax.files import append_text, check_inside, remove_leftovers, write_text
 from wsis_jax.limits import Explained, check_bytes, read_json, read_text
 from wsis_jax.packaged import find_run, packaged_models
+from wsis_jax.saves import GO_ON, keep, latest, load, remove_halves, save
 from wsis_jax.unet import UNet, Variables, fold_batch_norm, initial_variables
 from wsis_jax.windows import widths
 
@@ -85,7 +85,7 @@ def load_variables(folder: Path) -> Variables:
     Errors are those of `load_run`.
     """
     weights = best_weights(folder)
-    return _load(weights, _blank_variables(build_model(load_config(folder))))
+    return load(weights, _blank_variables(build_model(load_config(folder))))
 
 
 def best_weights(folder: Path) -> Path:
@@ -94,7 +94,7 @@ def best_weights(folder: Path) -> Path:
     Raises:
         FileNotFoundError: if the run folder holds no trained model.
     """
-    step = _latest(folder / "weights")
+    step = latest(folder / "weights")
     if step is None:
         reason = f"{folder}: no trained model here; make one with 'wsis train ... --run {folder}'"
         names = ", ".join(packaged_models())
@@ -102,6 +102,7 @@ def best_weights(folder: Path) -> Path:
     return folder / "weights" / str(step)
 
 
+@by_first
 def save_config(folder: Path, config: Config) -> None:
     """Writes `config.json`."""
     write_text(folder / "config.json", json.dumps(config.to_dict(), indent=2) + "\n")
@@ -129,6 +130,7 @@ def load_config(folder: Path) -> Config:
         raise ValueError(f"{file}: not a configuration of wsis_jax ({reason})") from error
 
 
+@by_first
 def save_facts(folder: Path, facts: dict[str, Any]) -> None:
     """Writes `training.json`: what there is to know of a training beside its settings."""
     write_text(folder / "training.json", json.dumps(facts, indent=2) + "\n")
@@ -152,29 +154,37 @@ def load_facts(folder: Path) -> dict[str, Any]:
 
 def saved_step(folder: Path) -> int | None:
     """Returns the step that a resumed training would begin after, or None where no state was saved."""
-    return _latest(folder / "state")
+    return latest(folder / "state")
 
 
 def save_weights(folder: Path, step: int, variables: Variables) -> None:
-    """Saves the variables of the best model so far in place of earlier ones."""
-    _save(folder / "weights", step, dict(variables))
+    """Saves the variables of the best model so far, beside earlier ones; see `keep_weights`."""
+    save(folder / "weights", step, dict(variables))
+
+
+@by_first
+def keep_weights(folder: Path, step: int) -> None:
+    """Removes the weights of other steps than that of the best model, once a saved state tells of it."""
+    if step == 0 or (folder / "weights" / str(step)).is_dir():
+        keep(folder / "weights", step)
 
 
 def save_state(folder: Path, step: int, state: Any) -> None:
     """Saves the state of a training in place of earlier ones."""
-    _save(folder / "state", step, state)
+    save(folder / "state", step, state)
+    keep(folder / "state", step)
 
 
 def load_state(folder: Path, template: Any) -> Any | None:
     """Returns the latest saved state in the form of `template`, or None where there is none."""
-    step = _latest(folder / "state")
-    return None if step is None else _load(folder / "state" / str(step), template)
+    step = latest(folder / "state")
+    return None if step is None else load(folder / "state" / str(step), template)
 
 
+@by_first
 def append_metrics(folder: Path, metrics: dict[str, Any]) -> None:
     """Adds one line to `metrics.jsonl`."""
-    with check_inside(folder, folder / "metrics.jsonl").open("a") as file:
-        file.write(json.dumps(metrics) + "\n")
+    append_text(check_inside(folder, folder / "metrics.jsonl"), json.dumps(metrics) + "\n", then=GO_ON)
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
@@ -195,6 +205,7 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
         raise ValueError(f"{file}: is damaged ({error}); delete it to do without it") from error
 
 
+@by_first
 def rewind_metrics(folder: Path, step: int) -> None:
     """Drops the lines of `metrics.jsonl` after `step`, which a resumed training will write again."""
     kept = [json.dumps(line) + "\n" for line in read_metrics(folder) if line["step"] <= step]
@@ -218,38 +229,9 @@ def is_begun(folder: Path) -> bool:
     return (folder / "weights").exists() or (folder / "state").exists()
 
 
-def _save(folder: Path, step: int, tree: Any) -> None:
-    """Saves a tree as `folder/step`, then removes the others; orbax itself writes beside and renames."""
-    target = check_inside(folder.parent, folder / str(step)).resolve()
-    if target.exists():
-        shutil.rmtree(target)
-    ocp.save(str(target), tree)
-    for other in folder.iterdir():
-        if other.name != str(step) and other.is_dir():
-            shutil.rmtree(other)
-
-
-def _load(path: Path, template: Any) -> Any:
-    """Returns a saved tree in the form of `template`."""
-    try:
-        place = str(path.resolve())
-        # Asked first, since orbax leaves work behind that nobody awaits when it finds out halfway.
-        if _shapes(ocp.metadata(place).metadata) != _shapes(template):
-            raise ValueError("its arrays have other shapes")
-        return ocp.load(place, template)
-    except Exception as error:  # orbax raises many unrelated classes for damaged files
-        reason = str(error).partition("\n")[0]
-        raise ValueError(
-            f"{path}: damaged, or of a network of another shape than config.json says ({reason})"
-        ) from error
-
-
-def _shapes(tree: Any) -> list[tuple[int, ...]]:
-    """Returns the shapes of all arrays of a tree, sorted."""
-    return sorted(tuple(leaf.shape) for leaf in jax.tree.leaves(tree))
-
-
-def _latest(folder: Path) -> int | None:
-    """Returns the greatest step saved in a folder."""
-    steps = [int(path.name) for path in folder.glob("*") if re.fullmatch("[0-9]{1,12}", path.name)]
-    return max(steps, default=None)
+@by_first
+def tidy(folder: Path) -> None:
+    """Removes what a training that was killed left half-written."""
+    remove_leftovers(folder)
+    for kind in ("weights", "state"):
+        remove_halves(folder / kind)

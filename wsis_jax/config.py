@@ -84,7 +84,7 @@ class ContributionConfig:
     start: Literal["one", "likelihood"] = "one"  # inside the region: 1, as in the code, or y, as in Eq. 1
     start_at: Literal["likelihood", "logit"] = "likelihood"  # enters after or before the sigmoid
     memory: float = 0.5  # working memory of the cells propagated at a time, in GiB; one cell may pass it
-    chunk: int | None = None  # cells propagated at a time; None: as many as the memory allows
+    chunk: int | None = None  # cells propagated at a time, one a device at least; None: as the memory allows
 
 
 @dataclass(frozen=True)

@@ -99,6 +99,7 @@ def _train_on_scenes(
         [scene.points for scene in scenes],
         config=dataclasses.replace(DEMO_CONFIG, train=dataclasses.replace(DEMO_CONFIG.train, seed=seed)),
         run=folder,
+        resume=(folder / "config.json").is_file(),  # of a demo that was killed
         names=[f"scene {number}" for number in range(_TRAINING_SCENES)],
         on_step=on_step,
         on_metrics=on_metrics,

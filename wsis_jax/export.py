@@ -22,11 +22,15 @@ from wsis_jax.config import Config
 from wsis_jax.files import replacing, write_text
 from wsis_jax.record import record, start_signal
 from wsis_jax.segmentation import cell_reach, region_radius
+from wsis_jax.shapes import rounded_up
 from wsis_jax.unet import UNet, in_precision
 from wsis_jax.windowed import back, backward_kernels, cut_views
 from wsis_jax.windows import Span, Windows, windows, working_bytes
 
 PLATFORMS = ("cpu", "cuda", "tpu")
+
+# Sides that a service may pad images to, so that few programs are compiled: at most 1.8 times the pixels.
+_BUCKETS = (256, 384, 512, 768, 1024, 1536, 2048)
 
 
 def export_run(run: Run, folder: str | Path, *, config: Config | None = None) -> None:
@@ -142,6 +146,7 @@ def describe(run: Run, functions: dict[str, Exported], *, config: Config) -> dic
         "and the right to sides that are multiples of the stride",
         "lengths": "in pixels of the network, which are those of the resized image",
         "stride": model.stride,
+        "buckets": [side for side, _ in (rounded_up((side, side), model.stride) for side in _BUCKETS)],
         **told,
         "platforms": PLATFORMS,
         "settings": settings,

@@ -1,9 +1,10 @@
 """Finding files, pairing them by name, and writing them so that no half of one is ever left.
 
 Everything is written under a temporary name beside its place and then moved there: an interrupted run leaves the
-old file or none.
+old file or none. What a place refuses is told in a sentence, and as a `WriteError` where it would refuse all else.
 """
 
+import errno
 import os
 import re
 import shutil
@@ -13,6 +14,21 @@ from pathlib import Path
 
 Where = str | Path | Sequence[str | Path]
 """A file, a folder or a pattern; or several of them."""
+
+_NO_MORE = {
+    errno.ENOSPC: "the disk is full; make room",
+    errno.EDQUOT: "the quota of the disk is used up; make room",
+    errno.EFBIG: "it is larger than a file may be here; raise the limit (ulimit -f) or choose another disk",
+    errno.EROFS: "the disk can only be read; choose another folder",
+    errno.EACCES: "its folder may not be written to; choose another folder",
+    errno.EPERM: "its folder may not be written to; choose another folder",
+    errno.EEXIST: "there is a file in the place of its folder; move it away or choose another folder",
+    errno.ENOTDIR: "there is a file in the place of its folder; move it away or choose another folder",
+}
+
+
+class WriteError(OSError):
+    """Nothing can be written where results are to go: whatever comes next would fail, too."""
 
 
 def list_files(where: Where, *, suffixes: Sequence[str]) -> list[Path]:
@@ -124,37 +140,110 @@ def write_text(path: str | Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8", newline="")
 
 
+def append_text(path: Path, text: str, *, then: str = "do the same again") -> None:
+    """Adds a text to a file in UTF-8, all of it or nothing; `then` is that of `telling`."""
+    with telling(path, then=then), path.open("ab", buffering=0) as file:
+        before, left = file.seek(0, os.SEEK_END), memoryview(text.encode())
+        try:
+            while left:
+                left = left[file.write(left) :]
+        except OSError:
+            file.truncate(before)
+            raise
+
+
 @contextmanager
-def replacing(path: str | Path) -> Generator[Path, None, None]:
-    """Lends a name beside `path`; what is written there takes the place of `path`, or goes on an error."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # Hidden from `list_files` of another process. Not by `tempfile`: its files only their owner may read.
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+def telling(path: Path, *, then: str = "do the same again") -> Generator[None, None, None]:
+    """Tells in a sentence why a block could not write `path`, and what to do first and `then`.
+
+    Raises:
+        WriteError: if its disk or folder takes nothing more.
+        OSError: if it is about this one file.
+    """
     try:
-        yield temporary
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        yield
+    except WriteError:
+        raise
+    except OSError as error:
+        if error.filename is not None and not _nested(Path(error.filename), path.parent):
+            raise  # of a file that is read meanwhile
+        number = error.errno
+        if number is None and shutil.disk_usage(_existing(path)).free < _LITTLE:
+            number = errno.ENOSPC  # which some libraries do not hand on
+        # Where the folder takes files, it is the old one of this name that is in use or not ours.
+        one_file = number in (errno.EACCES, errno.EPERM) and os.access(_existing(path), os.W_OK)
+        if number in _NO_MORE and not one_file:
+            raise WriteError(f"{path}: cannot be written, since {_NO_MORE[number]}, then {then}") from error
+        raise OSError(
+            f"{path}: cannot be written ({error.strerror or error}); change that, then {then}"
+        ) from error
+
+
+_LITTLE = 2**16  # bytes free on a disk that is as good as full
+
+
+def _nested(first: Path, second: Path) -> bool:
+    """Tells whether one of two paths is within the other."""
+    first, second = first.absolute(), second.absolute()
+    return first.is_relative_to(second) or second.is_relative_to(first)
+
+
+def _existing(path: Path) -> Path:
+    """Returns the innermost folder around a path that is there."""
+    return next(folder for folder in path.absolute().parents if folder.is_dir())
+
+
+def temporary_name(path: Path, process: int, end: str = "tmp") -> Path:
+    """Returns the name beside `path` that a process of this number writes under; `remove_leftovers` knows it."""
+    # Hidden from `list_files` of another process. Not by `tempfile`: its files only their owner may read.
+    return path.with_name(f".{path.name}.{process}.{end}")
 
 
 @contextmanager
-def replacing_folder(path: str | Path) -> Generator[Path, None, None]:
-    """Lends a name beside `path` for a folder, which takes the place of `path`, or goes on an error.
+def replacing(path: str | Path, *, then: str = "do the same again") -> Generator[Path, None, None]:
+    """Lends a name beside `path`; what is written there takes the place of `path`, or goes on an error.
 
-    For a moment, while the old folder is set aside, there is none.
+    `then` and errors are those of `telling`.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary, old = (path.with_name(f".{path.name}.{os.getpid()}.{end}") for end in ("tmp", "old"))
-    try:
-        yield temporary
-        if path.exists():
-            path.replace(old)
-        temporary.replace(path)
-    finally:
-        for left in (temporary, old):
+    temporary = temporary_name(path, os.getpid())
+    with telling(path, then=then):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield temporary
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing_folder(path: str | Path, *, then: str = "do the same again") -> Generator[Path, None, None]:
+    """Lends a name beside `path` for a folder, which takes the place of `path`, or goes on an error.
+
+    For a moment, while the old folder is set aside, there is none. `then` and errors are those of `telling`.
+    """
+    path = Path(path)
+    temporary, old = (temporary_name(path, os.getpid(), end) for end in ("tmp", "old"))
+    with telling(path, then=then):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for left in (temporary, old):  # by a process of this very number, as in containers
             shutil.rmtree(left, ignore_errors=True)
+        try:
+            yield temporary
+            if path.exists():
+                path.replace(old)
+            temporary.replace(path)
+        finally:
+            for left in (temporary, old):
+                shutil.rmtree(left, ignore_errors=True)
+
+
+def remove_folder(path: Path) -> None:
+    """Removes a folder; what is left where that is interrupted goes by a temporary name."""
+    aside = temporary_name(path, os.getpid(), "old")
+    shutil.rmtree(aside, ignore_errors=True)
+    path.replace(aside)
+    shutil.rmtree(aside, ignore_errors=True)
 
 
 def remove_leftovers(folder: Path) -> None:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float32, Shaped
@@ -14,7 +14,7 @@ from wsis_jax.limits import check_images
 from wsis_jax.stacks import WHOLE, Stack, Window, open_stacks
 
 # ITU-R BT.601, as in Pillow and OpenCV; they sum to 1, so a grey picture saved as RGB keeps its values.
-_LUMINANCE = np.array([0.299, 0.587, 0.114])
+LUMINANCE = np.array([0.299, 0.587, 0.114])
 
 
 class Frame(NamedTuple):
@@ -41,20 +41,39 @@ class _Place(NamedTuple):
 
 
 class LazyPlane:
-    """An image of which windows are read.
+    """An image of which windows are read. In another process, where it may be sent, its file is opened anew.
 
     Attributes:
         shape: (height, width).
         dtype: of the values.
     """
 
-    def __init__(self, read: Callable[[Window], Float32[np.ndarray, "_ _"]], shape: tuple[int, int]) -> None:
-        """Takes what reads the grey values in a window."""
-        self.shape, self.dtype, self._read = shape, np.dtype(np.float32), read
+    def __init__(
+        self,
+        read: Callable[[Window], Float32[np.ndarray, "_ _"]],
+        shape: tuple[int, int],
+        where: tuple[Path, int | None, str | None, int],
+    ) -> None:
+        """Takes what reads the grey values in a window, and the file, channel, axes and number of the image."""
+        self.shape, self.dtype, self._read, self._where = shape, np.dtype(np.float32), read, where
 
     def __getitem__(self, window: Window) -> Float32[np.ndarray, "_ _"]:
         """Returns the values in a window."""
         return self._read(window)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _plane_anew, (self.shape, self._where)
+
+
+def _plane_anew(shape: tuple[int, int], where: tuple[Path, int | None, str | None, int]) -> LazyPlane:
+    """Returns a plane that opens its file for each window: nobody would close it."""
+
+    def read(window: Window) -> Float32[np.ndarray, "_ _"]:
+        path, channel, axes, index = where
+        with open_frames(path, channel=channel, axes=axes) as frames:
+            return frames.image(index, window)
+
+    return LazyPlane(read, shape, where)
 
 
 class Frames:
@@ -66,14 +85,14 @@ class Frames:
         shapes: (height, width) of each.
     """
 
-    def __init__(self, path: Path, stacks: Sequence[Stack], channel: int | None, *, named: bool) -> None:
-        """Takes the arrays of the file; `named` tells that the user named their axes."""
+    def __init__(self, path: Path, stacks: Sequence[Stack], channel: int | None, axes: str | None) -> None:
+        """Takes the arrays of the file, and channel and axes as the user gave them."""
         images = sum(math.prod(n for axis, n in stack.sizes.items() if axis not in "YX") for stack in stacks)
         check_images(path, images)
         places = [_Place(stack, at) for stack in stacks for at in _places(path, stack.sizes, channel)]
-        self._path, self._channel, self._pages = path, channel, None
+        self._path, self._channel, self._axes, self._pages = path, channel, axes, None
         unnamed = {axis for stack in stacks for axis in stack.sizes} <= {"I", "Q", "Y", "X"}
-        if channel is not None and not named and unnamed and len(places) > 1:
+        if channel is not None and axes is None and unnamed and len(places) > 1:
             self._pages, places = places, places[:1]  # Pages without a name are the channels of one image.
         self._places = places
         self.names = [f"{stem(path)}{_suffix(place, number, len(places))}" for number, place in enumerate(places)]
@@ -97,7 +116,8 @@ class Frames:
 
     def plane(self, index: int) -> LazyPlane:
         """Returns an image of which windows are read; an error is one of `image`."""
-        return LazyPlane(lambda window: self.image(index, window), self.shapes[index])
+        where = self._path, self._channel, self._axes, index
+        return LazyPlane(lambda window: self.image(index, window), self.shapes[index], where)
 
     def pixel_size(self, index: int) -> float | None:
         """Returns the side of a pixel of an image in µm, if the file tells."""
@@ -146,7 +166,7 @@ class Frames:
             return colours[..., channel]
         if colours.shape[-1] > 4:
             raise ValueError(f"{self._path}: a pixel has {colours.shape[-1]} channels; choose one (--channel)")
-        return colours[..., 0] if colours.shape[-1] <= 2 else colours[..., :3] @ _LUMINANCE
+        return colours[..., 0] if colours.shape[-1] <= 2 else colours[..., :3] @ LUMINANCE
 
     def _check_channel(self, channel: int, count: int) -> None:
         if channel >= count:
@@ -184,7 +204,7 @@ def open_frames(
     """
     check_channel(channel)
     with open_stacks(Path(path), axes=axes) as stacks:
-        yield Frames(Path(path), stacks, channel, named=axes is not None)
+        yield Frames(Path(path), stacks, channel, axes)
 
 
 def check_channel(channel: int | None) -> None:

@@ -1,6 +1,6 @@
 """Contribution maps: which pixels each detection came from (paper §3.2, Eq. 1-5)."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import jax
@@ -9,8 +9,10 @@ import numpy as np
 from jaxtyping import Array, Float, Float32, Int, Int32
 
 from wsis_jax.config import ContributionConfig
+from wsis_jax.devices import copy, local_mesh, shared_by_all, split
 from wsis_jax.full_pass import Linear, back_many, back_one, linearize
 from wsis_jax.limits import check_bytes
+from wsis_jax.memory import fewer_cells, is_out_of_memory
 from wsis_jax.record import Record, one_of, record, start_signal
 from wsis_jax.unet import UNet, Variables, fold_batch_norm
 from wsis_jax.windowed import backward_kernels, compiled_back, cut_views
@@ -68,6 +70,7 @@ def contribution_maps(
 
     Raises:
         ValueError: if a side of the image is no multiple of `model.stride`, or a peak is not in the image.
+        OutOfMemory: if a single cell does not fit into memory; fewer at a time are tried before, with a warning.
     """
     maps = np.zeros((len(peaks), *image.shape), np.float32)
     for cell, window, values in _propagate(model, variables, image, regions, peaks, reach, settings, recorded):
@@ -113,11 +116,14 @@ def record_images(
     *,
     rule: str,
 ) -> Record:
-    """Returns the record that a rule needs of a batch of images; arguments are those of `record`."""
-    network = model.clone(activation=jax.nn.relu)
-    return record(
-        network, variables, jnp.asarray(images, jnp.float32), jnp.array(frame), blind=rule == "deconvnet"
-    )
+    """Returns the record that a rule needs of a batch of images; arguments are those of `record`.
+
+    The images are shared by as many devices as can do so evenly.
+    """
+    network, mesh = model.clone(activation=jax.nn.relu), local_mesh(len(images))
+    variables, frames = copy((variables, np.array(frame)), mesh)
+    seen = split(np.asarray(images, np.float32), mesh)
+    return record(network, variables, seen, frames, blind=rule == "deconvnet")
 
 
 class _Chunk(NamedTuple):
@@ -126,6 +132,10 @@ class _Chunk(NamedTuple):
     first: int
     maps: Float[Array, "cells side side"]
     offset: int | None
+
+
+_Plan = tuple[int, Callable[[int, int], Iterator[_Chunk]]]
+"""How many cells to take at a time, and what yields the chunks of so many from a cell on."""
 
 
 def _propagate(
@@ -141,16 +151,29 @@ def _propagate(
         raise ValueError(f"there are peaks outside the image of {image.shape[0]} × {image.shape[1]} pixels")
     if not len(peaks):
         return
-    if settings.method == "window":
-        chunks = _by_windows(model, variables, image, regions, peaks, reach, settings, recorded, half)
-    else:
-        chunks = _by_images(model, variables, image, regions, peaks, settings, recorded)
-    # A chunk is under way on the device while the one before it is taken from there.
+    plan = _by_windows if settings.method == "window" else _by_images
+    chunk, chunks_from = plan(model, variables, image, regions, peaks, reach, settings, recorded, half)
+    done = 0
+    while done < len(peaks):
+        try:
+            for cell, window, values in _one_behind(chunks_from(done, chunk), peaks, image.shape, reach):
+                yield cell, window, values
+                done = cell + 1
+        except (MemoryError, jax.errors.JaxRuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            chunk = fewer_cells(chunk, error)
+
+
+def _one_behind(
+    chunks: Iterator[_Chunk], peaks, shape, reach
+) -> Iterator[tuple[int, tuple[slice, slice], np.ndarray]]:
+    """Yields the cells of all chunks; one is under way on the device while the one before is taken from there."""
     before = next(chunks)
     for chunk in chunks:
-        yield from _taken(before, peaks, image.shape, reach)
+        yield from _taken(before, peaks, shape, reach)
         before = chunk
-    yield from _taken(before, peaks, image.shape, reach)
+    yield from _taken(before, peaks, shape, reach)
 
 
 def _taken(chunk: _Chunk, peaks, shape, reach) -> Iterator[tuple[int, tuple[slice, slice], np.ndarray]]:
@@ -172,26 +195,31 @@ def _taken(chunk: _Chunk, peaks, shape, reach) -> Iterator[tuple[int, tuple[slic
 # Through windows of a record
 
 
-def _by_windows(model, variables, image, regions, peaks, reach, settings, recorded, half) -> Iterator[_Chunk]:
+def _by_windows(model, variables, image, regions, peaks, reach, settings, recorded, half) -> _Plan:
     model, variables = fold_batch_norm(model, variables)
-    frame = jnp.array(image.shape)
     if not isinstance(recorded, Record):
         records = record_images(model, variables, image[None], image.shape, rule=settings.rule)
         recorded = one_of(records, jnp.array(0))
-    signal = start_signal(recorded.likelihood, start=settings.start, start_at=settings.start_at)
-    beyond = [(0, n - m) for n, m in zip(signal.shape, image.shape, strict=True)]
-    placed = jnp.asarray(np.pad(regions, beyond), jnp.int32)
     spans = windows_of_cells(model, regions, peaks, reach=reach, half=half)
-    kernels = _backward_kernels(variables)
+    beyond = [(0, n - m) for n, m in zip(recorded.likelihood.shape, image.shape, strict=True)]
+    # Where the cells do not fit into memory, fewer may lie on fewer devices.
+    padded = np.pad(regions, beyond).astype(np.int32)
+    arrays = recorded, _backward_kernels(variables), np.array(image.shape), padded
+
+    def chunks_from(start: int, chunk: int) -> Iterator[_Chunk]:
+        mesh = local_mesh(chunk)
+        seen, kernels, frame, placed = copy(arrays, mesh)
+        signal = start_signal(seen.likelihood, start=settings.start, start_at=settings.start_at)
+        for first, ids in _chunks(start, len(peaks), chunk):
+            mine, places = split((ids, peaks[np.minimum(ids, len(peaks)) - 1].astype(np.int32)), mesh)
+            views = cut_views(seen, signal, placed, mine, places, spans=spans)
+            clip = settings.rule != "gradient"
+            maps = compiled_back()(model, kernels, views, places, frame, spans=spans, clip=clip)
+            yield _Chunk(first, maps, spans.encoder[0].input.low)
+
     cost = working_bytes(spans, model.encoder, model.decoder)
     check_bytes("cut.reach and detect.radius", cost, remedy="choose smaller ones, or a smaller likelihood.sigma")
-    chunk = settings.chunk or _affordable(cost, settings.memory)
-    for first, ids in _chunks(len(peaks), chunk):
-        places = jnp.asarray(peaks[np.minimum(ids, len(peaks)) - 1], jnp.int32)
-        views = cut_views(recorded, signal, placed, jnp.asarray(ids), places, spans=spans)
-        clip = settings.rule != "gradient"
-        maps = compiled_back()(model, kernels, views, places, frame, spans=spans, clip=clip)
-        yield _Chunk(first, maps, spans.encoder[0].input.low)
+    return shared_by_all(settings.chunk or _affordable(cost, settings.memory)), chunks_from
 
 
 _backward_kernels = jax.jit(backward_kernels)
@@ -224,29 +252,37 @@ def _affordable(cost: int, memory: float) -> int:
     return min(1 << max(int(memory * 2**30 / cost).bit_length() - 1, 0), largest)
 
 
-def _chunks(cells: int, chunk: int) -> Iterator[tuple[int, Int[np.ndarray, " chunk"]]]:
-    """Yields the first cell and the 1-based ids of every chunk.
+def _chunks(start: int, cells: int, chunk: int) -> Iterator[tuple[int, Int[np.ndarray, " chunk"]]]:
+    """Yields the first cell and the 1-based ids of every chunk from the cell `start` on.
 
     Ids beyond the last cell fill up the last chunk, so that one program serves any number of cells.
     """
-    for first in range(0, cells, chunk):
+    for first in range(start, cells, chunk):
         yield first, np.arange(first + 1, first + chunk + 1, dtype=np.int32)
 
 
 # Through the whole image
 
 
-def _by_images(model, variables, image, regions, peaks, settings, recorded) -> Iterator[_Chunk]:
+def _by_images(model, variables, image, regions, peaks, reach, settings, recorded, half) -> _Plan:
     if not isinstance(recorded, Linear):
         recorded = linearize(model, variables, image, settings=settings)
-    pullback, signal = recorded
-    placed = jnp.asarray(regions, jnp.int32)
     if settings.method == "loop":
-        for cell in range(len(peaks)):
-            yield _Chunk(cell, back_one(pullback, signal, placed, cell + 1), None)
-        return
+        (pullback, signal), placed = recorded, jnp.asarray(regions, jnp.int32)
+
+        def one_by_one(start: int, chunk: int) -> Iterator[_Chunk]:
+            for cell in range(start, len(peaks)):
+                yield _Chunk(cell, back_one(pullback, signal, placed, cell + 1), None)
+
+        return 1, one_by_one
+
+    def chunks_from(start: int, chunk: int) -> Iterator[_Chunk]:
+        mesh = local_mesh(chunk)
+        (pullback, signal), placed = copy((recorded, regions.astype(np.int32)), mesh)
+        for first, ids in _chunks(start, len(peaks), chunk):
+            yield _Chunk(first, back_many(pullback, signal, placed, split(ids, mesh)), None)
+
     units = sum(4 * n >> 2 * level for level, n in enumerate(model.encoder)) * image.size
     chunk = settings.chunk or _affordable(4 * units, settings.memory)
     # A cell that only fills up costs as much as another here, so that small numbers have programs of their own.
-    for first, ids in _chunks(len(peaks), min(chunk, 1 << (len(peaks) - 1).bit_length())):
-        yield _Chunk(first, back_many(pullback, signal, placed, jnp.asarray(ids)), None)
+    return shared_by_all(min(chunk, 1 << (len(peaks) - 1).bit_length())), chunks_from

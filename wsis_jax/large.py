@@ -9,6 +9,7 @@ from wsis_jax.config import Config
 from wsis_jax.omezarr import writing_labels
 from wsis_jax.points import write_points
 from wsis_jax.streaming import Plane
+from wsis_jax.tile_steps import Over, one_by_one
 from wsis_jax.tiling import segment_tiled
 
 TILED_ABOVE = 4096 * 4096
@@ -34,6 +35,8 @@ def segment_large(
     config: Config,
     kinds: Sequence[str],
     pixel_size: float | int | None = None,
+    over: Over = one_by_one,
+    scratch: Path | None = None,
     on_tile: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[list[Path], int]:
     """Segments an image in tiles and writes `<name>_labels.ome.zarr` and `<name>_points.csv`.
@@ -46,6 +49,7 @@ def segment_large(
         config: the settings to use.
         kinds: kinds of files that were asked for; those not in `KINDS_OF_TILES` are left out with a warning.
         pixel_size: side of a pixel in µm, if it is known.
+        over, scratch: see `segment_tiled`.
         on_tile: called with the number of parts done and of all.
 
     Returns:
@@ -53,7 +57,7 @@ def segment_large(
 
     Raises:
         ValueError: if the image cannot be segmented in tiles, or none of `kinds` can be written of it.
-        OSError: if there is no room for temporary files.
+        WriteError: if there is no room for files.
         ImportError: if zarr is not installed.
     """
     if not set(kinds) & set(KINDS_OF_TILES):
@@ -64,7 +68,9 @@ def segment_large(
     labels, shape = out / f"{name}_labels.ome.zarr", (image.shape[0], image.shape[1])
     with writing_labels(labels, shape, chunks=(_CHUNK, _CHUNK), pixel_size=pixel_size) as array:
         try:
-            points, _ = segment_tiled(run, image, array, config=config, on_tile=on_tile)
+            points, _ = segment_tiled(
+                run, image, array, config=config, over=over, scratch=scratch, on_tile=on_tile
+            )
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from error
         files = [out / f"{name}_points.csv"] if "points" in kinds else []

@@ -21,6 +21,10 @@ class Explained(ValueError):
     """What is wrong, in words for the user."""
 
 
+class OutOfMemory(MemoryError):
+    """There was not enough memory; says for what, and what to change."""
+
+
 @cache
 def memory() -> int:
     """Returns the bytes of memory of this machine, or of the container that this process is in."""
@@ -122,6 +126,8 @@ def reason(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         where = "" if error.filename is None else f"{error.filename}: "
         return f"{where}{error.strerror.lower()}; check the path, the room on the disk and your permissions"
-    if isinstance(error, MemoryError):
-        return f"there is not enough memory ({error}); give smaller images, or fewer at a time"
+    if isinstance(error, MemoryError) and not isinstance(error, OutOfMemory):
+        what = f" ({error})" if str(error) else ""
+        remedy = "close other programs, give smaller images, or segment in tiles (--tiles)"
+        return f"there is not enough memory{what}; {remedy}"
     return str(error)

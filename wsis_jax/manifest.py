@@ -14,7 +14,7 @@ import numpy as np
 
 from wsis_jax.checkpoint import Run
 from wsis_jax.config import Config
-from wsis_jax.files import check_inside, check_name, write_text
+from wsis_jax.files import append_text, check_inside, check_name, write_text
 from wsis_jax.limits import read_text
 
 _FILE = "manifest.jsonl"
@@ -76,8 +76,7 @@ class Manifest:
     def add(self, entry: Entry) -> None:
         """Notes an image whose files are all written."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        with self._path.open("a", encoding="utf-8", newline="") as file:
-            file.write(_line(entry))
+        append_text(self._path, _line(entry))
         self._entries[entry.name] = entry
 
 

@@ -51,15 +51,18 @@ def initial_state(
 ) -> TrainState:
     """Returns the state before the first step, with random variables where none are given."""
     variables = initial_variables(model, seed) if variables is None else variables
-    return TrainState(
-        step=jnp.array(0),
+    state = TrainState(
+        step=jnp.array(0, jnp.int32),
         params=variables["params"],
         batch_stats=variables["batch_stats"],
         optimizer=optimizer.init(variables["params"]),
-        best=jnp.full(2, -jnp.inf),
-        best_step=jnp.array(0),
-        loss_sum=jnp.array(0.0),
+        best=jnp.full(2, -jnp.inf, jnp.float32),
+        best_step=jnp.array(0, jnp.int32),
+        loss_sum=jnp.array(0.0, jnp.float32),
     )
+    # Of the types and on the device, for good, that a step returns and a saved state is read to: else the program
+    # of a step would be compiled anew for the second step, and again for a training that goes on.
+    return jax.device_put(state, state.loss_sum.device)
 
 
 def descend(

@@ -142,7 +142,7 @@ def _warnings(images: Sequence[dict[str, Any]]) -> str:
 
 def _result_gallery(out: Path, images: Sequence[dict[str, Any]]) -> str:
     """Returns the gallery of the images that there are pictures of."""
-    items = []
+    items, filled = [], []
     for image in images:
         there = {
             layer: check_inside(out, path)
@@ -151,12 +151,14 @@ def _result_gallery(out: Path, images: Sequence[dict[str, Any]]) -> str:
         }
         if there:
             items.append(Item(image["name"], f"{number(image['cells'])} cells", there))
-    items = evenly(items, SHOWN)
+            filled.append(image["cells"] > 0)
+    items, filled = evenly(items, SHOWN), evenly(filled, SHOWN)
     if not items:
         return ""
     which = f"{len(items)} of {len(images)} images. " if len(items) < len(images) else ""
+    first = filled.index(True) if True in filled else 0  # an image without cells says little at first sight
     note = f"{which}The arrow keys go from image to image, the keys 1 to 5 choose what is shown."
-    return section("Images", gallery(items, layer="outlines"), note=note)
+    return section("Images", gallery(items, layer="outlines", first=first), note=note)
 
 
 def _histograms(out: Path, images: Sequence[dict[str, Any]]) -> str:

@@ -8,6 +8,7 @@ from jaxtyping import Float32, Int64, UInt8
 
 from wsis_jax.config import Config
 from wsis_jax.dataset import Sample
+from wsis_jax.devices import by_first
 from wsis_jax.imageio import write_picture
 from wsis_jax.likelihood import find_peaks
 from wsis_jax.metrics import match_points
@@ -24,6 +25,7 @@ def sample_file(run: Path, step: int) -> Path:
     return run / "samples" / f"step_{step:06d}.png"
 
 
+@by_first
 def write_samples(
     run: Path,
     step: int,

@@ -9,10 +9,12 @@ from jaxtyping import Float, Float32, Float64, Int32, Int64
 
 from wsis_jax.checkpoint import Run
 from wsis_jax.config import Config
+from wsis_jax.devices import copy, local_mesh, split
 from wsis_jax.guided import WinnerMap, record_images, winner_map
 from wsis_jax.imageio import is_constant, normalize_image
 from wsis_jax.likelihood import centre_regions, find_peaks
 from wsis_jax.limits import check_values
+from wsis_jax.memory import memory_told
 from wsis_jax.outlines import cell_reach, cut_and_fuse, fit_labels
 from wsis_jax.record import Record, one_of
 from wsis_jax.scaling import resize_image, scaled_shape
@@ -99,6 +101,7 @@ def segment(
 
     Raises:
         ValueError: if the image holds NaN or infinite values.
+        OutOfMemory: if it does not fit into memory.
     """
     return segment_batch(run, image[None], config=config, sides=sides)[0]
 
@@ -111,6 +114,8 @@ def segment_batch(
     sides: tuple[int, int] | None = None,
 ) -> list[Segmentation]:
     """Segments images of equal size, with one pass of the network forward for all of them.
+
+    As many devices as can do so evenly share the images in that pass; all then share the cells of each image.
 
     Arguments and errors are those of `segment`; the results are too.
     """
@@ -134,10 +139,14 @@ def locate(
         raise ValueError("the image holds values that are no numbers (NaN or infinite); replace them first")
     smalls = [_prepare(image, config) for image in images]
     located = []
-    looks = _look(run, smalls, config=config, sides=sides)
-    for small, (recorded, likelihood) in zip(smalls, looks, strict=True):
-        detection = _find(small, likelihood, config=config)
-        located.append(Located(detection, propagate(run, detection, config=config, recorded=recorded)))
+    height, width = smalls[0].shape
+    with memory_told(
+        f"{height} × {width} pixels of the network do not fit into memory; segment in tiles (--tiles)"
+    ):
+        looks = _look(run, smalls, config=config, sides=sides)
+        for small, (recorded, likelihood) in zip(smalls, looks, strict=True):
+            detection = _find(small, likelihood, config=config)
+            located.append(Located(detection, propagate(run, detection, config=config, recorded=recorded)))
     return located
 
 
@@ -194,15 +203,15 @@ def _look(
         framed = np.stack([pad_to_stride(image, stride)[0] for image in images])
         return np.pad(framed, ((0, 0), (0, height - frame[0]), (0, width - frame[1])))
 
-    variables = in_precision(run.variables, config.unet.precision)
+    mesh = local_mesh(len(smalls))  # each device passes its share of the images
+    variables = copy(in_precision(run.variables, config.unet.precision), mesh)
     records = record_images(run.model, variables, padded(smalls), frame, rule=config.contribution.rule)
     likelihoods = np.asarray(records.likelihood)[:, : shape[0], : shape[1]]
     if config.detect.views == 4:
         # The network is not quite as blind to mirroring as cells are: where its views agree there is a cell.
         for flip in _FLIPS:
-            # With the type named, no program is compiled for the way to the device.
-            mirrored = jnp.asarray(padded([small[flip] for small in smalls]), jnp.float32)
-            view = np.asarray(forward(run.model, variables, mirrored, jnp.array(frame)))
+            mirrored = split(padded([small[flip] for small in smalls]), mesh)
+            view = np.asarray(forward(run.model, variables, mirrored, copy(np.array(frame), mesh)))
             likelihoods = likelihoods + view[:, : shape[0], : shape[1]][:, *flip]
         likelihoods = likelihoods / 4
     return [(one_of(records, jnp.array(i)), likelihood) for i, likelihood in enumerate(likelihoods)]

@@ -282,7 +282,7 @@ def _kind(path: Path) -> str:
         raise ValueError(f"{path}: the file is empty (0 bytes); copy or export it again")
     kind = next((kind for kind, starts in _STARTS.items() if start.startswith(starts)), None)
     if kind is None:
-        raise ValueError(f"{path}: this is not an image of a known kind; give a {', '.join(_STARTS)} file")
+        raise ValueError(f"{path}: this is not an image of a known kind; give a {', '.join(_STARTS)} or OME-Zarr")
     return kind
 
 

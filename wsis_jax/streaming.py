@@ -1,16 +1,23 @@
 """Arrays that do not fit into memory: read part by part, counted exactly, kept in files while they are needed."""
 
 import os
+import shutil
 import tempfile
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float32, Num, UInt32
+from jaxtyping import Float32, Int64, Num, UInt32
+
+from wsis_jax.files import replacing, telling
+from wsis_jax.limits import in_words
 
 Window = tuple[slice, slice]
+
+_ELSEWHERE = "choose another disk for temporary files (TMPDIR; with --dask the folder of results)"
+_THEN = f"do the same again, or {_ELSEWHERE}"
 
 
 @runtime_checkable
@@ -33,39 +40,81 @@ class Plane(Protocol):
 
 
 class Scratch:
-    """An array in a file, read and written by slices; nothing of it stays in memory between two accesses.
+    """An array in files, one for each of the `windows_over` it that it is written by.
+
+    Processes, of several machines, too, may write different windows at the same time: no file is written to by
+    two, and one that is there is whole. Nothing stays in memory between two accesses.
 
     Attributes:
         shape: of the array.
         dtype: of the array.
     """
 
-    def __init__(self, path: Path, shape: tuple[int, int], dtype: type) -> None:
-        """Makes the file, all zeros; OSError if the disk has no room for it."""
-        self.shape, self.dtype, self._path = shape, np.dtype(dtype), path
-        size = max(self.dtype.itemsize * shape[0] * shape[1], 1)
-        with path.open("wb") as file:
-            # A memory map that finds the disk full ends the process without a word.
-            if hasattr(os, "posix_fallocate"):
-                os.posix_fallocate(file.fileno(), 0, size)
-            file.truncate(size)
+    def __init__(self, folder: Path, shape: tuple[int, int], dtype: type, side: int) -> None:
+        """Makes the folder; all is zeros. Windows are of `side` by `side`, less at the end."""
+        self.shape, self.dtype, self._folder, self._side = shape, np.dtype(dtype), folder, side
+        with telling(folder, then=_THEN):
+            folder.mkdir()
+
+    def beside(self, folder: Path, dtype: type) -> "Scratch":
+        """Returns an array of another type, of the same shape and windows."""
+        return Scratch(folder, self.shape, dtype, self._side)
 
     def __getitem__(self, window: Window) -> np.ndarray:
-        """Returns a copy of the values in a window."""
-        return np.array(self._open("r")[window])
+        """Returns a copy of the values in a window, of any place and size."""
+        values = np.zeros(_lengths(window), self.dtype)
+        for part in self._parts_under(window):
+            if (file := self._file(part)).exists():
+                common = _common(part, window)
+                values[within(common, window)] = np.load(file, mmap_mode="r")[within(common, part)]
+        return values
 
     def __setitem__(self, window: Window, values: np.ndarray) -> None:
-        """Writes the values in a window."""
-        self._open("r+")[window] = values
+        """Writes the values in a window of the grid; `files.WriteError` if the disk has no room for them."""
+        if self._parts_under(window) != [window]:
+            raise ValueError(
+                f"{self._folder}: {window} is no window of its grid of {self._side} pixels; write one"
+            )
+        with replacing(self._file(window), then=_THEN) as temporary, temporary.open("wb") as file:
+            np.save(file, np.ascontiguousarray(values, self.dtype))
 
-    def _open(self, mode: Any) -> np.ndarray:
-        return np.memmap(self._path, self.dtype, mode, shape=self.shape)
+    def _parts_under(self, window: Window) -> list[Window]:
+        """Returns the windows of the grid that a window touches."""
+        begin = [side.start // self._side * self._side for side in window]
+        end = [
+            min(-(-side.stop // self._side) * self._side, n) for side, n in zip(window, self.shape, strict=True)
+        ]
+        local = windows_over([b - a for a, b in zip(begin, end, strict=True)], (self._side, self._side))
+        return [
+            (slice(y.start + begin[0], y.stop + begin[0]), slice(x.start + begin[1], x.stop + begin[1]))
+            for y, x in local
+        ]
+
+    def _file(self, part: Window) -> Path:
+        return self._folder / f"{part[0].start}_{part[1].start}.npy"
 
 
 @contextmanager
-def scratch_folder() -> Generator[Path, None, None]:
-    """Lends a folder for files of `Scratch`, where TMPDIR says; it is gone afterwards."""
-    with tempfile.TemporaryDirectory(prefix="wsis-") as folder:
+def scratch_folder(beside: Path | None = None, *, room: int) -> Generator[Path, None, None]:
+    """Lends a folder for files of `Scratch`; it is gone afterwards.
+
+    Args:
+        beside: the folder to make it in; None for where TMPDIR says.
+        room: bytes that are needed at most.
+
+    Raises:
+        ValueError: if the disk has no room for them.
+    """
+    if beside is not None:
+        beside.mkdir(parents=True, exist_ok=True)
+    # Of such a name, `files.remove_leftovers` removes what a process that was killed left.
+    name = {"prefix": ".wsis-", "suffix": f".{os.getpid()}.tmp"}
+    with tempfile.TemporaryDirectory(**name, dir=beside) as folder:
+        if (free := shutil.disk_usage(folder).free) < room:
+            raise ValueError(
+                f"the image needs {in_words(room)} of temporary files, and there are {in_words(free)} free; make "
+                f"room, {_ELSEWHERE}, or choose a smaller image.scale"
+            )
         yield Path(folder)
 
 
@@ -93,48 +142,55 @@ def within(inner: Window, outer: Window) -> Window:
     return rows, columns
 
 
-# Order statistics
+def _common(one: Window, other: Window) -> Window:
+    """Returns what two windows share."""
+    rows, columns = (slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(one, other, strict=True))
+    return rows, columns
 
 
-class HighBits:
-    """Counts of numbers by the upper half of their bits, in the order of the numbers: the first of two passes."""
+def _lengths(window: Window) -> tuple[int, int]:
+    return window[0].stop - window[0].start, window[1].stop - window[1].start
 
-    def __init__(self) -> None:
-        self.counts = np.zeros(1 << 16, np.int64)
 
-    @property
-    def total(self) -> int:
-        """How many numbers were added."""
-        return int(self.counts.sum())
+# Order statistics, in two passes over parts that are counted on their own, and whose counts add up
 
-    def add(self, values: Num[np.ndarray, "..."]) -> None:
-        """Counts numbers in; they are taken as float32 and must be finite."""
-        self.counts += np.bincount(_ordered(values) >> 16, minlength=1 << 16)
+
+def high_bits(values: Num[np.ndarray, "..."]) -> Int64[np.ndarray, "65536"]:
+    """Returns how many numbers have each upper half of their bits, in the order of the numbers: the first pass.
+
+    Numbers are taken as float32 and must be finite.
+    """
+    return np.bincount(_ordered(values) >> 16, minlength=1 << 16)
+
+
+def tops_of(high: Int64[np.ndarray, "65536"], ranks: Sequence[int]) -> list[int]:
+    """Returns the upper halves that numbers of given ranks have, sorted, from the counts of all numbers."""
+    return np.unique(np.searchsorted(np.cumsum(high), ranks, side="right")).tolist()
+
+
+def low_bits(values: Num[np.ndarray, "..."], tops: Sequence[int]) -> Int64[np.ndarray, "tops 65536"]:
+    """Returns how many numbers have each lower half, of those with each of some upper halves: the second pass."""
+    bits = _ordered(values)
+    upper = bits >> 16
+    return np.stack([np.bincount(bits[upper == top] & 0xFFFF, minlength=1 << 16) for top in tops])
 
 
 def ordered_values(
-    high: HighBits, parts: Iterable[Num[np.ndarray, "..."]], ranks: Sequence[int]
+    high: Int64[np.ndarray, "65536"], low: Int64[np.ndarray, "tops 65536"], ranks: Sequence[int]
 ) -> Float32[np.ndarray, " ranks"]:
-    """Returns the numbers of given ranks, exactly, in the second pass over the numbers.
+    """Returns the numbers of given ranks, exactly.
 
     Args:
-        high: of all the numbers.
-        parts: the same numbers again.
+        high: the sum of the `high_bits` of all parts.
+        low: the sum of the `low_bits` of all parts, for the `tops_of` these ranks.
         ranks: 0 for the least number, up to one less than there are.
     """
-    ends = np.cumsum(high.counts)
-    tops = np.searchsorted(ends, ranks, side="right")
-    counts = {int(top): np.zeros(1 << 16, np.int64) for top in tops}
-    for values in parts:
-        bits = _ordered(values)
-        upper = bits >> 16
-        for top, count in counts.items():
-            count += np.bincount(bits[upper == top] & 0xFFFF, minlength=1 << 16)
-    found = []
-    for rank, top in zip(ranks, tops, strict=True):
-        below = ends[top] - high.counts[top]
-        low = np.searchsorted(np.cumsum(counts[int(top)]), rank - below, side="right")
-        found.append((int(top) << 16) | int(low))
+    ends, tops, found = np.cumsum(high), tops_of(high, ranks), []
+    for rank in ranks:
+        top = int(np.searchsorted(ends, rank, side="right"))
+        below = ends[top] - high[top]
+        half = np.searchsorted(np.cumsum(low[tops.index(top)]), rank - below, side="right")
+        found.append((top << 16) | int(half))
     return _number(np.array(found, np.uint32))
 
 

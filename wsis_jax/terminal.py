@@ -1,8 +1,10 @@
 """What a person sees in a terminal: tables, progress bars, warnings, and which programs were compiled."""
 
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
 from typing import Any
 
 # Heavy libraries are imported where they are used, so that --help comes at once.
@@ -77,6 +79,20 @@ def print_measurements(results: Sequence[dict[str, Any]]) -> None:
         print(f"* timed on {base['cells_timed']} cells and extrapolated to {base['cells']}")
 
 
+def print_findings(findings: Sequence[Any]) -> None:
+    """Prints one row per finding of `doctor.examine`, and below what to do."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    colours = {"ok": "green", "note": "yellow", "broken": "bold red"}
+    table = Table(box=box.SIMPLE_HEAD, show_header=False)
+    for one in findings:
+        advice = f"\n→ {one.advice}" if one.advice else ""
+        table.add_row(one.name, Text(one.status, style=colours[one.status]), Text(one.text + advice))
+    _print_wide(table)
+
+
 def _table(first: str, *others: str) -> Any:
     """Returns an empty table: names in the first column, numbers in the others."""
     from rich import box
@@ -113,6 +129,13 @@ def compilations(*, shown: bool | None) -> Iterator[None]:
     yield
     if shown:
         print(f"{compilations.summary()}\nThe cache is {folder}.", file=sys.stderr)
+
+
+@contextmanager
+def silence() -> Iterator[None]:
+    """Prints nothing: for the processes of a training of which another shows how it goes."""
+    with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):
+        yield
 
 
 @contextmanager

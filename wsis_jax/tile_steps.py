@@ -1,6 +1,10 @@
-"""The steps of a segmentation in tiles: each takes all parts of the image and leaves numbers or files behind."""
+"""The steps of a segmentation in tiles: each takes all parts of the image and leaves numbers or files behind.
 
-from collections.abc import Callable
+What a step does with a part is a function of its own, which any process may call: it knows the part, the run and
+the `Job`, and leaves files behind that no other part's are.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,130 +25,153 @@ from wsis_jax.scaling import resize_labels_part, smooth_part
 from wsis_jax.seeds import greatest_contributions
 from wsis_jax.segmentation import region_radius
 from wsis_jax.streaming import Scratch, Window, grown, within
-from wsis_jax.unet import Variables, forward
+from wsis_jax.unet import forward, in_precision
 
 # The mirror images that the network sees beside the image: upside down, left to right, and both.
 _FLIPS = ((-1, 1), (1, -1), (-1, -1))
 
+Over = Callable[..., Iterable[Any]]
+"""Calls `over(function, parts, **same)` a function with each part and what is the same for all, by keyword.
+
+Returns the results in the order of the parts. The function may be called in other processes.
+"""
+
 Peaks = Int64[np.ndarray, "cells 2"]
 
 
-class Job(NamedTuple):
-    """What all steps need: model and settings, the image in pixels of the network, its parts and their margins."""
+def one_by_one(function: Callable[..., Any], parts: Iterable[Any], **same: Any) -> Iterable[Any]:
+    """Calls a function with part after part, here: the `Over` of a process that works alone."""
+    return (function(part, **same) for part in parts)
 
-    run: Run
-    variables: Variables
+
+class Job(NamedTuple):
+    """What all steps need beside the run: settings, the image in pixels of the network, and margins of parts."""
+
     config: Config
     small: Scratch
-    parts: list[Window]
     sides: tuple[int, int]
     halos: Halos
-    step: Callable[[], None]
 
-    def view(self, part: Window, halo: int, flip: tuple[int, int] = (1, 1)) -> View:
+    def view(self, run: Run, part: Window, halo: int, flip: tuple[int, int] = (1, 1)) -> View:
         """Returns what the network is shown for a part."""
-        stride = self.run.model.stride
+        stride = run.model.stride
         return view_of(part, self.small.shape, sides=self.sides, halo=halo, stride=stride, flip=flip)
 
-    def record(self, seen: Float32[np.ndarray, "height width"]) -> Record:
+    def record(self, run: Run, seen: Float32[np.ndarray, "height width"]) -> Record:
         """Returns the record of a view."""
-        rule = self.config.contribution.rule
-        return record_images(self.run.model, self.variables, seen[None], self.sides, rule=rule)
+        variables = in_precision(run.variables, self.config.unet.precision)
+        return record_images(run.model, variables, seen[None], self.sides, rule=self.config.contribution.rule)
 
 
-def detect(job: Job) -> tuple[Peaks, Float32[np.ndarray, " cells"]]:
+def detect(run: Run, job: Job, parts: Sequence[Window], over: Over) -> tuple[Peaks, Float32[np.ndarray, " cells"]]:
     """Returns the peaks, as `find_peaks` orders them, and the likelihood there."""
-    found, border = job.config.detect, job.config.detect.exclude_border
+    border = job.config.detect.exclude_border
     pixels, values = [np.empty((0, 2), np.int64)], [np.empty(0, np.float32)]
-    for part in job.parts:
-        around = grown(part, found.min_distance, job.small.shape)
-        likelihood = _likelihood(job, around)
-        candidates = peak_pixels(
-            likelihood, threshold=found.threshold, min_distance=found.min_distance, quantize=found.quantize
-        )
-        inner = within(part, around)
-        places = np.argwhere(candidates[inner])
-        values.append(likelihood[inner][tuple(places.T)])
-        pixels.append(places + np.array([part[0].start, part[1].start]))
-        job.step()
+    for places, likelihood in over(_peak_pixels, parts, run=run, job=job):
+        pixels.append(places)
+        values.append(likelihood)
     at, scores = np.concatenate(pixels), np.concatenate(values)
     kept = ((at >= border) & (at < np.array(job.small.shape) - border)).all(1)
     at, scores = at[kept], scores[kept]
     order = np.lexsort(at.T[::-1])
-    peaks = plateau_centres(at[order])
-    return peaks, _scores(job, peaks, at[order], scores[order])
-
-
-def _scores(
-    job: Job, peaks: Peaks, pixels: Int64[np.ndarray, "pixels 2"], values: Float32[np.ndarray, " pixels"]
-) -> Float32[np.ndarray, " cells"]:
-    """Returns the likelihood at the peaks, from that at the pixels of their plateaus."""
-    numbers, wanted = (np.ravel_multi_index(tuple(places.T), job.small.shape) for places in (pixels, peaks))
+    at, scores = at[order], scores[order]
+    peaks = plateau_centres(at)
+    numbers, wanted = (np.ravel_multi_index(tuple(places.T), job.small.shape) for places in (at, peaks))
     index = np.minimum(np.searchsorted(numbers, wanted), max(len(numbers) - 1, 0))
-    scores = values[index]
     # The middle of a bent plateau lies beside it.
-    for cell in np.flatnonzero(numbers[index] != wanted):
-        row, column = map(int, peaks[cell])
-        scores[cell] = _likelihood(job, (slice(row, row + 1), slice(column, column + 1)))[0, 0]
-    return scores
+    bent = np.flatnonzero(numbers[index] != wanted)
+    beside = [(slice(row, row + 1), slice(column, column + 1)) for row, column in peaks[bent].tolist()]
+    scores = scores[index]
+    scores[bent] = [value[0, 0] for value in one_by_one(likelihood_of, beside, run=run, job=job)]
+    return peaks, scores
 
 
-def _likelihood(job: Job, part: Window) -> Float32[np.ndarray, "rows columns"]:
+def _peak_pixels(
+    part: Window, *, run: Run, job: Job
+) -> tuple[Int64[np.ndarray, "pixels 2"], Float32[np.ndarray, " pixels"]]:
+    """Returns the pixels of a part that are peaks or parts of one, and the likelihood there."""
+    found = job.config.detect
+    around = grown(part, found.min_distance, job.small.shape)
+    likelihood = likelihood_of(around, run=run, job=job)
+    candidates = peak_pixels(
+        likelihood, threshold=found.threshold, min_distance=found.min_distance, quantize=found.quantize
+    )
+    inner = within(part, around)
+    places = np.argwhere(candidates[inner])
+    return places + np.array([part[0].start, part[1].start]), likelihood[inner][tuple(places.T)]
+
+
+def likelihood_of(part: Window, *, run: Run, job: Job) -> Float32[np.ndarray, "rows columns"]:
     """Returns the likelihood map of a part, as `segmentation.detect` computes it."""
-    view = job.view(part, job.halos.field)
-    likelihood = view.shown(np.asarray(job.record(view.of(job.small)).likelihood)[0])
+    view = job.view(run, part, job.halos.field)
+    likelihood = view.shown(np.asarray(job.record(run, view.of(job.small)).likelihood)[0])
     if job.config.detect.views == 1:
         return likelihood
+    variables = in_precision(run.variables, job.config.unet.precision)
     for flip in _FLIPS:
-        view = job.view(part, job.halos.field, flip)
+        view = job.view(run, part, job.halos.field, flip)
         seen = jnp.asarray(view.of(job.small)[None], jnp.float32)
-        mirrored = np.asarray(forward(job.run.model, job.variables, seen, jnp.array(job.sides)))[0]
+        mirrored = np.asarray(forward(run.model, variables, seen, jnp.array(job.sides)))[0]
         likelihood = likelihood + view.shown(mirrored)
     return likelihood / 4
 
 
-def observe(job: Job, peaks: Peaks) -> tuple[evidence.Rim, evidence.Look | None]:
+def observe(
+    job: Job, peaks: Peaks, parts: Sequence[Window], over: Over
+) -> tuple[evidence.Rim, evidence.Look | None]:
     """Returns which rims the cells have, and how background and bodies look."""
-    settings, distances = job.config.cut, surroundings(job.config)
-    brighter, look = 0.0, None
-    for part in job.parts:
-        around = grown(part, evidence.margin(**distances), job.small.shape)
-        image, corner = job.small[around], [side.start for side in around]
-        if settings.rim == "auto":
-            own = peaks[_near(peaks, part, 0)] - corner
-            brighter += evidence.brighter_than_dark(image, own, **distances)
-        if settings.background_weight:
-            distance = nearest_peak(peaks, _shape(part), corner=(part[0].start, part[1].start))[1]
-            more = evidence.look_of(image, distance, within(part, around), **distances)
-            look = more if look is None else look.join(more)
-        job.step()
-    rim = settings.rim if settings.rim != "auto" else "bright" if brighter >= 0 else "dark"
+    rim, brighter, look = job.config.cut.rim, 0.0, None
+    for more_brighter, more in over(_look, parts, job=job, peaks=peaks):
+        brighter += more_brighter
+        look = more if look is None or more is None else look.join(more)
+    rim = rim if rim != "auto" else "bright" if brighter >= 0 else "dark"
     return rim, look if look is not None and look.tells else None
 
 
+def _look(part: Window, *, job: Job, peaks: Peaks) -> tuple[float, evidence.Look | None]:
+    """Returns by how much rims are brighter than they are dark in a part, and how background and bodies look."""
+    settings, distances = job.config.cut, surroundings(job.config)
+    around = grown(part, evidence.margin(**distances), job.small.shape)
+    image, corner = job.small[around], [side.start for side in around]
+    brighter, look = 0.0, None
+    if settings.rim == "auto":
+        own = peaks[_near(peaks, part, 0)] - corner
+        brighter = float(evidence.brighter_than_dark(image, own, **distances))
+    if settings.background_weight:
+        distance = nearest_peak(peaks, _shape(part), corner=(part[0].start, part[1].start))[1]
+        look = evidence.look_of(image, distance, within(part, around), **distances)
+    return brighter, look
+
+
 def propagate(
-    job: Job, peaks: Peaks, folder: Path
+    run: Run, job: Job, peaks: Peaks, folder: Path, parts: Sequence[Window], over: Over
 ) -> tuple[tuple[Scratch, Scratch], Float32[np.ndarray, " owners"]]:
     """Returns value and owner of the winner map, and the greatest contribution of every owner."""
-    value = Scratch(folder / "value", job.small.shape, np.float32)
-    owner = Scratch(folder / "owner", job.small.shape, np.int32)
+    value, owner = job.small.beside(folder / "value", np.float32), job.small.beside(folder / "owner", np.int32)
     greatest = np.zeros(len(peaks) + 1, np.float32)
-    for part in job.parts:
-        cells = _near(peaks, part, job.halos.contributors)
-        if len(cells):
-            winner = _winners(job, peaks, cells, part)
-            value[part], owner[part] = winner.value, winner.owner
-            more = greatest_contributions(winner.value, winner.owner, owners=len(greatest))
-            greatest = np.maximum(greatest, more)
-        job.step()
+    for owners, more in over(_contribute, parts, run=run, job=job, peaks=peaks, value=value, owner=owner):
+        greatest[owners] = np.maximum(greatest[owners], more)
     if job.config.cut.seed_scale == "max":
         greatest[:] = greatest.max()
     return (value, owner), greatest
 
 
-def _winners(job: Job, peaks: Peaks, cells: Int64[np.ndarray, " near"], part: Window) -> WinnerMap:
+def _contribute(
+    part: Window, *, run: Run, job: Job, peaks: Peaks, value: Scratch, owner: Scratch
+) -> tuple[Int64[np.ndarray, " here"], Float32[np.ndarray, " here"]]:
+    """Writes the winner map of a part; returns its owners, and the greatest contribution of each."""
+    cells = _near(peaks, part, job.halos.contributors)
+    if not len(cells):
+        return cells, np.zeros(0, np.float32)
+    winner = _winners(run, job, peaks, cells, part)
+    value[part], owner[part] = winner.value, winner.owner
+    owners = np.union1d(0, cells + 1)
+    return owners, greatest_contributions(winner.value, winner.owner, owners=len(peaks) + 1)[owners]
+
+
+def _winners(run: Run, job: Job, peaks: Peaks, cells: Int64[np.ndarray, " near"], part: Window) -> WinnerMap:
     """Returns the winner map of a part, from the cells that may contribute to it."""
-    view = job.view(part, job.halos.record)
+    view = job.view(run, part, job.halos.record)
     corner = int(view.rows[0]), int(view.columns[0])
     discs = grown(part, job.halos.contributors + job.halos.half, job.small.shape)
     index, distance = nearest_peak(peaks, _shape(discs), corner=(discs[0].start, discs[1].start))
@@ -154,62 +181,62 @@ def _winners(job: Job, peaks: Peaks, cells: Int64[np.ndarray, " near"], part: Wi
     regions[there] = np.where(distance <= region_radius(job.config), numbers[index + 1], 0)
     seen = view.of(job.small)
     winner = winner_map(
-        job.run.model,
-        job.variables,
+        run.model,
+        in_precision(run.variables, job.config.unet.precision),
         seen,
         regions,
         peaks[cells] - corner,
         reach=cell_reach(job.config),
         settings=job.config.contribution,
-        recorded=one_of(job.record(seen), jnp.array(0)),
+        recorded=one_of(job.record(run, seen), jnp.array(0)),
         half=job.halos.half,
     )
     value, owner, runner_up = (layer[view.part] for layer in winner)
     return WinnerMap(value, _named(cells + 1)[owner], runner_up)
 
 
-def cut(job: Job, peaks: Peaks, winner: tuple[Scratch, Scratch], whole: Whole, fused: Scratch) -> None:
-    """Writes the labels of the cuts, before parts of cells that are cut off from their peak are settled."""
-    for part in job.parts:
-        cells = _near(peaks, part, job.halos.masks)
-        if len(cells):
-            around = grown(part, job.halos.cuts, job.small.shape)
-            value, owner = (layer[around] for layer in winner)
-            # The cells to cut come first; of others there are seeds and claims.
-            others = np.setdiff1d(owner[owner > 0], cells + 1)
-            named = _named(np.concatenate([cells + 1, others]))
-            numbers = _numbers(named[1:] - 1, len(peaks))
-            local = WinnerMap(value, numbers[owner], np.zeros_like(value))
-            places = peaks[cells] - [side.start for side in around]
-            known = whole._replace(greatest=whole.greatest[named])
-            costs = costs_of(job.small[around], places, local, config=job.config, whole=known)
-            labels = label_nearest(cuts_of(costs, places, config=job.config), places, value.shape)
-            fused[part] = named[labels[within(part, around)]]
-        job.step()
+def cut(
+    part: Window, *, job: Job, peaks: Peaks, winner: tuple[Scratch, Scratch], whole: Whole, fused: Scratch
+) -> None:
+    """Writes the labels of the cuts in a part, before what is cut off from its peak is settled."""
+    cells = _near(peaks, part, job.halos.masks)
+    if not len(cells):
+        return
+    around = grown(part, job.halos.cuts, job.small.shape)
+    value, owner = (layer[around] for layer in winner)
+    # The cells to cut come first; of others there are seeds and claims.
+    others = np.setdiff1d(owner[owner > 0], cells + 1)
+    named = _named(np.concatenate([cells + 1, others]))
+    numbers = _numbers(named[1:] - 1, len(peaks))
+    local = WinnerMap(value, numbers[owner], np.zeros_like(value))
+    places = peaks[cells] - [side.start for side in around]
+    known = whole._replace(greatest=whole.greatest[named])
+    costs = costs_of(job.small[around], places, local, config=job.config, whole=known)
+    labels = label_nearest(cuts_of(costs, places, config=job.config), places, value.shape)
+    fused[part] = named[labels[within(part, around)]]
 
 
-def write(job: Job, peaks: Peaks, fused: Scratch, out: Any, whole: tuple[int, int], blocks: list[Window]) -> None:
-    """Writes the labels in the pixels of the image as given."""
+def labels_of(
+    block: Window, *, job: Job, peaks: Peaks, fused: Scratch, whole: tuple[int, int]
+) -> Int[np.ndarray, "rows columns"]:
+    """Returns the labels of a block of the image in its own pixels, of which it has (height, width) `whole`."""
     blur = job.config.cut.smooth * job.config.network_sigma
-    for block in blocks:
-        shown = (
-            slice(side.start * seen // given, -(-side.stop * seen // given))
-            for side, seen, given in zip(block, fused.shape, whole, strict=True)
-        )
-        rows, columns = shown
-        around = grown((rows, columns), job.halos.labels, fused.shape)
-        corner = around[0].start, around[1].start
-        labels = fused[around]
-        named = np.unique(labels[labels > 0])
-        labels = _numbers(named - 1, len(peaks))[labels]
-        cells = peaks[named - 1]
-        labels = settle_orphans(labels, cells - corner)
-        if blur:
-            labels = smooth_part(labels, cells, whole, block, blur=blur, whole=fused.shape, corner=corner)
-        else:
-            labels = resize_labels_part(labels, whole, block, whole=fused.shape, corner=corner)
-        out[block] = _named(named)[labels].astype(out.dtype)
-        job.step()
+    rows, columns = (
+        slice(side.start * seen // given, -(-side.stop * seen // given))
+        for side, seen, given in zip(block, fused.shape, whole, strict=True)
+    )
+    around = grown((rows, columns), job.halos.labels, fused.shape)
+    corner = around[0].start, around[1].start
+    labels = fused[around]
+    named = np.unique(labels[labels > 0])
+    labels = _numbers(named - 1, len(peaks))[labels]
+    cells = peaks[named - 1]
+    labels = settle_orphans(labels, cells - corner)
+    if blur:
+        labels = smooth_part(labels, cells, whole, block, blur=blur, whole=fused.shape, corner=corner)
+    else:
+        labels = resize_labels_part(labels, whole, block, whole=fused.shape, corner=corner)
+    return _named(named)[labels]
 
 
 # Cells

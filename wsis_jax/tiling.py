@@ -4,39 +4,42 @@ Each step of `segmentation.segment` is done for all tiles before the next begins
 until then (`streaming.Scratch`): the image in pixels of the network, the winner map, and the cuts fused, 16 bytes
 a pixel of the network. In memory are one tile with its halo (`halos.Halos`), the peaks, and a few numbers that
 tell of the whole image: range and median of its grey values, whether rims are bright, how the ground looks.
+
+The tiles of a step do not know of each other, so that other processes may do them (`clusters.Workers`).
 """
 
-import shutil
-import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32, Float64
+from jaxtyping import Float32, Float64, Int64
 
 from wsis_jax.checkpoint import Run
 from wsis_jax.config import Config, ImageConfig
 from wsis_jax.halos import halos_of, view_sides
 from wsis_jax.imageio import normalize_image, stretch
-from wsis_jax.limits import in_words
 from wsis_jax.outlines import Whole
 from wsis_jax.scaling import part_before_resizing, resize_part
 from wsis_jax.segmentation import seen_shape
 from wsis_jax.streaming import (
-    HighBits,
     Plane,
     Scratch,
     Window,
     between,
+    high_bits,
+    low_bits,
     ordered_values,
     percentile_ranks,
     scratch_folder,
+    tops_of,
     windows_over,
 )
-from wsis_jax.tile_steps import Job, cut, detect, observe, propagate, write
-from wsis_jax.unet import in_precision
+from wsis_jax.tile_steps import Job, Over, cut, detect, labels_of, observe, one_by_one, propagate
+
+_SCRATCH = 16  # bytes a pixel of the network: image, value and owner of the winner map, cuts
 
 
 def segment_tiled(
@@ -46,6 +49,8 @@ def segment_tiled(
     *,
     config: Config | None = None,
     tile: int = 1024,
+    over: Over = one_by_one,
+    scratch: str | Path | None = None,
     on_tile: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[Float64[np.ndarray, "cells 2"], Float32[np.ndarray, " cells"]]:
     """Segments an image of any size tile by tile; the labels are those that `segment` gives for the whole.
@@ -62,6 +67,9 @@ def segment_tiled(
         config: settings other than those of the run.
         tile: side of a tile in pixels of the network. The network is shown 300 to 400 pixels more, which takes
             a few hundred bytes of memory a pixel, by its width.
+        over: what calls the functions of a step with tile after tile; `clusters.Workers.over` has the workers of a
+            cluster do it. `image` is then read there, `out` still written to here.
+        scratch: folder for temporary files; None for where TMPDIR says. Workers must see it.
         on_tile: called with the number of parts done, of all steps, and of parts in all.
 
     Returns:
@@ -69,34 +77,39 @@ def segment_tiled(
 
     Raises:
         ValueError: if the image holds NaN or infinite values, image and `out` do not fit together, or a setting
-            needs the whole image at once; names it.
-        OSError: if there is no room for 16 bytes a pixel of the network in the folder of temporary files.
+            needs the whole image at once; names it. Also if there is no room for 16 bytes a pixel of the network
+            in the folder of temporary files.
+        WriteError: if that is full in the meantime.
     """
     config = config or run.config
     _check(run, image, out, config, tile)
     shape, whole = seen_shape((image.shape[0], image.shape[1]), config), (image.shape[0], image.shape[1])
-    blocks, parts = _blocks(out, whole, tile / config.network_scale), windows_over(shape, (tile, tile))
-    steps = _Counter(5 * len(parts) + 2 * len(blocks), on_tile)
-    with scratch_folder() as folder:
-        small, median = _shrink(image, folder, shape, config, blocks, parts, steps)
+    with scratch_folder(None if scratch is None else Path(scratch), room=_SCRATCH * shape[0] * shape[1]) as folder:
+        blocks, parts = _blocks(out, whole, tile / config.network_scale), windows_over(shape, (tile, tile))
+        steps = _Counter(6 * len(parts) + 3 * len(blocks), on_tile)
+        over = steps.counting(over)
+        small = Scratch(folder / "image", shape, np.float32, tile)
+        median = _shrink(image, small, config, blocks, parts, over)
         halos = halos_of(run.model, config)
         sides = view_sides(
             shape, tile, max(halos.field + config.detect.min_distance, halos.record), run.model.stride
         )
-        job = Job(
-            run, in_precision(run.variables, config.unet.precision), config, small, parts, sides, halos, steps
-        )
+        job = Job(config, small, sides, halos)
         peaks, scores = np.empty((0, 2), np.int64), np.empty(0, np.float32)
         if median is None:
             warnings.warn("the image is constant, so it holds no cells", stacklevel=2)
         else:
-            peaks, scores = detect(job)
-        fused = Scratch(folder / "fused", shape, np.int32)
+            peaks, scores = detect(run, job, parts, over)
+        fused = small.beside(folder / "fused", np.int32)
         if median is not None and len(peaks):
-            rim, look = observe(job, peaks)
-            winner, greatest = propagate(job, peaks, folder)
-            cut(job, peaks, winner, Whole(median, rim, look, greatest), fused)
-        write(job, peaks, fused, out, whole, blocks)
+            rim, look = observe(job, peaks, parts, over)
+            winner, greatest = propagate(run, job, peaks, folder, parts, over)
+            known = Whole(median, rim, look, greatest)
+            for _ in over(cut, parts, job=job, peaks=peaks, winner=winner, whole=known, fused=fused):
+                pass
+        labels = over(labels_of, blocks, job=job, peaks=peaks, fused=fused, whole=whole)
+        for block, values in zip(blocks, labels, strict=True):
+            out[block] = values.astype(out.dtype)
     steps.finish()
     ratio = np.array(whole) / np.array(shape)
     return (peaks + 0.5) * ratio - 0.5, scores
@@ -108,9 +121,16 @@ class _Counter:
     def __init__(self, total: int, tell: Callable[[int, int], None]) -> None:
         self._done, self._total, self._tell = 0, total, tell
 
-    def __call__(self) -> None:
-        self._done += 1
-        self._tell(self._done, self._total)
+    def counting(self, over: Over) -> Over:
+        """Returns what calls a function likewise, and tells of each part that is done."""
+
+        def counted(function: Callable[..., Any], parts: Sequence[Any], **same: Any) -> Iterator[Any]:
+            for result in over(function, parts, **same):
+                yield result
+                self._done += 1
+                self._tell(self._done, self._total)
+
+        return counted
 
     def finish(self) -> None:
         """Tells that all is done, where steps were left out."""
@@ -139,13 +159,6 @@ def _check(run: Run, image: Plane, out: Any, config: Config, tile: int) -> None:
         if holds:
             raise ValueError(f"{setting} needs the whole image at once; change the setting, or do without tiles")
     halos_of(run.model, config)
-    height, width = seen_shape((image.shape[0], image.shape[1]), config)
-    needed, free = 16 * height * width, shutil.disk_usage(tempfile.gettempdir()).free
-    if needed > free:
-        raise ValueError(
-            f"the image needs {in_words(needed)} of temporary files, and there are {in_words(free)} free; "
-            "make room, set TMPDIR to a larger folder, or choose a smaller image.scale"
-        )
 
 
 def _blocks(out: Any, shape: tuple[int, int], side: float) -> list[Window]:
@@ -159,52 +172,64 @@ def _blocks(out: Any, shape: tuple[int, int], side: float) -> list[Window]:
 
 
 def _shrink(
-    image: Plane,
-    folder: Path,
-    shape: tuple[int, int],
-    config: Config,
-    blocks: list[Window],
-    parts: list[Window],
-    step: Callable[[], None],
-) -> tuple[Scratch, np.float32 | None]:
-    """Returns the image normalised and in pixels of the network, and its median, or None if it is constant."""
-    bottom, top = _grey_range(image, config.image, blocks, step)
-    small, high = Scratch(folder / "image", shape, np.float32), HighBits()
-    whole = image.shape[0], image.shape[1]
-    for part in parts:
-        taken = part_before_resizing(shape, part, whole=whole)
-        grey = np.asarray(image[taken], np.float32)
-        normalized = stretch(grey, bottom, top) if bottom < top else np.zeros_like(grey)
-        corner = taken[0].start, taken[1].start
-        small[part] = values = resize_part(normalized, shape, part, whole=whole, corner=corner)
-        high.add(values)
-        step()
-    ranks = [0, (high.total - 1) // 2, high.total // 2, high.total - 1]
-    values = ordered_values(high, (small[part] for part in parts), ranks)
-    return small, None if values[0] == values[-1] else np.median(values[1:3])
+    image: Plane, small: Scratch, config: Config, blocks: list[Window], parts: list[Window], over: Over
+) -> np.float32 | None:
+    """Writes the image, normalised and in pixels of the network; returns the median, or None if it is constant."""
+    grey = _grey_range(image, config.image, blocks, over)
+    high = reduce(np.add, over(_shrunk_bits, parts, image=image, small=small, grey=grey))
+    total = int(high.sum())
+    values = _at_ranks(small, parts, high, [0, (total - 1) // 2, total // 2, total - 1], over)
+    return None if values[0] == values[-1] else np.median(values[1:3])
 
 
-def _grey_range(
-    image: Plane, settings: ImageConfig, blocks: list[Window], step: Callable[[], None]
-) -> tuple[float, float]:
+def _grey_range(image: Plane, settings: ImageConfig, blocks: list[Window], over: Over) -> tuple[float, float]:
     """Returns the grey values that become 0 and 1, as `normalize_image` chooses them; equal if all are."""
     # For its errors.
     normalize_image(
         np.zeros((1, 1), np.float32), method=settings.normalization, low=settings.low, high=settings.high
     )
-    high = HighBits()
-    for block in blocks:
-        values = np.asarray(image[block], np.float32)
-        if not np.isfinite(values).all():
-            raise ValueError("the image holds values that are no numbers (NaN or infinite); replace them first")
-        high.add(values)
-        step()
-    places = [percentile_ranks(p, high.total) for p in (settings.low, settings.high)]
-    ranks = [0, high.total - 1, *(rank for low, above, _ in places for rank in (low, above))]
-    least, greatest, *found = ordered_values(high, (np.asarray(image[block]) for block in blocks), ranks)
+    high = reduce(np.add, over(_grey_bits, blocks, image=image))
+    total = int(high.sum())
+    places = [percentile_ranks(p, total) for p in (settings.low, settings.high)]
+    ranks = [0, total - 1, *(rank for low, above, _ in places for rank in (low, above))]
+    least, greatest, *found = _at_ranks(image, blocks, high, ranks, over)
     if least == greatest:
         return float(least), float(greatest)
     if settings.normalization == "max":
         return 0.0, float(greatest)
     bottom, top = (between(found[2 * i], found[2 * i + 1], share) for i, (_, _, share) in enumerate(places))
     return (bottom, top) if bottom < top else (float(least), float(greatest))
+
+
+def _grey_bits(block: Window, *, image: Plane) -> Int64[np.ndarray, "65536"]:
+    """Returns the `high_bits` of the grey values in a block."""
+    values = np.asarray(image[block], np.float32)
+    if not np.isfinite(values).all():
+        raise ValueError("the image holds values that are no numbers (NaN or infinite); replace them first")
+    return high_bits(values)
+
+
+def _shrunk_bits(
+    part: Window, *, image: Plane, small: Scratch, grey: tuple[float, float]
+) -> Int64[np.ndarray, "65536"]:
+    """Writes a part of the image as the network sees it, and returns its `high_bits`."""
+    whole, (bottom, top) = (image.shape[0], image.shape[1]), grey
+    taken = part_before_resizing(small.shape, part, whole=whole)
+    values = np.asarray(image[taken], np.float32)
+    normalized = stretch(values, bottom, top) if bottom < top else np.zeros_like(values)
+    corner = taken[0].start, taken[1].start
+    small[part] = shrunk = resize_part(normalized, small.shape, part, whole=whole, corner=corner)
+    return high_bits(shrunk)
+
+
+def _at_ranks(
+    array: Plane | Scratch, parts: list[Window], high: Int64[np.ndarray, "65536"], ranks: list[int], over: Over
+) -> Float32[np.ndarray, " ranks"]:
+    """Returns the values of an array at given ranks, from the `high_bits` of all."""
+    low = reduce(np.add, over(_low_bits_of, parts, array=array, tops=tops_of(high, ranks)))
+    return ordered_values(high, low, ranks)
+
+
+def _low_bits_of(part: Window, *, array: Plane | Scratch, tops: list[int]) -> Int64[np.ndarray, "tops 65536"]:
+    """Returns the `low_bits` of a part of an array."""
+    return low_bits(np.asarray(array[part]), tops)

@@ -12,10 +12,12 @@ from jaxtyping import Float
 from wsis_jax import checkpoint
 from wsis_jax.config import Config
 from wsis_jax.dataset import Sample, hold_out, leave_out, make_sample
+from wsis_jax.devices import wait_for_all
 from wsis_jax.facts import training_facts
 from wsis_jax.imageio import is_constant, normalize_image
 from wsis_jax.limits import check_bytes, check_values
 from wsis_jax.loop import train_until_done
+from wsis_jax.memory import memory_told
 from wsis_jax.optimization import initial_state, make_optimizer
 from wsis_jax.points import check_points
 from wsis_jax.samples import sample_file, write_samples
@@ -42,7 +44,7 @@ def train(
         images: grey values of any range, one array per image.
         points: (row, column) of each image's cells, roughly; an image without cells has shape (0, 2).
         config: settings; `likelihood.sigma` and `image.scale` are chosen from the points where they are None.
-        run: the run folder that is written; see `checkpoint`.
+        run: the run folder that is written; see `checkpoint`. Where several processes train, all must see it.
         resume: go on where an interrupted training in `run` stopped, to the result it would have had.
         names: of the images, for messages.
         uncertain: (row, column) of places in each image that may be cells without a point; they are left out of
@@ -53,7 +55,9 @@ def train(
     Raises:
         ValueError: if images and points do not fit each other, an image holds NaN or infinite values, no image
             has a point, a setting is out of range, `run` holds an earlier training (or, with `resume`, one of
-            other settings), or the loss is no longer a number.
+            other settings), or the loss is no longer a number; what is saved then is of before.
+        WriteError: if there is no room for what is saved, or the folder takes nothing; likewise.
+        OutOfMemory: if a step does not fit into memory.
         FileNotFoundError: with `resume`, if `run` is no run folder.
         KeyboardInterrupt: if Ctrl-C or SIGTERM, or a callback that raises it, ends the training early; the state
             is saved then, and `resume` goes on from that very step.
@@ -95,6 +99,9 @@ def train_on(
     """
     run = Path(run)
     names = names if names is not None else [f"image {i}" for i in range(len(samples))]
+    for sample, name in zip(samples, names, strict=True):
+        if not np.isfinite(sample.image).all():
+            raise ValueError(f"{name}: the image holds NaN or infinite values; make them numbers")
     model = checkpoint.build_model(config)
     _open_run(run, config, resume)
     kept, held = hold_out(len(samples), share=config.train.validation, seed=config.train.seed)
@@ -112,9 +119,16 @@ def train_on(
     if resume:
         state = checkpoint.load_state(run, state) or state
         checkpoint.rewind_metrics(run, int(state.step))
+        checkpoint.keep_weights(run, int(state.best_step))
     checkpoint.save_facts(run, training_facts(samples, names, held if kept != held else [], config))
     shown = [(names[i], samples[i]) for i in held]
-    train_until_done(model, optimizer, state, [samples[i] for i in kept], shown, config, run, on_step, on_metrics)
+    with memory_told(
+        f"{run}: a step of training does not fit into memory; lower train.batch ({settings.batch}) or train.patch "
+        f"({settings.patch}), or take a smaller network"
+    ):
+        chosen = [samples[i] for i in kept]
+        train_until_done(model, optimizer, state, chosen, shown, config, run, on_step, on_metrics)
+    wait_for_all("trained")  # until the files are written that all processes now read
     best = checkpoint.read_metrics(run)[-1]["best_step"]
     if not sample_file(run, best).exists():
         write_samples(run, best, model, checkpoint.load_variables(run), shown, config)
@@ -187,6 +201,7 @@ def _make_samples(
 def _open_run(run: Path, config: Config, resume: bool) -> None:
     """Makes the run folder, or checks that the training in it can be resumed."""
     checkpoint.check_folder(run)
+    checkpoint.tidy(run)
     if resume:
         begun = checkpoint.load_config(run)
         # What is done with a trained model has no part in its training.

@@ -12,8 +12,10 @@ Export a trained model for programs that have JAX, but not this package.
 
 Writes to DIR forward.stablehlo (images to likelihood maps), contributions.stablehlo (an image and its cells to
 their contribution maps, in windows around the peaks) and export.json (shapes, units, settings). Both are for CPU,
-CUDA and TPU, any number of images or cells, and sides that are multiples of the stride; a new shape is compiled
-when it first comes. In Python, with jax and flatbuffers installed:
+CUDA and TPU, any number of images or cells, and sides that are multiples of the stride. A new shape is compiled
+when it first comes, which takes seconds: a service pads images to a few sides ("buckets" of export.json), mirrored
+at the bottom and the right, and crops what comes back. Near such a border the maps differ a little from those of
+the image alone. In Python, with jax and flatbuffers installed:
 
     import json
     from pathlib import Path

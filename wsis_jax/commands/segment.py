@@ -2,7 +2,8 @@
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +12,9 @@ from wsis_jax.files import stem
 from wsis_jax.terminal import one_line, progress_bar, show_error, show_warning
 
 if TYPE_CHECKING:
-    from wsis_jax.batch import Outcome
+    from wsis_jax.clusters import Workers
     from wsis_jax.config import Config
+    from wsis_jax.images import Outcome
     from wsis_jax.results import Format
 
 SUMMARY = "find the cells of images"
@@ -52,6 +54,11 @@ Writes to DIR, for each image, files of the kinds that --format names, separated
 In the table, score is the likelihood at the peak of a cell, and confidence tells how far its contributions are
 above those of its neighbours, from 0 to 1, which is where no neighbour has a say.
 
+With --dask, images go to the workers of a Dask cluster, one at a time to each, and so do the tiles of large ones:
+--dask local:4 makes four processes here, --dask scheduler.json or tcp://HOST:8786 names a cluster. Files, manifest
+and exit code are the same; a worker that dies costs the image or the tile that it was at. RUN, IMAGES and DIR must
+be in folders that all machines share; docs/clusters.md has SLURM, Kubernetes and others.
+
 Stop it when you like: called again with the same DIR, it skips the images that are finished, and does those again
 whose file has changed, or all if the model, the settings or --format have (manifest.jsonl in DIR keeps count). A
 bad image does not stop the others; the exit code is then 3.
@@ -61,6 +68,8 @@ the frame at the end of its name (mask012.tif of t012.tif; names without one are
 res_track.txt. Nothing is tracked: each cell is a track of one frame, which is enough for the scores SEG and DET.
 
   wsis segment RUN data/01 --format ctc --out data/01_RES
+
+All devices of the machine share the cells of an image, with nothing to set.
 
 A model knows cells of the size that it learned. If yours are k times as large, divide image.scale of its
 config.json by k and multiply likelihood.sigma by k, and give both; for scale 0.5, sigma 14 and k = 2:
@@ -96,6 +105,12 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "than 16 million pixels of the network. Of them labels are written as OME-Zarr, and points",
     )
     command.add_argument(
+        "--dask",
+        metavar="WHERE",
+        help="have the workers of a Dask cluster do it: address of its scheduler, scheduler file, or local:N for "
+        "N processes on this machine, each with its share of the cores, or a GPU",
+    )
+    command.add_argument(
         "--format",
         type=_format,
         metavar="KINDS",
@@ -110,18 +125,21 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Runs the command and returns its exit code."""
-    from wsis_jax.batch import Reading, segment_files
+    from wsis_jax.batch import segment_files
     from wsis_jax.checkpoint import load_run
     from wsis_jax.files import list_files, write_text
     from wsis_jax.imageio import IMAGE_SUFFIXES
+    from wsis_jax.images import Reading
     from wsis_jax.report import segmentation_report
     from wsis_jax.results import FILES, REPORT
 
-    run = load_run(arguments.run)
-    config = changed_settings(run.config, arguments)
     format = arguments.format or FILES
-    files = list_files(arguments.images, suffixes=IMAGE_SUFFIXES)
-    with progress_bar(rate="images") as bar:
+    with ExitStack() as stack:
+        workers = stack.enter_context(_workers(arguments.dask, arguments.run)) if arguments.dask else None
+        run = load_run(arguments.run) if workers is None else workers.run
+        config = changed_settings(run.config, arguments)
+        files = list_files(arguments.images, suffixes=IMAGE_SUFFIXES)
+        bar = stack.enter_context(progress_bar(rate="images"))
         task = bar.add_task("segmenting", total=None)
 
         def on_image(outcome: "Outcome", total: int) -> None:
@@ -146,6 +164,7 @@ def run(arguments: argparse.Namespace) -> int:
             config=config,
             reading=Reading(arguments.channel, arguments.axes, arguments.pixel_size, arguments.tiles),
             format=format,
+            workers=workers,
             on_image=on_image,
             on_tile=on_tile,
         )
@@ -163,6 +182,19 @@ def run(arguments: argparse.Namespace) -> int:
     if REPORT in format.kinds and len(failed) < len(outcomes):
         print(f"A page to look at: {segmentation_report(arguments.out, summary)}")
     return 3 if failed else 0
+
+
+@contextmanager
+def _workers(where: str, run: Path) -> Iterator["Workers"]:
+    """Lends the workers of a cluster."""
+    import jax
+
+    from wsis_jax.clusters import Workers
+    from wsis_jax.schedulers import connecting
+
+    jax.config.update("jax_platforms", "cpu")  # what other devices there are is for the workers
+    with connecting(where) as client:
+        yield Workers(client, run)
 
 
 def _positive(text: str) -> float:

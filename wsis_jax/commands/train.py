@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from wsis_jax.commands.shared import add_channel, add_settings, add_verbose
-from wsis_jax.terminal import training_progress, waiting
+from wsis_jax.terminal import silence, training_progress, waiting
 
 SUMMARY = "learn from images and clicks"
 
@@ -34,6 +34,9 @@ colours become grey.
 Ctrl-C ends the training after the step under way and saves it; --resume goes on from there, to the very weights
 that it would have had. RUN/report.html shows curves, pictures of held-out images and settings; wsis report RUN
 makes it while a training runs.
+
+All devices of the machine share the batch, with nothing to set; so do several hosts, if each starts this command
+(srun, or JAX_COORDINATOR_ADDRESS=HOST:PORT, JAX_NUM_PROCESSES and JAX_PROCESS_ID) and sees the same files.
 """
 
 
@@ -67,8 +70,18 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Runs the command and returns its exit code."""
+    from wsis_jax.devices import is_first, join_processes
+
+    join_processes()
+    with nullcontext() if is_first() else silence():
+        return _train(arguments)
+
+
+def _train(arguments: argparse.Namespace) -> int:
+    """Trains, and shows how it goes."""
     import jax
 
+    from wsis_jax.devices import is_first
     from wsis_jax.presets import preset, small_network
     from wsis_jax.report import training_report
     from wsis_jax.training import train
@@ -78,7 +91,9 @@ def run(arguments: argparse.Namespace) -> int:
     small = arguments.size == "small" or (arguments.size == "auto" and jax.default_backend() == "cpu")
     config = (small_network(config) if small else config).override(arguments.set)
     if small and arguments.size == "auto":
-        print("No accelerator found: training the small network (--size full for the paper's).")
+        print(
+            "No accelerator found: training the small network (--size full for the paper's; wsis doctor says why)."
+        )
     images, channel, nuclear = arguments.images, arguments.channel, arguments.nuclear_channel
     if arguments.nuclei is not None:
         kind, data = "nuclei", read_stained_set(images, arguments.nuclei, channel=channel, nuclear_channel=nuclear)
@@ -111,9 +126,11 @@ def run(arguments: argparse.Namespace) -> int:
                 on_metrics=on_metrics,
             )
         except KeyboardInterrupt:
-            training_report(arguments.run)
+            if is_first():
+                training_report(arguments.run)
             raise
-    print(f"A page to look at: {training_report(arguments.run)}")
+    if is_first():
+        print(f"A page to look at: {training_report(arguments.run)}")
     which = "" if channel is None else f" --channel {channel}"
     print(
         f"The best model is in {arguments.run}; use it with: wsis segment {arguments.run} IMAGES{which} --out DIR"
@@ -122,8 +139,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _events(arguments: argparse.Namespace) -> AbstractContextManager[Callable[[dict[str, Any]], None]]:
-    """Lends what takes metrics for TensorBoard, or does nothing with them where nobody asked."""
-    if not arguments.tensorboard:
+    """Lends what takes metrics for TensorBoard, or does nothing where nobody asked or another process does."""
+    from wsis_jax.devices import is_first
+
+    if not (arguments.tensorboard and is_first()):
         return nullcontext(lambda metrics: None)
     from wsis_jax.tensorboard import writing_events
 

@@ -1,0 +1,75 @@
+"""Reads what documents and help texts tell users to type."""
+
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+from wsis_jax import cli
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = [
+    *("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "benchmarks/README.md"),
+    *("experiments/README.md", "experiments/LOG.md"),
+    *(str(path.relative_to(ROOT)) for path in sorted((ROOT / "wsis_jax" / "models").glob("*/README.md"))),
+]
+_COMMENTS = 58  # the column of comments in help texts
+
+
+class Example(NamedTuple):
+    """A command to type, without its comment, and where it stands."""
+
+    where: str
+    text: str
+
+
+def _documents() -> dict[str, str]:
+    return {name: (ROOT / name).read_text(encoding="utf-8") for name in DOCUMENTS}
+
+
+def _helps() -> dict[str, str]:
+    helps = {f"wsis {name} --help": module.TEXT for name, module in cli._COMMANDS.items()}
+    return {"wsis --help": cli._DESCRIPTION, **helps}
+
+
+def _docstrings() -> dict[str, str]:
+    """The texts of experiments and benchmarks."""
+    paths = [path for folder in ("experiments", "benchmarks") for path in sorted((ROOT / folder).rglob("*.py"))]
+    return {str(path.relative_to(ROOT)): path.read_text(encoding="utf-8").split('"""')[1] for path in paths}
+
+
+def lines() -> list[Example]:
+    """Returns the lines that are a `wsis` command, alone or at the end of several; each is complete."""
+    found = []
+    for where, text in _documents().items():
+        for line in re.findall(r"^    ((?:.*/)?wsis .*|.* && .*/wsis .*)$", text, re.MULTILINE):
+            command = line.split("#")[0].split("&&")[-1].strip()
+            found.append(Example(where, re.sub(r"^\S*wsis", "wsis", command)))
+    for where, text in _helps().items():
+        for line in re.findall(r"^  wsis .*$", text, re.MULTILINE):
+            command = line[:_COMMENTS] if line[_COMMENTS - 2 : _COMMENTS] == "  " else line
+            found.append(Example(where, command.strip()))
+    return found
+
+
+def mentions() -> list[Example]:
+    """Returns what stands in backticks in documents, and may lack arguments: `wsis train --nuclei`."""
+    texts = _documents() | _helps()
+    return [
+        Example(where, " ".join(code.split()))
+        for where, text in texts.items()
+        for code in re.findall(r"`(wsis [^`]*)`", text)
+    ]
+
+
+def scripts() -> list[Example]:
+    """Returns the commands that start an experiment or a benchmark, in documents and in their own texts."""
+    found = []
+    for where, text in (_documents() | _docstrings()).items():
+        commands = re.findall(r"^ +(python (?:-m |benchmarks/).*)$", text, re.MULTILINE)
+        commands += re.findall(r"`(python (?:-m |benchmarks/)[^`]*)`", text)
+        # Brackets are around what may be left out, dots stand for more of the same.
+        found += [
+            Example(where, " ".join(re.sub(r"[\[\]]|\.\.\.", " ", re.split(r"  +#|#", one)[0]).split()))
+            for one in commands
+        ]
+    return found

@@ -1,0 +1,138 @@
+"""Out of memory: fewer cells at a time are tried, and what cannot be done is told in a sentence."""
+
+import importlib
+
+import jax
+import numpy as np
+import pytest
+
+from wsis_jax import guided, images, memory
+from wsis_jax.batch import segment_files
+from wsis_jax.cli import main
+from wsis_jax.config import ContributionConfig
+from wsis_jax.guided import contribution_maps
+from wsis_jax.limits import OutOfMemory
+from wsis_jax.memory import memory_told
+
+FULL = "RESOURCE_EXHAUSTED: Out of memory allocating 70368744177664 bytes."
+
+
+class Late:
+    """Maps of a chunk that turn out not to fit when they are taken from the device."""
+
+    def __array__(self, *_, **__):
+        raise jax.errors.JaxRuntimeError(FULL)
+
+
+def with_room_for(cells: int, monkeypatch, *, late: bool) -> list[int]:
+    """Lets chunks of more cells than these run out of memory; returns the sizes that are tried."""
+    tried = []
+
+    def limit(back, size):
+        def limited(*arguments, **options):
+            tried.append(size(arguments))
+            if tried[-1] <= cells:
+                return back(*arguments, **options)
+            if late:
+                return Late()
+            raise jax.errors.JaxRuntimeError(FULL)
+
+        return limited
+
+    compiled = guided.compiled_back()
+    monkeypatch.setattr(guided, "compiled_back", lambda: limit(compiled, lambda given: len(given[3])))
+    monkeypatch.setattr(guided, "back_many", limit(guided.back_many, lambda given: len(given[3])))
+    return tried
+
+
+def propagated(tiny_run, method: str, detection) -> np.ndarray:
+    return contribution_maps(
+        tiny_run.run.model,
+        tiny_run.run.variables,
+        detection.image,
+        detection.regions,
+        detection.peaks,
+        settings=ContributionConfig(method=method, chunk=4),
+    )
+
+
+@pytest.fixture(scope="module")
+def detection(tiny_run):
+    from wsis_jax.segmentation import detect
+
+    found = detect(tiny_run.run, tiny_run.scenes[0].image)
+    assert len(found.peaks) > 2
+    return found
+
+
+@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize("method", ["window", "vmap"])
+def test_fewer_cells_at_a_time_are_tried(tiny_run, detection, monkeypatch, method, late):
+    whole = propagated(tiny_run, method, detection)
+    assert whole.any(axis=(1, 2)).all()
+    tried = with_room_for(1, monkeypatch, late=late)
+    with pytest.warns(UserWarning, match=r"too small for . cells at a time") as heard:
+        fewer = propagated(tiny_run, method, detection)
+    assert [str(one.message).rpartition("set ")[2] for one in heard] == [
+        "contribution.chunk=2 to begin with that",
+        "contribution.chunk=1 to begin with that",
+    ]
+    assert tried[0] == 4
+    assert tried.count(1) >= len(detection.peaks)
+    np.testing.assert_allclose(fewer, whole, rtol=1e-4, atol=1e-6)
+
+
+def test_no_room_for_one_cell_is_told(tiny_run, detection, monkeypatch):
+    with_room_for(0, monkeypatch, late=False)
+    monkeypatch.setattr(memory.warnings, "warn", lambda *_, **__: None)
+    with pytest.raises(OutOfMemory, match="a single cell does not fit into memory; set"):
+        propagated(tiny_run, "window", detection)
+
+
+def test_other_errors_of_the_device_are_not_taken_for_it(tiny_run, detection, monkeypatch):
+    def broken():
+        raise jax.errors.JaxRuntimeError("INTERNAL: a fault")
+
+    monkeypatch.setattr(guided, "compiled_back", broken)
+    with pytest.raises(jax.errors.JaxRuntimeError, match="INTERNAL"):
+        propagated(tiny_run, "window", detection)
+
+
+@pytest.mark.parametrize("error", [MemoryError("Unable to allocate 9 GiB"), jax.errors.JaxRuntimeError(FULL)])
+def test_the_innermost_sentence_is_told(error):
+    def fails(inner):
+        with memory_told("outer"), memory_told(inner):
+            raise error
+
+    with pytest.raises(OutOfMemory, match=r"^inner$"):
+        fails("inner")
+
+
+def test_an_image_without_room_does_not_stop_the_others(tiny_run, draw_small, write_scene, tmp_path, monkeypatch):
+    outline, calls = images.outline, []
+
+    def cramped(*arguments, **options):
+        calls.append(None)
+        if len(calls) == 1:
+            raise MemoryError("Unable to allocate 9 GiB")
+        return outline(*arguments, **options)
+
+    monkeypatch.setattr(images, "outline", cramped)
+    for seed, name in enumerate("ab"):
+        write_scene(tmp_path, name, draw_small(seed))
+    files = sorted((tmp_path / "image").iterdir())
+    outcomes = segment_files(tiny_run.run, files, tmp_path / "out", config=tiny_run.run.config)
+    assert outcomes[0].error == (
+        "a: there is not enough memory (Unable to allocate 9 GiB); close other programs, give smaller images, "
+        "or segment in tiles (--tiles)"
+    )
+    assert outcomes[1].error is None
+
+
+def test_a_command_without_room_says_so(monkeypatch, capsys):
+    def cramped(*_, **__):
+        raise MemoryError
+
+    monkeypatch.setattr(importlib.import_module("wsis_jax.evaluation"), "evaluate_files", cramped)
+    assert main(["evaluate", "a", "b"]) == 2
+    assert capsys.readouterr().err.startswith("wsis: error: there is not enough memory; close")

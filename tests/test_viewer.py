@@ -1,0 +1,343 @@
+"""The plugin of napari, without a screen: its manifest, its reader, its sample data and both of its widgets."""
+
+import shutil
+import subprocess
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # of the viewer's libraries
+    napari = pytest.importorskip("napari", reason="napari is not installed", exc_type=ImportError)
+    QtCore = pytest.importorskip("qtpy.QtCore", reason="Qt cannot be loaded", exc_type=ImportError)
+    QtWidgets = pytest.importorskip("qtpy.QtWidgets", reason="Qt cannot be loaded", exc_type=ImportError)
+    from napari.components import ViewerModel
+    from napari.layers import Layer
+    from napari.utils.notifications import notification_manager
+
+import wsis_jax
+
+# A training of seconds: of five steps, validated at the third.
+TINY = [
+    *("unet.encoder=[2,4]", "unet.decoder=[2]", "train.batch=2", "train.patch=32", "train.warmup=1"),
+    *("train.steps=5", "train.evaluate_every=3", "train.validation=0.5", "image.scale=1", "likelihood.sigma=3"),
+]
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
+
+
+@pytest.fixture(scope="module")
+def application():
+    """Qt's, without a screen."""
+    return QtWidgets.QApplication.instance() or QtWidgets.QApplication([])
+
+
+@pytest.fixture
+def viewer(application):
+    """A viewer without its window, which needs a graphics card."""
+    return ViewerModel()
+
+
+@pytest.fixture
+def said():
+    """The messages of the notifications that a user sees meanwhile."""
+    before = len(notification_manager.records)
+
+    def messages() -> list[str]:
+        return [one.message for one in notification_manager.records[before:]]
+
+    return messages
+
+
+def finish(widget, *, meanwhile: Callable[[], None] = lambda: None) -> None:
+    """Lets the event loop turn until the work of a widget is done."""
+    end = time.monotonic() + 120
+    while widget.work.running:
+        QtWidgets.QApplication.processEvents()
+        meanwhile()
+        assert time.monotonic() < end, "the work does not end"
+        time.sleep(0.002)
+
+
+def shapes(layers) -> dict[str, tuple[int, ...]]:
+    return {layer.name: np.shape(layer.data) for layer in layers}
+
+
+def press(button) -> None:
+    """Presses a button as the mouse does."""
+    button.native.click()
+
+
+def test_the_manifest_is_valid_and_found_by_the_name_of_the_package():
+    command = [sys.executable, "-m", "npe2", "validate", "wsis-jax", "--imports"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "valid" in done.stdout
+
+
+def test_sample_data_are_cells_with_their_clicks(viewer):
+    from wsis_jax.viewer.sample_data import drawn_scene
+
+    image, cells, points = (viewer.add_layer(Layer.create(*data)) for data in drawn_scene())
+    assert image.data.shape == cells.data.shape
+    assert len(points.data) == cells.data.max()
+    own = cells.data[tuple(np.round(points.data).astype(int).T)]
+    assert (own == np.arange(len(own)) + 1).mean() > 0.9
+
+
+@pytest.fixture(scope="module")
+def results(tiny_run, draw_small, tmp_path_factory):
+    """A folder of results of two images, of which the second is less high, and what its files were made of."""
+    from wsis_jax.frames import Frame
+    from wsis_jax.results import format_of
+
+    folder, made = tmp_path_factory.mktemp("results"), {}
+    kinds = ["labels", "overlay", "points", "table", "zarr", "contributions"]
+    with format_of(kinds).writing(folder, ["a", "b"]) as write:
+        for name, seed, height in (("a", 100, 64), ("b", 101, 48)):
+            image = draw_small(seed).image[:height]
+            made[name] = (image, wsis_jax.segment(tiny_run.run, image, sides=(64, 64)))
+            write(Frame(name, image, image[None]), made[name][1])
+    return folder, made
+
+
+def read(folder: Path) -> list[Layer]:
+    from wsis_jax.viewer.reading import get_reader
+
+    reader = get_reader(str(folder))
+    assert reader is not None
+    return [Layer.create(*data) for data in reader(str(folder))]
+
+
+def test_results_of_one_image_are_opened_as_they_are(application, results, tmp_path):
+    folder, made = results
+    for path in folder.glob("a[._]*"):
+        (shutil.copytree if path.is_dir() else shutil.copy)(path, tmp_path / path.name)
+    layers, (image, result) = {layer.name: layer for layer in read(tmp_path)}, made["a"]
+    np.testing.assert_array_equal(layers["a image"].data, image)
+    np.testing.assert_array_equal(layers["a cells"].data, result.labels)
+    np.testing.assert_array_equal(layers["a likelihood"].data, result.detection.likelihood)
+    np.testing.assert_array_equal(layers["a winners"].data, result.winner.owner)
+    np.testing.assert_array_equal(layers["a contributions"].data, result.winner.value)
+    np.testing.assert_allclose(layers["a points"].data, result.points, atol=0.01)
+    np.testing.assert_allclose(layers["a points"].features["score"], result.scores, rtol=1e-5)
+    assert not layers["a likelihood"].visible
+    assert layers["a cells"].visible
+
+
+def test_results_of_several_images_are_a_stack(application, results):
+    folder, made = results
+    layers = {layer.name.removeprefix(folder.name + " "): layer for layer in read(folder)}
+    assert layers["cells"].metadata["names"] == ["a", "b"]
+    for index, (image, result) in enumerate(made.values()):
+        height = len(image)
+        np.testing.assert_array_equal(np.asarray(layers["image"].data[index])[:height], image)
+        np.testing.assert_array_equal(np.asarray(layers["cells"].data[index])[:height], result.labels)
+        assert not np.asarray(layers["cells"].data[index])[height:].any()
+        points = layers["points"]
+        own = points.data[:, 0] == index
+        np.testing.assert_allclose(points.data[own, 1:], result.points, atol=0.01)
+        assert set(points.features["image"][own]) == {"ab"[index]}
+    assert layers["cells"].data.shape == (2, 64, 64)
+
+
+def test_a_run_folder_shows_how_it_learned_and_offers_its_model(application, tiny_run, said):
+    from wsis_jax.viewer.models import OFFERED
+
+    (pictures,) = read(tiny_run.folder)
+    assert pictures.rgb
+    assert pictures.metadata["steps"] == sorted(pictures.metadata["steps"])
+    assert len(pictures.data) == len(pictures.metadata["steps"]) > 0
+    assert str(tiny_run.folder) in OFFERED.names()
+    assert any("chosen in the widget" in message for message in said())
+
+
+def test_other_folders_are_declined_and_damaged_ones_named_in_a_sentence(application, results, tmp_path, said):
+    from wsis_jax.viewer.reading import get_reader
+
+    (tmp_path / "a.tif").write_bytes(b"II*\0")
+    assert get_reader(str(tmp_path)) is None
+    assert get_reader(str(tmp_path / "a.tif")) is None
+    assert get_reader([str(results[0])]) is None
+    (tmp_path / "a_labels.tif").write_bytes(b"II*\0")
+    reader = get_reader(str(tmp_path))
+    assert reader is not None
+    assert reader(str(tmp_path)) == [(None,)]
+    (message,) = said()
+    assert "a_labels.tif: the image is damaged" in message
+
+
+@pytest.fixture
+def stack(draw_small):
+    """Two planes, as large as those of `results`."""
+    return np.stack([draw_small(seed).image for seed in (100, 102)])
+
+
+@pytest.fixture
+def segmenting(viewer, tiny_run):
+    """The widget, with the tiny model chosen."""
+    from wsis_jax.viewer.models import OFFERED
+    from wsis_jax.viewer.segment_widget import SegmentWidget
+
+    widget = SegmentWidget(viewer)
+    OFFERED.add(tiny_run.folder)
+    assert widget.model.value == str(tiny_run.folder)
+    return widget
+
+
+def test_the_plane_shown_is_segmented_while_the_viewer_goes_on(segmenting, viewer, stack, tiny_run, monkeypatch):
+    image = viewer.add_image(stack, name="film", scale=(2, 0.5, 0.5), translate=(0, 7, 8))
+    viewer.dims.set_point(0, 2)
+    ticked, segment = threading.Event(), wsis_jax.segment
+
+    def wait_for_the_viewer(*arguments, **options):
+        assert ticked.wait(60), "the event loop stands still"
+        return segment(*arguments, **options)
+
+    monkeypatch.setattr("wsis_jax.segmentation.segment", wait_for_the_viewer)
+    timer = QtCore.QTimer()
+    timer.timeout.connect(lambda: ticked.set() if segmenting.work.running else None)
+    timer.start(1)
+    press(segmenting.work.run)
+    finish(segmenting)
+    timer.stop()
+    expected = segment(tiny_run.run, stack[1])
+    assert shapes(viewer.layers) == {
+        "film": (2, 64, 64),
+        "film likelihood": (1, 64, 64),
+        "film contributions": (1, 64, 64),
+        "film winners": (1, 64, 64),
+        "film cells": (1, 64, 64),
+        "film detections": (len(expected.points), 3),
+    }
+    cells, points = viewer.layers["film cells"], viewer.layers["film detections"]
+    np.testing.assert_array_equal(cells.data[0], expected.labels)
+    np.testing.assert_array_equal(points.data[:, 1:], expected.points)
+    np.testing.assert_allclose(points.features["score"], expected.scores)
+    for layer in (cells, points, viewer.layers["film winners"]):
+        np.testing.assert_allclose(layer.data_to_world((0, 3, 4)), image.data_to_world((1, 3, 4)))
+    assert segmenting.work.said.value == f"{len(expected.points)} cells in 1 of 1 planes"
+
+
+def test_all_planes_are_segmented_until_it_is_stopped(segmenting, viewer, stack, tiny_run, monkeypatch):
+    viewer.add_image(np.repeat(stack[..., None], 3, axis=-1), name="film", rgb=True)
+    segmenting.planes.value, segmenting.evidence.value = "all", False
+    press(segmenting.work.run)
+    finish(segmenting)
+    expected = [wsis_jax.segment(tiny_run.run, plane).labels for plane in stack]
+    # Luminance changes the last digits of grey values.
+    assert np.mean(viewer.layers["film cells"].data == expected) > 0.99
+    steps = viewer.layers["film detections"].data[:, 0]
+    assert set(steps) == {0, 1}
+    assert len(viewer.layers) == 3
+    stop = threading.Event()
+
+    def stop_at_the_first(*arguments, **options):
+        assert stop.wait(60)
+        return result
+
+    result = wsis_jax.segment(tiny_run.run, stack[0])
+    monkeypatch.setattr("wsis_jax.segmentation.segment", stop_at_the_first)
+    press(segmenting.work.run)
+    press(segmenting.work.stop_button)
+    stop.set()
+    finish(segmenting)
+    assert not segmenting.work.stop_button.enabled
+    assert segmenting.work.run.enabled
+
+
+@pytest.mark.parametrize("turned", [{}, {"rotate": 30, "affine": [[1, 0.2, 3], [0, 1.5, 4], [0, 0, 1]]}])
+def test_what_has_larger_pixels_lies_on_the_image(application, turned):
+    from wsis_jax.viewer.layers import placement
+
+    image = napari.layers.Image(np.zeros((40, 60)), scale=(0.5, 0.25), translate=(3, 4), **turned)
+    small = napari.layers.Image(np.zeros((10, 20)), **placement(image, (), (4.0, 3.0)))
+    for part in (0.0, 0.3, 1.0):
+        places = [np.array(layer.data.shape) * part - 0.5 for layer in (image, small)]
+        np.testing.assert_allclose(small.data_to_world(places[1]), image.data_to_world(places[0]), atol=1e-9)
+
+
+def test_errors_are_one_sentence(segmenting, viewer, stack, tmp_path, said):
+    press(segmenting.work.run)
+    viewer.add_image(stack[0], name="image")
+    segmenting.model.value = "a run folder …"
+    segmenting.folder.value = tmp_path
+    press(segmenting.work.run)
+    finish(segmenting)
+    assert [message.partition(";")[0] for message in said()] == [
+        "there is no image layer to segment",
+        f"{tmp_path}: no trained model here",
+    ]
+    assert segmenting.work.run.enabled
+    assert len(viewer.layers) == 1
+
+
+def test_training_is_stopped_and_goes_on_and_its_model_is_offered(
+    segmenting, viewer, draw_small, tmp_path, said, monkeypatch
+):
+    from wsis_jax import checkpoint, training
+    from wsis_jax.viewer.train_widget import TrainWidget
+
+    scenes = [draw_small(seed) for seed in (100, 105, 106)]
+    image = viewer.add_image(np.stack([scene.image for scene in scenes]), name="film", scale=(1, 0.5, 0.5))
+    # The last plane has no point, and those of the others are given in half pixels.
+    places = [np.c_[np.full(6, step), scenes[step].points / 2] for step in (0, 1)]
+    points = viewer.add_points(np.concatenate(places), name="film points")
+    widget = TrainWidget(viewer)
+    widget.images.value, widget.points.value, widget.run.value = [image], [points], tmp_path / "run"
+    widget.settings.value = " ".join(TINY)
+    pressed, train, learned = threading.Event(), training.train, []
+
+    def stopped_at_the_third(images, points, *, on_step, **options):
+        def hold(step, steps):
+            assert step < 3 or pressed.wait(60)
+            on_step(step, steps)
+
+        learned.append((images, points))
+        return train(images, points, on_step=hold, **options)
+
+    def stop():
+        if widget.work.said.value.startswith("step 2 of 5"):
+            press(widget.work.stop_button)
+            pressed.set()
+
+    monkeypatch.setattr(training, "train", stopped_at_the_third)
+    press(widget.work.run)
+    finish(widget, meanwhile=stop)
+    assert checkpoint.saved_step(tmp_path / "run") == 3
+    assert widget.resume.value
+    assert widget.work.said.value == "stopped, and saved"
+    press(widget.work.run)
+    finish(widget)
+    assert checkpoint.saved_step(tmp_path / "run") == 5
+    assert widget.work.said.value.startswith("trained, loss 0.")
+    assert segmenting.model.value == str(tmp_path / "run")
+    checkpoint.load_run(tmp_path / "run")
+    assert (tmp_path / "run" / "report.html").is_file()
+    images, points = learned[1]
+    for index, scene in enumerate(scenes[:2]):
+        np.testing.assert_array_equal(images[index], scene.image)
+        np.testing.assert_allclose(points[index], scene.points, atol=1e-9)
+    assert len(images) == len(points) == 2
+    assert any("the training is saved" in message for message in said())
+
+
+def test_points_belong_to_the_image_whose_name_they_begin_with(viewer, said):
+    from wsis_jax.viewer.train_widget import TrainWidget, pair_layers
+
+    a, a2 = (viewer.add_image(np.zeros((9, 9)), name=name) for name in ("a", "a2"))
+    of_a2, of_a = (viewer.add_points([[1, 2]], name=name) for name in ("a2 clicks", "a clicks"))
+    assert pair_layers([a, a2], [of_a2, of_a]) == [(a2, of_a2), (a, of_a)]
+    assert pair_layers([a], [of_a2]) == [(a, of_a2)]
+    with pytest.raises(ValueError, match="a2: no points layer is chosen whose name begins so"):
+        pair_layers([a, a2], [of_a])
+    with pytest.raises(ValueError, match="a clicks: it is not clear to which image"):
+        pair_layers([a2], [of_a2, of_a])
+    press(TrainWidget(viewer).work.run)
+    assert said() == ["no image layer is chosen to learn from; choose one in the list"]

@@ -1,0 +1,228 @@
+"""One image of a batch: read, located, cut out and written; errors and warnings are part of what became of it."""
+
+import threading
+import warnings
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from wsis_jax.checkpoint import Run
+from wsis_jax.config import Config
+from wsis_jax.files import WriteError
+from wsis_jax.frames import Frame, Frames, open_frames
+from wsis_jax.large import in_tiles, segment_large
+from wsis_jax.limits import reason
+from wsis_jax.results import Write, format_of
+from wsis_jax.segmentation import Located, locate, outline, seen_shape
+from wsis_jax.shapes import fitting, rounded_up
+from wsis_jax.tile_steps import Over, one_by_one
+
+FAILURES = (ValueError, OSError, ImportError, MemoryError)
+"""What one image may fail by, and others succeed; other errors are faults of the program."""
+
+
+class Outcome(NamedTuple):
+    """What became of one image of a batch.
+
+    Attributes:
+        name: of the image.
+        source: the file that it is in.
+        cells: how many were found; None where it failed.
+        warnings: what there is to say of it.
+        error: why it failed, or None.
+        skipped: whether an earlier batch had finished it.
+    """
+
+    name: str
+    source: Path
+    cells: int | None
+    warnings: list[str]
+    error: str | None
+    skipped: bool = False
+
+
+class Reading(NamedTuple):
+    """How image files are read.
+
+    Attributes:
+        channel: the channel to segment, counted from 0, as `open_frames` takes it.
+        axes: names for the axes of TIFF files instead of those that they give, likewise.
+        pixel_size: side of a pixel in µm instead of what the files tell.
+        tiles: whether images are segmented in tiles; None for those of more than `large.TILED_ABOVE` pixels of the
+            network.
+    """
+
+    channel: int | None = None
+    axes: str | None = None
+    pixel_size: float | None = None
+    tiles: bool | None = None
+
+
+AS_IT_IS = Reading()
+
+
+class Work(NamedTuple):
+    """What is to be done with all images of a batch, whoever does it.
+
+    Attributes:
+        out: the folder to write to.
+        config: the settings to use.
+        reading: how the files are read.
+        sides: what programs are compiled for, see `shapes.shared_sides`.
+        kinds: the kinds of files to write.
+    """
+
+    out: Path
+    config: Config
+    reading: Reading
+    sides: list[tuple[int, int]]
+    kinds: tuple[str, ...]
+
+
+class Means(NamedTuple):
+    """What a process segments images with.
+
+    Attributes:
+        run: a trained model.
+        write: writes the files of an image.
+        caught: the warnings of each thread.
+        over, scratch: of images in tiles, see `tiling.segment_tiled`.
+        on_tile: called with the name of an image in tiles, the number of its parts done, and of all.
+    """
+
+    run: Run
+    write: Write
+    caught: "Caught"
+    over: Over = one_by_one
+    scratch: Path | None = None
+    on_tile: Callable[[str, int, int], None] = lambda name, done, total: None
+
+
+class Done(NamedTuple):
+    """What became of an image, and the files that were written of it."""
+
+    outcome: Outcome
+    files: list[Path]
+
+
+def begin(work: Work, means: Means, path: Path, frames: Frames, index: int) -> Callable[[], Done]:
+    """Does the network's part of an image, and returns what is left to do; an error is that of the image.
+
+    This and what is left raise `WriteError` alone: what all other images would fail by, too.
+
+    Args:
+        work, means: what is to be done, and with what.
+        path: the file.
+        frames: its images.
+        index: of the image among them.
+    """
+    name = frames.names[index]
+    shape = seen_shape(frames.shapes[index], work.config)
+    try:
+        if in_tiles(shape, work.reading.tiles):
+            return _tiled(work, means, path, frames, index)
+        frame = frames.read(index)
+    except FAILURES as error:
+        return failing(name, path, error, means.caught.take())
+    if work.reading.pixel_size is not None:
+        frame = frame._replace(pixel_size=work.reading.pixel_size)
+    sides = fitting(rounded_up(shape, means.run.model.stride), work.sides)
+    try:
+        (located,) = locate(means.run, frame.image[None], config=work.config, sides=sides)
+    except FAILURES as error:
+        return failing(name, path, error, means.caught.take())
+    return _cutting(work, means, path, frame, located, means.caught.take())
+
+
+def failing(name: str, path: Path, error: Exception, heard: list[str]) -> Callable[[], Done]:
+    """Returns a function that says why an image failed, and what it was warned of.
+
+    Raises:
+        WriteError: if it is one.
+    """
+    if isinstance(error, WriteError):
+        raise error
+    said = reason(error)
+    named = isinstance(error, OSError | ImportError) or str(path) in said or said.startswith(f"{name}: ")
+    return lambda: Done(Outcome(name, path, None, heard, said if named else f"{name}: {said}"), [])
+
+
+def segment_alone(run: Run, work: Work, path: Path, index: int, *, shown: bool) -> Done:
+    """Segments one image of a file from the start to its files, in a process that knows nothing of the batch.
+
+    Args:
+        run: a trained model.
+        work: what is to be done; its kinds are of a format that can be resumed.
+        path: the file.
+        index: of the image in it.
+        shown: whether the image is in the gallery of the page.
+    """
+    with (
+        catching() as caught,
+        open_frames(path, channel=work.reading.channel, axes=work.reading.axes) as frames,
+        format_of(work.kinds).writing(work.out, frames.names[index : index + 1] if shown else []) as write,
+    ):
+        return begin(work, Means(run, write, caught), path, frames, index)()
+
+
+def _tiled(work: Work, means: Means, path: Path, frames: Frames, index: int) -> Callable[[], Done]:
+    """Segments an image in tiles, network and cuts; nothing is left to do."""
+    name = frames.names[index]
+    files, cells = segment_large(
+        means.run,
+        frames.plane(index),
+        work.out,
+        name,
+        config=work.config,
+        kinds=work.kinds,
+        pixel_size=work.reading.pixel_size or frames.pixel_size(index),
+        over=means.over,
+        scratch=means.scratch,
+        on_tile=lambda done, total: means.on_tile(name, done, total),
+    )
+    heard = means.caught.take()
+    return lambda: Done(Outcome(name, path, cells, heard, None), files)
+
+
+def _cutting(
+    work: Work, means: Means, path: Path, frame: Frame, located: Located, said: list[str]
+) -> Callable[[], Done]:
+    """Returns a function that cuts out the cells of an image, writes its files and says what became of it."""
+
+    def cut() -> Done:
+        try:
+            result = outline(located, frame.image.shape, config=work.config)
+            files = means.write(frame, result)
+        except FAILURES as error:
+            return failing(frame.name, path, error, said + means.caught.take())()
+        heard = said + means.caught.take()
+        return Done(Outcome(frame.name, path, len(result.points), heard, None), files)
+
+    return cut
+
+
+class Caught:
+    """The warnings of each thread, as what is said of the image that it is at."""
+
+    def __init__(self) -> None:
+        self._own = threading.local()
+
+    def add(self, message: Any, *_: Any) -> None:
+        """Takes a warning as `warnings.showwarning` does."""
+        self._own.messages = [*getattr(self._own, "messages", []), str(message)]
+
+    def take(self) -> list[str]:
+        """Returns the warnings of this thread since it was last asked."""
+        messages, self._own.messages = getattr(self._own, "messages", []), []
+        return messages
+
+
+@contextmanager
+def catching() -> Generator[Caught, None, None]:
+    """Catches warnings by thread, where `catch_warnings(record=True)` would mix those of two images."""
+    caught = Caught()
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.showwarning = caught.add  # pyrefly: ignore[bad-assignment]
+        yield caught

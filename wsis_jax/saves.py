@@ -1,0 +1,107 @@
+"""Saved trees of arrays, `folder/<step>/` each: whole or not at all, by all processes of a training.
+
+The only file that imports orbax. Numbers are saved as numbers; nothing is pickled.
+"""
+
+import logging
+import os
+import re
+import shutil
+from collections.abc import Generator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import jax
+from orbax.checkpoint import v1 as ocp
+
+from wsis_jax.devices import as_first, by_first, is_first, wait_for_all
+from wsis_jax.files import check_inside, remove_folder, replacing_folder, temporary_name
+
+GO_ON = "go on with --resume"
+"""What to do once the reason is gone for which something could not be saved."""
+
+# Of a full disk the threads of orbax log many pages, before the error that they are about is raised.
+logging.getLogger("absl").addFilter(lambda record: "_SignalingThread.run() raised" not in record.getMessage())
+
+
+def save(folder: Path, step: int, tree: Any) -> None:
+    """Saves a tree as `folder/step`, whole or not at all.
+
+    Orbax has to be called in all processes of a training, and writes in the first.
+
+    Raises:
+        WriteError: if there is no room for it, or the folder takes nothing.
+        ValueError: if a link leads out of the run folder.
+    """
+    try:
+        with _lent_to_all(check_inside(folder.parent, folder / str(step))) as temporary:
+            try:
+                ocp.save(str(temporary.resolve()), tree)
+            except ValueError as error:  # in whose text is the number of the system's error
+                if (found := re.search(r"os_error_code='(\d+)'", str(error))) is None:
+                    raise
+                raise OSError(int(found[1]), os.strerror(int(found[1]))) from error
+    finally:
+        remove_halves(folder)
+
+
+@contextmanager
+def _lent_to_all(folder: Path) -> Generator[Path, None, None]:
+    """Lends all processes the name that `replacing_folder` lends the first, which makes and moves the folder."""
+    name = temporary_name(folder, as_first(os.getpid()))
+    with replacing_folder(folder, then=GO_ON) if is_first() else nullcontext(name) as temporary:
+        wait_for_all("made room for what is saved")
+        yield temporary
+
+
+@by_first
+def remove_halves(folder: Path) -> None:
+    """Removes all but whole saves; orbax, too, writes beside and renames."""
+    for path in folder.glob("*"):
+        if path.is_dir() and not path.name.isdigit():
+            shutil.rmtree(path, ignore_errors=True)
+
+
+@by_first
+def keep(folder: Path, step: int) -> None:
+    """Removes the saves of all other steps."""
+    for path in folder.glob("*"):
+        if path.is_dir() and path.name != str(step):
+            remove_folder(path)
+
+
+def load(path: Path, template: Any) -> Any:
+    """Returns a saved tree in the form of `template`."""
+    try:
+        place = str(path.resolve())
+        with _alone():
+            # Asked first, since orbax leaves work behind that nobody awaits when it finds out halfway.
+            if _shapes(ocp.metadata(place).metadata) != _shapes(template):
+                raise ValueError("its arrays have other shapes")
+            return ocp.load(place, template)
+    except Exception as error:  # orbax raises many unrelated classes for damaged files
+        reason = str(error).partition("\n")[0]
+        raise ValueError(
+            f"{path}: damaged, or of a network of another shape than config.json says ({reason})"
+        ) from error
+
+
+def _alone() -> ocp.Context:
+    """Returns the context in which orbax loads without waiting for the other processes of a training."""
+    context, this = ocp.Context(), jax.process_index()
+    context.multiprocessing.primary_host = this
+    context.multiprocessing.active_processes = {this}
+    context.multiprocessing.barrier_sync_key_prefix = f"process_{this}_"
+    return context
+
+
+def _shapes(tree: Any) -> list[tuple[int, ...]]:
+    """Returns the shapes of all arrays of a tree, sorted."""
+    return sorted(tuple(leaf.shape) for leaf in jax.tree.leaves(tree))
+
+
+def latest(folder: Path) -> int | None:
+    """Returns the greatest step saved in a folder."""
+    steps = [int(path.name) for path in folder.glob("*") if re.fullmatch("[0-9]{1,12}", path.name)]
+    return max(steps, default=None)

@@ -1,0 +1,152 @@
+"""Between layers of napari and arrays: planes of an image, points in its pixels, and results as layers.
+
+A layer may have more axes than rows and columns, which come last; the others, such as time, are called its steps.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32, Float64
+from napari.layers import Image, Points
+
+from wsis_jax.frames import LUMINANCE
+from wsis_jax.segmentation import Segmentation
+from wsis_jax.suggestions import suggest_sigma
+
+LayerData = tuple[Any, dict[str, Any], str]
+"""The data of a layer, its attributes, and its kind, as plugins of napari give them."""
+
+Step = tuple[int, ...]
+"""Where a plane is on all axes of a layer but rows and columns."""
+
+
+def pixels_of(image: Image) -> Any:
+    """Returns the array of a layer, at full resolution; it may be lazy."""
+    return image.data[0] if image.multiscale else image.data
+
+
+def steps_of(image: Image) -> list[Step]:
+    """Returns the steps of all planes of a layer."""
+    return list(np.ndindex(*pixels_of(image).shape[: image.ndim - 2]))
+
+
+def shown_step(image: Image, position: Sequence[float]) -> Step:
+    """Returns the step of a layer that a viewer shows.
+
+    Args:
+        image: the layer.
+        position: the place on all axes of the viewer, in its coordinates (`viewer.dims.point`).
+    """
+    places = image.world_to_data(position)[:-2]
+    return tuple(
+        int(np.clip(round(float(place)), 0, length - 1))
+        for place, length in zip(places, pixels_of(image).shape, strict=False)
+    )
+
+
+def read_plane(pixels: Any, step: Step, *, rgb: bool) -> Float32[np.ndarray, "height width"]:
+    """Returns the grey values of a plane, as they are; of colours their luminance.
+
+    Args:
+        pixels: an array, which may be lazy.
+        step: of the plane.
+        rgb: whether the last axis is that of colours.
+    """
+    plane = np.asarray(pixels[step])
+    return (plane[..., :3] @ LUMINANCE if rgb else plane).astype(np.float32)
+
+
+def points_by_step(points: Points, image: Image) -> dict[Step, Float64[np.ndarray, "_ 2"]]:
+    """Returns the points of a layer by the step of an image that they are in, (row, column) in its pixels.
+
+    Raises:
+        ValueError: if the points have too few axes to tell the step.
+    """
+    if points.ndim < image.ndim:
+        raise ValueError(
+            f"{points.name}: these points have {points.ndim} axes and {image.name} has {image.ndim}, so that "
+            "nobody knows which step they belong to; click in a points layer of as many axes"
+        )
+    places = np.array([image.world_to_data(points.data_to_world(point)) for point in points.data])
+    places = places.reshape(-1, image.ndim)
+    steps = np.round(places[:, :-2]).astype(int)
+    return {
+        tuple(map(int, step)): places[(steps == step).all(axis=1), -2:].astype(np.float64)
+        for step in np.unique(steps, axis=0)
+    }
+
+
+def placement(image: Image, step: Step, ratio: tuple[float, float] = (1.0, 1.0)) -> dict[str, Any]:
+    """Returns the attributes that put a layer on an image.
+
+    Args:
+        image: the layer beneath.
+        step: of it that step 0 of the other is to lie on.
+        ratio: the side of a pixel of the other, in pixels of the image; its top left corner is that of the image.
+    """
+    # The centre of a pixel is at an integer, so large pixels begin farther in.
+    start = image.data_to_world([*step, *((side - 1) / 2 for side in ratio)])
+    scale = np.array(image.scale, float)
+    scale[-2:] *= ratio
+    same = {name: getattr(image, name) for name in ("rotate", "shear", "affine", "units")}
+    return {**same, "scale": scale, "translate": image.affine.inverse(start)}
+
+
+def result_layers(
+    results: Mapping[Step, Segmentation], image: Image, *, first: Step, lengths: Step, evidence: bool
+) -> list[LayerData]:
+    """Returns the layers of segmented planes: points over labels over the evidence for them.
+
+    Args:
+        results: of each step, counted from `first`; all of one size, and at least one.
+        image: the layer that was segmented.
+        first: the step of the image where the layers begin.
+        lengths: how many steps they have on each axis; a step without a result has no cell.
+        evidence: whether to show likelihood map, contributions and who won them, too.
+    """
+    one = next(iter(results.values()))
+    shape, small = one.labels.shape, one.detection.image.shape
+    ratio = (shape[0] / small[0], shape[1] / small[1])
+    here, there = placement(image, first), placement(image, first, ratio)
+
+    def stack(part: Any, sides: tuple[int, ...]) -> np.ndarray:
+        values = np.zeros((*lengths, *sides), part(one).dtype)
+        for step, result in results.items():
+            values[step] = part(result)
+        return values
+
+    layers: list[LayerData] = []
+    if evidence:
+        hidden = {**there, "visible": False}
+        bright = {**hidden, "blending": "additive", "colormap": "magma"}
+        likelihood = stack(lambda result: result.detection.likelihood, small)
+        value = stack(lambda result: result.winner.value, small)
+        owner = stack(lambda result: result.winner.owner, small)
+        layers += [
+            (likelihood, {**bright, "name": f"{image.name} likelihood", "contrast_limits": (0, 1)}, "image"),
+            (value, {**bright, "name": f"{image.name} contributions"}, "image"),
+            (owner, {**hidden, "name": f"{image.name} winners"}, "labels"),
+        ]
+    labels = stack(lambda result: result.labels, shape)
+    layers.append((labels, {**here, "name": f"{image.name} cells"}, "labels"))
+    places = [np.c_[np.tile(step, (len(r.points), 1)), r.points] for step, r in results.items()]
+    features = {
+        "label": np.concatenate([np.arange(len(r.points)) + 1 for r in results.values()]),
+        "score": np.concatenate([r.scores for r in results.values()]),
+    }
+    about = {
+        "name": f"{image.name} detections",
+        "features": features,
+        "size": dot_size([r.points for r in results.values()]),
+    }
+    layers.append((np.concatenate(places), {**here, **about, "face_color": "yellow"}, "points"))
+    return layers
+
+
+def dot_size(points: Sequence[Float64[np.ndarray, "_ 2"]]) -> float:
+    """Returns how large to draw points: a quarter of their spacing, in pixels."""
+    try:
+        return suggest_sigma(points)
+    except ValueError:  # there are no two
+        return 10.0
