@@ -34,8 +34,8 @@ from wsis_jax.points import write_points
 from wsis_jax.synthetic import draw_scene
 
 _SETTINGS = (
-    *("image.scale=1", "likelihood.sigma=3", "unet.encoder=[4,8,8]", "unet.decoder=[8,4]", "train.steps=16"),
-    *("train.batch=2", "train.patch=64", "train.learning_rate=0.02", "train.warmup=2", "train.evaluate_every=3"),
+    *("image.scale=1", "likelihood.sigma=3", "unet.encoder=[2,4]", "unet.decoder=[2]", "train.steps=12"),
+    *("train.batch=2", "train.patch=32", "train.learning_rate=0.02", "train.warmup=2", "train.evaluate_every=3"),
     "train.validation=0.34",
 )
 _LIVES = 100  # of one run, after which it is taken for one that never ends
@@ -68,14 +68,14 @@ def draw(folder: Path) -> list[Case]:
     """Draws images and points into a folder, and returns what can be done with them."""
     for part in ("learn", "points", "find"):
         (folder / part).mkdir(parents=True)
-    for number in range(15):
-        scene = draw_scene(number, shape=(64, 64), cells=6, diameter=13.0)
+    for number in range(12):
+        scene = draw_scene(number, shape=(48, 48), cells=4, diameter=13.0)
         grey = np.round(scene.image * 60_000).astype(np.uint16)
         if number < 3:
             tifffile.imwrite(folder / "learn" / f"{number}.tif", grey)
             write_points(folder / "points" / f"{number}.csv", scene.points)
         else:
-            tifffile.imwrite(folder / "find" / f"{number}.tif", grey[: 64 - number])
+            tifffile.imwrite(folder / "find" / f"{number}.tif", grey[: 48 - number])
     (folder / "find" / "damaged.tif").write_text("no image")
     words = [word for setting in _SETTINGS for word in ("--set", setting)]
     train = ["train", str(folder / "learn"), "--points", str(folder / "points"), *words, "--run"]
@@ -233,8 +233,9 @@ def arrays_of(run: Path) -> list[np.ndarray]:
         warmup=config.train.warmup,
         steps=config.train.steps,
     )
-    blank = initial_state(checkpoint.build_model(config), optimizer, 0)
-    trees = checkpoint.load_variables(run), checkpoint.load_state(run, blank)
+    variables = checkpoint.load_variables(run)
+    blank = initial_state(checkpoint.build_model(config), optimizer, 0, variables)
+    trees = variables, checkpoint.load_state(run, blank)
     return [np.asarray(leaf) for leaf in jax.tree.leaves(trees)]
 
 

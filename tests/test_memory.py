@@ -65,8 +65,7 @@ def detection(tiny_run):
     return found
 
 
-@pytest.mark.parametrize("late", [False, True])
-@pytest.mark.parametrize("method", ["window", "vmap"])
+@pytest.mark.parametrize(("method", "late"), [("window", True), ("vmap", False)])
 def test_fewer_cells_at_a_time_are_tried(tiny_run, detection, monkeypatch, method, late):
     whole = propagated(tiny_run, method, detection)
     assert whole.any(axis=(1, 2)).all()
