@@ -66,6 +66,8 @@ def _check_storage(path: Path, array: "zarr.Array") -> None:
     )
     if array.dtype.kind not in "buifc" or "pickle" in codecs:
         raise ValueError(f"{path}: its values are no numbers but objects; write it again as numbers")
+    if 0 in array.chunks:
+        raise ValueError(f"{path}: its chunks have no pixels; write it again")
     for piece in (array.chunks, array.shards or ()):
         check_values(path, math.prod(piece), remedy="write it again with smaller chunks")
 

@@ -116,6 +116,8 @@ def _stack(
     sizes = dict(zip(axes, array.shape, strict=True))
     if not {"Y", "X"} <= set(axes) or 0 in sizes.values():
         raise _without_pixels(path)
+    if max(sizes.values()) >= 2**31:
+        raise Explained(f"{path}: an axis has a length of {max(sizes.values()):.3g}; write it again")
     if not (axes.isascii() and axes.isalpha()):  # they become a part of file names
         raise Explained(f"{path}: the names of its axes, {axes!r}, are no letters; give others (--axes)")
 
