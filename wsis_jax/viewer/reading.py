@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from wsis_jax.limits import reason
 from wsis_jax.viewer.layers import LayerData, dot_size
 from wsis_jax.viewer.models import OFFERED
 from wsis_jax.viewer.results_folder import ImageFiles, images_of
-from wsis_jax.viewer.work import ERRORS, sentence
+from wsis_jax.viewer.work import ERRORS
 
 Read = Callable[[str], list[Any]]
 """Reads a folder; returns its layers, or `[(None,)]` where there is nothing to add."""
@@ -34,7 +35,7 @@ def _telling(read: Callable[[Path], list[LayerData]]) -> Read:
         try:
             return read(Path(path)) or [(None,)]
         except ERRORS as error:
-            show_error(sentence(error))
+            show_error(reason(error))
             return [(None,)]
 
     return reader

@@ -9,6 +9,8 @@ from napari.qt.threading import create_worker
 from napari.utils.notifications import show_error, show_warning
 from superqt.utils import ensure_main_thread
 
+from wsis_jax.limits import reason
+
 ERRORS = (ValueError, KeyError, TypeError, OSError, ImportError, MemoryError)
 """What tells a user in a sentence what is wrong, as on the command line; all else is a fault of the program."""
 
@@ -20,11 +22,6 @@ Raises KeyboardInterrupt where the work shall stop.
 
 Ending = Callable[[], None]
 """What is to be done in the end in the thread of the viewer, which alone may touch its layers."""
-
-
-def sentence(error: BaseException) -> str:
-    """Returns what an error says; str() would put the text of a KeyError in quotes."""
-    return str(error.args[0] if isinstance(error, KeyError) and error.args else error)
 
 
 def _show_warning(warned: tuple[Any, ...]) -> None:
@@ -72,7 +69,7 @@ class Work:
         try:
             work = self._prepare()
         except ERRORS as error:
-            show_error(sentence(error))
+            show_error(reason(error))
             return
         endings: list[Ending] = []
 
@@ -85,7 +82,7 @@ class Work:
             try:
                 endings.append(work(tell))
             except ERRORS as error:
-                endings.append(partial(self._fail, sentence(error)))
+                endings.append(partial(self._fail, reason(error)))
 
         worker: Any = create_worker(run)
         # `returned` would not come of a work that was stopped, and an ending there is all the same.
@@ -132,4 +129,4 @@ class Work:
             try:
                 ending()
             except ERRORS as error:
-                self._fail(sentence(error))
+                self._fail(reason(error))
