@@ -57,7 +57,7 @@ def test_bash_completes(completed):
     assert len(completed("train a.tif --set ")) == sum(map(len, Config().to_dict().values()))
 
 
-FREE = ("LETTERS", "UM")
+FREE = ("LETTERS", "UM", "WHERE")
 
 
 def values(parser: argparse.ArgumentParser):

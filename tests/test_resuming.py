@@ -48,11 +48,11 @@ def three(tmp_path, draw_small):
 def test_a_batch_that_is_killed_ends_as_one_that_is_not(tiny_run, draw_small, tmp_path, capsys):
     # The page of a folder has the folder's name.
     images, whole, broken = tmp_path / "images", tmp_path / "whole" / "out", tmp_path / "broken" / "out"
-    write_images(images, draw_small, 20)
+    write_images(images, draw_small, 50)
     content = (images / "07.tif").read_bytes()
     (images / "07.tif").write_bytes(content[: len(content) // 2])
-    (images / "13.tif").write_text("no image")
-    tifffile.imwrite(images / "17.tif", np.zeros((48, 56), np.uint8))
+    (images / "23.tif").write_text("no image")
+    tifffile.imwrite(images / "31.tif", np.zeros((48, 56), np.uint8))
     command = ["segment", str(tiny_run.folder), str(images), "--out"]
     assert main([*command, str(whole)]) == 3
     capsys.readouterr()
@@ -63,27 +63,27 @@ def test_a_batch_that_is_killed_ends_as_one_that_is_not(tiny_run, draw_small, tm
         env={**os.environ, "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"},
     )
     manifest, deadline = broken / "manifest.jsonl", time.monotonic() + 120
-    while not (manifest.is_file() and manifest.read_text().count("\n") > 4) and time.monotonic() < deadline:
+    while not (manifest.is_file() and manifest.read_text().count("\n") > 10) and time.monotonic() < deadline:
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()
     finished = manifest.read_text().count("\n")
-    assert 4 < finished < 18
+    assert 10 < finished < 48
     half = {name for name in contents(broken) if name.endswith(".tmp")}
     before = {name: content for name, content in contents(broken).items() if name not in half}
     assert before.items() - {("manifest.jsonl", before["manifest.jsonl"])} <= contents(whole).items()
     summary = tmp_path / "summary.json"
     assert main([*command, str(broken), "--json", str(summary)]) == 3
     printed = capsys.readouterr()
-    assert f"18 of 20 images segmented, {finished} of them before" in printed.out
-    assert "Failed: 07.tif, 13.tif; the errors are above." in printed.out
+    assert f"48 of 50 images segmented, {finished} of them before" in printed.out
+    assert "Failed: 07.tif, 23.tif; the errors are above." in printed.out
     assert "07.tif: the image is damaged" in printed.err
-    assert "13.tif: this is not an image of a known kind" in printed.err
-    assert "17: the image is constant, so it holds no cells" in printed.err
+    assert "23.tif: this is not an image of a known kind" in printed.err
+    assert "31: the image is constant, so it holds no cells" in printed.err
     assert contents(broken) == contents(whole)
     told = json.loads(summary.read_text())
-    assert [row["name"] for row in told["failed"]] == ["07", "13"]
-    assert [row["name"] for row in told["images"]] == [f"{i:02d}" for i in range(20) if i not in (7, 13)]
+    assert [row["name"] for row in told["failed"]] == ["07", "23"]
+    assert [row["name"] for row in told["images"]] == [f"{i:02d}" for i in range(50) if i not in (7, 23)]
     assert len(told["skipped"]) == finished
 
 

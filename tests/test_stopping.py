@@ -86,6 +86,8 @@ def test_an_interrupted_command_saves_says_how_to_go_on_and_ends_as_an_unbroken_
     from wsis_jax import loop
 
     unbroken, broken = tmp_path / "unbroken", tmp_path / "broken"
+    loop._compiled_step.cache_clear()  # another test in this process may have had the same program
+    jax.clear_caches()
     compilations = Compilations()
     assert main([*command, str(unbroken), "--tensorboard"]) == 0
     assert len(list((unbroken / "tensorboard").iterdir())) == 1
