@@ -152,7 +152,8 @@ numpy.savez("out.npz", likelihood=likelihood, value=value, owner=owner)
     subprocess.run([sys.executable, "-W", "error", "-c", program], cwd=tmp_path, env=os.environ, check=True)
 
     model, variables, _ = tiny_run.run
-    found = np.load(tmp_path / "out.npz")
+    with np.load(tmp_path / "out.npz") as file:
+        found = dict(file)
     expected = winner_map(model, variables, image, regions, peaks, reach=9.0)
     np.testing.assert_allclose(found["likelihood"], predict(model, variables, image), rtol=0, atol=1e-5)
     tolerance = 1e-5 * expected.value.max()
