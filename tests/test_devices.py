@@ -111,7 +111,8 @@ def test_cells_and_images_are_shared_by_the_devices(trained):
     }
     seen, ours = look(*network())
     assert set(ours.values()) == {1}
-    there = np.load(folder / "seen.npz")
+    with np.load(folder / "seen.npz") as file:
+        there = dict(file)
     for name, expected in seen.items():
         assert expected.max() > 0
         np.testing.assert_allclose(there[name], expected, rtol=0, atol=1e-6 * expected.max())
