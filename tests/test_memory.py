@@ -83,7 +83,7 @@ def test_fewer_cells_at_a_time_are_tried(tiny_run, detection, monkeypatch, metho
 
 def test_no_room_for_one_cell_is_told(tiny_run, detection, monkeypatch):
     with_room_for(0, monkeypatch, late=False)
-    monkeypatch.setattr(memory.warnings, "warn", lambda *_, **__: None)
+    monkeypatch.setattr(memory, "remark", lambda *_, **__: None)
     with pytest.raises(OutOfMemory, match="a single cell does not fit into memory; set"):
         propagated(tiny_run, "window", detection)
 

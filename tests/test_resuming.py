@@ -7,7 +7,6 @@ import subprocess
 import sys
 import threading
 import time
-import warnings
 
 import numpy as np
 import pytest
@@ -18,6 +17,7 @@ from wsis_jax.batch import segment_files
 from wsis_jax.cli import main
 from wsis_jax.images import Reading
 from wsis_jax.manifest import Entry, Manifest
+from wsis_jax.remarks import remark
 
 
 def write_images(folder, draw_small, count: int) -> None:
@@ -165,7 +165,7 @@ def test_warnings_stay_with_their_image_and_thread(tiny_run, three, tmp_path, mo
 
     def warns(*arguments, **options):
         calls.append(None)
-        warnings.warn(f"cut {len(calls)}", stacklevel=2)
+        remark(f"cut {len(calls)}")
         return outline(*arguments, **options)
 
     monkeypatch.setattr(images, "outline", warns)

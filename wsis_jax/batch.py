@@ -26,7 +26,6 @@ from wsis_jax.images import (
     Reading,
     Work,
     begin,
-    catching,
     failing,
     segment_alone,
 )
@@ -118,8 +117,8 @@ def segment_files(
         outcomes.append(outcome)
         on_image(outcome, len(names))
 
-    with format.writing(out, names) as write, catching() as caught:
-        means = Means(run, write, caught, on_tile=on_tile)
+    with format.writing(out, names) as write:
+        means = Means(run, write, on_tile=on_tile)
         if workers is not None:
             means = means._replace(over=workers.over, scratch=out)
         batch = _Batch(work, means, manifest, made_with, workers, set(evenly(names, SHOWN)))

@@ -1,11 +1,8 @@
 """One image of a batch: read, located, cut out and written; errors and warnings are part of what became of it."""
 
-import threading
-import warnings
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from wsis_jax.checkpoint import Run
 from wsis_jax.config import Config
@@ -13,6 +10,7 @@ from wsis_jax.files import WriteError
 from wsis_jax.frames import Frame, Frames, open_frames
 from wsis_jax.large import in_tiles, segment_large
 from wsis_jax.limits import reason
+from wsis_jax.remarks import taking_remarks
 from wsis_jax.results import Write, format_of
 from wsis_jax.segmentation import Located, locate, outline, seen_shape
 from wsis_jax.shapes import fitting, rounded_up
@@ -86,14 +84,12 @@ class Means(NamedTuple):
     Attributes:
         run: a trained model.
         write: writes the files of an image.
-        caught: the warnings of each thread.
         over, scratch: of images in tiles, see `tiling.segment_tiled`.
         on_tile: called with the name of an image in tiles, the number of its parts done, and of all.
     """
 
     run: Run
     write: Write
-    caught: "Caught"
     over: Over = one_by_one
     scratch: Path | None = None
     on_tile: Callable[[str, int, int], None] = lambda name, done, total: None
@@ -119,23 +115,21 @@ def begin(work: Work, means: Means, path: Path, frames: Frames, index: int) -> C
     """
     name = frames.names[index]
     shape = seen_shape(frames.shapes[index], work.config)
-    try:
-        if in_tiles(shape, work.reading.tiles):
-            return _tiled(work, means, path, frames, index)
-        frame = frames.read(index)
-    except FAILURES as error:
-        return failing(name, path, error, means.caught.take())
-    if work.reading.pixel_size is not None:
-        frame = frame._replace(pixel_size=work.reading.pixel_size)
-    sides = fitting(rounded_up(shape, means.run.model.stride), work.sides)
-    try:
-        (located,) = locate(means.run, frame.image[None], config=work.config, sides=sides)
-    except FAILURES as error:
-        return failing(name, path, error, means.caught.take())
-    return _cutting(work, means, path, frame, located, means.caught.take())
+    with taking_remarks() as remarks:
+        try:
+            if in_tiles(shape, work.reading.tiles):
+                return _tiled(work, means, path, frames, index, remarks)
+            frame = frames.read(index)
+            if work.reading.pixel_size is not None:
+                frame = frame._replace(pixel_size=work.reading.pixel_size)
+            sides = fitting(rounded_up(shape, means.run.model.stride), work.sides)
+            (located,) = locate(means.run, frame.image[None], config=work.config, sides=sides)
+        except FAILURES as error:
+            return failing(name, path, error, remarks)
+    return _cutting(work, means, path, frame, located, remarks)
 
 
-def failing(name: str, path: Path, error: Exception, heard: list[str]) -> Callable[[], Done]:
+def failing(name: str, path: Path, error: Exception, remarks: list[str]) -> Callable[[], Done]:
     """Returns a function that says why an image failed, and what it was warned of.
 
     Raises:
@@ -145,7 +139,7 @@ def failing(name: str, path: Path, error: Exception, heard: list[str]) -> Callab
         raise error
     said = reason(error)
     named = isinstance(error, OSError | ImportError) or str(path) in said or said.startswith(f"{name}: ")
-    return lambda: Done(Outcome(name, path, None, heard, said if named else f"{name}: {said}"), [])
+    return lambda: Done(Outcome(name, path, None, remarks, said if named else f"{name}: {said}"), [])
 
 
 def segment_alone(run: Run, work: Work, path: Path, index: int, *, shown: bool) -> Done:
@@ -159,14 +153,15 @@ def segment_alone(run: Run, work: Work, path: Path, index: int, *, shown: bool) 
         shown: whether the image is in the gallery of the page.
     """
     with (
-        catching() as caught,
         open_frames(path, channel=work.reading.channel, axes=work.reading.axes) as frames,
         format_of(work.kinds).writing(work.out, frames.names[index : index + 1] if shown else []) as write,
     ):
-        return begin(work, Means(run, write, caught), path, frames, index)()
+        return begin(work, Means(run, write), path, frames, index)()
 
 
-def _tiled(work: Work, means: Means, path: Path, frames: Frames, index: int) -> Callable[[], Done]:
+def _tiled(
+    work: Work, means: Means, path: Path, frames: Frames, index: int, remarks: list[str]
+) -> Callable[[], Done]:
     """Segments an image in tiles, network and cuts; nothing is left to do."""
     name = frames.names[index]
     files, cells = segment_large(
@@ -181,48 +176,21 @@ def _tiled(work: Work, means: Means, path: Path, frames: Frames, index: int) -> 
         scratch=means.scratch,
         on_tile=lambda done, total: means.on_tile(name, done, total),
     )
-    heard = means.caught.take()
-    return lambda: Done(Outcome(name, path, cells, heard, None), files)
+    return lambda: Done(Outcome(name, path, cells, remarks, None), files)
 
 
 def _cutting(
-    work: Work, means: Means, path: Path, frame: Frame, located: Located, said: list[str]
+    work: Work, means: Means, path: Path, frame: Frame, located: Located, before: list[str]
 ) -> Callable[[], Done]:
     """Returns a function that cuts out the cells of an image, writes its files and says what became of it."""
 
     def cut() -> Done:
-        try:
-            result = outline(located, frame.image.shape, config=work.config)
-            files = means.write(frame, result)
-        except FAILURES as error:
-            return failing(frame.name, path, error, said + means.caught.take())()
-        heard = said + means.caught.take()
-        return Done(Outcome(frame.name, path, len(result.points), heard, None), files)
+        with taking_remarks() as remarks:
+            try:
+                result = outline(located, frame.image.shape, config=work.config)
+                files = means.write(frame, result)
+            except FAILURES as error:
+                return failing(frame.name, path, error, before + remarks)()
+        return Done(Outcome(frame.name, path, len(result.points), before + remarks, None), files)
 
     return cut
-
-
-class Caught:
-    """The warnings of each thread, as what is said of the image that it is at."""
-
-    def __init__(self) -> None:
-        self._own = threading.local()
-
-    def add(self, message: Any, *_: Any) -> None:
-        """Takes a warning as `warnings.showwarning` does."""
-        self._own.messages = [*getattr(self._own, "messages", []), str(message)]
-
-    def take(self) -> list[str]:
-        """Returns the warnings of this thread since it was last asked."""
-        messages, self._own.messages = getattr(self._own, "messages", []), []
-        return messages
-
-
-@contextmanager
-def catching() -> Generator[Caught, None, None]:
-    """Catches warnings by thread, where `catch_warnings(record=True)` would mix those of two images."""
-    caught = Caught()
-    with warnings.catch_warnings():
-        warnings.simplefilter("always")
-        warnings.showwarning = caught.add  # pyrefly: ignore[bad-assignment]
-        yield caught

@@ -1,6 +1,5 @@
 """Images too large to be segmented whole: in tiles, with labels written by chunks."""
 
-import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -8,6 +7,7 @@ from wsis_jax.checkpoint import Run
 from wsis_jax.config import Config
 from wsis_jax.omezarr import writing_labels
 from wsis_jax.points import write_points
+from wsis_jax.remarks import remark
 from wsis_jax.streaming import Plane
 from wsis_jax.tile_steps import Over, one_by_one
 from wsis_jax.tiling import segment_tiled
@@ -77,8 +77,7 @@ def segment_large(
         for file in files:
             write_points(file, points)
     if left_out := [kind for kind in kinds if kind not in KINDS_OF_TILES]:
-        warnings.warn(
+        remark(
             f"is segmented in tiles, so {', '.join(left_out)} are not written; --no-tiles does the whole at once",
-            stacklevel=2,
         )
     return [*files, labels], len(points)

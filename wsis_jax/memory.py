@@ -1,12 +1,12 @@
 """Running out of memory, on a device or beside it, and telling of it in a sentence."""
 
-import warnings
 from collections.abc import Generator
 from contextlib import contextmanager
 
 import jax
 
 from wsis_jax.limits import OutOfMemory
+from wsis_jax.remarks import remark
 
 
 def is_out_of_memory(error: Exception) -> bool:
@@ -37,7 +37,7 @@ def fewer_cells(chunk: int, error: Exception) -> int:
             "the contribution map of a single cell does not fit into memory; set cut.reach lower or "
             "contribution.method=window, or segment in tiles (--tiles)"
         ) from error
-    warnings.warn(
+    remark(
         f"the memory is too small for {chunk} cells at a time, so {chunk // 2} were taken; set "
         f"contribution.chunk={chunk // 2} to begin with that",
         stacklevel=3,

@@ -1,6 +1,5 @@
 """Segmentation: a trained model and an image to a label image, with every step on the way."""
 
-import warnings
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -17,6 +16,7 @@ from wsis_jax.limits import check_values
 from wsis_jax.memory import memory_told
 from wsis_jax.outlines import cell_reach, cut_and_fuse, fit_labels
 from wsis_jax.record import Record, one_of
+from wsis_jax.remarks import remark
 from wsis_jax.scaling import resize_image, scaled_shape
 from wsis_jax.unet import forward, in_precision, pad_to_stride
 
@@ -223,7 +223,7 @@ def _find(
     """Returns what there is to detect in an image."""
     if is_constant(small):
         # The network has never seen an image without any contrast, and there is nothing in it to find.
-        warnings.warn("the image is constant, so it holds no cells", stacklevel=2)
+        remark("the image is constant, so it holds no cells")
         likelihood = np.zeros_like(small)
     found = config.detect
     peaks = find_peaks(

@@ -8,7 +8,6 @@ tell of the whole image: range and median of its grey values, whether rims are b
 The tiles of a step do not know of each other, so that other processes may do them (`clusters.Workers`).
 """
 
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from functools import reduce
 from pathlib import Path
@@ -22,6 +21,7 @@ from wsis_jax.config import Config, ImageConfig
 from wsis_jax.halos import halos_of, view_sides
 from wsis_jax.imageio import normalize_image, stretch
 from wsis_jax.outlines import Whole
+from wsis_jax.remarks import remark
 from wsis_jax.scaling import part_before_resizing, resize_part
 from wsis_jax.segmentation import seen_shape
 from wsis_jax.streaming import (
@@ -97,7 +97,7 @@ def segment_tiled(
         job = Job(config, small, sides, halos)
         peaks, scores = np.empty((0, 2), np.int64), np.empty(0, np.float32)
         if median is None:
-            warnings.warn("the image is constant, so it holds no cells", stacklevel=2)
+            remark("the image is constant, so it holds no cells")
         else:
             peaks, scores = detect(run, job, parts, over)
         fused = small.beside(folder / "fused", np.int32)
