@@ -51,7 +51,7 @@ from wsis_jax.outlines import Whole, costs_of, cuts_of, fit_labels
 from wsis_jax.scaling import resize_image
 from wsis_jax.schedulers import connecting
 from wsis_jax.seeds import greatest_contributions
-from wsis_jax.tile_steps import one_by_one
+from wsis_jax.streaming import one_by_one
 
 _INNER = 2048  # pixels a side that are compared
 _SCALE = 0.44
@@ -141,7 +141,7 @@ def _large(folder: Path, options: Namespace) -> dict[str, Any]:
             workers = Workers(client, options.model)
             config = workers.run.config.override([f"image.scale={_SCALE}"])
             with writing_labels(labels, image.shape, chunks=(_CHUNK, _CHUNK)) as array:
-                points, _ = tiling.segment_tiled(
+                points, *_ = tiling.segment_tiled(
                     workers.run,
                     image,
                     array,

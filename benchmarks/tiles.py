@@ -119,10 +119,10 @@ def _measure_plane(image: LazyPlane, options: argparse.Namespace) -> None:
         labels, points = found.labels, found.points
     elif options.way == "tiles":
         labels = np.zeros(image.shape, np.int32)
-        points, _ = segment_tiled(run, image, labels, tile=options.tile)
+        points, *_ = segment_tiled(run, image, labels, tile=options.tile)
     else:
         with writing_labels(options.out, image.shape, chunks=(_CHUNK, _CHUNK)) as array:
-            points, _ = segment_tiled(run, image, array, tile=options.tile, on_tile=_tell)
+            points, *_ = segment_tiled(run, image, array, tile=options.tile, on_tile=_tell)
     seconds, memory = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     if options.way != "zarr":
         np.save(f"{options.out}_labels.npy", labels)

@@ -160,7 +160,7 @@ def test_an_array_of_dask_is_segmented_in_tiles_by_workers(workers, draw_small, 
     image = draw_small(7, cells=20, shape=(110, 97)).image
     labels = np.zeros(image.shape, np.uint32)
     lazy = dask.array.from_array(image, chunks=40)
-    points, _ = segment_tiled(workers.run, lazy, labels, tile=48, over=workers.over, scratch=tmp_path)
+    points, *_ = segment_tiled(workers.run, lazy, labels, tile=48, over=workers.over, scratch=tmp_path)
     expected = segment(workers.run, image)
     assert len(points) > 10
     np.testing.assert_array_equal(labels, expected.labels)

@@ -1,5 +1,7 @@
 """The images in a file: which they are, their parts, their channels and the size of their pixels."""
 
+import pickle
+
 import numpy as np
 import pytest
 import tifffile
@@ -58,6 +60,13 @@ def test_images_of_any_axes_are_those_of_a_loop(tmp_path_factory, axes, sizes, f
         expected.append(plane)
     with open_frames(path, channel=channel) as frames:
         assert frames.shapes == [(sizes["Y"], sizes["X"])] * len(expected)
+        window = slice(1, sizes["Y"]), slice(0, sizes["X"] - 1)
+        planes = frames.planes(0)
+        for plane in (*planes, *pickle.loads(pickle.dumps(planes))):
+            assert plane.shape == frames.shapes[0]
+        whole = frames.read(0).channels[:, *window]
+        np.testing.assert_array_equal([plane[window] for plane in planes], whole)
+        np.testing.assert_array_equal([plane[window] for plane in pickle.loads(pickle.dumps(planes))], whole)
         assert len(set(frames.names)) == len(frames.names) == len(expected)
         assert all(name.startswith("a") and ".ome" not in name for name in frames.names)
         for index, plane in enumerate(expected):

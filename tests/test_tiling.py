@@ -5,6 +5,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from wsis_jax.cells import contribution_margins
 from wsis_jax.halos import halos_of, view_of, view_sides
 from wsis_jax.segmentation import segment
 from wsis_jax.tiling import segment_tiled
@@ -31,16 +32,17 @@ class Slices:
 
 def tiled(run, image, **options):
     labels = np.zeros(image.shape, np.uint32)
-    points, scores = segment_tiled(run, image, labels, **options)
-    return labels, points, scores
+    return labels, *segment_tiled(run, image, labels, **options)
 
 
 def assert_as_whole(run, image, *, config=None, tile):
     expected = segment(run, image, config=config)
-    labels, points, scores = tiled(run, image, config=config, tile=tile)
+    labels, points, scores, confidence = tiled(run, image, config=config, tile=tile)
     np.testing.assert_array_equal(labels, expected.labels)
     np.testing.assert_array_equal(points, expected.points)
     np.testing.assert_allclose(scores, expected.scores, rtol=0, atol=1e-6)
+    margins = contribution_margins(expected.labels, expected.winner, len(points))
+    np.testing.assert_allclose(confidence, margins, rtol=0, atol=1e-5)
     return len(points)
 
 
@@ -114,10 +116,11 @@ def test_progress_goes_from_the_first_part_to_the_last(tiny_run, draw_small):
 
 def test_a_constant_image_is_warned_of_and_holds_no_cell(tiny_run):
     with pytest.warns(UserWarning, match="the image is constant"):
-        labels, points, scores = tiled(tiny_run.run, np.full((40, 50), 7, np.float32), tile=32)
+        labels, points, scores, confidence = tiled(tiny_run.run, np.full((40, 50), 7, np.float32), tile=32)
     assert not labels.any()
     assert points.shape == (0, 2)
     assert not len(scores)
+    assert not len(confidence)
 
 
 def test_values_that_are_no_numbers_are_refused(tiny_run, crowd):

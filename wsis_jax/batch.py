@@ -45,7 +45,6 @@ class _Batch(NamedTuple):
     manifest: Manifest | None
     made_with: str
     workers: Workers | None
-    shown: set[str]
 
 
 class _Step(NamedTuple):
@@ -118,10 +117,10 @@ def segment_files(
         on_image(outcome, len(names))
 
     with format.writing(out, names) as write:
-        means = Means(run, write, on_tile=on_tile)
+        means = Means(run, write, frozenset(evenly(names, SHOWN)), on_tile=on_tile)
         if workers is not None:
             means = means._replace(over=workers.over, scratch=out)
-        batch = _Batch(work, means, manifest, made_with, workers, set(evenly(names, SHOWN)))
+        batch = _Batch(work, means, manifest, made_with, workers)
         steps = (
             step
             for path, of_file in zip(files, announced, strict=True)
@@ -181,7 +180,12 @@ def _step(batch: _Batch, path: Path, frames: Frames, index: int, key: str) -> _S
         return _step_of(batch, key, begin(batch.work, batch.means, path, frames, index))
     workers = batch.workers
     task = workers.submit(
-        segment_alone, run=batch.means.run, work=batch.work, path=path, index=index, shown=name in batch.shown
+        segment_alone,
+        run=batch.means.run,
+        work=batch.work,
+        path=path,
+        index=index,
+        shown=name in batch.means.shown,
     )
 
     def finish() -> Done:

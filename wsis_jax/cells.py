@@ -68,11 +68,16 @@ def measure_cells(
         table[name] = values[present - 1].astype(np.float64)
     low, high = (np.stack([measured[f"bbox-{i}"] for i in pair], axis=1) for pair in ((0, 1), (2, 3)))
     table["touches_border"] = (low == 0).any(axis=1) | (high == labels.shape).any(axis=1)
-    if pixel_size is not None:
-        for name in ("row", "column", "area", "perimeter", "major_axis", "minor_axis"):
-            unit, power = ("um2", 2) if name == "area" else ("um", 1)
-            table[f"{name}_{unit}"] = table[name] * pixel_size**power
-    return table
+    return table if pixel_size is None else in_micrometres(table, pixel_size)
+
+
+def in_micrometres(table: Columns, pixel_size: float | int) -> Columns:
+    """Returns a table of `measure_cells` with the columns that a pixel size gives, a side of a pixel in µm."""
+    more = {}
+    for name in ("row", "column", "area", "perimeter", "major_axis", "minor_axis"):
+        unit, power = ("um2", 2) if name == "area" else ("um", 1)
+        more[f"{name}_{unit}"] = table[name] * pixel_size**power
+    return table | more
 
 
 def contribution_margins(
@@ -88,9 +93,27 @@ def contribution_margins(
         winner: the winner map of the cells, in pixels of the network.
         cells: how many there are; none of `labels` is greater.
     """
-    seen = resize_labels(labels, winner.owner.shape)
+    sums, pixels = margin_sums(resize_labels(labels, winner.owner.shape), winner, cells)
+    return mean_margins(sums, pixels)
+
+
+def margin_sums(
+    seen: Int[np.ndarray, "height width"], winner: WinnerMap, cells: int
+) -> tuple[Float64[np.ndarray, " {cells}"], Int[np.ndarray, " {cells}"]]:
+    """Returns the sums of what `contribution_margins` takes the mean of, and of how many pixels.
+
+    Those of the parts of an image add up to those of the whole. Arguments are those of `contribution_margins`, but
+    for the labels, which are in pixels of the network.
+    """
     own = (seen > 0) & (seen == winner.owner) & (winner.value > 0)
     owners, value = seen[own], winner.value[own].astype(np.float64)
-    margins = np.bincount(owners, (value - winner.runner_up[own]) / value, minlength=cells + 1)[1:]
-    pixels = np.bincount(owners, minlength=cells + 1)[1:]
-    return np.where(pixels > 0, margins / np.maximum(pixels, 1), np.nan)
+    sums = np.bincount(owners, (value - winner.runner_up[own]) / value, minlength=cells + 1)[1:]
+    # Of no pixels the sums are integers.
+    return sums.astype(np.float64), np.bincount(owners, minlength=cells + 1)[1:]
+
+
+def mean_margins(
+    sums: Float64[np.ndarray, " cells"], pixels: Int[np.ndarray, " cells"]
+) -> Float64[np.ndarray, " cells"]:
+    """Returns the `contribution_margins` of cells from the sums of their pixels."""
+    return np.where(pixels > 0, sums / np.maximum(pixels, 1), np.nan)

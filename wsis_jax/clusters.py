@@ -72,7 +72,7 @@ class Workers:
         return self._submit(function, [], self._seal(same))
 
     def over(self, function: Callable[..., Any], parts: Iterable[Any], **same: Any) -> Iterator[Any]:
-        """Has workers call a function with each part; see `tile_steps.Over`.
+        """Has workers call a function with each part; see `streaming.Over`.
 
         Raises:
             WorkersDied: if a part ends all workers that try it.

@@ -40,6 +40,22 @@ class _Place(NamedTuple):
     at: dict[str, int]
 
 
+class _Where(NamedTuple):
+    """Where grey values are.
+
+    Attributes:
+        path, channel, axes: as `open_frames` takes them.
+        index: of the image.
+        number: of its channel as `Frames.values` counts, or None for `Frames.image`.
+    """
+
+    path: Path
+    channel: int | None
+    axes: str | None
+    index: int
+    number: int | None
+
+
 class LazyPlane:
     """An image of which windows are read. In another process, where it may be sent, its file is opened anew.
 
@@ -52,9 +68,9 @@ class LazyPlane:
         self,
         read: Callable[[Window], Float32[np.ndarray, "_ _"]],
         shape: tuple[int, int],
-        where: tuple[Path, int | None, str | None, int],
+        where: _Where,
     ) -> None:
-        """Takes what reads the grey values in a window, and the file, channel, axes and number of the image."""
+        """Takes what reads the grey values in a window, and where to find them again."""
         self.shape, self.dtype, self._read, self._where = shape, np.dtype(np.float32), read, where
 
     def __getitem__(self, window: Window) -> Float32[np.ndarray, "_ _"]:
@@ -65,13 +81,14 @@ class LazyPlane:
         return _plane_anew, (self.shape, self._where)
 
 
-def _plane_anew(shape: tuple[int, int], where: tuple[Path, int | None, str | None, int]) -> LazyPlane:
+def _plane_anew(shape: tuple[int, int], where: _Where) -> LazyPlane:
     """Returns a plane that opens its file for each window: nobody would close it."""
 
     def read(window: Window) -> Float32[np.ndarray, "_ _"]:
-        path, channel, axes, index = where
-        with open_frames(path, channel=channel, axes=axes) as frames:
-            return frames.image(index, window)
+        with open_frames(where.path, channel=where.channel, axes=where.axes) as frames:
+            if where.number is None:
+                return frames.image(where.index, window)
+            return frames.values(where.index, where.number, window)
 
     return LazyPlane(read, shape, where)
 
@@ -116,8 +133,17 @@ class Frames:
 
     def plane(self, index: int) -> LazyPlane:
         """Returns an image of which windows are read; an error is one of `image`."""
-        where = self._path, self._channel, self._axes, index
+        where = _Where(self._path, self._channel, self._axes, index, None)
         return LazyPlane(lambda window: self.image(index, window), self.shapes[index], where)
+
+    def planes(self, index: int) -> list[LazyPlane]:
+        """Returns all channels of an image, of which windows are read."""
+
+        def plane(number: int) -> LazyPlane:
+            where = _Where(self._path, self._channel, self._axes, index, number)
+            return LazyPlane(lambda window: self.values(index, number, window), self.shapes[index], where)
+
+        return [plane(number) for number in range(self._channels(index))]
 
     def pixel_size(self, index: int) -> float | None:
         """Returns the side of a pixel of an image in µm, if the file tells."""
@@ -125,22 +151,32 @@ class Frames:
 
     def read(self, index: int) -> Frame:
         """Reads an image with all its channels; an error is one of `image`."""
-        image, place = self.image(index), self._places[index]
-        if self._pages is not None:
-            channels = [self._grey(page, WHOLE, None) for page in self._pages]
-        elif self._channel is not None and "C" in place.stack.sizes:
-            channels = [self._grey(place, WHOLE, channel) for channel in range(place.stack.sizes["C"])]
-        else:
-            channels = self._colours(place) or [image]
+        image, count = self.image(index), self._channels(index)
+        channels = [image] if count == 1 else [self.values(index, number) for number in range(count)]
         return Frame(self.names[index], image, np.stack(channels), self.pixel_size(index))
 
-    def _colours(self, place: _Place) -> list[Float32[np.ndarray, "_ _"]]:
-        """Returns the colours of an image without alpha, or nothing where it is grey."""
-        values, axes = place.stack.read(place.at, WHOLE)
-        if "S" not in axes or (count := values.shape[axes.index("S")]) <= 2:
-            return []
-        colours = range(3 if count == 4 else count)
-        return [_as_float(values.take(one, axes.index("S")), axes.replace("S", "")) for one in colours]
+    def values(self, index: int, number: int, window: Window = WHOLE) -> Float32[np.ndarray, "_ _"]:
+        """Reads the grey values of one of all channels of an image, or of a part of it; colours are channels."""
+        place = self._places[index]
+        if self._pages is not None:
+            return self._grey(self._pages[number], window, None)
+        if self._channel is not None and "C" in place.stack.sizes:
+            return self._grey(place, window, number)
+        if self._channels(index) == 1:
+            return self.image(index, window)
+        values, axes = place.stack.read(place.at, window)
+        return _as_float(values.take(number, axes.index("S")), axes.replace("S", ""))
+
+    def _channels(self, index: int) -> int:
+        """Returns how many channels an image has, alpha not counted."""
+        place = self._places[index]
+        if self._pages is not None:
+            return len(self._pages)
+        if self._channel is not None and "C" in place.stack.sizes:
+            return place.stack.sizes["C"]
+        pixel, axes = place.stack.read(place.at, (slice(0, 1), slice(0, 1)))  # some files tell only then
+        colours = pixel.shape[axes.index("S")] if "S" in axes else 1
+        return {2: 1, 4: 3}.get(colours, colours)
 
     def _grey(self, place: _Place, window: Window, channel: int | None) -> Float32[np.ndarray, "_ _"]:
         """Returns the grey values of a channel; None stands for the only one, or for the colours together."""

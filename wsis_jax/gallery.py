@@ -2,12 +2,12 @@
 
 import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 from PIL import Image
 
 from wsis_jax.files import replacing
@@ -61,11 +61,10 @@ def write_layers(folder: Path, frame: Frame, result: Segmentation) -> list[Path]
         frame: the image.
         result: what was found in it.
     """
-    height, width = frame.image.shape
-    zoom = min(_SIDE / max(height, width), 1.0)
-    shape = (max(round(height * zoom), 1), max(round(width * zoom), 1))
+    shape = picture_shape(frame.image.shape)
     # The outlines are drawn at the size that they are seen at, or they would be too thin to see.
-    image, labels = _shrink(frame.image, shape), resize_labels(result.labels, shape)
+    step = sampling_step(frame.image.shape)
+    image, labels = _shrink(frame.image[::step, ::step], shape), resize_labels(result.labels, shape)
     points = (result.points + 0.5) * (np.array(shape) / np.array(frame.image.shape)) - 0.5
     pictures = {
         "image": grey_picture(image),
@@ -74,18 +73,51 @@ def write_layers(folder: Path, frame: Frame, result: Segmentation) -> list[Path]
         "outlines": overlay(image, labels, points),
         "labels": label_picture(labels),
     }
-    files = layer_files(folder, frame.name)
+    return _write_pictures(folder, frame.name, pictures)
+
+
+def write_overview(
+    folder: Path, name: str, pixels: Float[np.ndarray, "_ _"], labels: Int[np.ndarray, "height width"]
+) -> list[Path]:
+    """Writes the pictures of an image of which there is an `overview.overview`, and returns their paths.
+
+    The detections are not marked: there may be more of them than pixels.
+
+    Args:
+        folder: to write to.
+        name: of the image.
+        pixels: of the image, in steps of `sampling_step`.
+        labels: at the size of pictures.
+    """
+    image = _shrink(pixels, labels.shape)
+    pictures = {"image": grey_picture(image), "outlines": overlay(image, labels), "labels": label_picture(labels)}
+    return _write_pictures(folder, name, pictures)
+
+
+def picture_shape(shape: tuple[int, int]) -> tuple[int, int]:
+    """Returns the (height, width) of the pictures of an image of (height, width) `shape`."""
+    zoom = min(_SIDE / max(shape), 1.0)
+    return max(round(shape[0] * zoom), 1), max(round(shape[1] * zoom), 1)
+
+
+def sampling_step(shape: tuple[int, int]) -> int:
+    """Returns n: of a very large image every n-th pixel is enough to make pictures of."""
+    pictured = picture_shape(shape)
+    return max(min(shape[0] // (2 * pictured[0]), shape[1] // (2 * pictured[1])), 1)
+
+
+def _write_pictures(folder: Path, name: str, pictures: Mapping[str, UInt8[np.ndarray, "_ _ 3"]]) -> list[Path]:
+    """Writes pictures under the names of their layers."""
+    files = layer_files(folder, name)
     for layer, picture in pictures.items():
         with replacing(files[layer]) as temporary:
             Image.fromarray(picture).save(temporary, format="WEBP", quality=_QUALITY)
-    return list(files.values())
+    return [files[layer] for layer in pictures]
 
 
 def _shrink(image: Float[np.ndarray, "height width"], shape: tuple[int, int]) -> Float[np.ndarray, "_ _"]:
     """Returns an image at a size no greater than its own, by the mean of its pixels."""
-    # Of a very large image every second pixel, or fewer, is enough to look at.
-    step = max(min(image.shape[0] // (2 * shape[0]), image.shape[1] // (2 * shape[1])), 1)
-    small = np.nan_to_num(image[::step, ::step].astype(np.float32))
+    small = np.nan_to_num(image.astype(np.float32))
     return np.asarray(Image.fromarray(small).resize(shape[::-1], Image.Resampling.BOX))
 
 

@@ -8,13 +8,13 @@ from wsis_jax.checkpoint import Run
 from wsis_jax.config import Config
 from wsis_jax.files import WriteError
 from wsis_jax.frames import Frame, Frames, open_frames
-from wsis_jax.large import in_tiles, segment_large
+from wsis_jax.large import Large, in_tiles, segment_large
 from wsis_jax.limits import reason
 from wsis_jax.remarks import taking_remarks
 from wsis_jax.results import Write, format_of
 from wsis_jax.segmentation import Located, locate, outline, seen_shape
 from wsis_jax.shapes import fitting, rounded_up
-from wsis_jax.tile_steps import Over, one_by_one
+from wsis_jax.streaming import Over, one_by_one
 
 FAILURES = (ValueError, OSError, ImportError, MemoryError)
 """What one image may fail by, and others succeed; other errors are faults of the program."""
@@ -84,12 +84,14 @@ class Means(NamedTuple):
     Attributes:
         run: a trained model.
         write: writes the files of an image.
+        shown: names of images in the gallery of the page.
         over, scratch: of images in tiles, see `tiling.segment_tiled`.
         on_tile: called with the name of an image in tiles, the number of its parts done, and of all.
     """
 
     run: Run
     write: Write
+    shown: frozenset[str] = frozenset()
     over: Over = one_by_one
     scratch: Path | None = None
     on_tile: Callable[[str, int, int], None] = lambda name, done, total: None
@@ -164,14 +166,14 @@ def _tiled(
 ) -> Callable[[], Done]:
     """Segments an image in tiles, network and cuts; nothing is left to do."""
     name = frames.names[index]
+    pixel_size = work.reading.pixel_size or frames.pixel_size(index)
     files, cells = segment_large(
         means.run,
-        frames.plane(index),
+        Large(name, frames.plane(index), frames.planes(index), pixel_size),
         work.out,
-        name,
         config=work.config,
         kinds=work.kinds,
-        pixel_size=work.reading.pixel_size or frames.pixel_size(index),
+        shown="report" in work.kinds and name in means.shown,
         over=means.over,
         scratch=means.scratch,
         on_tile=lambda done, total: means.on_tile(name, done, total),

@@ -2,23 +2,47 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from wsis_jax.checkpoint import Run
 from wsis_jax.config import Config
+from wsis_jax.gallery import write_overview
 from wsis_jax.omezarr import writing_labels
+from wsis_jax.overview import overview
 from wsis_jax.points import write_points
+from wsis_jax.qupath import write_features
 from wsis_jax.remarks import remark
-from wsis_jax.streaming import Plane
-from wsis_jax.tile_steps import Over, one_by_one
-from wsis_jax.tiling import segment_tiled
+from wsis_jax.streaming import Over, Plane, Progress, Window, one_by_one, windows_over
+from wsis_jax.tables import write_csv, write_parquet
+from wsis_jax.tiling import Tiled, segment_tiled
+from wsis_jax.whole_cells import groups_of, measure_groups
 
 TILED_ABOVE = 4096 * 4096
 """Pixels of the network that an image may have to be segmented whole, if nobody says otherwise."""
 
-KINDS_OF_TILES = ("points", "labels")
+_OF_CELLS = ("table", "parquet", "geojson")
+
+KINDS_OF_TILES = ("report", "points", *_OF_CELLS, "labels")
 """The kinds of files that are written of an image in tiles, labels as OME-Zarr."""
 
 _CHUNK = 1024  # pixels a side
+_BLOCK = 2 * _CHUNK  # what is read at a time to write other kinds
+
+
+class Large(NamedTuple):
+    """An image too large to be segmented whole, and what its file says of it.
+
+    Attributes:
+        name: of the results.
+        image: grey values to segment, read by slices.
+        channels: grey values of all channels, likewise.
+        pixel_size: side of a pixel in µm, or None where nobody said.
+    """
+
+    name: str
+    image: Plane
+    channels: Sequence[Plane]
+    pixel_size: float | None = None
 
 
 def in_tiles(shape: tuple[int, int], tiles: bool | None) -> bool:
@@ -28,27 +52,25 @@ def in_tiles(shape: tuple[int, int], tiles: bool | None) -> bool:
 
 def segment_large(
     run: Run,
-    image: Plane,
+    large: Large,
     out: Path,
-    name: str,
     *,
     config: Config,
     kinds: Sequence[str],
-    pixel_size: float | int | None = None,
+    shown: bool = False,
     over: Over = one_by_one,
     scratch: Path | None = None,
     on_tile: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[list[Path], int]:
-    """Segments an image in tiles and writes `<name>_labels.ome.zarr` and `<name>_points.csv`.
+    """Segments an image in tiles and writes its labels, `<name>_labels.ome.zarr`, and files of other kinds.
 
     Args:
         run: a trained model.
-        image: grey values, read by slices.
+        large: the image.
         out: the folder to write to.
-        name: of the image.
         config: the settings to use.
         kinds: kinds of files that were asked for; those not in `KINDS_OF_TILES` are left out with a warning.
-        pixel_size: side of a pixel in µm, if it is known.
+        shown: whether there are to be pictures of the image for the page.
         over, scratch: see `segment_tiled`.
         on_tile: called with the number of parts done and of all.
 
@@ -60,24 +82,64 @@ def segment_large(
         WriteError: if there is no room for files.
         ImportError: if zarr is not installed.
     """
-    if not set(kinds) & set(KINDS_OF_TILES):
+    if not set(kinds) & {*KINDS_OF_TILES} - {"report"}:
         raise ValueError(
-            f"{name}: is segmented in tiles, of which {' and '.join(KINDS_OF_TILES)} are written and not "
+            f"{large.name}: is segmented in tiles, of which {', '.join(KINDS_OF_TILES[1:])} are written and not "
             f"{', '.join(kinds)}; add labels to --format, or give --no-tiles if the image fits into memory"
         )
-    labels, shape = out / f"{name}_labels.ome.zarr", (image.shape[0], image.shape[1])
-    with writing_labels(labels, shape, chunks=(_CHUNK, _CHUNK), pixel_size=pixel_size) as array:
+    shape = large.image.shape[0], large.image.shape[1]
+    blocks, of_cells = windows_over(shape, (_BLOCK, _BLOCK)), any(kind in kinds for kind in _OF_CELLS)
+    later = Progress(len(blocks) * (shown + 2 * of_cells), on_tile)
+    labels = out / f"{large.name}_labels.ome.zarr"
+    with writing_labels(labels, shape, chunks=(_CHUNK, _CHUNK), pixel_size=large.pixel_size) as array:
         try:
-            points, _ = segment_tiled(
-                run, image, array, config=config, over=over, scratch=scratch, on_tile=on_tile
+            found = segment_tiled(
+                run, large.image, array, config=config, over=over, scratch=scratch, on_tile=later.before
             )
         except ValueError as error:
-            raise ValueError(f"{name}: {error}") from error
-        files = [out / f"{name}_points.csv"] if "points" in kinds else []
-        for file in files:
-            write_points(file, points)
+            raise ValueError(f"{large.name}: {error}") from error
+        over, files = later.counting(over), []
+        if shown:
+            files += write_overview(out / "report", large.name, *overview(large.image, array, blocks, over))
+        if "points" in kinds:
+            files.append(out / f"{large.name}_points.csv")
+            write_points(files[-1], found.points)
+        if of_cells:
+            files += _write_cells(out, large, array, found, kinds, blocks, over)
+        later.finish()
     if left_out := [kind for kind in kinds if kind not in KINDS_OF_TILES]:
-        remark(
-            f"is segmented in tiles, so {', '.join(left_out)} are not written; --no-tiles does the whole at once",
-        )
-    return [*files, labels], len(points)
+        remark(f"is segmented in tiles, so not written: {', '.join(left_out)}; --no-tiles does the whole at once")
+    return [*files, labels], len(found.points)
+
+
+def _write_cells(
+    out: Path,
+    large: Large,
+    labels: Plane,
+    found: Tiled,
+    kinds: Sequence[str],
+    blocks: Sequence[Window],
+    over: Over,
+) -> list[Path]:
+    """Writes the files of some kinds that have a line for each cell."""
+    measured = measure_groups(
+        groups_of(labels, blocks, over),
+        over,
+        labels=labels,
+        channels=large.channels,
+        scores=found.scores,
+        confidence=found.confidence,
+        pixel_size=large.pixel_size,
+        features_of=large.name if "geojson" in kinds else None,
+    )
+    files = []
+    if "table" in kinds:
+        files.append(out / f"{large.name}_cells.csv")
+        write_csv(files[-1], measured.table)
+    if "parquet" in kinds:
+        files.append(out / f"{large.name}_cells.parquet")
+        write_parquet(files[-1], measured.table)
+    if "geojson" in kinds:
+        files.append(out / f"{large.name}_cells.geojson")
+        write_features(files[-1], measured.features)
+    return files

@@ -49,7 +49,9 @@ class _Edges(NamedTuple):
     following: Int64[np.ndarray, " edges"]
 
 
-def cell_polygons(labels: Int[np.ndarray, "height width"]) -> dict[int, list[Polygon]]:
+def cell_polygons(
+    labels: Int[np.ndarray, "height width"], *, corner: tuple[int, int] = (0, 0)
+) -> dict[int, list[Polygon]]:
     """Returns the polygons of every cell under its label; the labels rise.
 
     Pixels that touch at a corner alone are of different parts, unless they hang together elsewhere: every polygon
@@ -57,13 +59,14 @@ def cell_polygons(labels: Int[np.ndarray, "height width"]) -> dict[int, list[Pol
 
     Args:
         labels: 0 for background, any other number for a cell.
+        corner: (row, column) where in the image `labels` begins.
     """
     polygons: dict[int, list[Polygon]] = {int(label): [] for label in np.unique(labels[labels != 0])}
     edges, seen = _trace(labels), {}
     for ring in _rings(edges):
         direction, part = edges.direction[ring], int(edges.part[ring[0]])
         turns = ring[direction != np.roll(direction, 1)]
-        corners = edges.pixel[turns] + _BEGINS[edges.direction[turns]]
+        corners = edges.pixel[turns] + _BEGINS[edges.direction[turns]] + np.array(corner)
         if part in seen:
             seen[part].holes.append(corners)
         else:

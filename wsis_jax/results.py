@@ -23,7 +23,7 @@ from wsis_jax.imageio import write_labels, write_picture
 from wsis_jax.imagej import write_rois
 from wsis_jax.pictures import cell_colours, overlay
 from wsis_jax.points import write_points
-from wsis_jax.qupath import write_geojson
+from wsis_jax.qupath import cell_features, write_features
 from wsis_jax.segmentation import Segmentation
 from wsis_jax.tables import write_csv, write_parquet
 from wsis_jax.zarr_files import write_evidence, write_ome_zarr
@@ -85,7 +85,7 @@ def _rois(out: Path, frame: Frame, result: Segmentation) -> list[Path]:
 
 def _geojson(out: Path, frame: Frame, result: Segmentation) -> list[Path]:
     file = out / f"{frame.name}_cells.geojson"
-    write_geojson(file, frame.name, result.labels, _measured(frame, result))
+    write_features(file, cell_features(frame.name, result.labels, _measured(frame, result)))
     return [file]
 
 

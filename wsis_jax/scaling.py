@@ -108,10 +108,15 @@ def resize_labels_part(
         corner: (row, column) where in it `labels` begins.
     """
     rows, columns = (
-        np.minimum((np.arange(s.start, s.stop) + 0.5) * old / new, old - 1).astype(np.intp) - c
+        nearest_rows(np.arange(s.start, s.stop), old, new) - c
         for s, new, old, c in zip(part, shape, whole, corner, strict=True)
     )
     return labels[np.ix_(rows, columns)].astype(np.int32)
+
+
+def nearest_rows(rows: Int[np.ndarray, " rows"], old: int, new: int) -> Int[np.ndarray, " rows"]:
+    """Returns which of `old` rows, or columns, each of `new` ones is taken from by `resize_labels`; they rise."""
+    return np.minimum((rows + 0.5) * old / new, old - 1).astype(np.intp)
 
 
 def smooth_labels(

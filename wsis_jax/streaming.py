@@ -3,7 +3,7 @@
 import os
 import shutil
 import tempfile
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -15,6 +15,12 @@ from wsis_jax.files import replacing, telling
 from wsis_jax.limits import in_words
 
 Window = tuple[slice, slice]
+
+Over = Callable[..., Iterable[Any]]
+"""Calls `over(function, parts, **same)` a function with each part and what is the same for all, by keyword.
+
+Returns the results in the order of the parts. The function may be called in other processes.
+"""
 
 _ELSEWHERE = "choose another disk for temporary files (TMPDIR; with --dask the folder of results)"
 _THEN = f"do the same again, or {_ELSEWHERE}"
@@ -34,7 +40,7 @@ class Plane(Protocol):
         """Of the values."""
         ...
 
-    def __getitem__(self, window: Any) -> Any:
+    def __getitem__(self, window: Any, /) -> Any:
         """Returns the values in a window."""
         ...
 
@@ -62,7 +68,7 @@ class Scratch:
 
     def __getitem__(self, window: Window) -> np.ndarray:
         """Returns a copy of the values in a window, of any place and size."""
-        values = np.zeros(_lengths(window), self.dtype)
+        values = np.zeros(lengths(window), self.dtype)
         for part in self._parts_under(window):
             if (file := self._file(part)).exists():
                 common = _common(part, window)
@@ -118,6 +124,42 @@ def scratch_folder(beside: Path | None = None, *, room: int) -> Generator[Path, 
         yield Path(folder)
 
 
+def one_by_one(function: Callable[..., Any], parts: Iterable[Any], **same: Any) -> Iterable[Any]:
+    """Calls a function with part after part, here: the `Over` of a process that works alone."""
+    return (function(part, **same) for part in parts)
+
+
+class Progress:
+    """Counts parts that are done, of so many, and tells."""
+
+    def __init__(self, total: int, tell: Callable[[int, int], None]) -> None:
+        """Takes the number of parts, and what is called with the number of those done, and of all."""
+        self._done, self._total, self._tell = 0, total, tell
+        self._coming = total
+
+    def before(self, done: int, total: int) -> None:
+        """Tells of parts that come before these; called by what counts them."""
+        self._done, self._total = done, total + self._coming
+        self._tell(self._done, self._total)
+
+    def counting(self, over: Over) -> Over:
+        """Returns what calls a function likewise, and tells of each part that is done."""
+
+        def counted(function: Callable[..., Any], parts: Iterable[Any], **same: Any) -> Iterator[Any]:
+            for result in over(function, parts, **same):
+                yield result
+                self._done += 1
+                self._tell(self._done, self._total)
+
+        return counted
+
+    def finish(self) -> None:
+        """Tells that all is done, where steps were left out."""
+        if self._done < self._total:
+            self._done = self._total
+            self._tell(self._done, self._total)
+
+
 def windows_over(shape: Sequence[int], sides: tuple[int, int]) -> list[Window]:
     """Returns windows of (height, width) `sides`, less at the end, that cover an array; row after row."""
     return [
@@ -148,7 +190,8 @@ def _common(one: Window, other: Window) -> Window:
     return rows, columns
 
 
-def _lengths(window: Window) -> tuple[int, int]:
+def lengths(window: Window) -> tuple[int, int]:
+    """Returns the (height, width) of a window."""
     return window[0].stop - window[0].start, window[1].stop - window[1].start
 
 

@@ -4,15 +4,16 @@ What a step does with a part is a function of its own, which any process may cal
 the `Job`, and leaves files behind that no other part's are.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float32, Int, Int64
+from jaxtyping import Float32, Float64, Int, Int64
 
 from wsis_jax import evidence
+from wsis_jax.cells import margin_sums
 from wsis_jax.checkpoint import Run
 from wsis_jax.config import Config
 from wsis_jax.fusing import label_nearest, settle_orphans
@@ -21,27 +22,43 @@ from wsis_jax.halos import Halos, View, view_of
 from wsis_jax.likelihood import nearest_peak, peak_pixels, plateau_centres
 from wsis_jax.outlines import Whole, cell_reach, costs_of, cuts_of, surroundings
 from wsis_jax.record import Record, one_of
-from wsis_jax.scaling import resize_labels_part, smooth_part
+from wsis_jax.scaling import nearest_rows, resize_labels_part, smooth_part
 from wsis_jax.seeds import greatest_contributions
 from wsis_jax.segmentation import region_radius
-from wsis_jax.streaming import Scratch, Window, grown, within
+from wsis_jax.streaming import Over, Scratch, Window, grown, lengths, one_by_one, within
 from wsis_jax.unet import forward, in_precision
 
 # The mirror images that the network sees beside the image: upside down, left to right, and both.
 _FLIPS = ((-1, 1), (1, -1), (-1, -1))
 
-Over = Callable[..., Iterable[Any]]
-"""Calls `over(function, parts, **same)` a function with each part and what is the same for all, by keyword.
-
-Returns the results in the order of the parts. The function may be called in other processes.
-"""
-
 Peaks = Int64[np.ndarray, "cells 2"]
 
 
-def one_by_one(function: Callable[..., Any], parts: Iterable[Any], **same: Any) -> Iterable[Any]:
-    """Calls a function with part after part, here: the `Over` of a process that works alone."""
-    return (function(part, **same) for part in parts)
+class Winners(NamedTuple):
+    """The layers of a winner map, in files."""
+
+    value: Scratch
+    owner: Scratch
+    runner_up: Scratch
+
+    def of(self, window: Window) -> WinnerMap:
+        """Returns the winner map of a part."""
+        return WinnerMap(*(layer[window] for layer in self))
+
+
+class Labelled(NamedTuple):
+    """The labels of a block of the image, and what its pixels say of how sure their cells are.
+
+    Attributes:
+        labels: 0 for background, i + 1 for the cell of peak i.
+        cells: indices of the peaks that there are sums of.
+        sums, pixels: of each, see `cells.margin_sums`.
+    """
+
+    labels: Int[np.ndarray, "rows columns"]
+    cells: Int[np.ndarray, " here"]
+    sums: Float64[np.ndarray, " here"]
+    pixels: Int[np.ndarray, " here"]
 
 
 class Job(NamedTuple):
@@ -138,33 +155,38 @@ def _look(part: Window, *, job: Job, peaks: Peaks) -> tuple[float, evidence.Look
         own = peaks[_near(peaks, part, 0)] - corner
         brighter = float(evidence.brighter_than_dark(image, own, **distances))
     if settings.background_weight:
-        distance = nearest_peak(peaks, _shape(part), corner=(part[0].start, part[1].start))[1]
+        distance = nearest_peak(peaks, lengths(part), corner=(part[0].start, part[1].start))[1]
         look = evidence.look_of(image, distance, within(part, around), **distances)
     return brighter, look
 
 
 def propagate(
     run: Run, job: Job, peaks: Peaks, folder: Path, parts: Sequence[Window], over: Over
-) -> tuple[tuple[Scratch, Scratch], Float32[np.ndarray, " owners"]]:
-    """Returns value and owner of the winner map, and the greatest contribution of every owner."""
-    value, owner = job.small.beside(folder / "value", np.float32), job.small.beside(folder / "owner", np.int32)
+) -> tuple[Winners, Float32[np.ndarray, " owners"]]:
+    """Returns the winner map, and the greatest contribution of every owner."""
+    winner = Winners(
+        job.small.beside(folder / "value", np.float32),
+        job.small.beside(folder / "owner", np.int32),
+        job.small.beside(folder / "runner_up", np.float32),
+    )
     greatest = np.zeros(len(peaks) + 1, np.float32)
-    for owners, more in over(_contribute, parts, run=run, job=job, peaks=peaks, value=value, owner=owner):
+    for owners, more in over(_contribute, parts, run=run, job=job, peaks=peaks, layers=winner):
         greatest[owners] = np.maximum(greatest[owners], more)
     if job.config.cut.seed_scale == "max":
         greatest[:] = greatest.max()
-    return (value, owner), greatest
+    return winner, greatest
 
 
 def _contribute(
-    part: Window, *, run: Run, job: Job, peaks: Peaks, value: Scratch, owner: Scratch
+    part: Window, *, run: Run, job: Job, peaks: Peaks, layers: Winners
 ) -> tuple[Int64[np.ndarray, " here"], Float32[np.ndarray, " here"]]:
     """Writes the winner map of a part; returns its owners, and the greatest contribution of each."""
     cells = _near(peaks, part, job.halos.contributors)
     if not len(cells):
         return cells, np.zeros(0, np.float32)
     winner = _winners(run, job, peaks, cells, part)
-    value[part], owner[part] = winner.value, winner.owner
+    for layer, values in zip(layers, winner, strict=True):
+        layer[part] = values
     owners = np.union1d(0, cells + 1)
     return owners, greatest_contributions(winner.value, winner.owner, owners=len(peaks) + 1)[owners]
 
@@ -174,7 +196,7 @@ def _winners(run: Run, job: Job, peaks: Peaks, cells: Int64[np.ndarray, " near"]
     view = job.view(run, part, job.halos.record)
     corner = int(view.rows[0]), int(view.columns[0])
     discs = grown(part, job.halos.contributors + job.halos.half, job.small.shape)
-    index, distance = nearest_peak(peaks, _shape(discs), corner=(discs[0].start, discs[1].start))
+    index, distance = nearest_peak(peaks, lengths(discs), corner=(discs[0].start, discs[1].start))
     numbers = _numbers(cells, len(peaks))
     regions = np.zeros(job.sides, np.int32)
     there = tuple(slice(s.start - c, s.stop - c) for s, c in zip(discs, corner, strict=True))
@@ -195,15 +217,13 @@ def _winners(run: Run, job: Job, peaks: Peaks, cells: Int64[np.ndarray, " near"]
     return WinnerMap(value, _named(cells + 1)[owner], runner_up)
 
 
-def cut(
-    part: Window, *, job: Job, peaks: Peaks, winner: tuple[Scratch, Scratch], whole: Whole, fused: Scratch
-) -> None:
+def cut(part: Window, *, job: Job, peaks: Peaks, winner: Winners, whole: Whole, fused: Scratch) -> None:
     """Writes the labels of the cuts in a part, before what is cut off from its peak is settled."""
     cells = _near(peaks, part, job.halos.masks)
     if not len(cells):
         return
     around = grown(part, job.halos.cuts, job.small.shape)
-    value, owner = (layer[around] for layer in winner)
+    value, owner, _ = winner.of(around)
     # The cells to cut come first; of others there are seeds and claims.
     others = np.setdiff1d(owner[owner > 0], cells + 1)
     named = _named(np.concatenate([cells + 1, others]))
@@ -217,8 +237,8 @@ def cut(
 
 
 def labels_of(
-    block: Window, *, job: Job, peaks: Peaks, fused: Scratch, whole: tuple[int, int]
-) -> Int[np.ndarray, "rows columns"]:
+    block: Window, *, job: Job, peaks: Peaks, fused: Scratch, winner: Winners | None, whole: tuple[int, int]
+) -> Labelled:
     """Returns the labels of a block of the image in its own pixels, of which it has (height, width) `whole`."""
     blur = job.config.cut.smooth * job.config.network_sigma
     rows, columns = (
@@ -236,7 +256,33 @@ def labels_of(
         labels = smooth_part(labels, cells, whole, block, blur=blur, whole=fused.shape, corner=corner)
     else:
         labels = resize_labels_part(labels, whole, block, whole=fused.shape, corner=corner)
-    return _named(named)[labels]
+    return _labelled(block, labels, _named(named), winner, whole)
+
+
+def _labelled(
+    block: Window,
+    labels: Int[np.ndarray, "rows columns"],
+    named: Int[np.ndarray, " numbers"],
+    winner: Winners | None,
+    whole: tuple[int, int],
+) -> Labelled:
+    """Returns the labels of a block, given as numbers of some cells, and how sure these are by it."""
+    cells = named[1:] - 1
+    if winner is None or not len(cells):
+        return Labelled(named[labels], cells[:0], np.zeros(0), cells[:0])
+    shape = winner.value.shape
+    # The pixels of the network that take their labels from this block, where the whole is resized.
+    rows, columns = (
+        slice(*np.searchsorted(nearest_rows(np.arange(new), old, new), (side.start, side.stop)).tolist())
+        for side, new, old in zip(block, shape, whole, strict=True)
+    )
+    corner = block[0].start, block[1].start
+    seen = resize_labels_part(labels, shape, (rows, columns), whole=whole, corner=corner)
+    value, owner, runner_up = winner.of((rows, columns))
+    # Of owners that are not here no label is.
+    numbers = np.searchsorted(named, owner).clip(max=len(named) - 1)
+    local = WinnerMap(value, np.where(named[numbers] == owner, numbers, 0).astype(np.int32), runner_up)
+    return Labelled(named[labels], cells, *margin_sums(seen, local, len(cells)))
 
 
 # Cells
@@ -258,7 +304,3 @@ def _numbers(cells: Int[np.ndarray, " some"], count: int) -> Int[np.ndarray, " l
 def _named(labels: Int[np.ndarray, " some"]) -> Int[np.ndarray, " numbers"]:
     """Returns what turns numbers of some cells, from 1, into their labels."""
     return np.concatenate([[0], labels]).astype(np.int32)
-
-
-def _shape(window: Window) -> tuple[int, int]:
-    return window[0].stop - window[0].start, window[1].stop - window[1].start

@@ -1,21 +1,22 @@
 """Segmentation of images that do not fit into memory: tile after tile, equal to that of the whole image.
 
 Each step of `segmentation.segment` is done for all tiles before the next begins. What it leaves behind is in files
-until then (`streaming.Scratch`): the image in pixels of the network, the winner map, and the cuts fused, 16 bytes
+until then (`streaming.Scratch`): the image in pixels of the network, the winner map, and the cuts fused, 20 bytes
 a pixel of the network. In memory are one tile with its halo (`halos.Halos`), the peaks, and a few numbers that
 tell of the whole image: range and median of its grey values, whether rims are bright, how the ground looks.
 
 The tiles of a step do not know of each other, so that other processes may do them (`clusters.Workers`).
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from functools import reduce
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float32, Float64, Int64
 
+from wsis_jax.cells import mean_margins
 from wsis_jax.checkpoint import Run
 from wsis_jax.config import Config, ImageConfig
 from wsis_jax.halos import halos_of, view_sides
@@ -25,21 +26,38 @@ from wsis_jax.remarks import remark
 from wsis_jax.scaling import part_before_resizing, resize_part
 from wsis_jax.segmentation import seen_shape
 from wsis_jax.streaming import (
+    Over,
     Plane,
+    Progress,
     Scratch,
     Window,
     between,
     high_bits,
     low_bits,
+    one_by_one,
     ordered_values,
     percentile_ranks,
     scratch_folder,
     tops_of,
     windows_over,
 )
-from wsis_jax.tile_steps import Job, Over, cut, detect, labels_of, observe, one_by_one, propagate
+from wsis_jax.tile_steps import Job, cut, detect, labels_of, observe, propagate
 
-_SCRATCH = 16  # bytes a pixel of the network: image, value and owner of the winner map, cuts
+_SCRATCH = 20  # bytes a pixel of the network: image, three layers of the winner map, cuts
+
+
+class Tiled(NamedTuple):
+    """What was found in an image in tiles, beside its labels.
+
+    Attributes:
+        points: (row, column) of the cells in pixels of the image.
+        scores: the likelihood there, 0..1.
+        confidence: how sure each cell is, see `cells.contribution_margins`.
+    """
+
+    points: Float64[np.ndarray, "cells 2"]
+    scores: Float32[np.ndarray, " cells"]
+    confidence: Float64[np.ndarray, " cells"]
 
 
 def segment_tiled(
@@ -52,7 +70,7 @@ def segment_tiled(
     over: Over = one_by_one,
     scratch: str | Path | None = None,
     on_tile: Callable[[int, int], None] = lambda done, total: None,
-) -> tuple[Float64[np.ndarray, "cells 2"], Float32[np.ndarray, " cells"]]:
+) -> Tiled:
     """Segments an image of any size tile by tile; the labels are those that `segment` gives for the whole.
 
     They are equal label for label, but for what rounding may do: the network's numbers differ in the last bit
@@ -72,12 +90,9 @@ def segment_tiled(
         scratch: folder for temporary files; None for where TMPDIR says. Workers must see it.
         on_tile: called with the number of parts done, of all steps, and of parts in all.
 
-    Returns:
-        (row, column) of the cells in pixels of the image, and the likelihood there, 0..1.
-
     Raises:
         ValueError: if the image holds NaN or infinite values, image and `out` do not fit together, or a setting
-            needs the whole image at once; names it. Also if there is no room for 16 bytes a pixel of the network
+            needs the whole image at once; names it. Also if there is no room for 20 bytes a pixel of the network
             in the folder of temporary files.
         WriteError: if that is full in the meantime.
     """
@@ -86,7 +101,7 @@ def segment_tiled(
     shape, whole = seen_shape((image.shape[0], image.shape[1]), config), (image.shape[0], image.shape[1])
     with scratch_folder(None if scratch is None else Path(scratch), room=_SCRATCH * shape[0] * shape[1]) as folder:
         blocks, parts = _blocks(out, whole, tile / config.network_scale), windows_over(shape, (tile, tile))
-        steps = _Counter(6 * len(parts) + 3 * len(blocks), on_tile)
+        steps = Progress(6 * len(parts) + 3 * len(blocks), on_tile)
         over = steps.counting(over)
         small = Scratch(folder / "image", shape, np.float32, tile)
         median = _shrink(image, small, config, blocks, parts, over)
@@ -100,43 +115,22 @@ def segment_tiled(
             remark("the image is constant, so it holds no cells")
         else:
             peaks, scores = detect(run, job, parts, over)
-        fused = small.beside(folder / "fused", np.int32)
+        fused, winner = small.beside(folder / "fused", np.int32), None
         if median is not None and len(peaks):
             rim, look = observe(job, peaks, parts, over)
             winner, greatest = propagate(run, job, peaks, folder, parts, over)
             known = Whole(median, rim, look, greatest)
             for _ in over(cut, parts, job=job, peaks=peaks, winner=winner, whole=known, fused=fused):
                 pass
-        labels = over(labels_of, blocks, job=job, peaks=peaks, fused=fused, whole=whole)
-        for block, values in zip(blocks, labels, strict=True):
-            out[block] = values.astype(out.dtype)
+        sums, pixels = np.zeros(len(peaks)), np.zeros(len(peaks), np.int64)
+        labels = over(labels_of, blocks, job=job, peaks=peaks, fused=fused, winner=winner, whole=whole)
+        for block, here in zip(blocks, labels, strict=True):
+            out[block] = here.labels.astype(out.dtype)
+            sums[here.cells] += here.sums
+            pixels[here.cells] += here.pixels
     steps.finish()
     ratio = np.array(whole) / np.array(shape)
-    return (peaks + 0.5) * ratio - 0.5, scores
-
-
-class _Counter:
-    """Counts parts and tells how many are done."""
-
-    def __init__(self, total: int, tell: Callable[[int, int], None]) -> None:
-        self._done, self._total, self._tell = 0, total, tell
-
-    def counting(self, over: Over) -> Over:
-        """Returns what calls a function likewise, and tells of each part that is done."""
-
-        def counted(function: Callable[..., Any], parts: Sequence[Any], **same: Any) -> Iterator[Any]:
-            for result in over(function, parts, **same):
-                yield result
-                self._done += 1
-                self._tell(self._done, self._total)
-
-        return counted
-
-    def finish(self) -> None:
-        """Tells that all is done, where steps were left out."""
-        if self._done < self._total:
-            self._done = self._total
-            self._tell(self._done, self._total)
+    return Tiled((peaks + 0.5) * ratio - 0.5, scores, mean_margins(sums, pixels))
 
 
 def _check(run: Run, image: Plane, out: Any, config: Config, tile: int) -> None:

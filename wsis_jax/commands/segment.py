@@ -102,7 +102,8 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "--tiles",
         action=argparse.BooleanOptionalAction,
         help="segment images in tiles, so that they need not fit into memory, or not; by default those of more "
-        "than 16 million pixels of the network. Of them labels are written as OME-Zarr, and points",
+        "than 16 million pixels of the network. Of them are written labels as OME-Zarr, points, tables, GeoJSON, "
+        "and an overview on the page",
     )
     command.add_argument(
         "--dask",
