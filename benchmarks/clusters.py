@@ -9,7 +9,8 @@ With --side: an OME-Zarr of side² pixels, drawn scene by scene, goes in tiles t
 OME-Zarr labels. Noted is the greatest memory of all processes together (their RSS, what they share counted each
 time). Predicted: less than 6 GiB. Then a piece in the middle is segmented untiled, with the numbers that tell of
 the whole image (grey range, median, rims, look of the ground), and with margins of all that the steps look around
-for, one after the other; its corners lie on the grids of resizing and of poolings, for which image.scale is 0.44.
+for, one after the other; its corners lie on the grids of resizing and of poolings, for which image.scale is 0.5:
+at other scales places within pixels, and with them grey values, are rounded otherwise in a piece and in the whole.
 In the inner 2048² pixels the labels must be the same up to their numbers.
 
     python -m benchmarks.clusters
@@ -54,8 +55,8 @@ from wsis_jax.seeds import greatest_contributions
 from wsis_jax.streaming import one_by_one
 
 _INNER = 2048  # pixels a side that are compared
-_SCALE = 0.44
-_GRID = 400  # pixels, which are 11 strides of the network at this scale
+_SCALE = 0.5
+_GRID = 32  # pixels, which are a stride of the network at this scale
 
 
 def main() -> None:

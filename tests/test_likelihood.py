@@ -10,6 +10,7 @@ from hypothesis.extra import numpy as npst
 from PIL import Image
 from scipy import ndimage
 
+from wsis_jax import likelihood
 from wsis_jax.likelihood import centre_regions, find_peaks, nearest_peak, plateau_centres, render_likelihood
 from wsis_jax.presets import preset
 
@@ -196,9 +197,32 @@ def test_the_reference_preset_finds_the_peaks_that_the_authors_shipped():
 @given(separated_points(1, (13, 17)).filter(len))
 def test_nearest_peak_against_all_distances(peaks):
     index, distance = nearest_peak(peaks, (13, 17))
-    every = distances(peaks, (13, 17))
-    np.testing.assert_allclose(distance, every.min(axis=0), rtol=1e-6)
-    np.testing.assert_allclose(np.take_along_axis(every, index[None], axis=0)[0], every.min(axis=0))
+    order = np.lexsort(peaks.T[::-1])
+    rows, columns = np.indices((13, 17))
+    # Whole numbers, so that equal distances are equal; of these argmin takes the first.
+    squares = np.array([(rows - row) ** 2 + (columns - column) ** 2 for row, column in peaks[order]])
+    np.testing.assert_allclose(distance, np.sqrt(squares.min(axis=0)), rtol=1e-6)
+    np.testing.assert_array_equal(index, order[squares.argmin(axis=0)])
+
+
+@pytest.mark.parametrize("strip", [1, 60, 10**6])
+def test_of_peaks_at_the_same_distance_the_first_in_raster_order_is_nearest(strip, monkeypatch):
+    """On a grid many pixels are as far from two peaks, or four; peaks far away do not matter."""
+    monkeypatch.setattr(likelihood, "_STRIP", strip)
+    grid = np.stack(np.meshgrid(np.arange(0, 64, 4), np.arange(0, 64, 4), indexing="ij"), -1).reshape(-1, 2)
+    index, _ = nearest_peak(grid, (64, 64))
+    rows, columns = ((np.arange(64) + 1) // 4 for _ in range(2))
+    np.testing.assert_array_equal(index, np.minimum(rows, 15)[:, None] * 16 + np.minimum(columns, 15)[None])
+    near = np.flatnonzero((abs(grid - np.array([20, 36])) <= 20).all(1))
+    shuffled = np.random.default_rng(0).permutation(near)
+    part, _ = nearest_peak(grid[shuffled] - [8, 24], (24, 24))
+    np.testing.assert_array_equal(shuffled[part], index[8:32, 24:48])
+
+
+def test_points_on_a_circle_are_as_near_to_its_centre():
+    circle = np.array([[0, 5], [3, 4], [4, 3], [5, 0], [4, -3], [3, -4], [0, -5], [-3, -4], [-4, -3], [-5, 0]])
+    index, distance = nearest_peak(circle[::-1] + 6, (13, 13))
+    assert (index[6, 6], distance[6, 6]) == (0, 5)
 
 
 def test_nearest_of_no_peaks():
