@@ -51,8 +51,8 @@ def _checked(summary: Any) -> dict[str, Any]:
         if type(image["cells"]) is not int:
             raise TypeError("a number of cells is none")
     texts = [summary["run"], *(one["error"] for one in summary["failed"])]
-    for one in (*summary["images"], *summary["failed"]):
-        texts += [one["source"], *one.get("warnings", ())]
+    texts += [message for one in summary["images"] for message in one["warnings"]]
+    texts += [one["source"] for one in (*summary["images"], *summary["failed"])]
     if not all(isinstance(text, str) for text in texts):
         raise TypeError("a text is none")
     Config.from_dict(summary["config"])
