@@ -72,7 +72,8 @@ def test_what_is_written_of_the_cells_is_that_of_the_whole(tiny_run, draw_small,
         )
         assert (outcome.error, outcome.warnings) == (None, [])
     whole, tiled = tmp_path / "whole", tmp_path / "tiled"
-    files = ["a_points.csv", "a_cells.csv", "a_cells.geojson", "report/a_image.webp", "report/a_labels.webp"]
+    files = ["a_points.csv", "a_cells.csv", "a_cells.geojson", "report/a_image.webp"]
+    files += ["report/a_outlines.webp", "report/a_labels.webp"]
     for name in files:
         assert (whole / name).read_bytes() == (tiled / name).read_bytes(), name
     tables = [pyarrow.parquet.read_table(way / "a_cells.parquet").to_pydict() for way in (whole, tiled)]

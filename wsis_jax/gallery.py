@@ -22,13 +22,14 @@ _Any = TypeVar("_Any")
 SHOWN = 24  # images in a gallery, which a page can hold and a person look at
 _SIDE = 900  # pixels, the longest of a picture
 _MOST_PIXELS = 10_000**2  # of a picture that a report is made of
+_CROWD = 0.005  # points a pixel, each drawn with nine
 _QUALITY = 80  # of its compression, out of 100
 
 LAYERS = {
     "image": "The image, its contrast stretched.",
     "likelihood": "The likelihood map: how sure the network is of a cell centre, from black (0) to white (1).",
     "contribution": "The contribution maps: the pixels that a detection came from, in the colour of its cell.",
-    "outlines": "The outlines of the cells, and a cross where each was detected.",
+    "outlines": "The outlines of the cells, and a cross where each was detected, if there are not too many.",
     "labels": "The label image: the pixels of each cell.",
 }
 """What the layers of an image show, by name, in the order of their buttons."""
@@ -70,27 +71,34 @@ def write_layers(folder: Path, frame: Frame, result: Segmentation) -> list[Path]
         "image": grey_picture(image),
         "likelihood": _resize(heat_picture(result.detection.likelihood), shape),
         "contribution": _resize(contribution_picture(result.winner), shape),
-        "outlines": overlay(image, labels, points),
+        "outlines": _outlined(image, labels, points),
         "labels": label_picture(labels),
     }
     return _write_pictures(folder, frame.name, pictures)
 
 
 def write_overview(
-    folder: Path, name: str, pixels: Float[np.ndarray, "_ _"], labels: Int[np.ndarray, "height width"]
+    folder: Path,
+    name: str,
+    pixels: Float[np.ndarray, "_ _"],
+    labels: Int[np.ndarray, "height width"],
+    points: Float[np.ndarray, "cells 2"],
 ) -> list[Path]:
     """Writes the pictures of an image of which there is an `overview.overview`, and returns their paths.
-
-    The detections are not marked: there may be more of them than pixels.
 
     Args:
         folder: to write to.
         name: of the image.
         pixels: of the image, in steps of `sampling_step`.
         labels: at the size of pictures.
+        points: where cells were detected, in pixels of the pictures.
     """
     image = _shrink(pixels, labels.shape)
-    pictures = {"image": grey_picture(image), "outlines": overlay(image, labels), "labels": label_picture(labels)}
+    pictures = {
+        "image": grey_picture(image),
+        "outlines": _outlined(image, labels, points),
+        "labels": label_picture(labels),
+    }
     return _write_pictures(folder, name, pictures)
 
 
@@ -113,6 +121,15 @@ def _write_pictures(folder: Path, name: str, pictures: Mapping[str, UInt8[np.nda
         with replacing(files[layer]) as temporary:
             Image.fromarray(picture).save(temporary, format="WEBP", quality=_QUALITY)
     return [files[layer] for layer in pictures]
+
+
+def _outlined(
+    image: Float[np.ndarray, "height width"],
+    labels: Int[np.ndarray, "height width"],
+    points: Float[np.ndarray, "cells 2"],
+) -> UInt8[np.ndarray, "height width 3"]:
+    """Returns an image with outlines and points; without points where these would hide what there is to see."""
+    return overlay(image, labels, points if len(points) < image.size * _CROWD else None)
 
 
 def _shrink(image: Float[np.ndarray, "height width"], shape: tuple[int, int]) -> Float[np.ndarray, "_ _"]:

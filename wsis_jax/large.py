@@ -4,6 +4,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+from jaxtyping import Float
+
 from wsis_jax.checkpoint import Run
 from wsis_jax.config import Config
 from wsis_jax.gallery import write_overview
@@ -100,7 +103,7 @@ def segment_large(
             raise ValueError(f"{large.name}: {error}") from error
         over, files = later.counting(over), []
         if shown:
-            files += write_overview(out / "report", large.name, *overview(large.image, array, blocks, over))
+            files += _write_pictures(out, large, array, found.points, blocks, over)
         if "points" in kinds:
             files.append(out / f"{large.name}_points.csv")
             write_points(files[-1], found.points)
@@ -110,6 +113,20 @@ def segment_large(
     if left_out := [kind for kind in kinds if kind not in KINDS_OF_TILES]:
         remark(f"is segmented in tiles, so not written: {', '.join(left_out)}; --no-tiles does the whole at once")
     return [*files, labels], len(found.points)
+
+
+def _write_pictures(
+    out: Path,
+    large: Large,
+    labels: Plane,
+    points: Float[np.ndarray, "cells 2"],
+    blocks: Sequence[Window],
+    over: Over,
+) -> list[Path]:
+    """Writes the pictures of the page."""
+    pixels, seen = overview(large.image, labels, blocks, over)
+    ratio = np.array(seen.shape) / np.array(labels.shape)
+    return write_overview(out / "report", large.name, pixels, seen, (points + 0.5) * ratio - 0.5)
 
 
 def _write_cells(

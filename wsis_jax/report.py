@@ -157,7 +157,7 @@ def _result_gallery(out: Path, images: Sequence[dict[str, Any]]) -> str:
         return ""
     which = f"{len(items)} of {len(images)} images. " if len(items) < len(images) else ""
     first = filled.index(True) if True in filled else 0  # an image without cells says little at first sight
-    note = f"{which}The arrow keys go from image to image, the keys 1 to 5 choose what is shown."
+    note = f"{which}The arrow keys go from image to image, numbers choose what is shown."
     return section("Images", gallery(items, layer="outlines", first=first), note=note)
 
 

@@ -165,7 +165,8 @@ def progress_bar(*, rate: str | None = None) -> Any:
 
     class Rate(parts.ProgressColumn):
         def render(self, task: parts.Task) -> Text:
-            speed = task.finished_speed or task.speed
+            # In the end that of all: the last ones may have come together.
+            speed = task.completed / task.finished_time if task.finished_time else task.speed
             return Text("" if speed is None else f"{speed:.3g} {rate}/s")
 
     return parts.Progress(
