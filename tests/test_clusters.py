@@ -150,7 +150,7 @@ def test_what_stops_a_batch_stops_it_from_workers_too(workers, images, tmp_path)
 def test_tiles_are_those_of_one_process(client, tiny_run, draw_small, tmp_path):
     scene = np.round(draw_small(100, shape=(96, 120)).image * 1000).astype(np.uint16)
     path = write_image(tmp_path / "a.ome.zarr", scene[None], "cyx")
-    tiles = ["--tiles", "--format", "labels,points"]
+    tiles = ["--tiles", "--channel", "0", "--format", "labels,points,table,geojson,report"]
     for folder, more in (("one", []), ("two", ["--dask", client.scheduler.address])):
         assert segment_command(tiny_run, path, tmp_path / folder, *tiles, *more) == 0
     assert_same_files(tmp_path / "two", tmp_path / "one")
