@@ -9,6 +9,7 @@ from scipy import ndimage
 
 from wsis_jax.scaling import (
     part_before_resizing,
+    part_resized_from,
     resize_image,
     resize_labels,
     resize_labels_part,
@@ -94,6 +95,19 @@ def test_every_new_label_is_that_of_the_nearest_old_pixel(shape):
         rows = np.flatnonzero(np.abs(np.arange(11) - y) <= 0.5 + 1e-9)
         columns = np.flatnonzero(np.abs(np.arange(7) - x) <= 0.5 + 1e-9)
         assert resized[row, column] in labels[np.ix_(rows, columns)]
+
+
+@pytest.mark.parametrize("shape", [(5, 8), (13, 4), (1, 1), (40, 40), (11, 7)])
+@pytest.mark.parametrize("side", [1, 3, 20])
+def test_the_parts_that_blocks_give_make_up_the_whole(shape, side):
+    labels = np.random.default_rng(2).integers(0, 9, (11, 7))
+    resized = np.full(shape, -1)
+    for block in windows_over(labels.shape, (side, side + 1)):
+        part = part_resized_from(block, shape, whole=labels.shape)
+        corner = block[0].start, block[1].start
+        assert (resized[part] == -1).all()
+        resized[part] = resize_labels_part(labels[block], shape, part, whole=labels.shape, corner=corner)
+    np.testing.assert_array_equal(resized, resize_labels(labels, shape))
 
 
 def test_smooth_labels_are_smooth_and_keep_their_place_and_size():

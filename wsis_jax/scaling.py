@@ -108,13 +108,32 @@ def resize_labels_part(
         corner: (row, column) where in it `labels` begins.
     """
     rows, columns = (
-        nearest_rows(np.arange(s.start, s.stop), old, new) - c
+        _nearest(np.arange(s.start, s.stop), old, new) - c
         for s, new, old, c in zip(part, shape, whole, corner, strict=True)
     )
     return labels[np.ix_(rows, columns)].astype(np.int32)
 
 
-def nearest_rows(rows: Int[np.ndarray, " rows"], old: int, new: int) -> Int[np.ndarray, " rows"]:
+def part_resized_from(
+    block: tuple[slice, slice], shape: tuple[int, int], *, whole: tuple[int, int]
+) -> tuple[slice, slice]:
+    """Returns which rows and columns of a label image at a new size are those that a block of it has.
+
+    The parts of blocks that cover a label image cover the new one, and do not overlap.
+
+    Args:
+        block: rows and columns of the label image.
+        shape: its (height, width) at the new size, as `resize_labels_part` takes it.
+        whole: (height, width) that it has.
+    """
+    rows, columns = (
+        slice(*np.searchsorted(_nearest(np.arange(new), old, new), (side.start, side.stop)).tolist())
+        for side, new, old in zip(block, shape, whole, strict=True)
+    )
+    return rows, columns
+
+
+def _nearest(rows: Int[np.ndarray, " rows"], old: int, new: int) -> Int[np.ndarray, " rows"]:
     """Returns which of `old` rows, or columns, each of `new` ones is taken from by `resize_labels`; they rise."""
     return np.minimum((rows + 0.5) * old / new, old - 1).astype(np.intp)
 

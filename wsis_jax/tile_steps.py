@@ -22,7 +22,7 @@ from wsis_jax.halos import Halos, View, view_of
 from wsis_jax.likelihood import nearest_peak, peak_pixels, plateau_centres
 from wsis_jax.outlines import Whole, cell_reach, costs_of, cuts_of, surroundings
 from wsis_jax.record import Record, one_of
-from wsis_jax.scaling import nearest_rows, resize_labels_part, smooth_part
+from wsis_jax.scaling import part_resized_from, resize_labels_part, smooth_part
 from wsis_jax.seeds import greatest_contributions
 from wsis_jax.segmentation import region_radius
 from wsis_jax.streaming import Over, Scratch, Window, grown, lengths, one_by_one, within
@@ -271,14 +271,9 @@ def _labelled(
     if winner is None or not len(cells):
         return Labelled(named[labels], cells[:0], np.zeros(0), cells[:0])
     shape = winner.value.shape
-    # The pixels of the network that take their labels from this block, where the whole is resized.
-    rows, columns = (
-        slice(*np.searchsorted(nearest_rows(np.arange(new), old, new), (side.start, side.stop)).tolist())
-        for side, new, old in zip(block, shape, whole, strict=True)
-    )
-    corner = block[0].start, block[1].start
-    seen = resize_labels_part(labels, shape, (rows, columns), whole=whole, corner=corner)
-    value, owner, runner_up = winner.of((rows, columns))
+    part, corner = part_resized_from(block, shape, whole=whole), (block[0].start, block[1].start)
+    seen = resize_labels_part(labels, shape, part, whole=whole, corner=corner)
+    value, owner, runner_up = winner.of(part)
     # Of owners that are not here no label is.
     numbers = np.searchsorted(named, owner).clip(max=len(named) - 1)
     local = WinnerMap(value, np.where(named[numbers] == owner, numbers, 0).astype(np.int32), runner_up)
