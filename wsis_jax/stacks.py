@@ -40,7 +40,8 @@ _PICTURES = {"PNG": PngImageFile, "JPEG": JpegImageFile}
 
 TOO_LARGE = "cut the image into parts, or segment it in tiles, as OME-Zarr"
 
-# Without a handler, tifffile's remarks on a damaged file would be printed beside our one sentence.
+# Tifffile's remarks on a damaged file would be printed beside our one sentence.
+logging.getLogger("tifffile").propagate = False
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 
@@ -199,6 +200,8 @@ def _tiff_stacks(path: Path, tiff: tifffile.TiffFile, axes: str | None) -> list[
         pixel_size = pixel_size_of_tiff(tiff)
         if not series:
             raise _without_pixels(path)
+        if not all(isinstance(side, int) for _, _, shape in series for side in shape):
+            raise ValueError("the length of an axis is no whole number")
         named = [(one, _named(path, given, shape, axes), shape) for one, given, shape in series]
         return [_stack(path, _sliceable(path, one, shape), names, pixel_size) for one, names, shape in named]
     except Explained:
