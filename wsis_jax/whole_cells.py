@@ -9,7 +9,7 @@ from scipy import ndimage
 
 from wsis_jax.cells import Columns, in_micrometres, measure_cells
 from wsis_jax.qupath import cell_features
-from wsis_jax.streaming import Over, Plane, Window
+from wsis_jax.streaming import Over, Plane, Window, lengths
 
 
 class Group(NamedTuple):
@@ -82,7 +82,7 @@ def _boxes(
     """Returns the labels in a block, and the first pixels of each and the ones beyond its last."""
     present, numbers = np.unique(np.asarray(labels[block]), return_inverse=True)
     background = len(present) > 0 and present[0] == 0
-    numbers = numbers.reshape([side.stop - side.start for side in block]) + (0 if background else 1)
+    numbers = numbers.reshape(lengths(block)) + (0 if background else 1)
     boxes = [box for box in ndimage.find_objects(numbers) if box is not None]
     corner = np.array([side.start for side in block])
     low, high = (
