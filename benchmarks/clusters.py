@@ -40,13 +40,13 @@ from benchmarks.batch import _draw
 from benchmarks.tiles import _CHUNK, _make
 from wsis_jax import segmentation, tiling
 from wsis_jax.batch import segment_files
-from wsis_jax.checkpoint import Run
 from wsis_jax.clusters import Workers
 from wsis_jax.config import Config
 from wsis_jax.frames import open_frames
 from wsis_jax.fusing import fuse_nearest
 from wsis_jax.halos import halos_of
-from wsis_jax.imageio import stretch
+from wsis_jax.model import Run
+from wsis_jax.normalization import stretch
 from wsis_jax.omezarr import writing_labels
 from wsis_jax.outlines import Whole, costs_of, cuts_of, fit_labels
 from wsis_jax.scaling import resize_image

@@ -22,7 +22,7 @@ from experiments.fronts import Front, cut_front, score
 from wsis_jax.config import Config
 from wsis_jax.fusing import fuse_nearest
 from wsis_jax.instances import CellMask, component_of
-from wsis_jax.outlines import Costs, cell_reach, costs_of, cut_and_fuse, fit_labels
+from wsis_jax.outlines import Costs, costs_of, cut_and_fuse, fit_labels
 
 _SWEEPS = 4
 _NEVER = 1e6
@@ -52,7 +52,7 @@ def joint(one: Front, config: Config) -> Int32[np.ndarray, "height width"]:
     detection = one.detection
     image, peaks = detection.image, detection.peaks
     costs = costs_of(image, peaks, one.winner, config=config)
-    reach = cell_reach(config)
+    reach = config.cell_reach
     assert reach is not None
     labels = cut_and_fuse(image, peaks, one.winner, config=config)
     costs.seeds[tuple(peaks.T)] = np.arange(1, len(peaks) + 1)  # a peak is its cell's, whatever else is

@@ -15,7 +15,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from wsis_jax.checkpoint import best_weights, load_config, load_run, save_config
+from wsis_jax.checkpoint import save_config
+from wsis_jax.model import best_weights, load_config, load_run
 from wsis_jax.packaged import MODELS
 from wsis_jax.presets import preset
 

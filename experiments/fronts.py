@@ -14,15 +14,15 @@ import numpy as np
 from jaxtyping import Int32
 
 from experiments.folds import Case
-from wsis_jax.checkpoint import Run
 from wsis_jax.config import Config
 from wsis_jax.files import replacing
-from wsis_jax.guided import WinnerMap
 from wsis_jax.likelihood import centre_regions
 from wsis_jax.metrics import PointMatch, Scores, match_labels, match_points, pool_scores
+from wsis_jax.model import Run
 from wsis_jax.outlines import cut_and_fuse, fit_labels
 from wsis_jax.scaling import scale_points
-from wsis_jax.segmentation import Detection, detect, propagate, region_radius
+from wsis_jax.segmentation import detect, propagate
+from wsis_jax.types import Detection, WinnerMap
 
 Peaks = Literal["found", "true"]
 
@@ -86,7 +86,7 @@ def _at_true_peaks(detection: Detection, case: Case, config: Config) -> Detectio
         detection.likelihood,
         peaks,
         region=config.detect.region,
-        radius=region_radius(config),
+        radius=config.region_radius,
         response=config.detect.response,
     )
     return detection._replace(peaks=peaks, regions=regions)

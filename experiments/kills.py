@@ -29,6 +29,7 @@ import tifffile
 
 # Imported once, before processes are forked off; JAX starts its threads only in them.
 from wsis_jax import batch, checkpoint, cli, report, training, training_set
+from wsis_jax.model import build_model, load_config, load_variables
 from wsis_jax.optimization import initial_state, make_optimizer
 from wsis_jax.points import write_points
 from wsis_jax.synthetic import draw_scene
@@ -226,15 +227,15 @@ def arrays_of(run: Path) -> list[np.ndarray]:
     """Returns all arrays of the weights and the state of a run folder."""
     import jax
 
-    config = checkpoint.load_config(run)
+    config = load_config(run)
     optimizer = make_optimizer(
         learning_rate=config.train.learning_rate,
         schedule=config.train.schedule,
         warmup=config.train.warmup,
         steps=config.train.steps,
     )
-    variables = checkpoint.load_variables(run)
-    blank = initial_state(checkpoint.build_model(config), optimizer, 0, variables)
+    variables = load_variables(run)
+    blank = initial_state(build_model(config), optimizer, 0, variables)
     trees = variables, checkpoint.load_state(run, blank)
     return [np.asarray(leaf) for leaf in jax.tree.leaves(trees)]
 

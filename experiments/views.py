@@ -14,8 +14,8 @@ from jaxtyping import Float32, Float64, Int32
 
 from experiments.folds import Case
 from experiments.fronts import Front, front
-from wsis_jax.checkpoint import Run
-from wsis_jax.imageio import normalize_image
+from wsis_jax.model import Run
+from wsis_jax.normalization import normalize_image
 from wsis_jax.scaling import resize_image, resize_labels, scale_points
 
 DIAMETER = 32.0

@@ -12,6 +12,7 @@ import pytest
 
 from wsis_jax import checkpoint, saves
 from wsis_jax.config import Config
+from wsis_jax.model import build_model, load_config, load_run
 from wsis_jax.unet import fold_batch_norm, initial_variables, predict
 
 CONFIG = Config().override(
@@ -20,7 +21,7 @@ CONFIG = Config().override(
 
 
 def variables_of(seed: int):
-    return initial_variables(checkpoint.build_model(CONFIG), seed)
+    return initial_variables(build_model(CONFIG), seed)
 
 
 def some_state(step: int) -> dict:
@@ -50,8 +51,8 @@ def run(trained, tmp_path):
 
 
 def test_a_run_comes_back_with_its_batch_norm_folded(trained):
-    run = checkpoint.load_run(str(trained))
-    model, variables = fold_batch_norm(checkpoint.build_model(CONFIG), variables_of(3))
+    run = load_run(str(trained))
+    model, variables = fold_batch_norm(build_model(CONFIG), variables_of(3))
     assert run.config == CONFIG
     assert run.model == model
     assert_equal_trees(run.variables, variables)
@@ -85,14 +86,10 @@ def test_what_a_crash_left_is_neither_loaded_nor_kept(run):
     unfinished = run / "weights" / "40.orbax-checkpoint-tmp"
     (unfinished / "d").mkdir(parents=True)
     (run / "weights" / "stray file").touch()
-    assert_equal_trees(
-        checkpoint.load_run(run).variables, fold_batch_norm(checkpoint.build_model(CONFIG), variables_of(3))[1]
-    )
+    assert_equal_trees(load_run(run).variables, fold_batch_norm(build_model(CONFIG), variables_of(3))[1])
     checkpoint.save_weights(run, 5, variables_of(5))
     assert not unfinished.exists()
-    assert_equal_trees(
-        checkpoint.load_run(run).variables, fold_batch_norm(checkpoint.build_model(CONFIG), variables_of(5))[1]
-    )
+    assert_equal_trees(load_run(run).variables, fold_batch_norm(build_model(CONFIG), variables_of(5))[1])
 
 
 def test_metrics_are_read_line_by_line(tmp_path):
@@ -120,9 +117,9 @@ def test_the_configuration_is_readable_json(trained):
 
 def test_a_folder_that_is_no_run_says_so(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"nowhere: no trained model here; make one with 'wsis train"):
-        checkpoint.load_run(tmp_path / "nowhere")
+        load_run(tmp_path / "nowhere")
     with pytest.raises(FileNotFoundError, match=r"no config\.json here"):
-        checkpoint.load_config(tmp_path)
+        load_config(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -141,7 +138,7 @@ def test_a_folder_that_is_no_run_says_so(tmp_path):
 def test_a_broken_configuration_is_named(run, text, reason):
     (run / "config.json").write_text(text, encoding="latin-1")
     with pytest.raises(ValueError, match=reason) as caught:
-        checkpoint.load_run(run)
+        load_run(run)
     assert str(caught.value).startswith(f"{run / 'config.json'}: not a configuration of wsis_jax")
     assert "\n" not in str(caught.value)
 
@@ -152,7 +149,7 @@ def failure_of_loading(run) -> str:
         # What orbax had begun when it failed is never awaited, and complains when it is thrown away.
         warnings.simplefilter("ignore", RuntimeWarning)
         try:
-            checkpoint.load_run(run)
+            load_run(run)
         except ValueError as error:
             return str(error)
         finally:

@@ -9,9 +9,10 @@ import pytest
 import tifffile
 
 from wsis_jax import cli, demo
-from wsis_jax.checkpoint import load_config, read_metrics
+from wsis_jax.checkpoint import read_metrics
 from wsis_jax.cli import main
 from wsis_jax.imageio import read_labels
+from wsis_jax.model import load_config
 from wsis_jax.presets import preset
 
 KEYS = [
@@ -190,12 +191,14 @@ def test_an_interrupted_training_is_resumed(data, tmp_path, capsys, monkeypatch)
 
 
 def test_settings_are_those_of_the_preset_the_size_and_the_command_line(data, tmp_path, monkeypatch):
-    import wsis_jax.report
     import wsis_jax.training
+    import wsis_jax.training_report
 
     seen = []
     monkeypatch.setattr(wsis_jax.training, "train", lambda *_, config, **__: seen.append(config))
-    monkeypatch.setattr(wsis_jax.report, "training_report", lambda run: run)  # nothing was trained to report on
+    monkeypatch.setattr(
+        wsis_jax.training_report, "training_report", lambda run: run
+    )  # nothing was trained to report on
     run = tmp_path / "run"
     assert main(train_command(data, run, "--size", "full", "--preset", "reference")) == 0
     assert (

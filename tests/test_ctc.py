@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from scipy import ndimage
 
-from wsis_jax.ctc import frame_numbers, read_ctc_points, writing_ctc
+from wsis_jax.ctc import read_ctc_points
+from wsis_jax.ctc_results import frame_numbers, writing_ctc
 from wsis_jax.imageio import read_labels
 
 SCENES = 3

@@ -10,7 +10,7 @@ from scipy.stats import multivariate_normal
 
 from wsis_jax import evidence
 from wsis_jax.evidence import background_likeness, brighter_than_dark, likeness, look_of, margin, rim_of
-from wsis_jax.likelihood import nearest_peak
+from wsis_jax.geometry import nearest_peak
 from wsis_jax.streaming import grown, windows_over, within
 from wsis_jax.synthetic import draw_scene
 

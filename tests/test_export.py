@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 from jax.export import deserialize
 
-from wsis_jax.checkpoint import Run
 from wsis_jax.cli import main
 from wsis_jax.commands import export as command
 from wsis_jax.config import Config
 from wsis_jax.export import export_contributions, export_forward
 from wsis_jax.guided import contribution_maps, winner_map
 from wsis_jax.likelihood import centre_regions
+from wsis_jax.model import Run
 from wsis_jax.unet import UNet, fold_batch_norm, initial_variables, predict
 
 FILES = {"forward.stablehlo", "contributions.stablehlo", "export.json"}

@@ -15,11 +15,11 @@ from experiments.baselines.peak_backprop import (
     with_relevance,
 )
 from wsis_jax import UNet, draw_scene
-from wsis_jax.checkpoint import Run
 from wsis_jax.layers import convolve, max_pool
 from wsis_jax.likelihood import centre_regions
-from wsis_jax.outlines import cell_reach, cut_and_fuse
-from wsis_jax.segmentation import Detection
+from wsis_jax.model import Run
+from wsis_jax.outlines import cut_and_fuse
+from wsis_jax.types import Detection
 from wsis_jax.unet import initial_variables, predict, upsample
 
 
@@ -151,7 +151,7 @@ def test_the_winner_map_is_that_of_cells_walked_back_one_by_one(drawn):
         image = as_array(detection.image)[None, :, :, None]
         relevance = walk(partial(run.model.apply, method="logits"), run.variables, image, signal)[0, :, :, 0]
         distance = np.hypot(*(np.indices((64, 64)) - detection.peaks[cell - 1][:, None, None]))
-        maps.append(np.where(distance <= cell_reach(run.config), relevance / relevance.sum(), 0))
+        maps.append(np.where(distance <= run.config.cell_reach, relevance / relevance.sum(), 0))
     best = np.max(maps, axis=0)
     np.testing.assert_allclose(winner.value, best, rtol=1e-2, atol=1e-6)
     clear = best - np.sort(maps, axis=0)[-2] > 1e-5

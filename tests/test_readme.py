@@ -12,8 +12,8 @@ from examples import ROOT, lines
 import wsis_jax.bench
 import wsis_jax.demo
 import wsis_jax.doctor
-import wsis_jax.report
 import wsis_jax.training
+import wsis_jax.training_report
 from tests.zarr_images import write_image
 from wsis_jax.cli import main
 from wsis_jax.evaluation import evaluate_files
@@ -66,7 +66,9 @@ def learned(monkeypatch):
     """What is given to trainings, which are not made here; neither are measurements and self-tests."""
     given = []
     monkeypatch.setattr(wsis_jax.training, "train", lambda images, points, **_: given.append((images, points)))
-    monkeypatch.setattr(wsis_jax.report, "training_report", lambda run: run)  # nothing was trained to report on
+    monkeypatch.setattr(
+        wsis_jax.training_report, "training_report", lambda run: run
+    )  # nothing was trained to report on
     monkeypatch.setattr(wsis_jax.demo, "run_demo", lambda out, **_: evaluate_files("results", "masks"))
     row = {
         "method": "loop",

@@ -14,7 +14,8 @@ from wsis_jax import checkpoint, segment
 from wsis_jax.cli import main
 from wsis_jax.frames import Frame
 from wsis_jax.gallery import LAYERS, SHOWN, write_layers
-from wsis_jax.report import segmentation_report, training_report
+from wsis_jax.report import segmentation_report
+from wsis_jax.training_report import training_report
 
 EVIL = "<script>document.title='run'</script>&\"'x"
 NAMES = ["a", EVIL.replace("/", "|"), "c"]

@@ -11,6 +11,7 @@ from wsis_jax import checkpoint
 from wsis_jax.checkpoint import read_metrics
 from wsis_jax.cli import main
 from wsis_jax.compilation import Compilations
+from wsis_jax.model import load_variables
 from wsis_jax.stopping import soft_stop
 
 TINY = [
@@ -117,7 +118,7 @@ def test_an_interrupted_command_saves_says_how_to_go_on_and_ends_as_an_unbroken_
     assert [line["step"] for line in read_metrics(broken)] == [3, 5]
     # One program for all steps of the three trainings.
     assert compilations.compiled["_step"] + compilations.loaded["_step"] == 1
-    weights = [jax.tree.leaves(checkpoint.load_variables(folder)) for folder in (broken, unbroken)]
+    weights = [jax.tree.leaves(load_variables(folder)) for folder in (broken, unbroken)]
     for ours, theirs in zip(*weights, strict=True):
         np.testing.assert_array_equal(ours, theirs)
     for path in unbroken.rglob("samples/*.png"):

@@ -9,6 +9,7 @@ import pytest
 
 from wsis_jax import checkpoint, loop, training
 from wsis_jax.config import Config
+from wsis_jax.model import load_config, load_run
 from wsis_jax.synthetic import draw_scene
 from wsis_jax.training import fill_in, train
 
@@ -38,7 +39,7 @@ def with_train(**changes) -> Config:
 
 def contents(folder):
     """What a training leaves: weights, settings, metrics."""
-    variables = checkpoint.load_run(folder).variables
+    variables = load_run(folder).variables
     texts = [(folder / name).read_text() for name in ("config.json", "metrics.jsonl")]
     return [np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(variables)], texts
 
@@ -96,7 +97,7 @@ def test_what_a_training_writes(unbroken):
     assert [line["step"] for line in checkpoint.read_metrics(unbroken)] == [3, 6, 7]
     best = checkpoint.read_metrics(unbroken)[-1]["best_step"]
     assert [path.name for path in (unbroken / "weights").iterdir()] == [str(best)]
-    assert checkpoint.load_config(unbroken) == CONFIG
+    assert load_config(unbroken) == CONFIG
 
 
 def stop_at(step):
@@ -160,7 +161,7 @@ def test_a_folder_in_which_nothing_was_learnt_is_used_again(tmp_path):
         train(IMAGES, POINTS, config=CONFIG.override(["unet.decoder=[2,2]"]), run=tmp_path)
     with pytest.raises(KeyboardInterrupt):
         train(IMAGES, POINTS, config=CONFIG, run=tmp_path, on_step=stop_at(1))
-    assert checkpoint.load_config(tmp_path) == CONFIG
+    assert load_config(tmp_path) == CONFIG
 
 
 def test_resuming_with_other_settings_is_refused(unbroken):
@@ -210,7 +211,7 @@ def test_what_was_chosen_is_kept_in_the_run_folder(tmp_path):
     config = CONFIG.override(["image.scale=null", "likelihood.sigma=null"])
     with pytest.raises(KeyboardInterrupt):
         train(IMAGES, POINTS, config=config, run=tmp_path, on_step=stop_at(1))
-    kept = checkpoint.load_config(tmp_path)
+    kept = load_config(tmp_path)
     assert kept == fill_in(IMAGES, POINTS, config, ["a", "b", "c"])
     assert kept.likelihood.sigma is not None
 

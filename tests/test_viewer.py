@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from wsis_jax.model import load_run
+
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # of the viewer's libraries
     napari = pytest.importorskip("napari", reason="napari is not installed", exc_type=ImportError)
@@ -318,7 +320,7 @@ def test_training_is_stopped_and_goes_on_and_its_model_is_offered(
     assert checkpoint.saved_step(tmp_path / "run") == 5
     assert widget.work.said.value.startswith("trained, loss 0.")
     assert segmenting.model.value == str(tmp_path / "run")
-    checkpoint.load_run(tmp_path / "run")
+    load_run(tmp_path / "run")
     assert (tmp_path / "run" / "report.html").is_file()
     images, points = learned[1]
     for index, scene in enumerate(scenes[:2]):

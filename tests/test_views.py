@@ -4,9 +4,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from wsis_jax.checkpoint import Run
 from wsis_jax.guided import record_images
 from wsis_jax.metrics import match_points
+from wsis_jax.model import Run
 from wsis_jax.segmentation import detect, segment, segment_batch
 from wsis_jax.unet import in_precision, pad_to_stride, predict
 

@@ -11,10 +11,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from wsis_jax.checkpoint import Run
 from wsis_jax.clusters import Workers, WorkersDied
 from wsis_jax.config import Config
-from wsis_jax.files import remove_leftovers, stem
+from wsis_jax.files import remove_leftovers
 from wsis_jax.frames import Frames, check_channel, open_frames
 from wsis_jax.gallery import SHOWN, evenly
 from wsis_jax.images import (
@@ -31,6 +30,8 @@ from wsis_jax.images import (
 )
 from wsis_jax.large import in_tiles
 from wsis_jax.manifest import Entry, Manifest, digest_of_run, key_of
+from wsis_jax.model import Run
+from wsis_jax.paths import stem
 from wsis_jax.results import FILES, Format
 from wsis_jax.segmentation import seen_shape
 from wsis_jax.shapes import shared_sides

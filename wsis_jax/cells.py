@@ -3,8 +3,8 @@
 import numpy as np
 from jaxtyping import Float, Float64, Int, Shaped
 
-from wsis_jax.guided import WinnerMap
 from wsis_jax.scaling import resize_labels
+from wsis_jax.types import WinnerMap
 
 Columns = dict[str, Shaped[np.ndarray, " cells"]]
 """A table: a column under each name."""

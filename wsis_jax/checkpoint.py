@@ -13,121 +13,20 @@ Numbers are saved as numbers (`saves.py`) and settings as JSON; nothing is pickl
 import json
 import re
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import jax
-import numpy as np
+from typing import Any
 
 from wsis_jax.config import Config
 from wsis_jax.devices import by_first
 from wsis_jax.files import append_text, check_inside, remove_leftovers, write_text
-from wsis_jax.limits import Explained, check_bytes, read_json, read_text
-from wsis_jax.packaged import find_run, packaged_models
+from wsis_jax.limits import read_json, read_text
 from wsis_jax.saves import GO_ON, keep, latest, load, remove_halves, save
-from wsis_jax.unet import UNet, Variables, fold_batch_norm, initial_variables
-from wsis_jax.windows import widths
-
-
-class Run(NamedTuple):
-    """A trained model, ready for use.
-
-    Attributes:
-        model: the network, batch norm folded.
-        variables: its variables.
-        config: the settings it was trained with; `image.scale` and `likelihood.sigma` are numbers.
-    """
-
-    model: UNet
-    variables: Variables
-    config: Config
-
-
-def build_model(config: Config) -> UNet:
-    """Returns the (untrained) network that a configuration describes.
-
-    Raises:
-        ValueError: if its widths do not fit each other, or it does not fit into memory.
-    """
-    levels, up = len(config.unet.encoder), len(config.unet.decoder)
-    if up != levels - 1:
-        raise ValueError(f"a U-Net of {levels} encoder levels needs {levels - 1} decoder widths, not {up}")
-    model = UNet(config.unet.encoder, config.unet.decoder, align_corners=config.unet.align_corners)
-    weights = sum(9 * out * (into + out) for into, out in widths(model.encoder, model.decoder))
-    check_bytes("unet.encoder", 4 * weights, remedy="choose smaller widths")
-    return model
-
-
-def _blank_variables(model: UNet) -> Variables:
-    """Returns zeros in the form of a network's variables, without compiling what would draw them."""
-    shapes = jax.eval_shape(lambda: initial_variables(model, 0))
-    return jax.device_put(jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes))
-
-
-def load_run(folder: str | Path) -> Run:
-    """Returns the best model of a run folder, or a model that comes with the package.
-
-    Args:
-        folder: a run folder, or the name of a model of the package, such as "phase-contrast"; a folder of that
-            name wins.
-
-    Raises:
-        FileNotFoundError: if it is no such name, and no folder that holds a trained model.
-        ValueError: if its `config.json` or its weights cannot be read, or do not fit each other.
-    """
-    folder = find_run(folder)
-    variables, config = load_variables(folder), load_config(folder)
-    return Run(*fold_batch_norm(build_model(config), variables), config)
-
-
-def load_variables(folder: Path) -> Variables:
-    """Returns the variables of a run folder's best model with its batch norm, for a training to begin with.
-
-    Errors are those of `load_run`.
-    """
-    weights = best_weights(folder)
-    return load(weights, _blank_variables(build_model(load_config(folder))))
-
-
-def best_weights(folder: Path) -> Path:
-    """Returns the folder of the best model's weights in a run folder.
-
-    Raises:
-        FileNotFoundError: if the run folder holds no trained model.
-    """
-    step = latest(folder / "weights")
-    if step is None:
-        reason = f"{folder}: no trained model here; make one with 'wsis train ... --run {folder}'"
-        names = ", ".join(packaged_models())
-        raise FileNotFoundError(f"{reason}, or use one that comes with the package: {names}" if names else reason)
-    return folder / "weights" / str(step)
+from wsis_jax.unet import Variables
 
 
 @by_first
 def save_config(folder: Path, config: Config) -> None:
     """Writes `config.json`."""
     write_text(folder / "config.json", json.dumps(config.to_dict(), indent=2) + "\n")
-
-
-def load_config(folder: Path) -> Config:
-    """Reads `config.json`.
-
-    Raises:
-        FileNotFoundError: if there is none.
-        ValueError: if it is no configuration of this package.
-    """
-    file = folder / "config.json"
-    if not file.is_file():
-        raise FileNotFoundError(f"{folder}: no config.json here, so this is no run folder")
-    try:
-        tree = read_json(file)
-        if not isinstance(tree, dict):
-            raise TypeError(f"it holds a {type(tree).__name__}, not sections of settings")
-        return Config.from_dict(tree)
-    except Explained:
-        raise
-    except (ValueError, KeyError, TypeError) as error:
-        reason = error.args[0] if isinstance(error, KeyError) else error  # str() would put it in quotes
-        raise ValueError(f"{file}: not a configuration of wsis_jax ({reason})") from error
 
 
 @by_first

@@ -16,9 +16,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from wsis_jax.checkpoint import Run, best_weights, load_run
 from wsis_jax.compilation import use_compilation_cache
 from wsis_jax.manifest import key_of
+from wsis_jax.model import Run, best_weights, load_run
 from wsis_jax.packaged import find_run
 
 if TYPE_CHECKING:

@@ -160,6 +160,16 @@ class Config:
             raise ValueError("likelihood.sigma must be a number; take the config of a trained run")
         return self.likelihood.sigma * self.network_scale
 
+    @property
+    def cell_reach(self) -> float | None:
+        """How far from its peak a cell may reach, in pixels of the network; None where nothing bounds it."""
+        return None if self.cut.reach is None else self.cut.reach * self.network_sigma
+
+    @property
+    def region_radius(self) -> float:
+        """The radius of the discs that centre regions lie in, in pixels of the network."""
+        return self.detect.radius * self.network_sigma
+
     def override(self, assignments: Iterable[str]) -> "Config":
         """Returns a copy with `section.key=value` assignments applied, in order.
 

@@ -178,9 +178,9 @@ def _segment_scene() -> dict[str, Any]:
     """Returns times and scores of a drawn scene, segmented twice: the first time its programs are compiled."""
     import numpy as np
 
-    from wsis_jax.checkpoint import load_run
     from wsis_jax.compilation import Compilations
     from wsis_jax.metrics import match_labels, match_points
+    from wsis_jax.model import load_run
     from wsis_jax.segmentation import segment
     from wsis_jax.synthetic import draw_scene
 

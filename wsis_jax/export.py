@@ -17,11 +17,10 @@ import numpy as np
 from jax.export import Exported, SymbolicScope, export, symbolic_shape
 from jaxtyping import Array, Bool, Float, Int
 
-from wsis_jax.checkpoint import Run
 from wsis_jax.config import Config
 from wsis_jax.files import replacing, write_text
+from wsis_jax.model import Run
 from wsis_jax.record import record, start_signal
-from wsis_jax.segmentation import cell_reach, region_radius
 from wsis_jax.shapes import rounded_up
 from wsis_jax.unet import UNet, in_precision
 from wsis_jax.windowed import back, backward_kernels, cut_views
@@ -89,7 +88,7 @@ def export_contributions(run: Run, *, config: Config | None = None) -> Exported:
         ValueError: if `detect.region` is "response", which bounds no region.
     """
     config = config or run.config
-    model, settings, reach = run.model, config.contribution, cell_reach(config)
+    model, settings, reach = run.model, config.contribution, config.cell_reach
     variables = in_precision(run.variables, config.unet.precision)
     spans = _windows(model, config)
 
@@ -137,8 +136,8 @@ def describe(run: Run, functions: dict[str, Exported], *, config: Config) -> dic
         "column) to contribution maps; [i, 0, 0] is of the pixel peaks[i] + offset",
         "side": span.size,
         "offset": span.low,
-        "reach": cell_reach(config),
-        "half": int(region_radius(config)),
+        "reach": config.cell_reach,
+        "half": int(config.region_radius),
         "bytes_per_cell": working_bytes(spans, model.encoder, model.decoder),
     }
     return {
@@ -161,8 +160,8 @@ def _windows(model: UNet, config: Config) -> Windows:
             "detect.region=response bounds no centre region, but windows of contributions are of a fixed size; "
             "set detect.region=disc, and a detect.radius (× sigma) that your regions do not exceed"
         )
-    reach = cell_reach(config)
-    half = int(region_radius(config))
+    reach = config.cell_reach
+    half = int(config.region_radius)
     return windows(len(model.encoder), half=half, reach=None if reach is None else int(reach))
 
 

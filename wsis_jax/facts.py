@@ -1,27 +1,14 @@
 """What there is to know of a training beside its settings: what it learned from, and with which versions."""
 
-import platform
 from collections.abc import Sequence
-from importlib.metadata import version
 from typing import Any
 
-import jax
 import numpy as np
 from scipy.spatial import KDTree
 
 from wsis_jax.config import Config
 from wsis_jax.dataset import Sample
-
-
-def versions() -> dict[str, str]:
-    """Returns what may change numbers: versions of this package and its libraries, and the device, by name."""
-    packages = {"wsis_jax": "wsis-jax"} | {name: name for name in ("jax", "jaxlib", "flax", "numpy")}
-    devices = jax.devices()
-    return {name: version(package) for name, package in packages.items()} | {
-        "python": platform.python_version(),
-        "system": f"{platform.system()} {platform.machine()}",
-        "device": f"{len(devices)} × {devices[0].device_kind}",
-    }
+from wsis_jax.versions import versions
 
 
 def training_facts(

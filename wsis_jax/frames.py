@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float32, Shaped
 
-from wsis_jax.files import stem
 from wsis_jax.limits import check_images
+from wsis_jax.paths import stem
 from wsis_jax.stacks import WHOLE, Stack, Window, open_stacks
 
 # ITU-R BT.601, as in Pillow and OpenCV; they sum to 1, so a grey picture saved as RGB keeps its values.

@@ -15,7 +15,7 @@ from wsis_jax.frames import Frame
 from wsis_jax.page import text
 from wsis_jax.pictures import contribution_picture, grey_picture, heat_picture, label_picture, overlay
 from wsis_jax.scaling import resize_labels
-from wsis_jax.segmentation import Segmentation
+from wsis_jax.types import Segmentation
 
 _Any = TypeVar("_Any")
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Float32, Int, Int32
+from jaxtyping import Array, Float, Float32, Int
 
 from wsis_jax.config import ContributionConfig
 from wsis_jax.devices import copy, local_mesh, shared_by_all, split
@@ -14,6 +14,7 @@ from wsis_jax.full_pass import Linear, back_many, back_one, linearize
 from wsis_jax.limits import check_bytes
 from wsis_jax.memory import fewer_cells, is_out_of_memory
 from wsis_jax.record import Record, one_of, record, start_signal
+from wsis_jax.types import WinnerMap
 from wsis_jax.unet import UNet, Variables, fold_batch_norm
 from wsis_jax.windowed import backward_kernels, compiled_back, cut_views
 from wsis_jax.windows import Windows, windows, working_bytes
@@ -21,20 +22,6 @@ from wsis_jax.windows import Windows, windows, working_bytes
 _DEFAULT = ContributionConfig()
 # Cells at a time beyond which nothing is gained: a CPU's caches are full, an accelerator is busy.
 _LARGEST_CHUNK = {"cpu": 8, "accelerator": 64}
-
-
-class WinnerMap(NamedTuple):
-    """Per pixel the cell of the greatest contribution (Eq. 4-5 in one pass).
-
-    Attributes:
-        value: the greatest contribution, at least 0.
-        owner: i + 1 where cell i has it (the first of equals), 0 where no cell contributes.
-        runner_up: the greatest contribution of any other cell; `value - runner_up` is a margin of confidence.
-    """
-
-    value: Float32[np.ndarray, "height width"]
-    owner: Int32[np.ndarray, "height width"]
-    runner_up: Float32[np.ndarray, "height width"]
 
 
 def contribution_maps(

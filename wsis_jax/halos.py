@@ -8,8 +8,7 @@ from jaxtyping import Float32, Int64
 from wsis_jax import evidence
 from wsis_jax.config import Config
 from wsis_jax.guided import half_of
-from wsis_jax.outlines import cell_reach, surroundings
-from wsis_jax.segmentation import region_radius
+from wsis_jax.outlines import surroundings
 from wsis_jax.shapes import rounded_up
 from wsis_jax.streaming import Plane, Window
 from wsis_jax.unet import UNet
@@ -51,10 +50,10 @@ def halos_of(model: UNet, config: Config) -> Halos:
     Raises:
         ValueError: if cells have no reach; names the setting.
     """
-    reach = cell_reach(config)
+    reach = config.cell_reach
     if reach is None:
         raise ValueError("cut.reach=null lets a cell reach anywhere; set cut.reach, or do without tiles")
-    levels, half, whole = len(model.encoder), half_of(region_radius(config)), int(np.ceil(reach))
+    levels, half, whole = len(model.encoder), half_of(config.region_radius), int(np.ceil(reach))
     masks = whole + 1 + config.cut.dilate + config.cut.erode
     return Halos(
         field=_radius(levels, 0),

@@ -7,9 +7,9 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from wsis_jax.checkpoint import Run
 from wsis_jax.config import Config
 from wsis_jax.gallery import write_overview
+from wsis_jax.model import Run
 from wsis_jax.omezarr import writing_labels
 from wsis_jax.overview import overview
 from wsis_jax.points import write_points

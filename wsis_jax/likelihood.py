@@ -9,9 +9,10 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import KDTree
 
+from wsis_jax.geometry import nearest_peak
+
 # Gaussians are drawn as far as they exceed 4e-6, which is 5 sigma.
 _EXTENT = 5.0
-_STRIP = 1 << 20  # pixels of which the nearest peaks are looked for at a time
 
 
 def render_likelihood(
@@ -99,44 +100,6 @@ def plateau_centres(pixels: Int64[np.ndarray, "pixels 2"]) -> Int64[np.ndarray, 
     sums = np.zeros((len(first), 2), np.int64)
     np.add.at(sums, groups, pixels)
     return (sums // np.bincount(groups)[:, None])[np.argsort(first)]
-
-
-def nearest_peak(
-    peaks: Int[np.ndarray, "cells 2"], shape: tuple[int, int], *, corner: tuple[int, int] = (0, 0)
-) -> tuple[Int32[np.ndarray, "height width"], Float32[np.ndarray, "height width"]]:
-    """Returns, per pixel, the index of the nearest peak (0-based) and its distance in pixels.
-
-    The index divides the image into the peaks' Voronoi cells. Of peaks at the same distance it is the first in
-    raster order, whatever other peaks there are. Without peaks the index is -1 and the distance infinite. For a
-    part of an image, `shape` is that of the part, and `corner` (row, column) is where it begins.
-    """
-    index, distance = np.full(shape, -1, np.int32), np.full(shape, np.inf, np.float32)
-    if not len(peaks):
-        return index, distance
-    order = np.lexsort(peaks.T[::-1])
-    tree, strip = KDTree(peaks[order]), max(_STRIP // max(shape[1], 1), 1)
-    for begin in range(0, shape[0], strip):
-        rows = slice(begin, min(begin + strip, shape[0]))
-        pixels = np.indices((rows.stop - begin, shape[1])).reshape(2, -1).T
-        pixels += np.array([begin + corner[0], corner[1]])
-        near, which = tree.query(pixels, k=2)
-        nearest = which[:, 0]
-        tied = np.flatnonzero(near[:, 0] == near[:, 1])
-        nearest[tied] = _first_of_nearest(tree, pixels[tied])
-        index[rows] = order[nearest].reshape(-1, shape[1])
-        distance[rows] = near[:, 0].reshape(-1, shape[1])
-    return index, distance
-
-
-def _first_of_nearest(tree: KDTree, pixels: Int[np.ndarray, "pixels 2"]) -> Int64[np.ndarray, " pixels"]:
-    """Returns the least index among all points of a tree that are nearest to each pixel."""
-    count = 4
-    while True:
-        distance, index = tree.query(pixels, k=count)
-        same = distance == distance[:, :1]  # exactly: squares of whole numbers are summed
-        if count >= tree.n or not same[:, -1].any():
-            return np.where(same, index, tree.n).min(axis=1)
-        count *= 2
 
 
 def centre_regions(

@@ -12,10 +12,10 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from wsis_jax.checkpoint import Run
 from wsis_jax.config import Config
 from wsis_jax.files import append_text, check_inside, check_name, write_text
 from wsis_jax.limits import read_text
+from wsis_jax.model import Run
 
 _FILE = "manifest.jsonl"
 

@@ -9,10 +9,10 @@ from wsis_jax.config import Config, CutConfig
 from wsis_jax.evidence import Look, Rim, background_likeness, likeness, rim_of
 from wsis_jax.fusing import fuse_nearest, fuse_sequentially
 from wsis_jax.graphcut import edge_weights
-from wsis_jax.guided import WinnerMap
 from wsis_jax.instances import CellMask, cut_cells
 from wsis_jax.scaling import resize_labels, smooth_labels
 from wsis_jax.seeds import Claims, foreground_seeds, scaled_contributions
+from wsis_jax.types import WinnerMap
 
 # × sigma: where the ground begins that pixels are compared with.
 _ENDS = 4.0
@@ -74,7 +74,7 @@ def cuts_of(costs: Costs, peaks: Int[np.ndarray, "cells 2"], *, config: Config) 
         peaks,
         costs.seeds,
         claims=costs.claims,
-        reach=cell_reach(config),
+        reach=config.cell_reach,
         conflict=settings.conflict,
         fill_others=settings.fill_others,
         dilate=settings.dilate,
@@ -147,8 +147,3 @@ def fit_labels(
     if not config.cut.smooth:
         return resize_labels(labels, shape)
     return smooth_labels(labels, peaks, shape, blur=config.cut.smooth * config.network_sigma)
-
-
-def cell_reach(config: Config) -> float | None:
-    """Returns how far from its peak a cell may reach, in pixels of the network."""
-    return None if config.cut.reach is None else config.cut.reach * config.network_sigma

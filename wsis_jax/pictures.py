@@ -8,8 +8,8 @@ from jaxtyping import Float, Int, UInt8
 from PIL import Image, ImageDraw
 from skimage.segmentation import find_boundaries
 
-from wsis_jax.guided import WinnerMap
-from wsis_jax.imageio import normalize_image
+from wsis_jax.normalization import normalize_image
+from wsis_jax.types import WinnerMap
 
 # Successive hues a golden angle apart: neighbours in number are never alike.
 _GOLDEN = 0.61803

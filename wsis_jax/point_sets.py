@@ -8,7 +8,6 @@ import numpy as np
 from jaxtyping import Float32, Float64
 
 from wsis_jax.ctc import read_ctc_points
-from wsis_jax.files import Where, list_files, stem
 from wsis_jax.imageio import (
     IMAGE_SUFFIXES,
     LABEL_SUFFIXES,
@@ -19,6 +18,7 @@ from wsis_jax.imageio import (
 from wsis_jax.inspection import PointReport
 from wsis_jax.metrics import centroids
 from wsis_jax.nuclei import find_nuclei
+from wsis_jax.paths import Where, list_files, stem
 from wsis_jax.pictures import points_picture
 from wsis_jax.points import POINT_SUFFIXES, PointFormat, read_points, write_points
 

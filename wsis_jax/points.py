@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from wsis_jax.files import write_text
+from wsis_jax.geometry import inside
 from wsis_jax.limits import read_text
 
 POINT_SUFFIXES = (".csv", ".txt", ".tsv")
@@ -191,11 +192,6 @@ def check_points(points: Float64[np.ndarray, "points 2"], shape: tuple[int, int]
         f"{name}: point {outside[0]} (counted from 0) at row {row:g}, column {column:g} is outside the image "
         f"of {shape[0]} rows and {shape[1]} columns; {remedy}"
     )
-
-
-def inside(points: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Tells of each point whether it lies on a pixel of the image; NaN does not."""
-    return np.all((points >= -0.5) & (points < np.array(shape) - 0.5), axis=1)
 
 
 def write_points(

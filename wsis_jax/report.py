@@ -1,4 +1,4 @@
-"""The page that a person looks at: of a training in its run folder, and of a folder of results."""
+"""The page of a folder of results: figures, failures, a gallery, histograms and a table."""
 
 import json
 from collections import defaultdict
@@ -15,31 +15,24 @@ from wsis_jax.files import check_inside, check_name, write_text
 from wsis_jax.gallery import SHOWN, Item, evenly, gallery, layer_files
 from wsis_jax.limits import read_json
 from wsis_jax.page import and_more, cards, folded, number, page, section, settings, table, text
-from wsis_jax.training_report import training_report
 
 _ROWS = 2000  # of the table of images: more nobody reads, and browsers slow down
 _SAID = 100  # failures or warnings, likewise
 
 
-def write_report(folder: Path) -> Path:
-    """Writes `report.html` anew in a run folder or a folder of results, and returns its path.
+def read_summary(folder: Path) -> dict[str, Any] | None:
+    """Returns the summary that `segmentation_report` kept in a folder of results; None where there is none.
 
     Raises:
-        FileNotFoundError: if the folder is neither.
-        ValueError: if what it holds cannot be read.
+        ValueError: if it cannot be read, or is no such summary.
     """
-    if (folder / "config.json").is_file():
-        return training_report(folder)
-    if (file := folder / "report" / "summary.json").is_file():
-        try:
-            summary = _checked(read_json(file))
-        except (ValueError, TypeError, KeyError) as error:
-            raise ValueError(f"{file}: not readable as JSON ({error}); segment the images again") from error
-        return segmentation_report(folder, summary)
-    raise FileNotFoundError(
-        f"{folder}: neither a run folder nor a folder of results with a report; give one that 'wsis train' or "
-        "'wsis segment' wrote"
-    )
+    file = folder / "report" / "summary.json"
+    if not file.is_file():
+        return None
+    try:
+        return _checked(read_json(file))
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(f"{file}: not readable as JSON ({error}); segment the images again") from error
 
 
 def _checked(summary: Any) -> dict[str, Any]:
@@ -74,7 +67,7 @@ def segmentation_report(out: Path, summary: dict[str, Any]) -> Path:
             `facts.versions` returns them (filled in where missing).
     """
     if "versions" not in summary:
-        from wsis_jax.facts import versions  # asks JAX for its devices, which takes a while
+        from wsis_jax.versions import versions
 
         summary = summary | {"versions": versions()}
     check_inside(out, out / "report")

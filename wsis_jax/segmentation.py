@@ -1,73 +1,26 @@
 """Segmentation: a trained model and an image to a label image, with every step on the way."""
 
-from typing import NamedTuple
-
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, Float32, Float64, Int32, Int64
+from jaxtyping import Float, Float32
 
-from wsis_jax.checkpoint import Run
 from wsis_jax.config import Config
 from wsis_jax.devices import copy, local_mesh, split
-from wsis_jax.guided import WinnerMap, record_images, winner_map
-from wsis_jax.imageio import is_constant, normalize_image
+from wsis_jax.guided import record_images, winner_map
 from wsis_jax.likelihood import centre_regions, find_peaks
 from wsis_jax.limits import check_values
 from wsis_jax.memory import memory_told
-from wsis_jax.outlines import cell_reach, cut_and_fuse, fit_labels
+from wsis_jax.model import Run
+from wsis_jax.normalization import is_constant, normalize_image
+from wsis_jax.outlines import cut_and_fuse, fit_labels
 from wsis_jax.record import Record, one_of
 from wsis_jax.remarks import remark
 from wsis_jax.scaling import resize_image, scaled_shape
+from wsis_jax.types import Detection, Located, Segmentation, WinnerMap
 from wsis_jax.unet import forward, in_precision, pad_to_stride
 
 # Upside down, left to right, and both.
 _FLIPS = (np.s_[::-1, :], np.s_[:, ::-1], np.s_[::-1, ::-1])
-
-
-class Detection(NamedTuple):
-    """What the network says of an image; pixels are those of the network.
-
-    Attributes:
-        image: normalised and resized, 0..1.
-        likelihood: the likelihood map, 0..1.
-        peaks: (row, column) of the cells, in raster order.
-        regions: i + 1 in the centre region of cell i.
-    """
-
-    image: Float32[np.ndarray, "height width"]
-    likelihood: Float32[np.ndarray, "height width"]
-    peaks: Int64[np.ndarray, "cells 2"]
-    regions: Int32[np.ndarray, "height width"]
-
-
-class Located(NamedTuple):
-    """The cells of an image before they are cut out.
-
-    Attributes:
-        detection: the steps up to the centre regions, in pixels of the network.
-        winner: the winner map, in pixels of the network.
-    """
-
-    detection: Detection
-    winner: WinnerMap
-
-
-class Segmentation(NamedTuple):
-    """The result of `segment`.
-
-    Attributes:
-        labels: 0 for background, i + 1 for the cell of `points[i]`; pixels of the image as given.
-        points: (row, column) of the detected cells, in pixels of the image as given.
-        scores: the likelihood at each point, 0..1.
-        detection: the steps up to the centre regions, in pixels of the network.
-        winner: the winner map, in pixels of the network.
-    """
-
-    labels: Int32[np.ndarray, "image_height image_width"]
-    points: Float64[np.ndarray, "cells 2"]
-    scores: Float32[np.ndarray, " cells"]
-    detection: Detection
-    winner: WinnerMap
 
 
 def detect(run: Run, image: Float[np.ndarray, "height width"], *, config: Config | None = None) -> Detection:
@@ -234,7 +187,7 @@ def _find(
         quantize=found.quantize,
     )
     regions = centre_regions(
-        likelihood, peaks, region=found.region, radius=region_radius(config), response=found.response
+        likelihood, peaks, region=found.region, radius=config.region_radius, response=found.response
     )
     return Detection(small, likelihood, peaks, regions)
 
@@ -256,13 +209,8 @@ def propagate(run: Run, detection: Detection, *, config: Config, recorded: Recor
         padded,
         np.pad(detection.regions, margin),
         detection.peaks,
-        reach=cell_reach(config),
+        reach=config.cell_reach,
         settings=config.contribution,
         recorded=recorded,
     )
     return WinnerMap(*(part[frame] for part in winner))
-
-
-def region_radius(config: Config) -> float:
-    """Returns the radius of the discs that centre regions lie in, in pixels of the network."""
-    return config.detect.radius * config.network_sigma

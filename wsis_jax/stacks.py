@@ -18,10 +18,10 @@ import tifffile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 
-from wsis_jax.files import is_zarr
 from wsis_jax.limits import Explained, check_chunks, check_values
 from wsis_jax.microscopes import ENDINGS, open_scenes
 from wsis_jax.omezarr import open_omezarr
+from wsis_jax.paths import is_zarr
 from wsis_jax.pixel_sizes import pixel_size_of_tiff
 from wsis_jax.tiff_checks import check_other_files, check_pages
 

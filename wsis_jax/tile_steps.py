@@ -14,18 +14,20 @@ from jaxtyping import Float32, Float64, Int, Int64
 
 from wsis_jax import evidence
 from wsis_jax.cells import margin_sums
-from wsis_jax.checkpoint import Run
 from wsis_jax.config import Config
 from wsis_jax.fusing import label_nearest, settle_orphans
-from wsis_jax.guided import WinnerMap, record_images, winner_map
+from wsis_jax.geometry import nearest_peak
+from wsis_jax.guided import record_images, winner_map
 from wsis_jax.halos import Halos, View, view_of
-from wsis_jax.likelihood import nearest_peak, peak_pixels, plateau_centres
-from wsis_jax.outlines import Whole, cell_reach, costs_of, cuts_of, surroundings
+from wsis_jax.likelihood import peak_pixels, plateau_centres
+from wsis_jax.model import Run
+from wsis_jax.outlines import Whole, costs_of, cuts_of, surroundings
 from wsis_jax.record import Record, one_of
 from wsis_jax.scaling import part_resized_from, resize_labels_part, smooth_part
+from wsis_jax.scratch import Scratch
 from wsis_jax.seeds import greatest_contributions
-from wsis_jax.segmentation import region_radius
-from wsis_jax.streaming import Over, Scratch, Window, grown, lengths, one_by_one, within
+from wsis_jax.streaming import Over, Window, grown, lengths, one_by_one, within
+from wsis_jax.types import WinnerMap
 from wsis_jax.unet import forward, in_precision
 
 # The mirror images that the network sees beside the image: upside down, left to right, and both.
@@ -200,7 +202,7 @@ def _winners(run: Run, job: Job, peaks: Peaks, cells: Int64[np.ndarray, " near"]
     numbers = _numbers(cells, len(peaks))
     regions = np.zeros(job.sides, np.int32)
     there = tuple(slice(s.start - c, s.stop - c) for s, c in zip(discs, corner, strict=True))
-    regions[there] = np.where(distance <= region_radius(job.config), numbers[index + 1], 0)
+    regions[there] = np.where(distance <= job.config.region_radius, numbers[index + 1], 0)
     seen = view.of(job.small)
     winner = winner_map(
         run.model,
@@ -208,7 +210,7 @@ def _winners(run: Run, job: Job, peaks: Peaks, cells: Int64[np.ndarray, " near"]
         seen,
         regions,
         peaks[cells] - corner,
-        reach=cell_reach(job.config),
+        reach=job.config.cell_reach,
         settings=job.config.contribution,
         recorded=one_of(job.record(run, seen), jnp.array(0)),
         half=job.halos.half,

@@ -14,10 +14,11 @@ from wsis_jax.config import Config
 from wsis_jax.dataset import Sample, hold_out, leave_out, make_sample
 from wsis_jax.devices import wait_for_all
 from wsis_jax.facts import training_facts
-from wsis_jax.imageio import is_constant, normalize_image
 from wsis_jax.limits import check_bytes, check_values
 from wsis_jax.loop import train_until_done
 from wsis_jax.memory import memory_told
+from wsis_jax.model import Run, build_model, load_config, load_run, load_variables
+from wsis_jax.normalization import is_constant, normalize_image
 from wsis_jax.optimization import initial_state, make_optimizer
 from wsis_jax.points import check_points
 from wsis_jax.samples import sample_file, write_samples
@@ -37,7 +38,7 @@ def train(
     uncertain: Sequence[Float[np.ndarray, "_ 2"]] | None = None,
     on_step: Callable[[int, int], None] = lambda step, steps: None,
     on_metrics: Callable[[dict[str, Any]], None] = lambda metrics: None,
-) -> checkpoint.Run:
+) -> Run:
     """Trains a network to draw the likelihood map of cell positions, and returns the best model.
 
     Args:
@@ -85,7 +86,7 @@ def train_on(
     initial: Variables | None = None,
     on_step: Callable[[int, int], None] = lambda step, steps: None,
     on_metrics: Callable[[dict[str, Any]], None] = lambda metrics: None,
-) -> checkpoint.Run:
+) -> Run:
     """Trains a network to draw the maps of samples, whatever they show, and returns the best model.
 
     Args:
@@ -102,7 +103,7 @@ def train_on(
     for sample, name in zip(samples, names, strict=True):
         if not np.isfinite(sample.image).all():
             raise ValueError(f"{name}: the image holds NaN or infinite values; make them numbers")
-    model = checkpoint.build_model(config)
+    model = build_model(config)
     _open_run(run, config, resume)
     kept, held = hold_out(len(samples), share=config.train.validation, seed=config.train.seed)
     if kept == held:
@@ -131,8 +132,8 @@ def train_on(
     wait_for_all("trained")  # until the files are written that all processes now read
     best = checkpoint.read_metrics(run)[-1]["best_step"]
     if not sample_file(run, best).exists():
-        write_samples(run, best, model, checkpoint.load_variables(run), shown, config)
-    return checkpoint.load_run(run)
+        write_samples(run, best, model, load_variables(run), shown, config)
+    return load_run(run)
 
 
 def fill_in(
@@ -203,7 +204,7 @@ def _open_run(run: Path, config: Config, resume: bool) -> None:
     checkpoint.check_folder(run)
     checkpoint.tidy(run)
     if resume:
-        begun = checkpoint.load_config(run)
+        begun = load_config(run)
         # What is done with a trained model has no part in its training.
         if dataclasses.replace(begun, contribution=config.contribution, cut=config.cut) != config:
             raise ValueError(f"{run}: was started with other images, points or settings; resume it with the same")

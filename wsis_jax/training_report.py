@@ -10,6 +10,7 @@ from wsis_jax.charts import line_chart
 from wsis_jax.config import Config
 from wsis_jax.files import check_inside, write_text
 from wsis_jax.gallery import SHOWN, Item, evenly, gallery
+from wsis_jax.model import load_config
 from wsis_jax.page import and_more, cards, folded, number, page, section, settings, table
 
 _FIGURES = ("best_step", "loss", "validation_loss", "f_measure", "precision", "recall")  # of a validation
@@ -26,7 +27,7 @@ def training_report(run_folder: Path) -> Path:
         FileNotFoundError: if it is no run folder.
         ValueError: if its `config.json` or `training.json` cannot be read.
     """
-    config, facts = checkpoint.load_config(run_folder), checkpoint.load_facts(run_folder)
+    config, facts = load_config(run_folder), checkpoint.load_facts(run_folder)
     metrics, images = checkpoint.read_metrics(run_folder), facts.get("images", [])
     if not all(type(line.get(key)) in (int, float) for line in metrics for key in _FIGURES):
         raise ValueError(f"{run_folder / 'metrics.jsonl'}: is damaged (a figure is no number); delete it")

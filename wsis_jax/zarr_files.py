@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 
 from wsis_jax.files import replacing_folder
 from wsis_jax.omezarr import NGFF, multiscales
-from wsis_jax.segmentation import Segmentation
+from wsis_jax.types import Segmentation
 
 if TYPE_CHECKING:
     import zarr

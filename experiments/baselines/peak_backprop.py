@@ -19,13 +19,12 @@ import numpy as np
 from jax.tree_util import Partial
 from jaxtyping import Array, Float
 
-from wsis_jax.checkpoint import Run
 from wsis_jax.config import Config
 from wsis_jax.full_pass import Linear
-from wsis_jax.guided import WinnerMap, winner_map
-from wsis_jax.outlines import cell_reach
+from wsis_jax.guided import winner_map
+from wsis_jax.model import Run
 from wsis_jax.record import start_signal
-from wsis_jax.segmentation import Detection
+from wsis_jax.types import Detection, WinnerMap
 from wsis_jax.unet import UNet, Variables, pad_to_stride
 
 _NOTHING = 1e-10  # a unit with less evidence passes nothing on, as in the released code
@@ -116,7 +115,7 @@ def relevance_winners(run: Run, detection: Detection, *, config: Config) -> Winn
         padded,
         np.pad(detection.regions, margin),
         detection.peaks,
-        reach=cell_reach(config),
+        reach=config.cell_reach,
         settings=replace(settings, method="vmap"),
         recorded=Linear(Partial(_normalized_back, pullback), signal),
     )

@@ -35,8 +35,9 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Runs the command and returns its exit code."""
     from wsis_jax.bench import compare, network, noise, surroundings
-    from wsis_jax.checkpoint import load_run
-    from wsis_jax.imageio import normalize_image, read_image
+    from wsis_jax.imageio import read_image
+    from wsis_jax.model import load_run
+    from wsis_jax.normalization import normalize_image
     from wsis_jax.scaling import resize_image
 
     if arguments.run is None:

@@ -25,7 +25,25 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Runs the command and returns its exit code."""
-    from wsis_jax.report import write_report
-
     print(write_report(arguments.folder))
     return 0
+
+
+def write_report(folder: Path) -> Path:
+    """Writes `report.html` anew in a run folder or a folder of results, and returns its path.
+
+    Raises:
+        FileNotFoundError: if the folder is neither.
+        ValueError: if what it holds cannot be read.
+    """
+    from wsis_jax.report import read_summary, segmentation_report
+    from wsis_jax.training_report import training_report
+
+    if (folder / "config.json").is_file():
+        return training_report(folder)
+    if (summary := read_summary(folder)) is not None:
+        return segmentation_report(folder, summary)
+    raise FileNotFoundError(
+        f"{folder}: neither a run folder nor a folder of results with a report; give one that 'wsis train' or "
+        "'wsis segment' wrote"
+    )

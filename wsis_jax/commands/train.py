@@ -83,8 +83,8 @@ def _train(arguments: argparse.Namespace) -> int:
 
     from wsis_jax.devices import is_first
     from wsis_jax.presets import preset, small_network
-    from wsis_jax.report import training_report
     from wsis_jax.training import train
+    from wsis_jax.training_report import training_report
     from wsis_jax.training_set import read_stained_set, read_training_set, unmarked
 
     config = preset(arguments.preset or "default")

@@ -61,8 +61,8 @@ class TrainWidget(Container):
         run, settings, resume = Path(str(self.run.value)), shlex.split(self.settings.value), self.resume.value
 
         def work(tell: Tell) -> Ending:
-            from wsis_jax.checkpoint import best_weights
             from wsis_jax.compilation import use_compilation_cache
+            from wsis_jax.model import best_weights
             from wsis_jax.training import train
             from wsis_jax.training_report import training_report
 

@@ -1,0 +1,66 @@
+"""What the steps of a segmentation hand on to each other."""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float32, Float64, Int32, Int64
+
+
+class WinnerMap(NamedTuple):
+    """Per pixel the cell of the greatest contribution (Eq. 4-5 in one pass).
+
+    Attributes:
+        value: the greatest contribution, at least 0.
+        owner: i + 1 where cell i has it (the first of equals), 0 where no cell contributes.
+        runner_up: the greatest contribution of any other cell; `value - runner_up` is a margin of confidence.
+    """
+
+    value: Float32[np.ndarray, "height width"]
+    owner: Int32[np.ndarray, "height width"]
+    runner_up: Float32[np.ndarray, "height width"]
+
+
+class Detection(NamedTuple):
+    """What the network says of an image; pixels are those of the network.
+
+    Attributes:
+        image: normalised and resized, 0..1.
+        likelihood: the likelihood map, 0..1.
+        peaks: (row, column) of the cells, in raster order.
+        regions: i + 1 in the centre region of cell i.
+    """
+
+    image: Float32[np.ndarray, "height width"]
+    likelihood: Float32[np.ndarray, "height width"]
+    peaks: Int64[np.ndarray, "cells 2"]
+    regions: Int32[np.ndarray, "height width"]
+
+
+class Located(NamedTuple):
+    """The cells of an image before they are cut out.
+
+    Attributes:
+        detection: the steps up to the centre regions, in pixels of the network.
+        winner: the winner map, in pixels of the network.
+    """
+
+    detection: Detection
+    winner: WinnerMap
+
+
+class Segmentation(NamedTuple):
+    """The result of `segment`.
+
+    Attributes:
+        labels: 0 for background, i + 1 for the cell of `points[i]`; pixels of the image as given.
+        points: (row, column) of the detected cells, in pixels of the image as given.
+        scores: the likelihood at each point, 0..1.
+        detection: the steps up to the centre regions, in pixels of the network.
+        winner: the winner map, in pixels of the network.
+    """
+
+    labels: Int32[np.ndarray, "image_height image_width"]
+    points: Float64[np.ndarray, "cells 2"]
+    scores: Float32[np.ndarray, " cells"]
+    detection: Detection
+    winner: WinnerMap
