@@ -38,10 +38,9 @@ import numpy as np
 from scipy import ndimage
 
 from wsis_jax import draw_scene, graphcut, instances
-from wsis_jax.config import Config, CutConfig
+from wsis_jax.core import Config, CutConfig, preset
 from wsis_jax.fusing import fuse_nearest
 from wsis_jax.instances import CellMask, component_of, cut_cells, distance_to
-from wsis_jax.presets import preset
 
 _SIGMA = 7.0  # of the likelihood map, in pixels of the network: images are scaled to that
 _DIAMETER = 20.0  # of a cell, in the same pixels

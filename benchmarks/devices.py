@@ -32,9 +32,8 @@ import numpy as np
 
 from wsis_jax import UNet, draw_scene
 from wsis_jax.bench import draw_case, network, noise, surroundings
-from wsis_jax.compilation import compiler_options
+from wsis_jax.core import compiler_options, copy_everywhere, training_mesh
 from wsis_jax.dataset import make_sample, put_samples
-from wsis_jax.devices import copy_everywhere, training_mesh
 from wsis_jax.guided import contribution_maps, record_images
 from wsis_jax.loop import _step
 from wsis_jax.optimization import initial_state, make_optimizer

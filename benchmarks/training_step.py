@@ -29,7 +29,7 @@ from torch.nn import functional
 from torch_unet import TorchUNet
 
 from wsis_jax import UNet, draw_scene
-from wsis_jax.compilation import compiler_options
+from wsis_jax.core import compiler_options
 from wsis_jax.dataset import Pixels, draw_batch, make_sample, put_samples
 from wsis_jax.optimization import TrainState, descend, initial_state, make_optimizer
 

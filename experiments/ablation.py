@@ -15,8 +15,7 @@ from typing import Any
 
 from experiments.folds import experiment_config, read_cases, split, trained
 from experiments.fronts import Front, cut_front, front, score
-from wsis_jax.config import Config
-from wsis_jax.presets import preset
+from wsis_jax.core import Config, preset
 
 # Keys of these sections change what precedes the cuts.
 _FRONT = ("detect.", "contribution.")

@@ -16,9 +16,9 @@ import tempfile
 from pathlib import Path
 
 from wsis_jax.checkpoint import save_config
+from wsis_jax.core import preset
 from wsis_jax.model import best_weights, load_config, load_run
 from wsis_jax.packaged import MODELS
-from wsis_jax.presets import preset
 
 _LIMIT = 4_000_000  # bytes: what everyone who installs the package downloads
 

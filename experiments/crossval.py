@@ -22,12 +22,10 @@ from jaxtyping import Int32
 from experiments.baselines.simple import MarkerWatershed, VoronoiDisc, VoronoiLikelihood
 from experiments.folds import Case, experiment_config, read_cases, split, trained
 from experiments.fronts import Front, cut_front, front, match_front_points, score
-from wsis_jax.files import write_text
+from wsis_jax.core import preset, resize_labels, write_text
 from wsis_jax.imageio import write_picture
 from wsis_jax.metrics import Scores
 from wsis_jax.pictures import overlay
-from wsis_jax.presets import preset
-from wsis_jax.scaling import resize_labels
 
 # × sigma: the radii among which the disc may choose.
 _RADII = np.arange(0.6, 4, 0.2)

@@ -17,8 +17,7 @@ from pathlib import Path
 from experiments.crossval import figures, half_diameter, ours
 from experiments.folds import experiment_config, read_cases, split, trained
 from experiments.fronts import front
-from wsis_jax.files import write_text
-from wsis_jax.presets import preset
+from wsis_jax.core import preset, write_text
 
 # 300 steps, so that all rows together take an hour.
 _BASE = "train.steps=300"

@@ -28,12 +28,11 @@ from jaxtyping import Float64
 from experiments.crossval import figures, half_diameter, ours
 from experiments.folds import Case, experiment_config, read_cases, split, trained
 from experiments.fronts import Front, front
-from wsis_jax.files import write_text
+from wsis_jax.core import preset, write_text
 from wsis_jax.imageio import IMAGE_SUFFIXES, read_image
 from wsis_jax.metrics import match_points
 from wsis_jax.nuclei import find_nuclei
 from wsis_jax.paths import list_files, stem
-from wsis_jax.presets import preset
 
 _DISTANCE = 20.0  # pixels within which a nucleus is where the click is
 

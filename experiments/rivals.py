@@ -24,10 +24,7 @@ from experiments.fronts import cut_front
 from experiments.space import Range, Space
 from experiments.tuning import Settings
 from experiments.views import DIAMETER, Fold, View, masks_of, normalized
-from wsis_jax.config import Config
-from wsis_jax.files import replacing
-from wsis_jax.scaling import resize_labels, scale_points
-from wsis_jax.types import Detection, WinnerMap
+from wsis_jax.core import Config, Detection, WinnerMap, replacing, resize_labels, scale_points
 
 Segment = Callable[[View, Settings], Int32[np.ndarray, "height width"]]
 """From an image, and settings that differ from the published ones, to its label image in pixels as given."""

@@ -25,12 +25,9 @@ from skimage.segmentation import expand_labels, find_boundaries, watershed
 from experiments.folds import Case, experiment_config, read_cases, split, trained
 from experiments.fronts import Front, cut_front, front, score
 from wsis_jax.checkpoint import read_metrics
-from wsis_jax.config import Config
+from wsis_jax.core import Config, preset, resize_labels, scale_points, write_text
 from wsis_jax.dataset import Sample
-from wsis_jax.files import write_text
 from wsis_jax.model import Run, load_run, load_variables
-from wsis_jax.presets import preset
-from wsis_jax.scaling import resize_labels, scale_points
 from wsis_jax.segmentation import propagate
 from wsis_jax.terminal import training_progress
 from wsis_jax.training import train_on

@@ -20,7 +20,7 @@ from PIL import Image
 
 from wsis_jax.checkpoint import load_facts, read_metrics
 from wsis_jax.commands.report import write_report
-from wsis_jax.config import Config
+from wsis_jax.core import Config
 from wsis_jax.imageio import read_image
 from wsis_jax.manifest import Manifest
 from wsis_jax.model import load_config
@@ -53,7 +53,7 @@ def check(target: Target, data: bytes, folder: Path) -> bool:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)
     try:
-        with mock.patch("wsis_jax.limits.memory", return_value=_MEMORY):
+        with mock.patch("wsis_jax.core.limits.memory", return_value=_MEMORY):
             target.read(path)
     except ALLOWED as error:
         if not 0 < len(str(error)) < 2000:

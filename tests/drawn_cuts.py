@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from wsis_jax.config import CutConfig
+from wsis_jax.core.config import CutConfig
 from wsis_jax.graphcut import edge_weights
 from wsis_jax.instances import CellMask, cut_cells
 from wsis_jax.seeds import Claims

@@ -30,7 +30,7 @@ def look(model, variables):
     import numpy as np
 
     from wsis_jax import guided
-    from wsis_jax.config import ContributionConfig
+    from wsis_jax.core.config import ContributionConfig
     from wsis_jax.likelihood import centre_regions
 
     images = np.random.default_rng(0).random((6, 32, 48), np.float32)
@@ -87,7 +87,7 @@ def main() -> None:
         from test_devices import network
 
         from wsis_jax import guided
-        from wsis_jax.devices import local_mesh, shared_by_all, training_mesh
+        from wsis_jax.core.devices import local_mesh, shared_by_all, training_mesh
 
         seen, counts = look(*network())
         with patch.object(guided, "compiled_back", room_for_four(guided.compiled_back())):

@@ -47,7 +47,7 @@ def workshop(tmp_path_factory, tiny_run):
 def computer(monkeypatch):
     """16 GiB of memory, 100 GiB of disk left."""
     usage = namedtuple("usage", "total used free")
-    monkeypatch.setattr("wsis_jax.limits.memory", lambda: 16 << 30)
+    monkeypatch.setattr("wsis_jax.core.limits.memory", lambda: 16 << 30)
     monkeypatch.setattr("shutil.disk_usage", lambda path: usage(200 << 30, 100 << 30, 100 << 30))
 
 

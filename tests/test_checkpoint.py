@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from wsis_jax import checkpoint, saves
-from wsis_jax.config import Config
+from wsis_jax.core.config import Config
 from wsis_jax.model import build_model, load_config, load_run
 from wsis_jax.unet import fold_batch_norm, initial_variables, predict
 

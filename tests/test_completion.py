@@ -9,7 +9,7 @@ import pytest
 
 from wsis_jax import cli
 from wsis_jax.cli import main
-from wsis_jax.config import Config
+from wsis_jax.core.config import Config
 
 
 def printed(capsys, shell: str) -> str:

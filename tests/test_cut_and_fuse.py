@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from wsis_jax import evidence, outlines
-from wsis_jax.config import Config
-from wsis_jax.geometry import nearest_peak
-from wsis_jax.presets import preset
+from wsis_jax.core.config import Config
+from wsis_jax.core.geometry import nearest_peak
+from wsis_jax.core.presets import preset
+from wsis_jax.core.types import Detection, WinnerMap
 from wsis_jax.synthetic import draw_scene
-from wsis_jax.types import Detection, WinnerMap
 
 # Sigma in pixels of the network, and edges and data so weak that what a test adds decides.
 PLAIN = ["image.scale=1", "likelihood.sigma=5", "cut.data=flat", "cut.data_weight=0.01", "cut.edge_weight=0.001"]

@@ -200,7 +200,7 @@ def test_wrong_numbers_and_broken_libraries_are_exit_code_3(monkeypatch, capsys,
     monkeypatch.setattr(segmentation, "segment", nothing_found)
     monkeypatch.setattr(accelerators, "look_around", broken)
     (tmp_path / "file").touch()
-    monkeypatch.setattr("wsis_jax.compilation.use_compilation_cache", lambda: tmp_path / "file" / "cache")
+    monkeypatch.setattr("wsis_jax.core.compilation.use_compilation_cache", lambda: tmp_path / "file" / "cache")
     assert main(["doctor", "--json"]) == 3
     found = findings(capsys)
     assert [name for name, one in found.items() if one["status"] == "broken"] == ["devices", "cache", "self-test"]

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from wsis_jax import draft
+from wsis_jax.core.normalization import normalize_image
+from wsis_jax.core.scaling import scale_points
 from wsis_jax.draft import draft_scale, draw_draft, study
 from wsis_jax.likelihood import find_peaks, render_likelihood
 from wsis_jax.metrics import match_points
-from wsis_jax.normalization import normalize_image
-from wsis_jax.scaling import scale_points
 from wsis_jax.suggestions import suggest_sigma
 from wsis_jax.synthetic import draw_scene
 

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from scipy.stats import multivariate_normal
 
 from wsis_jax import evidence
+from wsis_jax.core.geometry import nearest_peak
+from wsis_jax.core.windows import grown, windows_over, within
 from wsis_jax.evidence import background_likeness, brighter_than_dark, likeness, look_of, margin, rim_of
-from wsis_jax.geometry import nearest_peak
-from wsis_jax.streaming import grown, windows_over, within
 from wsis_jax.synthetic import draw_scene
 
 AROUND = {"body": 5.0, "reach": 18.0}

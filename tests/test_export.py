@@ -13,7 +13,7 @@ from jax.export import deserialize
 
 from wsis_jax.cli import main
 from wsis_jax.commands import export as command
-from wsis_jax.config import Config
+from wsis_jax.core.config import Config
 from wsis_jax.export import export_contributions, export_forward
 from wsis_jax.guided import contribution_maps, winner_map
 from wsis_jax.likelihood import centre_regions

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from wsis_jax import files, paths
+from wsis_jax import paths
+from wsis_jax.core import files
 
 TIFF = (".tif", ".tiff")
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from wsis_jax.config import Config
+from wsis_jax.core.config import Config
 from wsis_jax.fusing import fuse_nearest, fuse_sequentially
 from wsis_jax.instances import CellMask
 from wsis_jax.synthetic import draw_scene

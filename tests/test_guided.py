@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from wsis_jax import full_pass, guided
-from wsis_jax.config import ContributionConfig
+from wsis_jax.core.config import ContributionConfig
 from wsis_jax.guided import contribution_maps, winner_map
 from wsis_jax.relu import ACTIVATIONS, guided_relu
 from wsis_jax.unet import UNet, fold_batch_norm

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from PIL import Image
 
-from wsis_jax import imageio, normalization
+from wsis_jax import imageio
+from wsis_jax.core import normalization
 
 
 def some_pixels(shape: tuple[int, ...], dtype: str) -> np.ndarray:

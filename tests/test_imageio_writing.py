@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from PIL import Image
 
-from wsis_jax import files, imageio
+from wsis_jax import imageio
+from wsis_jax.core import files
 
 # Labels
 

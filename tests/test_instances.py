@@ -11,10 +11,10 @@ from scipy import ndimage
 from skimage.morphology import disk
 
 from wsis_jax import instances
-from wsis_jax.config import Config
+from wsis_jax.core.config import Config
+from wsis_jax.core.presets import preset
 from wsis_jax.graphcut import cut
 from wsis_jax.instances import cut_cells
-from wsis_jax.presets import preset
 from wsis_jax.seeds import Claims
 from wsis_jax.synthetic import draw_scene
 

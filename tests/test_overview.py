@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from wsis_jax import gallery
+from wsis_jax.core.scaling import resize_labels
+from wsis_jax.core.windows import one_by_one, windows_over
 from wsis_jax.overview import overview
-from wsis_jax.scaling import resize_labels
-from wsis_jax.streaming import one_by_one, windows_over
 
 
 @pytest.mark.parametrize("shape", [(40, 50), (61, 90), (200, 333), (500, 90), (3, 700)])

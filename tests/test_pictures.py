@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from wsis_jax import pictures
-from wsis_jax.types import WinnerMap
+from wsis_jax.core.types import WinnerMap
 
 LABELS = np.zeros((12, 16), np.int32)
 LABELS[2:7, 3:9] = 1

@@ -15,9 +15,9 @@ import tifffile
 from wsis_jax import images
 from wsis_jax.batch import segment_files
 from wsis_jax.cli import main
+from wsis_jax.core.messages import remark
 from wsis_jax.images import Reading
 from wsis_jax.manifest import Entry, Manifest
-from wsis_jax.remarks import remark
 
 
 def write_images(folder, draw_small, count: int) -> None:

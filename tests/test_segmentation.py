@@ -6,15 +6,15 @@ import tifffile
 from scipy import ndimage
 
 from wsis_jax import segmentation
+from wsis_jax.core.presets import preset
+from wsis_jax.core.scaling import scaled_shape
+from wsis_jax.core.types import Segmentation
 from wsis_jax.imageio import write_labels
 from wsis_jax.likelihood import find_peaks, render_likelihood
 from wsis_jax.metrics import match_labels, match_points
 from wsis_jax.model import Run
-from wsis_jax.presets import preset
-from wsis_jax.scaling import scaled_shape
 from wsis_jax.segmentation import segment, segment_batch
 from wsis_jax.synthetic import draw_scene
-from wsis_jax.types import Segmentation
 from wsis_jax.unet import UNet, fold_batch_norm, initial_variables
 
 

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from odd_labels import ODD
 
 from wsis_jax.cells import measure_cells
+from wsis_jax.core.windows import one_by_one, windows_over
 from wsis_jax.qupath import cell_features
-from wsis_jax.streaming import one_by_one, windows_over
 from wsis_jax.whole_cells import groups_of, measure_groups
 
 

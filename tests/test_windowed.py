@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from wsis_jax import guided
-from wsis_jax.config import ContributionConfig
+from wsis_jax.core.config import ContributionConfig
 from wsis_jax.full_pass import linearize
 from wsis_jax.guided import contribution_maps, record_images, winner_map
 from wsis_jax.likelihood import centre_regions

@@ -14,7 +14,11 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from wsis_jax.cells import measure_cells as measure_cells
-    from wsis_jax.config import Config as Config
+    from wsis_jax.core.config import Config as Config
+    from wsis_jax.core.normalization import normalize_image as normalize_image
+    from wsis_jax.core.presets import preset as preset
+    from wsis_jax.core.types import Segmentation as Segmentation
+    from wsis_jax.core.types import WinnerMap as WinnerMap
     from wsis_jax.guided import contribution_maps as contribution_maps
     from wsis_jax.guided import winner_map as winner_map
     from wsis_jax.imageio import read_image as read_image
@@ -29,11 +33,9 @@ if TYPE_CHECKING:
     from wsis_jax.metrics import pool_scores as pool_scores
     from wsis_jax.model import Run as Run
     from wsis_jax.model import load_run as load_run
-    from wsis_jax.normalization import normalize_image as normalize_image
     from wsis_jax.nuclei import Nuclei as Nuclei
     from wsis_jax.nuclei import find_nuclei as find_nuclei
     from wsis_jax.points import read_points as read_points
-    from wsis_jax.presets import preset as preset
     from wsis_jax.relu import guided_relu as guided_relu
     from wsis_jax.segmentation import segment as segment
     from wsis_jax.segmentation import segment_batch as segment_batch
@@ -41,8 +43,6 @@ if TYPE_CHECKING:
     from wsis_jax.synthetic import draw_scene as draw_scene
     from wsis_jax.tiling import segment_tiled as segment_tiled
     from wsis_jax.training import train as train
-    from wsis_jax.types import Segmentation as Segmentation
-    from wsis_jax.types import WinnerMap as WinnerMap
     from wsis_jax.unet import UNet as UNet
     from wsis_jax.unet import fold_batch_norm as fold_batch_norm
 

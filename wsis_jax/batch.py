@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from wsis_jax.clusters import Workers, WorkersDied
-from wsis_jax.config import Config
-from wsis_jax.files import remove_leftovers
+from wsis_jax.core import Config, remove_leftovers, shared_sides
 from wsis_jax.frames import Frames, check_channel, open_frames
 from wsis_jax.gallery import SHOWN, evenly
 from wsis_jax.images import (
@@ -34,7 +33,6 @@ from wsis_jax.model import Run
 from wsis_jax.paths import stem
 from wsis_jax.results import FILES, Format
 from wsis_jax.segmentation import seen_shape
-from wsis_jax.shapes import shared_sides
 from wsis_jax.stacks import check_axes
 
 

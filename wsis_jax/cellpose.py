@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 from PIL import Image
 from skimage.segmentation import find_boundaries
 
-from wsis_jax.files import replacing, write_text
+from wsis_jax.core import replacing, write_text
 from wsis_jax.imageio import write_labels
 from wsis_jax.polygons import cell_outlines
 

@@ -15,10 +15,16 @@ import re
 from pathlib import Path
 from typing import Any
 
-from wsis_jax.config import Config
-from wsis_jax.devices import by_first
-from wsis_jax.files import append_text, check_inside, remove_leftovers, write_text
-from wsis_jax.limits import read_json, read_text
+from wsis_jax.core import (
+    Config,
+    append_text,
+    by_first,
+    check_inside,
+    read_json,
+    read_text,
+    remove_leftovers,
+    write_text,
+)
 from wsis_jax.saves import GO_ON, keep, latest, load, remove_halves, save
 from wsis_jax.unet import Variables
 

@@ -9,7 +9,7 @@ from importlib.metadata import version
 
 from wsis_jax.commands import bench, demo, doctor, evaluate, export, points, report, segment, train
 from wsis_jax.commands.completion import add_print_completion
-from wsis_jax.limits import reason
+from wsis_jax.core import reason
 from wsis_jax.terminal import compilations, show_error, show_warning
 
 # Heavy libraries are imported where they are used, so that --help comes at once.

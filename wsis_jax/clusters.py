@@ -16,7 +16,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from wsis_jax.compilation import use_compilation_cache
+from wsis_jax.core import use_compilation_cache
 from wsis_jax.manifest import key_of
 from wsis_jax.model import Run, best_weights, load_run
 from wsis_jax.packaged import find_run
@@ -72,7 +72,7 @@ class Workers:
         return self._submit(function, [], self._seal(same))
 
     def over(self, function: Callable[..., Any], parts: Iterable[Any], **same: Any) -> Iterator[Any]:
-        """Has workers call a function with each part; see `streaming.Over`.
+        """Has workers call a function with each part; see `windows.Over`.
 
         Raises:
             WorkersDied: if a part ends all workers that try it.

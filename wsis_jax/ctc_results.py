@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Int32
 from skimage.segmentation import relabel_sequential
 
-from wsis_jax.files import write_text
+from wsis_jax.core import write_text
 from wsis_jax.imageio import write_labels
 
 Labels = Int32[np.ndarray, "height width"]

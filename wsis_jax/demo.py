@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 
 from wsis_jax.batch import segment_files
-from wsis_jax.config import Config, LikelihoodConfig, TrainConfig, UNetConfig
+from wsis_jax.core import Config, LikelihoodConfig, TrainConfig, UNetConfig, write_text
 from wsis_jax.evaluation import Evaluation, evaluate_files
-from wsis_jax.files import write_text
 from wsis_jax.imageio import write_labels, write_picture
 from wsis_jax.model import Run, load_run
 from wsis_jax.pictures import contribution_picture, grey_picture, heat_picture, label_picture, overlay, strip

@@ -122,7 +122,7 @@ def _memory(name: str) -> Finding:
 
 def _cache(name: str) -> Finding:
     """Finds the cache of compiled programs."""
-    from wsis_jax.compilation import use_compilation_cache
+    from wsis_jax.core import use_compilation_cache
 
     folder = use_compilation_cache()
     programs = [path for path in folder.glob("*-cache") if path.is_file()]
@@ -178,7 +178,7 @@ def _segment_scene() -> dict[str, Any]:
     """Returns times and scores of a drawn scene, segmented twice: the first time its programs are compiled."""
     import numpy as np
 
-    from wsis_jax.compilation import Compilations
+    from wsis_jax.core import Compilations
     from wsis_jax.metrics import match_labels, match_points
     from wsis_jax.model import load_run
     from wsis_jax.segmentation import segment

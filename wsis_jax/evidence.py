@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float, Float32, Float64, Int
 from scipy import ndimage
 
-from wsis_jax.geometry import nearest_peak
+from wsis_jax.core import nearest_peak
 
 Rim = Literal["bright", "dark"]
 

@@ -6,9 +6,8 @@ from typing import Any
 import numpy as np
 from scipy.spatial import KDTree
 
-from wsis_jax.config import Config
+from wsis_jax.core import Config, versions
 from wsis_jax.dataset import Sample
-from wsis_jax.versions import versions
 
 
 def training_facts(

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float32, Shaped
 
-from wsis_jax.limits import check_images
+from wsis_jax.core import check_images
 from wsis_jax.paths import stem
 from wsis_jax.stacks import WHOLE, Stack, Window, open_stacks
 

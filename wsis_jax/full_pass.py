@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from wsis_jax.config import ContributionConfig
+from wsis_jax.core import ContributionConfig
 from wsis_jax.record import start_signal
 from wsis_jax.relu import ACTIVATIONS
 from wsis_jax.unet import UNet, Variables

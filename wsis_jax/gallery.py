@@ -10,12 +10,10 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 from PIL import Image
 
-from wsis_jax.files import replacing
+from wsis_jax.core import Segmentation, replacing, resize_labels
 from wsis_jax.frames import Frame
 from wsis_jax.page import text
 from wsis_jax.pictures import contribution_picture, grey_picture, heat_picture, label_picture, overlay
-from wsis_jax.scaling import resize_labels
-from wsis_jax.types import Segmentation
 
 _Any = TypeVar("_Any")
 

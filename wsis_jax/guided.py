@@ -8,13 +8,19 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Float32, Int
 
-from wsis_jax.config import ContributionConfig
-from wsis_jax.devices import copy, local_mesh, shared_by_all, split
+from wsis_jax.core import (
+    ContributionConfig,
+    WinnerMap,
+    check_bytes,
+    copy,
+    fewer_cells,
+    is_out_of_memory,
+    local_mesh,
+    shared_by_all,
+    split,
+)
 from wsis_jax.full_pass import Linear, back_many, back_one, linearize
-from wsis_jax.limits import check_bytes
-from wsis_jax.memory import fewer_cells, is_out_of_memory
 from wsis_jax.record import Record, one_of, record, start_signal
-from wsis_jax.types import WinnerMap
 from wsis_jax.unet import UNet, Variables, fold_batch_norm
 from wsis_jax.windowed import backward_kernels, compiled_back, cut_views
 from wsis_jax.windows import Windows, windows, working_bytes

@@ -6,11 +6,9 @@ import numpy as np
 from jaxtyping import Float32, Int64
 
 from wsis_jax import evidence
-from wsis_jax.config import Config
+from wsis_jax.core import Config, Plane, Window, rounded_up
 from wsis_jax.guided import half_of
 from wsis_jax.outlines import surroundings
-from wsis_jax.shapes import rounded_up
-from wsis_jax.streaming import Plane, Window
 from wsis_jax.unet import UNet
 from wsis_jax.windows import windows
 

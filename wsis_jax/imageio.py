@@ -11,7 +11,7 @@ import tifffile
 from jaxtyping import Float32, Int32, Integer, UInt8
 from PIL import Image
 
-from wsis_jax.files import replacing
+from wsis_jax.core import replacing
 from wsis_jax.frames import open_frames
 from wsis_jax.microscopes import ENDINGS
 from wsis_jax.stacks import WHOLE, open_stacks

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Int
 
-from wsis_jax.files import replacing
+from wsis_jax.core import replacing
 from wsis_jax.polygons import Polygon, cell_polygons
 
 if TYPE_CHECKING:

@@ -4,18 +4,22 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from wsis_jax.config import Config
-from wsis_jax.files import WriteError
+from wsis_jax.core import (
+    Config,
+    Located,
+    Over,
+    WriteError,
+    fitting,
+    one_by_one,
+    reason,
+    rounded_up,
+    taking_remarks,
+)
 from wsis_jax.frames import Frame, Frames, open_frames
 from wsis_jax.large import Large, in_tiles, segment_large
-from wsis_jax.limits import reason
 from wsis_jax.model import Run
-from wsis_jax.remarks import taking_remarks
 from wsis_jax.results import Write, format_of
 from wsis_jax.segmentation import locate, outline, seen_shape
-from wsis_jax.shapes import fitting, rounded_up
-from wsis_jax.streaming import Over, one_by_one
-from wsis_jax.types import Located
 
 FAILURES = (ValueError, OSError, ImportError, MemoryError)
 """What one image may fail by, and others succeed; other errors are faults of the program."""

@@ -13,13 +13,10 @@ import numpy as np
 from jaxtyping import Float, Float32, Float64, Int64
 from scipy.spatial import KDTree
 
-from wsis_jax.config import ImageConfig
+from wsis_jax.core import ImageConfig, inside, normalize_image, scale_points
 from wsis_jax.draft import Study, draft_scale, draw_draft, study
 from wsis_jax.fitting import Place, best_place, fit
-from wsis_jax.geometry import inside
 from wsis_jax.likelihood import find_peaks
-from wsis_jax.normalization import normalize_image
-from wsis_jax.scaling import scale_points
 from wsis_jax.suggestions import suggest_sigma
 
 _Points = Float64[np.ndarray, "_ 2"]

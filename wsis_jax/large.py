@@ -7,15 +7,13 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from wsis_jax.config import Config
+from wsis_jax.core import Config, Over, Plane, Progress, Window, one_by_one, remark, windows_over
 from wsis_jax.gallery import write_overview
 from wsis_jax.model import Run
 from wsis_jax.omezarr import writing_labels
 from wsis_jax.overview import overview
 from wsis_jax.points import write_points
 from wsis_jax.qupath import write_features
-from wsis_jax.remarks import remark
-from wsis_jax.streaming import Over, Plane, Progress, Window, one_by_one, windows_over
 from wsis_jax.tables import write_csv, write_parquet
 from wsis_jax.tiling import Tiled, segment_tiled
 from wsis_jax.whole_cells import groups_of, measure_groups

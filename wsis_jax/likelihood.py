@@ -9,7 +9,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import KDTree
 
-from wsis_jax.geometry import nearest_peak
+from wsis_jax.core import nearest_peak
 
 # Gaussians are drawn as far as they exceed 4e-6, which is 5 sigma.
 _EXTENT = 5.0

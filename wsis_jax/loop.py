@@ -13,10 +13,17 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Float, Key
 
 from wsis_jax import checkpoint
-from wsis_jax.compilation import compiler_options
-from wsis_jax.config import Config
+from wsis_jax.core import (
+    Config,
+    as_first,
+    compiler_options,
+    copy_everywhere,
+    in_copies,
+    in_parts,
+    one_copy,
+    training_mesh,
+)
 from wsis_jax.dataset import Augmentation, Pixels, Sample, draw_batch, put_samples
-from wsis_jax.devices import as_first, copy_everywhere, in_copies, in_parts, one_copy, training_mesh
 from wsis_jax.divergence import Watch
 from wsis_jax.optimization import TrainState, descend
 from wsis_jax.samples import write_samples

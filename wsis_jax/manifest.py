@@ -12,9 +12,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from wsis_jax.config import Config
-from wsis_jax.files import append_text, check_inside, check_name, write_text
-from wsis_jax.limits import read_text
+from wsis_jax.core import Config, append_text, check_inside, check_name, read_text, write_text
 from wsis_jax.model import Run
 
 _FILE = "manifest.jsonl"

@@ -6,8 +6,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from wsis_jax.config import Config
-from wsis_jax.limits import Explained, check_bytes, read_json
+from wsis_jax.core import Config, Explained, check_bytes, read_json
 from wsis_jax.packaged import find_run, packaged_models
 from wsis_jax.saves import latest, load
 from wsis_jax.unet import UNet, Variables, fold_batch_norm, initial_variables

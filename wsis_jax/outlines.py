@@ -5,14 +5,12 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Float32, Int, Int32
 
-from wsis_jax.config import Config, CutConfig
+from wsis_jax.core import Config, CutConfig, WinnerMap, resize_labels, smooth_labels
 from wsis_jax.evidence import Look, Rim, background_likeness, likeness, rim_of
 from wsis_jax.fusing import fuse_nearest, fuse_sequentially
 from wsis_jax.graphcut import edge_weights
 from wsis_jax.instances import CellMask, cut_cells
-from wsis_jax.scaling import resize_labels, smooth_labels
 from wsis_jax.seeds import Claims, foreground_seeds, scaled_contributions
-from wsis_jax.types import WinnerMap
 
 # × sigma: where the ground begins that pixels are compared with.
 _ENDS = 4.0

@@ -5,9 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float32, Int32
 
+from wsis_jax.core import Over, Plane, Window, part_resized_from, resize_labels_part
 from wsis_jax.gallery import picture_shape, sampling_step
-from wsis_jax.scaling import part_resized_from, resize_labels_part
-from wsis_jax.streaming import Over, Plane, Window
 
 
 def overview(

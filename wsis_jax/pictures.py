@@ -8,8 +8,7 @@ from jaxtyping import Float, Int, UInt8
 from PIL import Image, ImageDraw
 from skimage.segmentation import find_boundaries
 
-from wsis_jax.normalization import normalize_image
-from wsis_jax.types import WinnerMap
+from wsis_jax.core import WinnerMap, normalize_image
 
 # Successive hues a golden angle apart: neighbours in number are never alike.
 _GOLDEN = 0.61803

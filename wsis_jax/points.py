@@ -12,9 +12,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float64
 
-from wsis_jax.files import write_text
-from wsis_jax.geometry import inside
-from wsis_jax.limits import read_text
+from wsis_jax.core import inside, read_text, write_text
 
 POINT_SUFFIXES = (".csv", ".txt", ".tsv")
 

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Int
 
 from wsis_jax.cells import Columns
-from wsis_jax.files import write_text
+from wsis_jax.core import write_text
 from wsis_jax.polygons import Polygon, cell_polygons
 
 

@@ -10,10 +10,8 @@ import numpy as np
 
 from wsis_jax.charts import histogram
 from wsis_jax.columns import read_columns
-from wsis_jax.config import Config
-from wsis_jax.files import check_inside, check_name, write_text
+from wsis_jax.core import Config, check_inside, check_name, read_json, write_text
 from wsis_jax.gallery import SHOWN, Item, evenly, gallery, layer_files
-from wsis_jax.limits import read_json
 from wsis_jax.page import and_more, cards, folded, number, page, section, settings, table, text
 
 _ROWS = 2000  # of the table of images: more nobody reads, and browsers slow down
@@ -67,7 +65,7 @@ def segmentation_report(out: Path, summary: dict[str, Any]) -> Path:
             `facts.versions` returns them (filled in where missing).
     """
     if "versions" not in summary:
-        from wsis_jax.versions import versions
+        from wsis_jax.core import versions
 
         summary = summary | {"versions": versions()}
     check_inside(out, out / "report")

@@ -15,8 +15,8 @@ from typing import NamedTuple
 
 from wsis_jax.cellpose import write_masks, write_outlines, write_seg
 from wsis_jax.cells import Columns, contribution_margins, measure_cells
+from wsis_jax.core import Segmentation, check_inside
 from wsis_jax.ctc_results import writing_ctc
-from wsis_jax.files import check_inside
 from wsis_jax.frames import Frame
 from wsis_jax.gallery import SHOWN, evenly, write_layers
 from wsis_jax.imageio import write_labels, write_picture
@@ -25,7 +25,6 @@ from wsis_jax.pictures import cell_colours, overlay
 from wsis_jax.points import write_points
 from wsis_jax.qupath import cell_features, write_features
 from wsis_jax.tables import write_csv, write_parquet
-from wsis_jax.types import Segmentation
 from wsis_jax.zarr_files import write_evidence, write_ome_zarr
 
 Write = Callable[[Frame, Segmentation], list[Path]]

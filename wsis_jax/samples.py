@@ -6,9 +6,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32, Int64, UInt8
 
-from wsis_jax.config import Config
+from wsis_jax.core import Config, by_first
 from wsis_jax.dataset import Sample
-from wsis_jax.devices import by_first
 from wsis_jax.imageio import write_picture
 from wsis_jax.likelihood import find_peaks
 from wsis_jax.metrics import match_points

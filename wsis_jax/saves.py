@@ -15,8 +15,16 @@ from typing import Any
 import jax
 from orbax.checkpoint import v1 as ocp
 
-from wsis_jax.devices import as_first, by_first, is_first, wait_for_all
-from wsis_jax.files import check_inside, remove_folder, replacing_folder, temporary_name
+from wsis_jax.core import (
+    as_first,
+    by_first,
+    check_inside,
+    is_first,
+    remove_folder,
+    replacing_folder,
+    temporary_name,
+    wait_for_all,
+)
 
 GO_ON = "go on with --resume"
 """What to do once the reason is gone for which something could not be saved."""

@@ -9,9 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from wsis_jax.files import replacing, telling
-from wsis_jax.limits import in_words
-from wsis_jax.streaming import Window, _common, lengths, windows_over, within
+from wsis_jax.core import Window, _common, in_words, lengths, replacing, telling, windows_over, within
 
 _ELSEWHERE = "choose another disk for temporary files (TMPDIR; with --dask the folder of results)"
 

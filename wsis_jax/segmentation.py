@@ -4,19 +4,28 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Float32
 
-from wsis_jax.config import Config
-from wsis_jax.devices import copy, local_mesh, split
+from wsis_jax.core import (
+    Config,
+    Detection,
+    Located,
+    Segmentation,
+    WinnerMap,
+    check_values,
+    copy,
+    is_constant,
+    local_mesh,
+    memory_told,
+    normalize_image,
+    remark,
+    resize_image,
+    scaled_shape,
+    split,
+)
 from wsis_jax.guided import record_images, winner_map
 from wsis_jax.likelihood import centre_regions, find_peaks
-from wsis_jax.limits import check_values
-from wsis_jax.memory import memory_told
 from wsis_jax.model import Run
-from wsis_jax.normalization import is_constant, normalize_image
 from wsis_jax.outlines import cut_and_fuse, fit_labels
 from wsis_jax.record import Record, one_of
-from wsis_jax.remarks import remark
-from wsis_jax.scaling import resize_image, scaled_shape
-from wsis_jax.types import Detection, Located, Segmentation, WinnerMap
 from wsis_jax.unet import forward, in_precision, pad_to_stride
 
 # Upside down, left to right, and both.

@@ -18,7 +18,7 @@ import tifffile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 
-from wsis_jax.limits import Explained, check_chunks, check_values
+from wsis_jax.core import Explained, check_chunks, check_values
 from wsis_jax.microscopes import ENDINGS, open_scenes
 from wsis_jax.omezarr import open_omezarr
 from wsis_jax.paths import is_zarr

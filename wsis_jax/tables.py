@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Shaped
 
 from wsis_jax.cells import Columns
-from wsis_jax.files import replacing, write_text
+from wsis_jax.core import replacing, write_text
 
 
 def write_csv(path: str | Path, table: Columns) -> None:

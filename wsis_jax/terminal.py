@@ -123,7 +123,7 @@ def compilations(*, shown: bool | None) -> Iterator[None]:
     if shown is None:
         yield
         return
-    from wsis_jax.compilation import Compilations, use_compilation_cache
+    from wsis_jax.core import Compilations, use_compilation_cache
 
     folder, compilations = use_compilation_cache(), Compilations()
     yield

@@ -6,8 +6,7 @@ from xml.etree import ElementTree
 
 import tifffile
 
-from wsis_jax.files import check_name
-from wsis_jax.limits import Explained
+from wsis_jax.core import Explained, check_name
 
 
 def check_pages(tiff: tifffile.TiffFile) -> None:

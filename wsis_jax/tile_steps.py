@@ -14,20 +14,29 @@ from jaxtyping import Float32, Float64, Int, Int64
 
 from wsis_jax import evidence
 from wsis_jax.cells import margin_sums
-from wsis_jax.config import Config
+from wsis_jax.core import (
+    Config,
+    Over,
+    Window,
+    WinnerMap,
+    grown,
+    lengths,
+    nearest_peak,
+    one_by_one,
+    part_resized_from,
+    resize_labels_part,
+    smooth_part,
+    within,
+)
 from wsis_jax.fusing import label_nearest, settle_orphans
-from wsis_jax.geometry import nearest_peak
 from wsis_jax.guided import record_images, winner_map
 from wsis_jax.halos import Halos, View, view_of
 from wsis_jax.likelihood import peak_pixels, plateau_centres
 from wsis_jax.model import Run
 from wsis_jax.outlines import Whole, costs_of, cuts_of, surroundings
 from wsis_jax.record import Record, one_of
-from wsis_jax.scaling import part_resized_from, resize_labels_part, smooth_part
 from wsis_jax.scratch import Scratch
 from wsis_jax.seeds import greatest_contributions
-from wsis_jax.streaming import Over, Window, grown, lengths, one_by_one, within
-from wsis_jax.types import WinnerMap
 from wsis_jax.unet import forward, in_precision
 
 # The mirror images that the network sees beside the image: upside down, left to right, and both.

@@ -17,17 +17,27 @@ import numpy as np
 from jaxtyping import Float32, Float64, Int64
 
 from wsis_jax.cells import mean_margins
-from wsis_jax.config import Config, ImageConfig
+from wsis_jax.core import (
+    Config,
+    ImageConfig,
+    Over,
+    Plane,
+    Progress,
+    Window,
+    normalize_image,
+    one_by_one,
+    part_before_resizing,
+    remark,
+    resize_part,
+    stretch,
+    windows_over,
+)
 from wsis_jax.halos import halos_of, view_sides
 from wsis_jax.model import Run
-from wsis_jax.normalization import normalize_image, stretch
 from wsis_jax.order_statistics import between, high_bits, low_bits, ordered_values, percentile_ranks, tops_of
 from wsis_jax.outlines import Whole
-from wsis_jax.remarks import remark
-from wsis_jax.scaling import part_before_resizing, resize_part
 from wsis_jax.scratch import Scratch, scratch_folder
 from wsis_jax.segmentation import seen_shape
-from wsis_jax.streaming import Over, Plane, Progress, Window, one_by_one, windows_over
 from wsis_jax.tile_steps import Job, cut, detect, labels_of, observe, propagate
 
 _SCRATCH = 20  # bytes a pixel of the network: image, three layers of the winner map, cuts

@@ -10,19 +10,23 @@ import numpy as np
 from jaxtyping import Float
 
 from wsis_jax import checkpoint
-from wsis_jax.config import Config
+from wsis_jax.core import (
+    Config,
+    check_bytes,
+    check_values,
+    is_constant,
+    memory_told,
+    normalize_image,
+    scale_points,
+    wait_for_all,
+)
 from wsis_jax.dataset import Sample, hold_out, leave_out, make_sample
-from wsis_jax.devices import wait_for_all
 from wsis_jax.facts import training_facts
-from wsis_jax.limits import check_bytes, check_values
 from wsis_jax.loop import train_until_done
-from wsis_jax.memory import memory_told
 from wsis_jax.model import Run, build_model, load_config, load_run, load_variables
-from wsis_jax.normalization import is_constant, normalize_image
 from wsis_jax.optimization import initial_state, make_optimizer
 from wsis_jax.points import check_points
 from wsis_jax.samples import sample_file, write_samples
-from wsis_jax.scaling import scale_points
 from wsis_jax.suggestions import suggest_scale, suggest_sigma
 from wsis_jax.unet import Variables
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from wsis_jax.config import Config
+from wsis_jax.core import Config
 from wsis_jax.dataset import Sample
 from wsis_jax.likelihood import find_peaks
 from wsis_jax.metrics import match_points

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from wsis_jax.compilation import compiler_options
+from wsis_jax.core import compiler_options
 from wsis_jax.record import Record, unpack
 from wsis_jax.unet import UNet, Variables
 from wsis_jax.windows import Block, Span, Windows

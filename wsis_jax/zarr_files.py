@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from wsis_jax.files import replacing_folder
+from wsis_jax.core import Segmentation, replacing_folder
 from wsis_jax.omezarr import NGFF, multiscales
-from wsis_jax.types import Segmentation
 
 if TYPE_CHECKING:
     import zarr

@@ -12,7 +12,7 @@ from scipy import ndimage
 from skimage.morphology import disk
 from skimage.segmentation import watershed
 
-from wsis_jax.geometry import nearest_peak
+from wsis_jax.core import nearest_peak
 
 Division = Literal["components", "distance", "points"]
 """How a mask becomes cells: its connected components, a watershed of distances, or the nearest point."""

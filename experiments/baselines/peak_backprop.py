@@ -19,12 +19,11 @@ import numpy as np
 from jax.tree_util import Partial
 from jaxtyping import Array, Float
 
-from wsis_jax.config import Config
+from wsis_jax.core import Config, Detection, WinnerMap
 from wsis_jax.full_pass import Linear
 from wsis_jax.guided import winner_map
 from wsis_jax.model import Run
 from wsis_jax.record import start_signal
-from wsis_jax.types import Detection, WinnerMap
 from wsis_jax.unet import UNet, Variables, pad_to_stride
 
 _NOTHING = 1e-10  # a unit with less evidence passes nothing on, as in the released code

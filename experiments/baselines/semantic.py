@@ -12,7 +12,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from jaxtyping import Array, Float, Float32, Int, Int8, Real
 
 from experiments.baselines.common import remembered
-from wsis_jax.compilation import compiler_options
+from wsis_jax.core import compiler_options
 from wsis_jax.optimization import TrainState, initial_state, make_optimizer
 from wsis_jax.unet import UNet, Variables, fold_batch_norm, initial_variables, predict
 

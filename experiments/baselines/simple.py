@@ -11,8 +11,7 @@ from skimage.segmentation import random_walker, watershed
 
 from experiments.baselines.common import check_image, check_points, divide, remembered, tidy, to_pixels
 from experiments.space import Choice, Range, Space
-from wsis_jax.geometry import nearest_peak
-from wsis_jax.normalization import is_constant
+from wsis_jax.core import is_constant, nearest_peak
 
 
 @dataclass(frozen=True)

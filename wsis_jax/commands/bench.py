@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 from wsis_jax.commands.shared import which_run
-from wsis_jax.config import Config
+from wsis_jax.core import Config
 from wsis_jax.terminal import print_measurements, waiting
 
 SUMMARY = "measure how fast it is here"
@@ -35,10 +35,9 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Runs the command and returns its exit code."""
     from wsis_jax.bench import compare, network, noise, surroundings
+    from wsis_jax.core import normalize_image, resize_image
     from wsis_jax.imageio import read_image
     from wsis_jax.model import load_run
-    from wsis_jax.normalization import normalize_image
-    from wsis_jax.scaling import resize_image
 
     if arguments.run is None:
         model, variables = network(16 if arguments.width is None else arguments.width)

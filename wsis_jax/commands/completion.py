@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Iterator
 from typing import Any
 
-from wsis_jax.config import Config
+from wsis_jax.core import Config
 from wsis_jax.packaged import packaged_models
 
 _SHELLS = ("bash", "zsh")

@@ -66,7 +66,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Runs the command and returns its exit code."""
-    from wsis_jax.files import write_text
+    from wsis_jax.core import write_text
     from wsis_jax.inspection import inspect_points
     from wsis_jax.point_sets import beside_images, write_pictures, write_point_files
     from wsis_jax.suggestions import suggest

@@ -13,7 +13,7 @@ from wsis_jax.terminal import one_line, progress_bar, show_error, show_warning
 
 if TYPE_CHECKING:
     from wsis_jax.clusters import Workers
-    from wsis_jax.config import Config
+    from wsis_jax.core import Config
     from wsis_jax.images import Outcome
     from wsis_jax.results import Format
 
@@ -127,7 +127,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Runs the command and returns its exit code."""
     from wsis_jax.batch import segment_files
-    from wsis_jax.files import write_text
+    from wsis_jax.core import write_text
     from wsis_jax.imageio import IMAGE_SUFFIXES
     from wsis_jax.images import Reading
     from wsis_jax.model import load_run

@@ -4,7 +4,7 @@ import argparse
 import json
 from collections.abc import Sequence
 
-from wsis_jax.config import Config
+from wsis_jax.core import Config
 from wsis_jax.packaged import packaged_models
 
 _SET_HELP = "change a setting, as in train.steps=500 or cut.reach=3; may be given several times"
@@ -47,7 +47,7 @@ def add_settings(command: argparse.ArgumentParser, purpose: str, sections: Seque
 
 def changed_settings(config: Config, arguments: argparse.Namespace) -> Config:
     """Returns the settings of a run with --preset and --set applied."""
-    from wsis_jax.presets import preset
+    from wsis_jax.core import preset
 
     config = preset(arguments.preset, config) if arguments.preset else config
     return config.override(arguments.set)

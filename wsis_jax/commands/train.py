@@ -70,7 +70,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Runs the command and returns its exit code."""
-    from wsis_jax.devices import is_first, join_processes
+    from wsis_jax.core import is_first, join_processes
 
     join_processes()
     with nullcontext() if is_first() else silence():
@@ -81,8 +81,7 @@ def _train(arguments: argparse.Namespace) -> int:
     """Trains, and shows how it goes."""
     import jax
 
-    from wsis_jax.devices import is_first
-    from wsis_jax.presets import preset, small_network
+    from wsis_jax.core import is_first, preset, small_network
     from wsis_jax.training import train
     from wsis_jax.training_report import training_report
     from wsis_jax.training_set import read_stained_set, read_training_set, unmarked
@@ -140,7 +139,7 @@ def _train(arguments: argparse.Namespace) -> int:
 
 def _events(arguments: argparse.Namespace) -> AbstractContextManager[Callable[[dict[str, Any]], None]]:
     """Lends what takes metrics for TensorBoard, or does nothing where nobody asked or another process does."""
-    from wsis_jax.devices import is_first
+    from wsis_jax.core import is_first
 
     if not (arguments.tensorboard and is_first()):
         return nullcontext(lambda metrics: None)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from wsis_jax.limits import reason
+from wsis_jax.core import reason
 from wsis_jax.viewer.layers import LayerData, dot_size
 from wsis_jax.viewer.models import OFFERED
 from wsis_jax.viewer.results_folder import ImageFiles, images_of

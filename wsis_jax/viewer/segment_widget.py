@@ -72,7 +72,7 @@ class SegmentWidget(Container):
         pixels, rgb = pixels_of(image), image.rgb
 
         def work(tell: Tell) -> Ending:
-            from wsis_jax.compilation import use_compilation_cache
+            from wsis_jax.core import use_compilation_cache
             from wsis_jax.model import load_run
             from wsis_jax.segmentation import segment
 

@@ -16,7 +16,7 @@ from wsis_jax.viewer.models import OFFERED
 from wsis_jax.viewer.work import Ending, Tell, Work
 
 if TYPE_CHECKING:
-    from wsis_jax.config import Config
+    from wsis_jax.core import Config
 
 
 class TrainWidget(Container):
@@ -61,7 +61,7 @@ class TrainWidget(Container):
         run, settings, resume = Path(str(self.run.value)), shlex.split(self.settings.value), self.resume.value
 
         def work(tell: Tell) -> Ending:
-            from wsis_jax.compilation import use_compilation_cache
+            from wsis_jax.core import use_compilation_cache
             from wsis_jax.model import best_weights
             from wsis_jax.training import train
             from wsis_jax.training_report import training_report
@@ -144,7 +144,7 @@ def _starting_config(settings: Sequence[str]) -> "Config":
     """Returns the settings of a training, of the small network where there is no accelerator."""
     import jax
 
-    from wsis_jax.presets import preset, small_network
+    from wsis_jax.core import preset, small_network
 
     config = preset("default")
     return (small_network(config) if jax.default_backend() == "cpu" else config).override(settings)

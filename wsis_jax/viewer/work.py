@@ -9,7 +9,7 @@ from napari.qt.threading import create_worker
 from napari.utils.notifications import show_error, show_warning
 from superqt.utils import ensure_main_thread
 
-from wsis_jax.limits import reason
+from wsis_jax.core import reason
 
 ERRORS = (ValueError, KeyError, TypeError, OSError, ImportError, MemoryError)
 """What tells a user in a sentence what is wrong, as on the command line; all else is a fault of the program."""

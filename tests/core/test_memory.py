@@ -6,13 +6,14 @@ import jax
 import numpy as np
 import pytest
 
-from wsis_jax import guided, images, memory
+from wsis_jax import guided, images
 from wsis_jax.batch import segment_files
 from wsis_jax.cli import main
-from wsis_jax.config import ContributionConfig
+from wsis_jax.core import memory
+from wsis_jax.core.config import ContributionConfig
+from wsis_jax.core.limits import OutOfMemory
+from wsis_jax.core.memory import memory_told
 from wsis_jax.guided import contribution_maps
-from wsis_jax.limits import OutOfMemory
-from wsis_jax.memory import memory_told
 
 FULL = "RESOURCE_EXHAUSTED: Out of memory allocating 70368744177664 bytes."
 

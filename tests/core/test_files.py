@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import tifffile
 
-from wsis_jax import checkpoint, files
+from wsis_jax import checkpoint
 from wsis_jax.cli import main
+from wsis_jax.core import files
 from wsis_jax.points import write_points
 
 

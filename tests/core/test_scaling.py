@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from scipy import ndimage
 
-from wsis_jax.scaling import (
+from wsis_jax.core.scaling import (
     part_before_resizing,
     part_resized_from,
     resize_image,
@@ -19,7 +19,7 @@ from wsis_jax.scaling import (
     smooth_labels,
     smooth_part,
 )
-from wsis_jax.streaming import windows_over
+from wsis_jax.core.windows import windows_over
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from wsis_jax.config import Config, ImageConfig, TrainConfig, UNetConfig
-from wsis_jax.presets import preset, small_network
+from wsis_jax.core.config import Config, ImageConfig, TrainConfig, UNetConfig
+from wsis_jax.core.presets import preset, small_network
 
 PRESETS = ["default", "paper", "reference"]
 

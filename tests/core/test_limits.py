@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import tifffile
 
-from wsis_jax import limits
-from wsis_jax.files import check_inside, check_name
+from wsis_jax.core import limits
+from wsis_jax.core.files import check_inside, check_name
 from wsis_jax.imageio import read_image
 from wsis_jax.terminal import one_line
 

@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Literal
 
-from wsis_jax.config import (
+from wsis_jax.core.config import (
     Config,
     ContributionConfig,
     CutConfig,

@@ -5,8 +5,8 @@ from contextlib import contextmanager
 
 import jax
 
-from wsis_jax.limits import OutOfMemory
-from wsis_jax.remarks import remark
+from wsis_jax.core.limits import OutOfMemory
+from wsis_jax.core.messages import remark
 
 
 def is_out_of_memory(error: Exception) -> bool:

@@ -5,7 +5,7 @@ import warnings
 
 import pytest
 
-from wsis_jax.remarks import remark, taking_remarks
+from wsis_jax.core.messages import remark, taking_remarks
 
 
 def test_a_remark_that_nobody_takes_is_a_warning():

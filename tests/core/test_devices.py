@@ -142,7 +142,7 @@ def test_the_first_process_alone_writes_and_speaks(trained):
 
 
 def test_a_batch_that_processes_cannot_share_is_refused(monkeypatch):
-    from wsis_jax.devices import training_mesh
+    from wsis_jax.core.devices import training_mesh
 
     monkeypatch.setattr(jax, "process_count", lambda: 3)
     with pytest.raises(ValueError, match=r"^train\.batch=8 cannot be shared evenly by 3 processes; make it a"):
@@ -162,7 +162,7 @@ def test_a_batch_that_processes_cannot_share_is_refused(monkeypatch):
     ],
 )
 def test_processes_join_where_the_environment_says_so(monkeypatch, environment, joined):
-    from wsis_jax.devices import join_processes
+    from wsis_jax.core.devices import join_processes
 
     seen = []
     monkeypatch.setattr(jax.distributed, "initialize", lambda **given: seen.append(given))

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wsis_jax.shapes import fitting, rounded_up, shared_sides
+from wsis_jax.core.shapes import fitting, rounded_up, shared_sides
 
 SHAPES = st.lists(st.tuples(st.integers(1, 3000), st.integers(1, 3000)), min_size=1, max_size=30)
 
