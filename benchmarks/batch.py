@@ -27,7 +27,7 @@ import numpy as np
 import tifffile
 
 from wsis_jax import batch, draw_scene, images, load_run
-from wsis_jax.packaged import find_run
+from wsis_jax.network import find_run
 from wsis_jax.results import FILES
 
 _SCENES = 8  # drawn; the images are these with other noise

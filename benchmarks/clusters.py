@@ -45,7 +45,7 @@ from wsis_jax.core import Config, one_by_one, resize_image, stretch
 from wsis_jax.frames import open_frames
 from wsis_jax.fusing import fuse_nearest
 from wsis_jax.halos import halos_of
-from wsis_jax.model import Run
+from wsis_jax.network import Run
 from wsis_jax.omezarr import writing_labels
 from wsis_jax.outlines import Whole, costs_of, cuts_of, fit_labels
 from wsis_jax.schedulers import connecting

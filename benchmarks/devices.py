@@ -34,11 +34,9 @@ from wsis_jax import UNet, draw_scene
 from wsis_jax.bench import draw_case, network, noise, surroundings
 from wsis_jax.core import compiler_options, copy_everywhere, training_mesh
 from wsis_jax.dataset import make_sample, put_samples
-from wsis_jax.guided import contribution_maps, record_images
 from wsis_jax.loop import _step
+from wsis_jax.network import compiled_back, contribution_maps, one_of, record_images
 from wsis_jax.optimization import initial_state, make_optimizer
-from wsis_jax.record import one_of
-from wsis_jax.windowed import compiled_back
 
 _MESSAGE = re.compile(r"= (.*) (all-reduce|all-gather|all-to-all|reduce-scatter|collective-permute)(?:-start)?\(")
 
@@ -98,7 +96,7 @@ def contributions(devices: int, width: int, cells: int) -> tuple[Callable[[], No
             programs.append(back.lower(*arguments, **options).compile().as_text())
         return back(*arguments, **options)
 
-    with patch("wsis_jax.guided.compiled_back", lambda: noted):
+    with patch("wsis_jax.network.contributions.compiled_back", lambda: noted):
         run()
     return run, programs[0]
 

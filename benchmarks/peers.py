@@ -18,9 +18,7 @@ from torch import nn
 from torch_unet import TorchUNet
 
 from wsis_jax.bench import Case, Method, draw_case, noise
-from wsis_jax.guided import contribution_maps
-from wsis_jax.unet import UNet, Variables
-from wsis_jax.windows import full_multiply_adds
+from wsis_jax.network import UNet, Variables, contribution_maps, full_multiply_adds
 
 _TOLERANCE = 1e-4  # of the greatest contribution
 _FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}

@@ -1,7 +1,7 @@
 """What: puts a trained model into the package, where `wsis segment NAME` finds it after the installation.
 
 Copies the best weights of a run folder and its `config.json`, with today's defaults for how to detect and cut, to
-`wsis_jax/models/NAME/`, in place of what is there of them; the model card in it, `README.md`, stays and has to be
+`wsis_jax/network/models/NAME/`, in place of what is there of them; the model card in it, `README.md`, stays and has to be
 there first. Metrics and the state of the training are left behind. Refuses a model that cannot be loaded, or that
 makes the folder larger than 4 MB.
 
@@ -17,8 +17,7 @@ from pathlib import Path
 
 from wsis_jax.checkpoint import save_config
 from wsis_jax.core import preset
-from wsis_jax.model import best_weights, load_config, load_run
-from wsis_jax.packaged import MODELS
+from wsis_jax.network import MODELS, best_weights, load_config, load_run
 
 _LIMIT = 4_000_000  # bytes: what everyone who installs the package downloads
 

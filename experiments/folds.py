@@ -14,7 +14,7 @@ from jaxtyping import Float, Float64, Int
 from wsis_jax.checkpoint import read_metrics
 from wsis_jax.core import Config, preset, small_network
 from wsis_jax.imageio import IMAGE_SUFFIXES, LABEL_SUFFIXES, read_image, read_labels
-from wsis_jax.model import Run, load_config, load_run
+from wsis_jax.network import Run, load_config, load_run
 from wsis_jax.paths import list_files, stem
 from wsis_jax.points import POINT_SUFFIXES, read_points
 from wsis_jax.terminal import training_progress

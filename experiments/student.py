@@ -27,11 +27,10 @@ from experiments.fronts import Front, cut_front, front, score
 from wsis_jax.checkpoint import read_metrics
 from wsis_jax.core import Config, preset, resize_labels, scale_points, write_text
 from wsis_jax.dataset import Sample
-from wsis_jax.model import Run, load_run, load_variables
+from wsis_jax.network import Run, load_run, load_variables, predict
 from wsis_jax.segmentation import propagate
 from wsis_jax.terminal import training_progress
 from wsis_jax.training import train_on
-from wsis_jax.unet import predict
 
 _INSIDE = 0.5  # of the map above which a pixel is inside of a cell
 

@@ -15,7 +15,7 @@ from jaxtyping import Float32, Float64, Int32
 from experiments.folds import Case
 from experiments.fronts import Front, front
 from wsis_jax.core import normalize_image, resize_image, resize_labels, scale_points
-from wsis_jax.model import Run
+from wsis_jax.network import Run
 
 DIAMETER = 32.0
 """Of the median cell in the images that rivals see, in pixels."""

@@ -130,7 +130,7 @@ def write_ctc_scenes() -> Any:
 @pytest.fixture(scope="session")
 def phase_contrast() -> Path:
     """The folder of the model that comes with the package; fails where its weights are missing."""
-    from wsis_jax.packaged import MODELS
+    from wsis_jax.network.packaged import MODELS
 
     folder = MODELS / "phase-contrast"
     if not (folder / "config.json").is_file():

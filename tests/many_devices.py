@@ -29,26 +29,28 @@ def look(model, variables):
     """Likelihood maps of six images and contribution maps of cells, and how many devices took part in each."""
     import numpy as np
 
-    from wsis_jax import guided
     from wsis_jax.core.config import ContributionConfig
     from wsis_jax.likelihood import centre_regions
+    from wsis_jax.network import contributions
 
     images = np.random.default_rng(0).random((6, 32, 48), np.float32)
     peaks = np.array([[2, 3], [8, 40], [16, 20], [25, 9], [30, 46]])
     regions = centre_regions(images[0], peaks, region="disc", radius=3.0, response=0.0)
-    records = guided.record_images(model, variables, images, (32, 48), rule="guided")
+    records = contributions.record_images(model, variables, images, (32, 48), rule="guided")
     seen = {"likelihood": np.asarray(records.likelihood)}
     counts = {"likelihood": len(records.likelihood.sharding.device_set)}
     for method in ("window", "vmap"):
         shares = set()
 
-        def noted(chunk, *arguments, taken=guided._taken, shares=shares):
+        def noted(chunk, *arguments, taken=contributions._taken, shares=shares):
             shares.add(len(chunk.maps.sharding.device_set))
             return taken(chunk, *arguments)
 
-        with patch.object(guided, "_taken", noted):
+        with patch.object(contributions, "_taken", noted):
             settings = ContributionConfig(method=method, chunk=3)
-            seen[method] = guided.contribution_maps(model, variables, images[0], regions, peaks, settings=settings)
+            seen[method] = contributions.contribution_maps(
+                model, variables, images[0], regions, peaks, settings=settings
+            )
         (counts[method],) = shares
     return seen, counts
 
@@ -86,11 +88,11 @@ def main() -> None:
 
         from test_devices import network
 
-        from wsis_jax import guided
         from wsis_jax.core.devices import local_mesh, shared_by_all, training_mesh
+        from wsis_jax.network import contributions
 
         seen, counts = look(*network())
-        with patch.object(guided, "compiled_back", room_for_four(guided.compiled_back())):
+        with patch.object(contributions, "compiled_back", room_for_four(contributions.compiled_back())):
             fewer, shares = look(*network())
         seen["fewer"], counts["fewer"] = fewer["window"], shares["window"]
         with warnings.catch_warnings(record=True) as caught:

@@ -10,10 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from wsis_jax import checkpoint, saves
+from wsis_jax import checkpoint
 from wsis_jax.core.config import Config
-from wsis_jax.model import build_model, load_config, load_run
-from wsis_jax.unet import fold_batch_norm, initial_variables, predict
+from wsis_jax.network import weights
+from wsis_jax.network.model import build_model, load_config, load_run
+from wsis_jax.network.unet import fold_batch_norm, initial_variables, predict
 
 CONFIG = Config().override(
     ["unet.encoder=[2,3]", "unet.decoder=[2]", "image.scale=0.5", "likelihood.sigma=4", "train.steps=7"]
@@ -175,8 +176,8 @@ def test_weights_that_cannot_be_read_are_named(run, damage):
 @pytest.mark.parametrize("name", ["run (1)", "what?", "a*b", "a[b", "a]b", "{a}"])
 def test_weights_come_back_from_folders_of_odd_names(tmp_path, name):
     checkpoint.check_folder(tmp_path / name)
-    saves.save(tmp_path / name, 3, {"w": jnp.arange(3.0)})
-    np.testing.assert_array_equal(saves.load(tmp_path / name / "3", {"w": jnp.zeros(3)})["w"], [0, 1, 2])
+    weights.save(tmp_path / name, 3, {"w": jnp.arange(3.0)})
+    np.testing.assert_array_equal(weights.load(tmp_path / name / "3", {"w": jnp.zeros(3)})["w"], [0, 1, 2])
 
 
 def test_a_training_is_refused_before_it_begins_where_its_weights_would_be_lost(tmp_path, tiny_config, draw_small):

@@ -13,7 +13,7 @@ from wsis_jax.checkpoint import read_metrics
 from wsis_jax.cli import main
 from wsis_jax.core.presets import preset
 from wsis_jax.imageio import read_labels
-from wsis_jax.model import load_config
+from wsis_jax.network.model import load_config
 
 KEYS = [
     *("f_measure", "precision", "recall", "mdice", "dice_one_to_one", "ap50", "ap", "pq", "aji", "seg", "det"),

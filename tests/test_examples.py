@@ -20,7 +20,7 @@ def shown(examples):
 
 def test_the_examples_are_found():
     wheres = {one.where for one in lines()}
-    assert {"README.md", "wsis --help", "wsis_jax/models/phase-contrast/README.md"} <= wheres
+    assert {"README.md", "wsis --help", "wsis_jax/network/models/phase-contrast/README.md"} <= wheres
     assert {f"wsis {name} --help" for name in ("demo", "points", "train", "segment", "report", "doctor")} <= wheres
     assert {"wsis demo --out demo", "wsis points points/ --images images/"} <= {
         " ".join(one.text.split()) for one in lines()

@@ -11,7 +11,7 @@ from wsis_jax import checkpoint
 from wsis_jax.checkpoint import read_metrics
 from wsis_jax.cli import main
 from wsis_jax.core.compilation import Compilations
-from wsis_jax.model import load_variables
+from wsis_jax.network.model import load_variables
 from wsis_jax.stopping import soft_stop
 
 TINY = [

@@ -9,7 +9,7 @@ import pytest
 
 from wsis_jax import checkpoint, loop, training
 from wsis_jax.core.config import Config
-from wsis_jax.model import load_config, load_run
+from wsis_jax.network.model import load_config, load_run
 from wsis_jax.synthetic import draw_scene
 from wsis_jax.training import fill_in, train
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from wsis_jax.model import load_run
+from wsis_jax.network.model import load_run
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # of the viewer's libraries

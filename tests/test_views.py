@@ -4,11 +4,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from wsis_jax.guided import record_images
 from wsis_jax.metrics import match_points
-from wsis_jax.model import Run
+from wsis_jax.network.contributions import record_images
+from wsis_jax.network.model import Run
+from wsis_jax.network.unet import in_precision, pad_to_stride, predict
 from wsis_jax.segmentation import detect, segment, segment_batch
-from wsis_jax.unet import in_precision, pad_to_stride, predict
 
 FLIPS = [np.s_[::-1, :], np.s_[:, ::-1], np.s_[::-1, ::-1]]
 

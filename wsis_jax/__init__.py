@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from wsis_jax.core.presets import preset as preset
     from wsis_jax.core.types import Segmentation as Segmentation
     from wsis_jax.core.types import WinnerMap as WinnerMap
-    from wsis_jax.guided import contribution_maps as contribution_maps
-    from wsis_jax.guided import winner_map as winner_map
     from wsis_jax.imageio import read_image as read_image
     from wsis_jax.imageio import write_labels as write_labels
     from wsis_jax.inspection import PointReport as PointReport
@@ -31,20 +29,22 @@ if TYPE_CHECKING:
     from wsis_jax.metrics import match_labels as match_labels
     from wsis_jax.metrics import match_points as match_points
     from wsis_jax.metrics import pool_scores as pool_scores
-    from wsis_jax.model import Run as Run
-    from wsis_jax.model import load_run as load_run
+    from wsis_jax.network.contributions import contribution_maps as contribution_maps
+    from wsis_jax.network.contributions import winner_map as winner_map
+    from wsis_jax.network.model import Run as Run
+    from wsis_jax.network.model import load_run as load_run
+    from wsis_jax.network.rules import guided_relu as guided_relu
+    from wsis_jax.network.unet import UNet as UNet
+    from wsis_jax.network.unet import fold_batch_norm as fold_batch_norm
     from wsis_jax.nuclei import Nuclei as Nuclei
     from wsis_jax.nuclei import find_nuclei as find_nuclei
     from wsis_jax.points import read_points as read_points
-    from wsis_jax.relu import guided_relu as guided_relu
     from wsis_jax.segmentation import segment as segment
     from wsis_jax.segmentation import segment_batch as segment_batch
     from wsis_jax.suggestions import suggest_sigma as suggest_sigma
     from wsis_jax.synthetic import draw_scene as draw_scene
     from wsis_jax.tiling import segment_tiled as segment_tiled
     from wsis_jax.training import train as train
-    from wsis_jax.unet import UNet as UNet
-    from wsis_jax.unet import fold_batch_norm as fold_batch_norm
 
 __version__ = version("wsis-jax")
 

@@ -29,7 +29,7 @@ from wsis_jax.images import (
 )
 from wsis_jax.large import in_tiles
 from wsis_jax.manifest import Entry, Manifest, digest_of_run, key_of
-from wsis_jax.model import Run
+from wsis_jax.network import Run
 from wsis_jax.paths import stem
 from wsis_jax.results import FILES, Format
 from wsis_jax.segmentation import seen_shape

@@ -19,12 +19,21 @@ import numpy as np
 from jaxtyping import Float32, Int32, Int64
 
 from wsis_jax.core import Compilations, Config, ContributionConfig, check_values
-from wsis_jax.full_pass import linearize
-from wsis_jax.guided import record_images, windows_of_cells, winner_map
 from wsis_jax.likelihood import centre_regions
-from wsis_jax.record import one_of
-from wsis_jax.unet import UNet, Variables, fold_batch_norm, initial_variables, pad_to_stride
-from wsis_jax.windows import full_multiply_adds, multiply_adds
+from wsis_jax.network import (
+    UNet,
+    Variables,
+    fold_batch_norm,
+    full_multiply_adds,
+    initial_variables,
+    linearize,
+    multiply_adds,
+    one_of,
+    pad_to_stride,
+    record_images,
+    windows_of_cells,
+    winner_map,
+)
 
 _MOST_WIDTH = 1024  # of a fresh network: eight times that is the most of a level
 

@@ -1,6 +1,6 @@
 """Run folders: `config.json`, the best model's weights, the state of an unfinished training, `metrics.jsonl`.
 
-Numbers are saved as numbers (`saves.py`) and settings as JSON; nothing is pickled.
+Numbers are saved as numbers (`weights.py`) and settings as JSON; nothing is pickled.
 
     run/
       config.json       every setting, with what was chosen from the data filled in
@@ -25,8 +25,7 @@ from wsis_jax.core import (
     remove_leftovers,
     write_text,
 )
-from wsis_jax.saves import GO_ON, keep, latest, load, remove_halves, save
-from wsis_jax.unet import Variables
+from wsis_jax.network import GO_ON, Variables, keep, latest, load, remove_halves, save
 
 
 @by_first

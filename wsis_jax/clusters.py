@@ -18,8 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from wsis_jax.core import use_compilation_cache
 from wsis_jax.manifest import key_of
-from wsis_jax.model import Run, best_weights, load_run
-from wsis_jax.packaged import find_run
+from wsis_jax.network import Run, best_weights, find_run, load_run
 
 if TYPE_CHECKING:
     from distributed import Client, Future

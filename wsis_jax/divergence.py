@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from wsis_jax.core import TrainConfig
-from wsis_jax.model import best_weights
+from wsis_jax.network import best_weights
 from wsis_jax.optimization import TrainState
 
 

@@ -148,7 +148,7 @@ def _writable(folder: Path) -> bool:
 def _models(name: str) -> Finding:
     """Finds the models that come with the package."""
     from wsis_jax.installed import command
-    from wsis_jax.packaged import packaged_models
+    from wsis_jax.network import packaged_models
 
     names = packaged_models()
     if SELF_TEST_MODEL in names:
@@ -180,7 +180,7 @@ def _segment_scene() -> dict[str, Any]:
 
     from wsis_jax.core import Compilations
     from wsis_jax.metrics import match_labels, match_points
-    from wsis_jax.model import load_run
+    from wsis_jax.network import load_run
     from wsis_jax.segmentation import segment
     from wsis_jax.synthetic import draw_scene
 

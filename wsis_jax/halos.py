@@ -7,10 +7,8 @@ from jaxtyping import Float32, Int64
 
 from wsis_jax import evidence
 from wsis_jax.core import Config, Plane, Window, rounded_up
-from wsis_jax.guided import half_of
+from wsis_jax.network import UNet, half_of, windows
 from wsis_jax.outlines import surroundings
-from wsis_jax.unet import UNet
-from wsis_jax.windows import windows
 
 
 class Halos(NamedTuple):

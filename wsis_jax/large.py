@@ -9,7 +9,7 @@ from jaxtyping import Float
 
 from wsis_jax.core import Config, Over, Plane, Progress, Window, one_by_one, remark, windows_over
 from wsis_jax.gallery import write_overview
-from wsis_jax.model import Run
+from wsis_jax.network import Run
 from wsis_jax.omezarr import writing_labels
 from wsis_jax.overview import overview
 from wsis_jax.points import write_points

@@ -25,10 +25,10 @@ from wsis_jax.core import (
 )
 from wsis_jax.dataset import Augmentation, Pixels, Sample, draw_batch, put_samples
 from wsis_jax.divergence import Watch
+from wsis_jax.network import UNet
 from wsis_jax.optimization import TrainState, descend
 from wsis_jax.samples import write_samples
 from wsis_jax.stopping import soft_stop
-from wsis_jax.unet import UNet
 from wsis_jax.validation import validate
 
 _SAMPLES_EVERY = 5  # validations between sample pictures: some ten of them in a training by default

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 from wsis_jax.core import Config, append_text, check_inside, check_name, read_text, write_text
-from wsis_jax.model import Run
+from wsis_jax.network import Run
 
 _FILE = "manifest.jsonl"
 

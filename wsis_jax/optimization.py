@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 
-from wsis_jax.unet import UNet, Variables, initial_variables
+from wsis_jax.network import UNet, Variables, initial_variables
 
 
 class TrainState(NamedTuple):

@@ -11,8 +11,8 @@ from wsis_jax.dataset import Sample
 from wsis_jax.imageio import write_picture
 from wsis_jax.likelihood import find_peaks
 from wsis_jax.metrics import match_points
+from wsis_jax.network import UNet, Variables, predict
 from wsis_jax.pictures import detection_picture, heat_picture, strip
-from wsis_jax.unet import UNet, Variables, predict
 
 _SHOWN = 3  # images in a picture
 _HEIGHT = 280  # of each, in pixels of the picture

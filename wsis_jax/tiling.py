@@ -33,7 +33,7 @@ from wsis_jax.core import (
     windows_over,
 )
 from wsis_jax.halos import halos_of, view_sides
-from wsis_jax.model import Run
+from wsis_jax.network import Run
 from wsis_jax.order_statistics import between, high_bits, low_bits, ordered_values, percentile_ranks, tops_of
 from wsis_jax.outlines import Whole
 from wsis_jax.scratch import Scratch, scratch_folder

@@ -23,12 +23,11 @@ from wsis_jax.core import (
 from wsis_jax.dataset import Sample, hold_out, leave_out, make_sample
 from wsis_jax.facts import training_facts
 from wsis_jax.loop import train_until_done
-from wsis_jax.model import Run, build_model, load_config, load_run, load_variables
+from wsis_jax.network import Run, Variables, build_model, load_config, load_run, load_variables
 from wsis_jax.optimization import initial_state, make_optimizer
 from wsis_jax.points import check_points
 from wsis_jax.samples import sample_file, write_samples
 from wsis_jax.suggestions import suggest_scale, suggest_sigma
-from wsis_jax.unet import Variables
 
 
 def train(

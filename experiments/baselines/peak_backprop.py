@@ -20,11 +20,7 @@ from jax.tree_util import Partial
 from jaxtyping import Array, Float
 
 from wsis_jax.core import Config, Detection, WinnerMap
-from wsis_jax.full_pass import Linear
-from wsis_jax.guided import winner_map
-from wsis_jax.model import Run
-from wsis_jax.record import start_signal
-from wsis_jax.unet import UNet, Variables, pad_to_stride
+from wsis_jax.network import Linear, Run, UNet, Variables, pad_to_stride, start_signal, winner_map
 
 _NOTHING = 1e-10  # a unit with less evidence passes nothing on, as in the released code
 

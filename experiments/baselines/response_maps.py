@@ -13,8 +13,7 @@ from scipy import sparse
 
 from experiments.baselines.common import remembered
 from experiments.baselines.peak_backprop import normalized, with_relevance
-from wsis_jax.layers import convolve, max_pool
-from wsis_jax.unet import pad_to_stride
+from wsis_jax.network import convolve, max_pool, pad_to_stride
 
 STRIDE = 8  # pixels of the image per unit of the class map
 _WIDTHS = (8, 16, 32, 64)  # channels of each stage; log2(STRIDE) poolings between them

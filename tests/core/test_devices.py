@@ -13,8 +13,8 @@ import pytest
 from many_devices import BATCH, look, train_in
 
 from wsis_jax import checkpoint
+from wsis_jax.network.unet import UNet, fold_batch_norm, initial_variables
 from wsis_jax.optimization import initial_state, make_optimizer
-from wsis_jax.unet import UNet, fold_batch_norm, initial_variables
 
 MODEL = UNet((2, 4), (2,))
 LEARNING_RATE = 0.01

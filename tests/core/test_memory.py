@@ -6,14 +6,15 @@ import jax
 import numpy as np
 import pytest
 
-from wsis_jax import guided, images
+from wsis_jax import images
 from wsis_jax.batch import segment_files
 from wsis_jax.cli import main
 from wsis_jax.core import memory
 from wsis_jax.core.config import ContributionConfig
 from wsis_jax.core.limits import OutOfMemory
 from wsis_jax.core.memory import memory_told
-from wsis_jax.guided import contribution_maps
+from wsis_jax.network import contributions
+from wsis_jax.network.contributions import contribution_maps
 
 FULL = "RESOURCE_EXHAUSTED: Out of memory allocating 70368744177664 bytes."
 
@@ -40,9 +41,9 @@ def with_room_for(cells: int, monkeypatch, *, late: bool) -> list[int]:
 
         return limited
 
-    compiled = guided.compiled_back()
-    monkeypatch.setattr(guided, "compiled_back", lambda: limit(compiled, lambda given: len(given[3])))
-    monkeypatch.setattr(guided, "back_many", limit(guided.back_many, lambda given: len(given[3])))
+    compiled = contributions.compiled_back()
+    monkeypatch.setattr(contributions, "compiled_back", lambda: limit(compiled, lambda given: len(given[3])))
+    monkeypatch.setattr(contributions, "back_many", limit(contributions.back_many, lambda given: len(given[3])))
     return tried
 
 
@@ -93,7 +94,7 @@ def test_other_errors_of_the_device_are_not_taken_for_it(tiny_run, detection, mo
     def broken():
         raise jax.errors.JaxRuntimeError("INTERNAL: a fault")
 
-    monkeypatch.setattr(guided, "compiled_back", broken)
+    monkeypatch.setattr(contributions, "compiled_back", broken)
     with pytest.raises(jax.errors.JaxRuntimeError, match="INTERNAL"):
         propagated(tiny_run, "window", detection)
 

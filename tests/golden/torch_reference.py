@@ -4,7 +4,7 @@ import pathlib
 
 import numpy as np
 
-from wsis_jax.unet import UNet, Variables
+from wsis_jax.network.unet import UNet, Variables
 
 # PyTorch's name of a number: the collection and the name in Flax.
 _NAMES = {

@@ -37,7 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
     from wsis_jax.bench import compare, network, noise, surroundings
     from wsis_jax.core import normalize_image, resize_image
     from wsis_jax.imageio import read_image
-    from wsis_jax.model import load_run
+    from wsis_jax.network import load_run
 
     if arguments.run is None:
         model, variables = network(16 if arguments.width is None else arguments.width)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from wsis_jax.core import Config
-from wsis_jax.packaged import packaged_models
+from wsis_jax.network import packaged_models
 
 _SHELLS = ("bash", "zsh")
 

@@ -59,8 +59,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Runs the command and returns its exit code."""
-    from wsis_jax.export import export_run
-    from wsis_jax.model import load_run
+    from wsis_jax.network import export_run, load_run
 
     run = load_run(arguments.run)
     export_run(run, arguments.out, config=changed_settings(run.config, arguments))

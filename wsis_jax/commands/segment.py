@@ -130,7 +130,7 @@ def run(arguments: argparse.Namespace) -> int:
     from wsis_jax.core import write_text
     from wsis_jax.imageio import IMAGE_SUFFIXES
     from wsis_jax.images import Reading
-    from wsis_jax.model import load_run
+    from wsis_jax.network import load_run
     from wsis_jax.paths import list_files
     from wsis_jax.report import segmentation_report
     from wsis_jax.results import FILES, REPORT

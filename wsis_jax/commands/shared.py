@@ -5,7 +5,7 @@ import json
 from collections.abc import Sequence
 
 from wsis_jax.core import Config
-from wsis_jax.packaged import packaged_models
+from wsis_jax.network import packaged_models
 
 _SET_HELP = "change a setting, as in train.steps=500 or cut.reach=3; may be given several times"
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from psygnal import Signal
 
-from wsis_jax.packaged import packaged_models
+from wsis_jax.network import packaged_models
 
 
 class Models:

@@ -48,7 +48,7 @@ def read_training(folder: Path) -> list[LayerData]:
     """
     from napari.utils.notifications import show_info
 
-    from wsis_jax.model import best_weights
+    from wsis_jax.network import best_weights
 
     files = sorted((folder / "samples").glob("step_*.png"))
     best_weights(folder)  # raises where it holds no model

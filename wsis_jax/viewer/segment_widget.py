@@ -73,7 +73,7 @@ class SegmentWidget(Container):
 
         def work(tell: Tell) -> Ending:
             from wsis_jax.core import use_compilation_cache
-            from wsis_jax.model import load_run
+            from wsis_jax.network import load_run
             from wsis_jax.segmentation import segment
 
             use_compilation_cache()

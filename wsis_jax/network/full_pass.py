@@ -10,9 +10,9 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from wsis_jax.core import ContributionConfig
-from wsis_jax.record import start_signal
-from wsis_jax.relu import ACTIVATIONS
-from wsis_jax.unet import UNet, Variables
+from wsis_jax.network.record import start_signal
+from wsis_jax.network.rules import ACTIVATIONS
+from wsis_jax.network.unet import UNet, Variables
 
 
 class Linear(NamedTuple):

@@ -7,10 +7,10 @@ import jax
 import numpy as np
 
 from wsis_jax.core import Config, Explained, check_bytes, read_json
-from wsis_jax.packaged import find_run, packaged_models
-from wsis_jax.saves import latest, load
-from wsis_jax.unet import UNet, Variables, fold_batch_norm, initial_variables
-from wsis_jax.windows import widths
+from wsis_jax.network.packaged import find_run, packaged_models
+from wsis_jax.network.receptive_field import widths
+from wsis_jax.network.unet import UNet, Variables, fold_batch_norm, initial_variables
+from wsis_jax.network.weights import latest, load
 
 
 class Run(NamedTuple):

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wsis_jax.windows import (
+from wsis_jax.network.receptive_field import (
     Span,
     backward_cone,
     channels,

@@ -7,13 +7,13 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from wsis_jax import guided
 from wsis_jax.core.config import ContributionConfig
-from wsis_jax.full_pass import linearize
-from wsis_jax.guided import contribution_maps, record_images, winner_map
 from wsis_jax.likelihood import centre_regions
-from wsis_jax.unet import UNet, fold_batch_norm, initial_variables
-from wsis_jax.windowed import compiled_back
+from wsis_jax.network import contributions
+from wsis_jax.network.contributions import contribution_maps, record_images, winner_map
+from wsis_jax.network.full_pass import linearize
+from wsis_jax.network.unet import UNet, fold_batch_norm, initial_variables
+from wsis_jax.network.windowed import compiled_back
 
 # Few, since every shape compiles: widths that are no multiples of eight, depths from one level to four.
 NETWORKS = {
@@ -116,7 +116,7 @@ def test_a_forward_pass_that_is_done_is_not_repeated(method, monkeypatch):
     else:
         recorded = linearize(model, variables, image, settings=settings)
     for forward in ("linearize", "record_images"):
-        monkeypatch.delattr(guided, forward)
+        monkeypatch.delattr(contributions, forward)
     maps = contribution_maps(model, variables, image, regions, peaks, settings=settings, recorded=recorded)
     np.testing.assert_array_equal(maps, whole)
 
@@ -180,7 +180,7 @@ def test_any_number_of_cells_is_one_program():
 
 @pytest.mark.parametrize(("memory", "expected"), [(0.001, 1), (1e-9, 1), (64.0, 8)])
 def test_memory_bounds_the_chunk(memory, expected):
-    assert guided._affordable(2**20, memory) == expected
+    assert contributions._affordable(2**20, memory) == expected
 
 
 def test_peaks_outside_the_image_are_refused():

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Float32, Int
 
-from wsis_jax.layers import BatchNorm, convolve, max_pool
+from wsis_jax.network.layers import BatchNorm, convolve, max_pool
 
 Variables = Mapping[str, Any]
 """What `UNet.init` returns: `params`, and `batch_stats` where there is batch norm."""
@@ -71,7 +71,7 @@ class UNet(nn.Module):
     Attributes:
         encoder: output channels of each level, full resolution first.
         decoder: output channels of each level on the way up, deepest first; one fewer than `encoder`.
-        activation: the ReLU; its backward rule is what `guided.py` exchanges.
+        activation: the ReLU; its backward rule is what `contributions.py` exchanges.
         align_corners: upsample so that corner pixels keep their values, as the authors' network does. The
             default, half-pixel centres, commutes with shifts by whole input pixels; aligned corners do not.
         batch_norm: False for a network whose batch norm was folded by `fold_batch_norm`.

@@ -19,11 +19,11 @@ from wsis_jax.core import (
     shared_by_all,
     split,
 )
-from wsis_jax.full_pass import Linear, back_many, back_one, linearize
-from wsis_jax.record import Record, one_of, record, start_signal
-from wsis_jax.unet import UNet, Variables, fold_batch_norm
-from wsis_jax.windowed import backward_kernels, compiled_back, cut_views
-from wsis_jax.windows import Windows, windows, working_bytes
+from wsis_jax.network.full_pass import Linear, back_many, back_one, linearize
+from wsis_jax.network.receptive_field import Windows, windows, working_bytes
+from wsis_jax.network.record import Record, one_of, record, start_signal
+from wsis_jax.network.unet import UNet, Variables, fold_batch_norm
+from wsis_jax.network.windowed import backward_kernels, compiled_back, cut_views
 
 _DEFAULT = ContributionConfig()
 # Cells at a time beyond which nothing is gained: a CPU's caches are full, an accelerator is busy.

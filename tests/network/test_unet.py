@@ -9,9 +9,17 @@ import numpy as np
 import pytest
 from golden.torch_reference import load_reference, reference_network
 
-from wsis_jax import unet
-from wsis_jax.record import record
-from wsis_jax.unet import UNet, fold_batch_norm, in_precision, initial_variables, pad_to_stride, predict, upsample
+from wsis_jax.network import unet
+from wsis_jax.network.record import record
+from wsis_jax.network.unet import (
+    UNet,
+    fold_batch_norm,
+    in_precision,
+    initial_variables,
+    pad_to_stride,
+    predict,
+    upsample,
+)
 
 SMALL = UNet((4, 6, 8), (6, 4))
 REFERENCE = load_reference()

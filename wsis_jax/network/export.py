@@ -18,11 +18,11 @@ from jax.export import Exported, SymbolicScope, export, symbolic_shape
 from jaxtyping import Array, Bool, Float, Int
 
 from wsis_jax.core import Config, replacing, rounded_up, write_text
-from wsis_jax.model import Run
-from wsis_jax.record import record, start_signal
-from wsis_jax.unet import UNet, in_precision
-from wsis_jax.windowed import back, backward_kernels, cut_views
-from wsis_jax.windows import Span, Windows, windows, working_bytes
+from wsis_jax.network.model import Run
+from wsis_jax.network.receptive_field import Span, Windows, windows, working_bytes
+from wsis_jax.network.record import record, start_signal
+from wsis_jax.network.unet import UNet, in_precision
+from wsis_jax.network.windowed import back, backward_kernels, cut_views
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 

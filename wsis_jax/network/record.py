@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, UInt8
 
-from wsis_jax.unet import UNet, Variables
+from wsis_jax.network.unet import UNet, Variables
 
 
 class Record(NamedTuple):

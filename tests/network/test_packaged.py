@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import tifffile
 
-from wsis_jax import load_run, packaged
+from wsis_jax import load_run
 from wsis_jax.cli import main
 from wsis_jax.imageio import read_labels
-from wsis_jax.unet import predict
+from wsis_jax.network import packaged
+from wsis_jax.network.unet import predict
 
 ROOT = Path(__file__).parents[1]
 

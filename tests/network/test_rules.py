@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from wsis_jax.relu import ACTIVATIONS, deconvnet_relu, guided_relu
+from wsis_jax.network.rules import ACTIVATIONS, deconvnet_relu, guided_relu
 
 
 # Columns: input f, signal R, and the signal behind the ReLU. Eq. 2-3: R · [f > 0] · [R > 0].

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from wsis_jax.layers import BatchNorm, _kernel_gradient, _kernel_gradient_swapped, convolve, max_pool
+from wsis_jax.network.layers import BatchNorm, _kernel_gradient, _kernel_gradient_swapped, convolve, max_pool
 
 
 def slow_max_pool(x):

@@ -11,11 +11,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from wsis_jax import full_pass, guided
 from wsis_jax.core.config import ContributionConfig
-from wsis_jax.guided import contribution_maps, winner_map
-from wsis_jax.relu import ACTIVATIONS, guided_relu
-from wsis_jax.unet import UNet, fold_batch_norm
+from wsis_jax.network import contributions as guided
+from wsis_jax.network import full_pass
+from wsis_jax.network.contributions import contribution_maps, winner_map
+from wsis_jax.network.rules import ACTIVATIONS, guided_relu
+from wsis_jax.network.unet import UNet, fold_batch_norm
 
 REFERENCE = load_reference()
 IMAGE, REGIONS = REFERENCE["image"], REFERENCE["regions"]
