@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import tifffile
 
+from wsis_jax._points_tmp import write_points
 from wsis_jax.core import replacing
 from wsis_jax.imageio import write_labels
-from wsis_jax.points import write_points
 from wsis_jax.synthetic import draw_scene
 
 

@@ -31,8 +31,8 @@ from experiments.fronts import Front, front
 from wsis_jax.core import preset, write_text
 from wsis_jax.imageio import IMAGE_SUFFIXES, read_image
 from wsis_jax.metrics import match_points
-from wsis_jax.nuclei import find_nuclei
 from wsis_jax.paths import list_files, stem
+from wsis_jax.points import find_nuclei
 
 _DISTANCE = 20.0  # pixels within which a nucleus is where the click is
 

@@ -17,9 +17,8 @@ import numpy as np
 from jaxtyping import Float64
 
 from experiments.folds import read_cases
-from wsis_jax.inspection import PointReport, inspect_points
 from wsis_jax.metrics import match_points
-from wsis_jax.suggestions import suggest_sigma
+from wsis_jax.points import PointReport, inspect_points, suggest_sigma
 
 _TURNS = 3  # every image is faulty in one of them
 _NAMED = {"shifted": "look shifted", "swapped": "look swapped", "of the next image": "no better than chance"}

@@ -30,8 +30,8 @@ def look(model, variables):
     import numpy as np
 
     from wsis_jax.core.config import ContributionConfig
-    from wsis_jax.likelihood import centre_regions
     from wsis_jax.network import contributions
+    from wsis_jax.points.likelihood import centre_regions
 
     images = np.random.default_rng(0).random((6, 32, 48), np.float32)
     peaks = np.array([[2, 3], [8, 40], [16, 20], [25, 9], [30, 46]])

@@ -10,7 +10,7 @@ from scipy.stats import rankdata
 
 from wsis_jax import dataset
 from wsis_jax.dataset import Sample, hold_out, make_sample, put_samples
-from wsis_jax.likelihood import find_peaks, render_likelihood
+from wsis_jax.points.likelihood import find_peaks, render_likelihood
 
 POINTS = np.array([[8.0, 9.0], [20, 31], [33, 12], [5, 40], [40, 44]])
 

@@ -16,11 +16,11 @@ from experiments.baselines.peak_backprop import (
 )
 from wsis_jax import UNet, draw_scene
 from wsis_jax.core.types import Detection
-from wsis_jax.likelihood import centre_regions
 from wsis_jax.network.layers import convolve, max_pool
 from wsis_jax.network.model import Run
 from wsis_jax.network.unet import initial_variables, predict, upsample
 from wsis_jax.outlines import cut_and_fuse
+from wsis_jax.points.likelihood import centre_regions
 
 
 def slow_rule(x: np.ndarray, kernel: np.ndarray, probability: np.ndarray) -> np.ndarray:

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import tifffile
 
+from wsis_jax._points_tmp import read_points, write_points
 from wsis_jax.cli import main
 from wsis_jax.ctc import read_ctc_points
 from wsis_jax.dataset import leave_out, make_sample
 from wsis_jax.metrics import centroids, match_points
-from wsis_jax.points import read_points, write_points
 from wsis_jax.synthetic import draw_scene
 
 SCENES = {name: draw_scene(seed, shape=(280, 320), cells=36, diameter=26.0) for seed, name in enumerate("abcde")}

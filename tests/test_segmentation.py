@@ -10,10 +10,10 @@ from wsis_jax.core.presets import preset
 from wsis_jax.core.scaling import scaled_shape
 from wsis_jax.core.types import Segmentation
 from wsis_jax.imageio import write_labels
-from wsis_jax.likelihood import find_peaks, render_likelihood
 from wsis_jax.metrics import match_labels, match_points
 from wsis_jax.network.model import Run
 from wsis_jax.network.unet import UNet, fold_batch_norm, initial_variables
+from wsis_jax.points.likelihood import find_peaks, render_likelihood
 from wsis_jax.segmentation import segment, segment_batch
 from wsis_jax.synthetic import draw_scene
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import tifffile
 
+from wsis_jax._points_tmp import write_points
 from wsis_jax.imageio import read_image
-from wsis_jax.nuclei import find_nuclei
-from wsis_jax.points import write_points
+from wsis_jax.points.nuclei import find_nuclei
 from wsis_jax.training_set import read_stained_set, read_training_set
 
 POINTS = np.array([[3.0, 4.0], [10.0, 12.0]])

@@ -13,6 +13,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from wsis_jax._points_tmp import read_points as read_points
     from wsis_jax.cells import measure_cells as measure_cells
     from wsis_jax.core.config import Config as Config
     from wsis_jax.core.normalization import normalize_image as normalize_image
@@ -21,11 +22,6 @@ if TYPE_CHECKING:
     from wsis_jax.core.types import WinnerMap as WinnerMap
     from wsis_jax.imageio import read_image as read_image
     from wsis_jax.imageio import write_labels as write_labels
-    from wsis_jax.inspection import PointReport as PointReport
-    from wsis_jax.inspection import inspect_points as inspect_points
-    from wsis_jax.likelihood import centre_regions as centre_regions
-    from wsis_jax.likelihood import find_peaks as find_peaks
-    from wsis_jax.likelihood import render_likelihood as render_likelihood
     from wsis_jax.metrics import match_labels as match_labels
     from wsis_jax.metrics import match_points as match_points
     from wsis_jax.metrics import pool_scores as pool_scores
@@ -36,12 +32,16 @@ if TYPE_CHECKING:
     from wsis_jax.network.rules import guided_relu as guided_relu
     from wsis_jax.network.unet import UNet as UNet
     from wsis_jax.network.unet import fold_batch_norm as fold_batch_norm
-    from wsis_jax.nuclei import Nuclei as Nuclei
-    from wsis_jax.nuclei import find_nuclei as find_nuclei
-    from wsis_jax.points import read_points as read_points
+    from wsis_jax.points.checks import PointReport as PointReport
+    from wsis_jax.points.checks import inspect_points as inspect_points
+    from wsis_jax.points.likelihood import centre_regions as centre_regions
+    from wsis_jax.points.likelihood import find_peaks as find_peaks
+    from wsis_jax.points.likelihood import render_likelihood as render_likelihood
+    from wsis_jax.points.nuclei import Nuclei as Nuclei
+    from wsis_jax.points.nuclei import find_nuclei as find_nuclei
+    from wsis_jax.points.suggestions import suggest_sigma as suggest_sigma
     from wsis_jax.segmentation import segment as segment
     from wsis_jax.segmentation import segment_batch as segment_batch
-    from wsis_jax.suggestions import suggest_sigma as suggest_sigma
     from wsis_jax.synthetic import draw_scene as draw_scene
     from wsis_jax.tiling import segment_tiled as segment_tiled
     from wsis_jax.training import train as train

@@ -19,7 +19,6 @@ import numpy as np
 from jaxtyping import Float32, Int32, Int64
 
 from wsis_jax.core import Compilations, Config, ContributionConfig, check_values
-from wsis_jax.likelihood import centre_regions
 from wsis_jax.network import (
     UNet,
     Variables,
@@ -34,6 +33,7 @@ from wsis_jax.network import (
     windows_of_cells,
     winner_map,
 )
+from wsis_jax.points import centre_regions
 
 _MOST_WIDTH = 1024  # of a fresh network: eight times that is the most of a level
 

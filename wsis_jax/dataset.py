@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float, Float32, Float64, Int, Key
 
 from wsis_jax.core import resize_image, scale_points
-from wsis_jax.likelihood import render_likelihood
+from wsis_jax.points import render_likelihood
 
 _UNKNOWN = 2.5  # × sigma around a place that may be a cell: farther out its Gaussian would be below 0.05
 _KNOWN = 0.1  # likelihood above which a known point says what is right

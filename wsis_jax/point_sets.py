@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float32, Float64
 
+from wsis_jax._points_tmp import POINT_SUFFIXES, PointFormat, read_points, write_points
 from wsis_jax.ctc import read_ctc_points
 from wsis_jax.imageio import (
     IMAGE_SUFFIXES,
@@ -15,12 +16,10 @@ from wsis_jax.imageio import (
     read_labels,
     write_picture,
 )
-from wsis_jax.inspection import PointReport
 from wsis_jax.metrics import centroids
-from wsis_jax.nuclei import find_nuclei
 from wsis_jax.paths import Where, list_files, stem
 from wsis_jax.pictures import points_picture
-from wsis_jax.points import POINT_SUFFIXES, PointFormat, read_points, write_points
+from wsis_jax.points import PointReport, find_nuclei
 
 ByFrame = Mapping[int, Float64[np.ndarray, "_ 2"]]
 

@@ -30,9 +30,9 @@ from wsis_jax.core import (
 )
 from wsis_jax.fusing import label_nearest, settle_orphans
 from wsis_jax.halos import Halos, View, view_of
-from wsis_jax.likelihood import peak_pixels, plateau_centres
 from wsis_jax.network import Record, Run, forward, in_precision, one_of, record_images, winner_map
 from wsis_jax.outlines import Whole, costs_of, cuts_of, surroundings
+from wsis_jax.points import peak_pixels, plateau_centres
 from wsis_jax.scratch import Scratch
 from wsis_jax.seeds import greatest_contributions
 

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from wsis_jax import checkpoint
+from wsis_jax._points_tmp import check_points
 from wsis_jax.core import (
     Config,
     check_bytes,
@@ -25,9 +26,8 @@ from wsis_jax.facts import training_facts
 from wsis_jax.loop import train_until_done
 from wsis_jax.network import Run, Variables, build_model, load_config, load_run, load_variables
 from wsis_jax.optimization import initial_state, make_optimizer
-from wsis_jax.points import check_points
+from wsis_jax.points import suggest_scale, suggest_sigma
 from wsis_jax.samples import sample_file, write_samples
-from wsis_jax.suggestions import suggest_scale, suggest_sigma
 
 
 def train(

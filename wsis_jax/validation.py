@@ -7,9 +7,9 @@ import numpy as np
 
 from wsis_jax.core import Config
 from wsis_jax.dataset import Sample
-from wsis_jax.likelihood import find_peaks
 from wsis_jax.metrics import match_points
 from wsis_jax.network import UNet, predict
+from wsis_jax.points import find_peaks
 
 
 def validate(model: UNet, variables: Any, samples: Sequence[Sample], config: Config) -> dict[str, float]:

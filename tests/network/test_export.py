@@ -14,11 +14,11 @@ from jax.export import deserialize
 from wsis_jax.cli import main
 from wsis_jax.commands import export as command
 from wsis_jax.core.config import Config
-from wsis_jax.likelihood import centre_regions
 from wsis_jax.network.contributions import contribution_maps, winner_map
 from wsis_jax.network.export import export_contributions, export_forward
 from wsis_jax.network.model import Run
 from wsis_jax.network.unet import UNet, fold_batch_norm, initial_variables, predict
+from wsis_jax.points.likelihood import centre_regions
 
 FILES = {"forward.stablehlo", "contributions.stablehlo", "export.json"}
 RADIUS = 1.5 * 3  # detect.radius × sigma

@@ -8,12 +8,12 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from wsis_jax.core.config import ContributionConfig
-from wsis_jax.likelihood import centre_regions
 from wsis_jax.network import contributions
 from wsis_jax.network.contributions import contribution_maps, record_images, winner_map
 from wsis_jax.network.full_pass import linearize
 from wsis_jax.network.unet import UNet, fold_batch_norm, initial_variables
 from wsis_jax.network.windowed import compiled_back
+from wsis_jax.points.likelihood import centre_regions
 
 # Few, since every shape compiles: widths that are no multiples of eight, depths from one level to four.
 NETWORKS = {

@@ -67,9 +67,8 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Runs the command and returns its exit code."""
     from wsis_jax.core import write_text
-    from wsis_jax.inspection import inspect_points
     from wsis_jax.point_sets import beside_images, write_pictures, write_point_files
-    from wsis_jax.suggestions import suggest
+    from wsis_jax.points import inspect_points, suggest
 
     points, given, images = _point_source(arguments)
     write_point_files(arguments.out, points, format=arguments.format, keep=given)
@@ -107,9 +106,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _point_source(arguments: argparse.Namespace) -> tuple["PointFiles", list[Path], Any]:
     """Returns the points asked for, the point files among what was given, and the images."""
+    from wsis_jax._points_tmp import POINT_SUFFIXES
     from wsis_jax.paths import list_files
     from wsis_jax.point_sets import from_ctc, from_files, from_labels, from_stains
-    from wsis_jax.points import POINT_SUFFIXES
 
     ways = {"POINTS": arguments.points, "--nuclei": arguments.nuclei, "--labels": arguments.labels}
     ways["--ctc"] = arguments.ctc

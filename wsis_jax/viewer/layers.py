@@ -12,7 +12,7 @@ from napari.layers import Image, Points
 
 from wsis_jax.core import Segmentation
 from wsis_jax.frames import LUMINANCE
-from wsis_jax.suggestions import suggest_sigma
+from wsis_jax.points import suggest_sigma
 
 LayerData = tuple[Any, dict[str, Any], str]
 """The data of a layer, its attributes, and its kind, as plugins of napari give them."""

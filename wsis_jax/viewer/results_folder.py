@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from jaxtyping import Float64
 
+from wsis_jax._points_tmp import read_points
 from wsis_jax.imageio import read_labels, read_shape
-from wsis_jax.points import read_points
 
 if TYPE_CHECKING:
     import pandas

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from wsis_jax.suggestions import suggest_sigma
+from wsis_jax.points import suggest_sigma
 from wsis_jax.synthetic import draw_scene
 
 _SHAPE, _CELLS, _DIAMETER, _TOUCHING = (512, 512), 40, 46.0, 0.3

@@ -14,7 +14,7 @@ from jaxtyping import Float, Float32, Float64
 from scipy import linalg, ndimage
 
 from wsis_jax.core import resize_image, scale_points
-from wsis_jax.likelihood import render_likelihood
+from wsis_jax.points.likelihood import render_likelihood
 
 _SIGMA = 3.0  # of the likelihood map, in pixels of the draft
 _SCALES = (1.0, 2.0, 4.0, 8.0)  # of the looks, in pixels of the draft

@@ -10,10 +10,10 @@ from hypothesis.extra import numpy as npst
 from PIL import Image
 from scipy import ndimage
 
-from wsis_jax import likelihood
 from wsis_jax.core.geometry import nearest_peak
 from wsis_jax.core.presets import preset
-from wsis_jax.likelihood import centre_regions, find_peaks, plateau_centres, render_likelihood
+from wsis_jax.points import likelihood
+from wsis_jax.points.likelihood import centre_regions, find_peaks, plateau_centres, render_likelihood
 
 SAMPLE = Path(__file__).parents[2] / "shared" / "data" / "wsispdr_sample"
 

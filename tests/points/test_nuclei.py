@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from wsis_jax.metrics import match_points
-from wsis_jax.nuclei import Nuclei, _halved, find_nuclei
+from wsis_jax.points.nuclei import Nuclei, _halved, find_nuclei
 from wsis_jax.synthetic import Scene, draw_scene
 
 SMALL = draw_scene(1, shape=(112, 131), cells=18, diameter=22.0).nuclei.astype(np.float64)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from wsis_jax.suggestions import suggest_patch, suggest_scale, suggest_sigma
+from wsis_jax.points.suggestions import suggest_patch, suggest_scale, suggest_sigma
 
 
 def grid(spacing: float, *, side: int = 5) -> np.ndarray:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wsis_jax.inspection import inspect_points
+from wsis_jax.points.checks import inspect_points
 from wsis_jax.synthetic import draw_scene
 
 NAMES = ["a", "b", "c"]

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wsis_jax.fitting import best_place, fit
-from wsis_jax.likelihood import render_likelihood
+from wsis_jax.points.fitting import best_place, fit
+from wsis_jax.points.likelihood import render_likelihood
 
 SHAPE = (90, 120)
 # No two of them are as far apart as two others.

@@ -14,10 +14,10 @@ from jaxtyping import Float, Float32, Float64, Int64
 from scipy.spatial import KDTree
 
 from wsis_jax.core import ImageConfig, inside, normalize_image, scale_points
-from wsis_jax.draft import Study, draft_scale, draw_draft, study
-from wsis_jax.fitting import Place, best_place, fit
-from wsis_jax.likelihood import find_peaks
-from wsis_jax.suggestions import suggest_sigma
+from wsis_jax.points.draft import Study, draft_scale, draw_draft, study
+from wsis_jax.points.fitting import Place, best_place, fit
+from wsis_jax.points.likelihood import find_peaks
+from wsis_jax.points.suggestions import suggest_sigma
 
 _Points = Float64[np.ndarray, "_ 2"]
 _Draft = Float32[np.ndarray, "_ _"]
