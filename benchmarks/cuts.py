@@ -37,10 +37,9 @@ from unittest.mock import patch
 import numpy as np
 from scipy import ndimage
 
-from wsis_jax import draw_scene, graphcut, instances
+from wsis_jax import draw_scene
 from wsis_jax.core import Config, CutConfig, preset
-from wsis_jax.fusing import fuse_nearest
-from wsis_jax.instances import CellMask, component_of, cut_cells, distance_to
+from wsis_jax.cutting import CellMask, cell_cuts, component_of, cut_cells, distance_to, fuse_nearest, graphcut
 
 _SIGMA = 7.0  # of the likelihood map, in pixels of the network: images are scaled to that
 _DIAMETER = 20.0  # of a cell, in the same pixels
@@ -118,7 +117,7 @@ def cut_whole_image(scene: Scene, cell: int, reach: float | None) -> CellMask:
 def against_whole_image(scene: Scene, reach: float | None, whole_cells: int, rounds: int) -> dict[str, Any]:
     """Returns seconds per cell of both, and whether their label images are the same."""
     cells, some = len(scene.peaks), np.linspace(0, len(scene.peaks) - 1, whole_cells).astype(int)
-    with patch.object(instances, "_cut_in_image", wraps=instances._cut_in_image) as in_image:
+    with patch.object(cell_cuts, "_cut_in_image", wraps=cell_cuts._cut_in_image) as in_image:
         seconds, cuts = least(lambda: cuts_of(scene, reach), rounds)
     start = time.perf_counter()
     with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -158,7 +157,7 @@ def shares(scene: Scene, reach: float) -> dict[str, float]:
     with (
         patch.object(os, "cpu_count", lambda: 1),
         patch.object(graphcut, "_build", timed("build", graphcut._build)),
-        patch.object(instances, "cut", timed("cut", graphcut.cut)),
+        patch.object(cell_cuts, "cut", timed("cut", graphcut.cut)),
     ):
         seconds, _ = least(lambda: cuts_of(scene, reach), 1)
     build, solve = spent["build"], spent["cut"] - spent["build"]

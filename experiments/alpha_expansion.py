@@ -20,9 +20,7 @@ from scipy import ndimage
 from experiments.ablation import training_fronts
 from experiments.fronts import Front, cut_front, score
 from wsis_jax.core import Config
-from wsis_jax.fusing import fuse_nearest
-from wsis_jax.instances import CellMask, component_of
-from wsis_jax.outlines import Costs, costs_of, cut_and_fuse, fit_labels
+from wsis_jax.cutting import CellMask, Costs, component_of, costs_of, cut_and_fuse, fit_labels, fuse_nearest
 
 _SWEEPS = 4
 _NEVER = 1e6

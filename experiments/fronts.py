@@ -15,9 +15,9 @@ from jaxtyping import Int32
 
 from experiments.folds import Case
 from wsis_jax.core import Config, Detection, WinnerMap, replacing, scale_points
+from wsis_jax.cutting import cut_and_fuse, fit_labels
 from wsis_jax.metrics import PointMatch, Scores, match_labels, match_points, pool_scores
 from wsis_jax.network import Run
-from wsis_jax.outlines import cut_and_fuse, fit_labels
 from wsis_jax.points import centre_regions
 from wsis_jax.segmentation import detect, propagate
 

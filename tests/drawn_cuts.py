@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 
 from wsis_jax.core.config import CutConfig
-from wsis_jax.graphcut import edge_weights
-from wsis_jax.instances import CellMask, cut_cells
-from wsis_jax.seeds import Claims
+from wsis_jax.cutting.cell_cuts import CellMask, cut_cells
+from wsis_jax.cutting.graphcut import edge_weights
+from wsis_jax.cutting.seeds import Claims
 
 
 def cut_drawn(

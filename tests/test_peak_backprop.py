@@ -16,10 +16,10 @@ from experiments.baselines.peak_backprop import (
 )
 from wsis_jax import UNet, draw_scene
 from wsis_jax.core.types import Detection
+from wsis_jax.cutting.label_cells import cut_and_fuse
 from wsis_jax.network.layers import convolve, max_pool
 from wsis_jax.network.model import Run
 from wsis_jax.network.unet import initial_variables, predict, upsample
-from wsis_jax.outlines import cut_and_fuse
 from wsis_jax.points.likelihood import centre_regions
 
 

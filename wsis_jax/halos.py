@@ -5,10 +5,9 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float32, Int64
 
-from wsis_jax import evidence
 from wsis_jax.core import Config, Plane, Window, rounded_up
+from wsis_jax.cutting import surroundings, terms
 from wsis_jax.network import UNet, half_of, windows
-from wsis_jax.outlines import surroundings
 
 
 class Halos(NamedTuple):
@@ -57,7 +56,7 @@ def halos_of(model: UNet, config: Config) -> Halos:
         contributors=whole,
         record=whole + _radius(levels, half),
         masks=masks,
-        cuts=2 * masks + max(2 * whole + 1, evidence.margin(**surroundings(config))),
+        cuts=2 * masks + max(2 * whole + 1, terms.margin(**surroundings(config))),
         labels=6 * masks + int(np.ceil(3 * config.cut.smooth * config.network_sigma)) + 3,
     )
 

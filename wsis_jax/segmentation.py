@@ -21,8 +21,8 @@ from wsis_jax.core import (
     scaled_shape,
     split,
 )
+from wsis_jax.cutting import cut_and_fuse, fit_labels
 from wsis_jax.network import Record, Run, forward, in_precision, one_of, pad_to_stride, record_images, winner_map
-from wsis_jax.outlines import cut_and_fuse, fit_labels
 from wsis_jax.points import centre_regions, find_peaks
 
 # Upside down, left to right, and both.

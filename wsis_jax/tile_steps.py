@@ -12,7 +12,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float32, Float64, Int, Int64
 
-from wsis_jax import evidence
 from wsis_jax.cells import margin_sums
 from wsis_jax.core import (
     Config,
@@ -28,13 +27,20 @@ from wsis_jax.core import (
     smooth_part,
     within,
 )
-from wsis_jax.fusing import label_nearest, settle_orphans
+from wsis_jax.cutting import (
+    Whole,
+    costs_of,
+    cuts_of,
+    greatest_contributions,
+    label_nearest,
+    settle_orphans,
+    surroundings,
+    terms,
+)
 from wsis_jax.halos import Halos, View, view_of
 from wsis_jax.network import Record, Run, forward, in_precision, one_of, record_images, winner_map
-from wsis_jax.outlines import Whole, costs_of, cuts_of, surroundings
 from wsis_jax.points import peak_pixels, plateau_centres
 from wsis_jax.scratch import Scratch
-from wsis_jax.seeds import greatest_contributions
 
 # The mirror images that the network sees beside the image: upside down, left to right, and both.
 _FLIPS = ((-1, 1), (1, -1), (-1, -1))
@@ -141,9 +147,7 @@ def likelihood_of(part: Window, *, run: Run, job: Job) -> Float32[np.ndarray, "r
     return likelihood / 4
 
 
-def observe(
-    job: Job, peaks: Peaks, parts: Sequence[Window], over: Over
-) -> tuple[evidence.Rim, evidence.Look | None]:
+def observe(job: Job, peaks: Peaks, parts: Sequence[Window], over: Over) -> tuple[terms.Rim, terms.Look | None]:
     """Returns which rims the cells have, and how background and bodies look."""
     rim, brighter, look = job.config.cut.rim, 0.0, None
     for more_brighter, more in over(_look, parts, job=job, peaks=peaks):
@@ -153,18 +157,18 @@ def observe(
     return rim, look if look is not None and look.tells else None
 
 
-def _look(part: Window, *, job: Job, peaks: Peaks) -> tuple[float, evidence.Look | None]:
+def _look(part: Window, *, job: Job, peaks: Peaks) -> tuple[float, terms.Look | None]:
     """Returns by how much rims are brighter than they are dark in a part, and how background and bodies look."""
     settings, distances = job.config.cut, surroundings(job.config)
-    around = grown(part, evidence.margin(**distances), job.small.shape)
+    around = grown(part, terms.margin(**distances), job.small.shape)
     image, corner = job.small[around], [side.start for side in around]
     brighter, look = 0.0, None
     if settings.rim == "auto":
         own = peaks[_near(peaks, part, 0)] - corner
-        brighter = float(evidence.brighter_than_dark(image, own, **distances))
+        brighter = float(terms.brighter_than_dark(image, own, **distances))
     if settings.background_weight:
         distance = nearest_peak(peaks, lengths(part), corner=(part[0].start, part[1].start))[1]
-        look = evidence.look_of(image, distance, within(part, around), **distances)
+        look = terms.look_of(image, distance, within(part, around), **distances)
     return brighter, look
 
 

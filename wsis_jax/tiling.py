@@ -32,10 +32,10 @@ from wsis_jax.core import (
     stretch,
     windows_over,
 )
+from wsis_jax.cutting import Whole
 from wsis_jax.halos import halos_of, view_sides
 from wsis_jax.network import Run
 from wsis_jax.order_statistics import between, high_bits, low_bits, ordered_values, percentile_ranks, tops_of
-from wsis_jax.outlines import Whole
 from wsis_jax.scratch import Scratch, scratch_folder
 from wsis_jax.segmentation import seen_shape
 from wsis_jax.tile_steps import Job, cut, detect, labels_of, observe, propagate

@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float, Float64, Int
 from scipy import ndimage
 
 from experiments.baselines.boxes import inside_boxes, window_of
-from wsis_jax.graphcut import cut
+from wsis_jax.cutting import cut
 
 _COMPONENTS = 5  # of each mixture, as in the paper
 # Gamma; 50 in the paper, whose objects are hundreds of pixels wide. An outline costs by its length but pays by its

@@ -6,11 +6,11 @@ import numpy as np
 from jaxtyping import Float, Float32, Int, Int32
 
 from wsis_jax.core import Config, CutConfig, WinnerMap, resize_labels, smooth_labels
-from wsis_jax.evidence import Look, Rim, background_likeness, likeness, rim_of
-from wsis_jax.fusing import fuse_nearest, fuse_sequentially
-from wsis_jax.graphcut import edge_weights
-from wsis_jax.instances import CellMask, cut_cells
-from wsis_jax.seeds import Claims, foreground_seeds, scaled_contributions
+from wsis_jax.cutting.cell_cuts import CellMask, cut_cells
+from wsis_jax.cutting.fusing import fuse_nearest, fuse_sequentially
+from wsis_jax.cutting.graphcut import edge_weights
+from wsis_jax.cutting.seeds import Claims, foreground_seeds, scaled_contributions
+from wsis_jax.cutting.terms import Look, Rim, background_likeness, likeness, rim_of
 
 # × sigma: where the ground begins that pixels are compared with.
 _ENDS = 4.0
@@ -33,7 +33,7 @@ class Whole(NamedTuple):
 
 
 class Costs(NamedTuple):
-    """What cutting an image into cells costs; see the arguments of `instances.cut_cells`."""
+    """What cutting an image into cells costs; see the arguments of `cell_cuts.cut_cells`."""
 
     preference: Float[np.ndarray, "height width"]
     right: Float32[np.ndarray, "height width"]
@@ -121,7 +121,7 @@ def costs_of(
 
 
 def surroundings(config: Config) -> dict[str, float]:
-    """Returns how far bodies, and the surroundings of cells, go from the peaks: see `evidence.rim_of`."""
+    """Returns how far bodies, and the surroundings of cells, go from the peaks: see `terms.rim_of`."""
     return {"body": config.network_sigma, "reach": _ENDS * config.network_sigma}
 
 

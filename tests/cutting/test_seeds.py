@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from wsis_jax.seeds import foreground_seeds, greatest_contributions, scaled_contributions
+from wsis_jax.cutting.seeds import foreground_seeds, greatest_contributions, scaled_contributions
 
 SCALES = ["cell", "max", "raw"]
 VALUE = np.array([[4.0, 1.0, 1.02, 0.0], [0.5, 2.0, 0.0, 0.51]], np.float32)

@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Int, Int32
 from scipy import ndimage
 
-from wsis_jax.instances import CellMask, component_of, distance_to
+from wsis_jax.cutting.cell_cuts import CellMask, component_of, distance_to
 
 
 def fuse_nearest(

@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 
-from wsis_jax import evidence, outlines
 from wsis_jax.core.config import Config
 from wsis_jax.core.geometry import nearest_peak
 from wsis_jax.core.presets import preset
 from wsis_jax.core.types import Detection, WinnerMap
+from wsis_jax.cutting import label_cells as outlines
+from wsis_jax.cutting import terms
 from wsis_jax.synthetic import draw_scene
 
 # Sigma in pixels of the network, and edges and data so weak that what a test adds decides.
@@ -88,7 +89,7 @@ def test_what_looks_like_background_is_left_out(detection, winner):
     everything = cut_and_fuse(detection, spread, config=configured(*settings))
     np.testing.assert_array_equal(everything, np.where(distance <= 25, index + 1, 0))
     bounded = cut_and_fuse(detection, spread, config=configured(*settings, "cut.background_weight=2"))
-    likeness = evidence.background_likeness(detection.image, detection.peaks, body=5.0, reach=20.0)
+    likeness = terms.background_likeness(detection.image, detection.peaks, body=5.0, reach=20.0)
     assert not bounded[likeness > 0.55].any()
     # But for single pixels that are cut off from their cell.
     assert (bounded == everything)[likeness < 0.45].mean() > 0.999

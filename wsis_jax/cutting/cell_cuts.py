@@ -10,8 +10,8 @@ from jaxtyping import Bool, Float, Float32, Int, Integer
 from scipy import ndimage
 from skimage.morphology import disk
 
-from wsis_jax.graphcut import SharedCut, cut
-from wsis_jax.seeds import Claims
+from wsis_jax.cutting.graphcut import SharedCut, cut
+from wsis_jax.cutting.seeds import Claims
 
 _CONNECTED_8 = np.ones((3, 3), bool)
 # Pixels around the seeds of a cell in the windows that are tried for it where cells have no reach.

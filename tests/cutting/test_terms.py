@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import multivariate_normal
 
-from wsis_jax import evidence
 from wsis_jax.core.geometry import nearest_peak
 from wsis_jax.core.windows import grown, windows_over, within
-from wsis_jax.evidence import background_likeness, brighter_than_dark, likeness, look_of, margin, rim_of
+from wsis_jax.cutting import terms
+from wsis_jax.cutting.terms import background_likeness, brighter_than_dark, likeness, look_of, margin, rim_of
 from wsis_jax.synthetic import draw_scene
 
 AROUND = {"body": 5.0, "reach": 18.0}
@@ -153,7 +153,7 @@ def test_the_density_is_that_of_a_normal_distribution():
     covariance = np.cov(chosen, rowvar=False)
     covariance += 1e-4 * np.trace(covariance) / 3 * np.eye(3)
     expected = multivariate_normal(chosen.mean(0), covariance).logpdf(features)
-    difference = evidence._log_density(features, evidence.moments_of(chosen)) - expected
+    difference = terms._log_density(features, terms.moments_of(chosen)) - expected
     np.testing.assert_allclose(difference, 1.5 * np.log(2 * np.pi), rtol=1e-9)
 
 
@@ -197,7 +197,7 @@ def test_parts_with_a_margin_tell_together_what_the_whole_tells(tile, inverted):
 def test_moments_of_parts_add_up_to_those_of_all(counts, seed):
     features = np.random.default_rng(seed).normal(5, 2, (sum(counts), 3))
     parts = np.split(features, np.cumsum(counts)[:-1])
-    found = reduce(evidence._joined, map(evidence.moments_of, parts))
+    found = reduce(terms._joined, map(terms.moments_of, parts))
     assert found.count == len(features)
     if len(features) > 1:
         np.testing.assert_allclose(found.mean, features.mean(0), rtol=1e-9)

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from scipy import ndimage
 from skimage.morphology import disk
 
-from wsis_jax import instances
 from wsis_jax.core.config import Config
 from wsis_jax.core.presets import preset
-from wsis_jax.graphcut import cut
-from wsis_jax.instances import cut_cells
-from wsis_jax.seeds import Claims
+from wsis_jax.cutting import cell_cuts
+from wsis_jax.cutting.cell_cuts import cut_cells
+from wsis_jax.cutting.graphcut import cut
+from wsis_jax.cutting.seeds import Claims
 from wsis_jax.synthetic import draw_scene
 
 # Cuts
@@ -140,7 +140,7 @@ def problems(draw, sides=(1, 26)):
 def small_windows():
     """Windows so small that in small images some prove enough, and some do not."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(instances, "_MARGINS", (1, 3))
+        patch.setattr(cell_cuts, "_MARGINS", (1, 3))
         yield
 
 
@@ -196,7 +196,7 @@ def test_a_claim_moves_pixels_to_its_owner(reach):
 
 def test_claims_as_great_as_the_preference_leave_seeds_in_force(monkeypatch):
     # To strangers the image then costs nothing, and to its owner twice as much as to nobody's.
-    monkeypatch.setattr(instances, "_MARGINS", (1, 1))
+    monkeypatch.setattr(cell_cuts, "_MARGINS", (1, 1))
     shape, peaks = (9, 30), np.array([[4, 4], [4, 25]])
     ones, seeds = np.ones(shape, np.float32), discs(peaks, shape, 1)
     maps, options = (50 * ones, 0 * ones, 0 * ones, peaks, seeds), cut_options(Config().cut)
@@ -229,7 +229,7 @@ def test_windows_grow_until_they_prove_enough_and_then_the_image_is_cut(monkeypa
         seen.append(data.shape)
         return cut(data, *rest)
 
-    monkeypatch.setattr(instances, "cut", spy)
+    monkeypatch.setattr(cell_cuts, "cut", spy)
     # Where all prefer the background, a cell is its seeds, and that its first window proves in two cuts.
     parts = cut_cells(np.full(shape, -3, np.float32), right, down, peaks, seeds, reach=None, **options)
     assert_whole(parts, [seeds == 1, seeds == 2])
@@ -247,7 +247,7 @@ def test_with_a_reach_there_is_one_cut_in_one_window(monkeypatch):
         seen.append(data.shape)
         return cut(data, *rest)
 
-    monkeypatch.setattr(instances, "cut", spy)
+    monkeypatch.setattr(cell_cuts, "cut", spy)
     scene = draw_scene(0, shape=(64, 64), cells=2, diameter=12.0)
     peaks = np.array([[32, 32], [2, 60]])
     cut_drawn(scene.image, peaks, discs(peaks, (64, 64), 2), Config().cut, reach=5.5)

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from scipy import ndimage
 
-from wsis_jax.graphcut import SharedCut, cut, edge_weights
-from wsis_jax.instances import component_of, cut_cells
-from wsis_jax.seeds import Claims
+from wsis_jax.cutting.cell_cuts import component_of, cut_cells
+from wsis_jax.cutting.graphcut import SharedCut, cut, edge_weights
+from wsis_jax.cutting.seeds import Claims
 
 MASKS_3X3 = np.array(list(itertools.product([False, True], repeat=9))).reshape(-1, 3, 3)
 

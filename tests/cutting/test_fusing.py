@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from wsis_jax.core.config import Config
-from wsis_jax.fusing import fuse_nearest, fuse_sequentially
-from wsis_jax.instances import CellMask
+from wsis_jax.cutting.cell_cuts import CellMask
+from wsis_jax.cutting.fusing import fuse_nearest, fuse_sequentially
 from wsis_jax.synthetic import draw_scene
 
 NO_PEAKS = np.empty((0, 2), np.int64)

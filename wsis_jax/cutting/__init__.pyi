@@ -1,0 +1,16 @@
+from .cell_cuts import CellMask as CellMask
+from .cell_cuts import component_of as component_of
+from .cell_cuts import cut_cells as cut_cells
+from .cell_cuts import distance_to as distance_to
+from .fusing import fuse_nearest as fuse_nearest
+from .fusing import label_nearest as label_nearest
+from .fusing import settle_orphans as settle_orphans
+from .graphcut import cut as cut
+from .label_cells import Costs as Costs
+from .label_cells import Whole as Whole
+from .label_cells import costs_of as costs_of
+from .label_cells import cut_and_fuse as cut_and_fuse
+from .label_cells import cuts_of as cuts_of
+from .label_cells import fit_labels as fit_labels
+from .label_cells import surroundings as surroundings
+from .seeds import greatest_contributions as greatest_contributions
