@@ -43,10 +43,9 @@ from wsis_jax.batch import segment_files
 from wsis_jax.clusters import Workers
 from wsis_jax.core import Config, one_by_one, resize_image, stretch
 from wsis_jax.cutting import Whole, costs_of, cuts_of, fit_labels, fuse_nearest, greatest_contributions
-from wsis_jax.frames import open_frames
 from wsis_jax.halos import halos_of
+from wsis_jax.io import open_frames, writing_labels
 from wsis_jax.network import Run
-from wsis_jax.omezarr import writing_labels
 from wsis_jax.schedulers import connecting
 
 _INNER = 2048  # pixels a side that are compared

@@ -23,9 +23,8 @@ from pathlib import Path
 import numpy as np
 
 from wsis_jax import draw_scene, load_run, segment
-from wsis_jax.frames import LazyPlane, open_frames
+from wsis_jax.io import LazyPlane, create_labels, open_frames, writing_labels
 from wsis_jax.network import Run, find_run
-from wsis_jax.omezarr import create_labels, writing_labels
 from wsis_jax.tiling import segment_tiled
 
 _SCENE = 2048

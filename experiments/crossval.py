@@ -23,7 +23,7 @@ from experiments.baselines.simple import MarkerWatershed, VoronoiDisc, VoronoiLi
 from experiments.folds import Case, experiment_config, read_cases, split, trained
 from experiments.fronts import Front, cut_front, front, match_front_points, score
 from wsis_jax.core import preset, resize_labels, write_text
-from wsis_jax.imageio import write_picture
+from wsis_jax.io import write_picture
 from wsis_jax.metrics import Scores
 from wsis_jax.pictures import overlay
 

@@ -12,9 +12,8 @@ from pathlib import Path
 import numpy as np
 import tifffile
 
-from wsis_jax._points_tmp import write_points
 from wsis_jax.core import replacing
-from wsis_jax.imageio import write_labels
+from wsis_jax.io import write_labels, write_points
 from wsis_jax.synthetic import draw_scene
 
 

@@ -11,12 +11,19 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Float64, Int
 
-from wsis_jax._points_tmp import POINT_SUFFIXES, read_points
 from wsis_jax.checkpoint import read_metrics
 from wsis_jax.core import Config, preset, small_network
-from wsis_jax.imageio import IMAGE_SUFFIXES, LABEL_SUFFIXES, read_image, read_labels
+from wsis_jax.io import (
+    IMAGE_SUFFIXES,
+    LABEL_SUFFIXES,
+    POINT_SUFFIXES,
+    list_files,
+    read_image,
+    read_labels,
+    read_points,
+    stem,
+)
 from wsis_jax.network import Run, load_config, load_run
-from wsis_jax.paths import list_files, stem
 from wsis_jax.terminal import training_progress
 from wsis_jax.training import train
 from wsis_jax.training_set import TrainingSet, unmarked

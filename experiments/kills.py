@@ -29,7 +29,7 @@ import tifffile
 
 # Imported once, before processes are forked off; JAX starts its threads only in them.
 from wsis_jax import batch, checkpoint, cli, report, training, training_set
-from wsis_jax._points_tmp import write_points
+from wsis_jax.io import write_points
 from wsis_jax.network import build_model, load_config, load_variables
 from wsis_jax.optimization import initial_state, make_optimizer
 from wsis_jax.synthetic import draw_scene

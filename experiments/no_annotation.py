@@ -29,9 +29,8 @@ from experiments.crossval import figures, half_diameter, ours
 from experiments.folds import Case, experiment_config, read_cases, split, trained
 from experiments.fronts import Front, front
 from wsis_jax.core import preset, write_text
-from wsis_jax.imageio import IMAGE_SUFFIXES, read_image
+from wsis_jax.io import IMAGE_SUFFIXES, list_files, read_image, stem
 from wsis_jax.metrics import match_points
-from wsis_jax.paths import list_files, stem
 from wsis_jax.points import find_nuclei
 
 _DISTANCE = 20.0  # pixels within which a nucleus is where the click is

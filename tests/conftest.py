@@ -92,8 +92,8 @@ def write_scene() -> Any:
     """Writes image, points and masks of a scene as `folder/{image,points,mask}/name.*`, as a user has them."""
     import tifffile
 
-    from wsis_jax._points_tmp import write_points
-    from wsis_jax.imageio import write_labels
+    from wsis_jax.io.label_file import write_labels
+    from wsis_jax.io.point_file import write_points
 
     def write(folder: Path, name: str, scene: Any) -> None:
         for part in ("image", "points", "mask"):

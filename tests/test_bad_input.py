@@ -14,7 +14,7 @@ import pytest
 
 from tests.bad_inputs import CASES, SUBJECTS
 from wsis_jax.cli import main
-from wsis_jax.imageio import read_labels
+from wsis_jax.io.label_file import read_labels
 
 TINY = (
     "--set unet.encoder=[2,4] --set unet.decoder=[2] --set train.batch=2 --set train.patch=32 --set train.steps=1 "

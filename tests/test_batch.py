@@ -5,10 +5,10 @@ import pytest
 import tifffile
 
 from wsis_jax import images
-from wsis_jax._points_tmp import read_points
 from wsis_jax.batch import segment_files
-from wsis_jax.imageio import read_image, read_labels
 from wsis_jax.images import Reading
+from wsis_jax.io.label_file import read_image, read_labels
+from wsis_jax.io.point_file import read_points
 
 
 def write_image(path) -> None:

@@ -8,7 +8,7 @@ from skimage.draw import polygon
 from skimage.segmentation import find_boundaries
 
 from wsis_jax.cellpose import write_masks, write_outlines, write_seg
-from wsis_jax.imageio import read_labels
+from wsis_jax.io.label_file import read_labels
 from wsis_jax.pictures import cell_colours
 
 

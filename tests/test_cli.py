@@ -12,7 +12,7 @@ from wsis_jax import cli, demo
 from wsis_jax.checkpoint import read_metrics
 from wsis_jax.cli import main
 from wsis_jax.core.presets import preset
-from wsis_jax.imageio import read_labels
+from wsis_jax.io.label_file import read_labels
 from wsis_jax.network.model import load_config
 
 KEYS = [

@@ -23,7 +23,7 @@ from wsis_jax.cli import main, parser
 from wsis_jax.clusters import Workers, WorkersDied
 from wsis_jax.core.files import WriteError
 from wsis_jax.core.limits import OutOfMemory
-from wsis_jax.imageio import read_image
+from wsis_jax.io.label_file import read_image
 from wsis_jax.schedulers import connecting
 from wsis_jax.segmentation import segment
 from wsis_jax.shares import share

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import tifffile
 
-from wsis_jax._points_tmp import read_points, write_points
 from wsis_jax.cli import main
-from wsis_jax.ctc import read_ctc_points
 from wsis_jax.dataset import leave_out, make_sample
+from wsis_jax.io.ctc import read_ctc_points
+from wsis_jax.io.point_file import read_points, write_points
 from wsis_jax.metrics import centroids, match_points
 from wsis_jax.synthetic import draw_scene
 

@@ -17,7 +17,7 @@ import wsis_jax.training_report
 from tests.zarr_images import write_image
 from wsis_jax.cli import main
 from wsis_jax.evaluation import evaluate_files
-from wsis_jax.imageio import read_labels
+from wsis_jax.io.label_file import read_labels
 
 TEXT = (ROOT / "README.md").read_text()
 CARD = (ROOT / "wsis_jax" / "models" / "phase-contrast" / "README.md").read_text()

@@ -12,8 +12,8 @@ from PIL import Image
 
 from wsis_jax import checkpoint, segment
 from wsis_jax.cli import main
-from wsis_jax.frames import Frame
 from wsis_jax.gallery import LAYERS, SHOWN, write_layers
+from wsis_jax.io.image_file import Frame
 from wsis_jax.report import segmentation_report
 from wsis_jax.training_report import training_report
 

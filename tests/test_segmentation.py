@@ -9,7 +9,7 @@ from wsis_jax import segmentation
 from wsis_jax.core.presets import preset
 from wsis_jax.core.scaling import scaled_shape
 from wsis_jax.core.types import Segmentation
-from wsis_jax.imageio import write_labels
+from wsis_jax.io.label_file import write_labels
 from wsis_jax.metrics import match_labels, match_points
 from wsis_jax.network.model import Run
 from wsis_jax.network.unet import UNet, fold_batch_norm, initial_variables

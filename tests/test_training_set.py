@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import tifffile
 
-from wsis_jax._points_tmp import write_points
-from wsis_jax.imageio import read_image
+from wsis_jax.io.label_file import read_image
+from wsis_jax.io.point_file import write_points
 from wsis_jax.points.nuclei import find_nuclei
 from wsis_jax.training_set import read_stained_set, read_training_set
 

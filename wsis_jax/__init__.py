@@ -13,15 +13,15 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from wsis_jax._points_tmp import read_points as read_points
     from wsis_jax.cells import measure_cells as measure_cells
     from wsis_jax.core.config import Config as Config
     from wsis_jax.core.normalization import normalize_image as normalize_image
     from wsis_jax.core.presets import preset as preset
     from wsis_jax.core.types import Segmentation as Segmentation
     from wsis_jax.core.types import WinnerMap as WinnerMap
-    from wsis_jax.imageio import read_image as read_image
-    from wsis_jax.imageio import write_labels as write_labels
+    from wsis_jax.io.label_file import read_image as read_image
+    from wsis_jax.io.label_file import write_labels as write_labels
+    from wsis_jax.io.point_file import read_points as read_points
     from wsis_jax.metrics import match_labels as match_labels
     from wsis_jax.metrics import match_points as match_points
     from wsis_jax.metrics import pool_scores as pool_scores

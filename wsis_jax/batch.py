@@ -13,7 +13,6 @@ from typing import NamedTuple
 
 from wsis_jax.clusters import Workers, WorkersDied
 from wsis_jax.core import Config, remove_leftovers, shared_sides
-from wsis_jax.frames import Frames, check_channel, open_frames
 from wsis_jax.gallery import SHOWN, evenly
 from wsis_jax.images import (
     AS_IT_IS,
@@ -27,13 +26,12 @@ from wsis_jax.images import (
     failing,
     segment_alone,
 )
+from wsis_jax.io import Frames, check_axes, check_channel, open_frames, stem
 from wsis_jax.large import in_tiles
 from wsis_jax.manifest import Entry, Manifest, digest_of_run, key_of
 from wsis_jax.network import Run
-from wsis_jax.paths import stem
 from wsis_jax.results import FILES, Format
 from wsis_jax.segmentation import seen_shape
-from wsis_jax.stacks import check_axes
 
 
 class _Batch(NamedTuple):

@@ -8,7 +8,7 @@ from PIL import Image
 from skimage.segmentation import find_boundaries
 
 from wsis_jax.core import replacing, write_text
-from wsis_jax.imageio import write_labels
+from wsis_jax.io import write_labels
 from wsis_jax.polygons import cell_outlines
 
 _MOST_IN_PNG = np.iinfo(np.uint16).max

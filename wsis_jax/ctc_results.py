@@ -11,7 +11,7 @@ from jaxtyping import Int32
 from skimage.segmentation import relabel_sequential
 
 from wsis_jax.core import write_text
-from wsis_jax.imageio import write_labels
+from wsis_jax.io import write_labels
 
 Labels = Int32[np.ndarray, "height width"]
 

@@ -8,11 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from wsis_jax._points_tmp import write_points
 from wsis_jax.batch import segment_files
 from wsis_jax.core import Config, LikelihoodConfig, TrainConfig, UNetConfig, write_text
 from wsis_jax.evaluation import Evaluation, evaluate_files
-from wsis_jax.imageio import write_labels, write_picture
+from wsis_jax.io import write_labels, write_picture, write_points
 from wsis_jax.network import Run, load_run
 from wsis_jax.pictures import contribution_picture, grey_picture, heat_picture, label_picture, overlay, strip
 from wsis_jax.segmentation import segment

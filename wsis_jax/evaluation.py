@@ -7,10 +7,18 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float64, Int
 
-from wsis_jax._points_tmp import POINT_SUFFIXES, read_points
-from wsis_jax.imageio import LABEL_SUFFIXES, read_labels
+from wsis_jax.io import (
+    LABEL_SUFFIXES,
+    POINT_SUFFIXES,
+    Where,
+    list_files,
+    name_some,
+    pair_by_stem,
+    read_labels,
+    read_points,
+    stem,
+)
 from wsis_jax.metrics import Scores, centroids, match_labels, match_points, pool_scores
-from wsis_jax.paths import Where, list_files, name_some, pair_by_stem, stem
 
 
 class Evaluation(NamedTuple):

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int, UInt8
 from PIL import Image
 
 from wsis_jax.core import Segmentation, replacing, resize_labels
-from wsis_jax.frames import Frame
+from wsis_jax.io import Frame
 from wsis_jax.page import text
 from wsis_jax.pictures import contribution_picture, grey_picture, heat_picture, label_picture, overlay
 

@@ -15,7 +15,7 @@ from wsis_jax.core import (
     rounded_up,
     taking_remarks,
 )
-from wsis_jax.frames import Frame, Frames, open_frames
+from wsis_jax.io import Frame, Frames, open_frames
 from wsis_jax.large import Large, in_tiles, segment_large
 from wsis_jax.network import Run
 from wsis_jax.results import Write, format_of

@@ -7,11 +7,10 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from wsis_jax._points_tmp import write_points
 from wsis_jax.core import Config, Over, Plane, Progress, Window, one_by_one, remark, windows_over
 from wsis_jax.gallery import write_overview
+from wsis_jax.io import write_points, writing_labels
 from wsis_jax.network import Run
-from wsis_jax.omezarr import writing_labels
 from wsis_jax.overview import overview
 from wsis_jax.qupath import write_features
 from wsis_jax.tables import write_csv, write_parquet

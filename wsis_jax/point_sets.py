@@ -7,17 +7,22 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float32, Float64
 
-from wsis_jax._points_tmp import POINT_SUFFIXES, PointFormat, read_points, write_points
-from wsis_jax.ctc import read_ctc_points
-from wsis_jax.imageio import (
+from wsis_jax.io import (
     IMAGE_SUFFIXES,
     LABEL_SUFFIXES,
+    POINT_SUFFIXES,
+    PointFormat,
+    Where,
+    list_files,
+    read_ctc_points,
     read_image,
     read_labels,
+    read_points,
+    stem,
     write_picture,
+    write_points,
 )
 from wsis_jax.metrics import centroids
-from wsis_jax.paths import Where, list_files, stem
 from wsis_jax.pictures import points_picture
 from wsis_jax.points import PointReport, find_nuclei
 

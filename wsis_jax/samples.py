@@ -8,7 +8,7 @@ from jaxtyping import Float32, Int64, UInt8
 
 from wsis_jax.core import Config, by_first
 from wsis_jax.dataset import Sample
-from wsis_jax.imageio import write_picture
+from wsis_jax.io import write_picture
 from wsis_jax.metrics import match_points
 from wsis_jax.network import UNet, Variables, predict
 from wsis_jax.pictures import detection_picture, heat_picture, strip

@@ -10,7 +10,6 @@ import numpy as np
 from jaxtyping import Float
 
 from wsis_jax import checkpoint
-from wsis_jax._points_tmp import check_points
 from wsis_jax.core import (
     Config,
     check_bytes,
@@ -23,6 +22,7 @@ from wsis_jax.core import (
 )
 from wsis_jax.dataset import Sample, hold_out, leave_out, make_sample
 from wsis_jax.facts import training_facts
+from wsis_jax.io import check_points
 from wsis_jax.loop import train_until_done
 from wsis_jax.network import Run, Variables, build_model, load_config, load_run, load_variables
 from wsis_jax.optimization import initial_state, make_optimizer

@@ -8,9 +8,16 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float32, Float64
 
-from wsis_jax._points_tmp import POINT_SUFFIXES, read_points
-from wsis_jax.imageio import IMAGE_SUFFIXES, read_image
-from wsis_jax.paths import Where, list_files, name_some, pair_by_stem
+from wsis_jax.io import (
+    IMAGE_SUFFIXES,
+    POINT_SUFFIXES,
+    Where,
+    list_files,
+    name_some,
+    pair_by_stem,
+    read_image,
+    read_points,
+)
 from wsis_jax.points import find_nuclei, inspect_points
 
 _Frames = Float32[np.ndarray, "_ _ _"]  # frame, row, column: of an image and of its stain they may differ

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from wsis_jax.core import Segmentation, replacing_folder
-from wsis_jax.omezarr import NGFF, multiscales
+from wsis_jax.io import NGFF, multiscales
 
 if TYPE_CHECKING:
     import zarr

@@ -9,8 +9,8 @@ import tifffile
 from PIL import Image
 
 from tests.bad_inputs.shop import CLICKS, GREY, image, pair
-from wsis_jax._points_tmp import write_points
-from wsis_jax.imageio import write_picture
+from wsis_jax.io.label_file import write_picture
+from wsis_jax.io.point_file import write_points
 
 CASES = {
     "missing image": ("train nowhere.tif --points ok.csv", 2, "nowhere.tif: there is no such file"),

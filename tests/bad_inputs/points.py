@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from tests.bad_inputs.shop import CLICKS, GREY, image
-from wsis_jax._points_tmp import write_points
+from wsis_jax.io.point_file import write_points
 
 _TRAIN = "train ok.tif --points"
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from tests.bad_inputs.shop import GREY, image
-from wsis_jax.imageio import write_labels, write_picture
+from wsis_jax.io.label_file import write_labels, write_picture
 
 CASES = {
     "missing labels": ("evaluate nowhere mask.tif", 2, "nowhere: there is no such file"),

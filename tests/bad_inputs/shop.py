@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import tifffile
 
-from wsis_jax._points_tmp import write_points
+from wsis_jax.io.point_file import write_points
 
 CLICKS = np.array([[8.0, 9.0], [30.0, 38.0], [20.0, 21.0]])
 GREY = np.random.default_rng(0).integers(100, 200, (40, 48)).astype(np.uint16)

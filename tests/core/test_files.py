@@ -11,9 +11,9 @@ import pytest
 import tifffile
 
 from wsis_jax import checkpoint
-from wsis_jax._points_tmp import write_points
 from wsis_jax.cli import main
 from wsis_jax.core import files
+from wsis_jax.io.point_file import write_points
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import tifffile
 
 from wsis_jax.core import limits
 from wsis_jax.core.files import check_inside, check_name
-from wsis_jax.imageio import read_image
+from wsis_jax.io.label_file import read_image
 from wsis_jax.terminal import one_line
 
 

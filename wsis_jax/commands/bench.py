@@ -36,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Runs the command and returns its exit code."""
     from wsis_jax.bench import compare, network, noise, surroundings
     from wsis_jax.core import normalize_image, resize_image
-    from wsis_jax.imageio import read_image
+    from wsis_jax.io import read_image
     from wsis_jax.network import load_run
 
     if arguments.run is None:

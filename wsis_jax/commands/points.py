@@ -106,8 +106,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _point_source(arguments: argparse.Namespace) -> tuple["PointFiles", list[Path], Any]:
     """Returns the points asked for, the point files among what was given, and the images."""
-    from wsis_jax._points_tmp import POINT_SUFFIXES
-    from wsis_jax.paths import list_files
+    from wsis_jax.io import POINT_SUFFIXES, list_files
     from wsis_jax.point_sets import from_ctc, from_files, from_labels, from_stains
 
     ways = {"POINTS": arguments.points, "--nuclei": arguments.nuclei, "--labels": arguments.labels}

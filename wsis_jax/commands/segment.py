@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wsis_jax.commands.shared import add_channel, add_settings, add_verbose, changed_settings, which_run
-from wsis_jax.paths import stem
+from wsis_jax.io import stem
 from wsis_jax.terminal import one_line, progress_bar, show_error, show_warning
 
 if TYPE_CHECKING:
@@ -128,10 +128,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Runs the command and returns its exit code."""
     from wsis_jax.batch import segment_files
     from wsis_jax.core import write_text
-    from wsis_jax.imageio import IMAGE_SUFFIXES
     from wsis_jax.images import Reading
+    from wsis_jax.io import IMAGE_SUFFIXES, list_files
     from wsis_jax.network import load_run
-    from wsis_jax.paths import list_files
     from wsis_jax.report import segmentation_report
     from wsis_jax.results import FILES, REPORT
 

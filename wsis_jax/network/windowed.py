@@ -1,7 +1,8 @@
 """Backward passes through windows of a record: exact, and at a cost that does not grow with the image.
 
 Cells are propagated in chunks, as the batch of ordinary convolutions. A window's place is a cell's own, the sizes
-are the same for all (`receptive_field.py`), and so are the steps between two levels but for one bit per axis: where the
+are the same for all (`receptive_field.py`), and so are the steps between two levels but for one bit per axis:
+where the
 peak is in the grid of the pooling. Beyond the image's border a record says "inactive", so that nothing comes back
 from there.
 """

@@ -11,7 +11,7 @@ from jaxtyping import Float32, Float64
 from napari.layers import Image, Points
 
 from wsis_jax.core import Segmentation
-from wsis_jax.frames import LUMINANCE
+from wsis_jax.io import LUMINANCE
 from wsis_jax.points import suggest_sigma
 
 LayerData = tuple[Any, dict[str, Any], str]

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from jaxtyping import Float64
 
-from wsis_jax._points_tmp import read_points
-from wsis_jax.imageio import read_labels, read_shape
+from wsis_jax.io import read_labels, read_points, read_shape
 
 if TYPE_CHECKING:
     import pandas

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from wsis_jax.core import check_values, replacing_folder
-from wsis_jax.pixel_sizes import in_micrometres, square
+from wsis_jax.io.pixel_sizes import in_micrometres, square
 
 if TYPE_CHECKING:
     import zarr

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from PIL import Image
 
-from wsis_jax import imageio
 from wsis_jax.core import files
+from wsis_jax.io import label_file
 
 # Labels
 
@@ -29,8 +29,8 @@ label_images = st.sampled_from(["u1", "u2", "u4", "i4", "i8"]).flatmap(
 @given(labels=label_images)
 def test_labels_there_and_back(tmp_path_factory, labels):
     path = tmp_path_factory.getbasetemp() / "labels" / "there_and_back.tif"
-    imageio.write_labels(path, labels)
-    back = imageio.read_labels(path)
+    label_file.write_labels(path, labels)
+    back = label_file.read_labels(path)
     assert back.dtype == np.int32
     np.testing.assert_array_equal(back, labels)
 
@@ -39,7 +39,7 @@ def test_labels_there_and_back(tmp_path_factory, labels):
 def test_labels_are_saved_as_uint16_where_they_fit(tmp_path, greatest, dtype):
     labels = np.zeros((3, 4), np.int32)
     labels[1, 1] = greatest
-    imageio.write_labels(tmp_path / "new" / "a.tif", labels)
+    label_file.write_labels(tmp_path / "new" / "a.tif", labels)
     with tifffile.TiffFile(tmp_path / "new" / "a.tif") as tiff:
         assert tiff.pages[0].dtype == np.dtype(dtype)
         assert tiff.pages[0].compression == tifffile.COMPRESSION.ADOBE_DEFLATE
@@ -49,10 +49,10 @@ def test_labels_are_saved_as_uint16_where_they_fit(tmp_path, greatest, dtype):
 def test_labels_of_other_programs(tmp_path, dtype):
     labels = np.array([[0, 1], [1, 0]]).astype(dtype)
     tifffile.imwrite(tmp_path / "a.tif", labels, byteorder=">")
-    np.testing.assert_array_equal(imageio.read_labels(tmp_path / "a.tif"), labels)
+    np.testing.assert_array_equal(label_file.read_labels(tmp_path / "a.tif"), labels)
     if dtype in ("u1", "u2"):
         (tmp_path / "a.png").write_bytes(imagecodecs.png_encode(labels))
-        np.testing.assert_array_equal(imageio.read_labels(tmp_path / "a.png"), labels)
+        np.testing.assert_array_equal(label_file.read_labels(tmp_path / "a.png"), labels)
 
 
 @pytest.mark.parametrize(
@@ -72,12 +72,12 @@ def test_label_images_of_the_wrong_kind(tmp_path, labels, sentence):
     colour = labels.shape[-1] == 3
     tifffile.imwrite(tmp_path / "a.tif", labels, photometric="rgb" if colour else "minisblack")
     with pytest.raises(ValueError, match=r"a\.tif: .*" + sentence):
-        imageio.read_labels(tmp_path / "a.tif")
+        label_file.read_labels(tmp_path / "a.tif")
 
 
 def test_negative_labels_are_not_written(tmp_path):
     with pytest.raises(ValueError, match=r"a label is negative \(-3\); nothing was saved"):
-        imageio.write_labels(tmp_path / "a.tif", np.full((2, 2), -3))
+        label_file.write_labels(tmp_path / "a.tif", np.full((2, 2), -3))
     assert not list(tmp_path.iterdir())
 
 
@@ -86,7 +86,7 @@ def test_negative_labels_are_not_written(tmp_path):
 
 def test_picture_there_and_back(tmp_path):
     rgb = np.random.default_rng(0).integers(0, 256, (6, 5, 3), dtype=np.uint8)
-    imageio.write_picture(tmp_path / "new" / "a.png", rgb)
+    label_file.write_picture(tmp_path / "new" / "a.png", rgb)
     with Image.open(tmp_path / "new" / "a.png") as picture:
         assert picture.format == "PNG"
         np.testing.assert_array_equal(np.asarray(picture), rgb)
@@ -117,8 +117,8 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch, kind, i
     monkeypatch.setattr(owner, name, write_a_little_and_stop)
     with pytest.raises(interruption):
         {
-            "labels": lambda: imageio.write_labels(path, np.zeros((2, 2), np.int32)),
-            "picture": lambda: imageio.write_picture(path, np.zeros((2, 2, 3), np.uint8)),
+            "labels": lambda: label_file.write_labels(path, np.zeros((2, 2), np.int32)),
+            "picture": lambda: label_file.write_picture(path, np.zeros((2, 2, 3), np.uint8)),
             "text": lambda: files.write_text(path, "new"),
         }[kind]()
     assert [file.name for file in tmp_path.iterdir()] == ["a"]

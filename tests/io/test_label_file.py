@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from PIL import Image
 
-from wsis_jax import imageio
 from wsis_jax.core import normalization
+from wsis_jax.io import label_file
 
 
 def some_pixels(shape: tuple[int, ...], dtype: str) -> np.ndarray:
@@ -36,7 +36,7 @@ def test_tiff(tmp_path, dtype, compression, byteorder):
     values = some_pixels((7, 5), dtype)
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, values, compression=compression, byteorder=byteorder)
-    image = imageio.read_image(path)
+    image = label_file.read_image(path)
     assert image.dtype == np.float32
     np.testing.assert_array_equal(image, values.astype(np.float32)[None])
 
@@ -47,7 +47,7 @@ def test_tiff(tmp_path, dtype, compression, byteorder):
 def test_pages_of_a_tiff_are_frames(tmp_path, options):
     values = some_pixels((3, 7, 5), "u2")
     tifffile.imwrite(tmp_path / "a.tif", values, photometric="minisblack", **options)
-    np.testing.assert_array_equal(imageio.read_image(tmp_path / "a.tif"), values)
+    np.testing.assert_array_equal(label_file.read_image(tmp_path / "a.tif"), values)
 
 
 def test_pages_written_one_by_one_are_frames(tmp_path):
@@ -55,16 +55,16 @@ def test_pages_written_one_by_one_are_frames(tmp_path):
     with tifffile.TiffWriter(tmp_path / "a.tif") as writer:
         for page in values:
             writer.write(page, contiguous=False)
-    np.testing.assert_array_equal(imageio.read_image(tmp_path / "a.tif"), values)
+    np.testing.assert_array_equal(label_file.read_image(tmp_path / "a.tif"), values)
     first, *others = [Image.fromarray(page) for page in values]
     first.save(tmp_path / "b.tif", save_all=True, append_images=others)
-    np.testing.assert_array_equal(imageio.read_image(tmp_path / "b.tif"), values)
+    np.testing.assert_array_equal(label_file.read_image(tmp_path / "b.tif"), values)
 
 
 @pytest.mark.parametrize("shape", [(1, 6), (6, 1), (1, 1)])
 def test_thin_images_keep_their_axes(tmp_path, shape):
     tifffile.imwrite(tmp_path / "a.tif", np.ones(shape, "u1"))
-    assert imageio.read_image(tmp_path / "a.tif").shape == (1, *shape)
+    assert label_file.read_image(tmp_path / "a.tif").shape == (1, *shape)
 
 
 @pytest.mark.parametrize("channels", [3, 4])
@@ -76,7 +76,7 @@ def test_colours_of_a_tiff_become_luminance(tmp_path, channels, planar, frames):
     options = {"extrasamples": ["unassalpha"]} if channels == 4 else {}
     tifffile.imwrite(tmp_path / "a.tif", stored, photometric="rgb", planarconfig=planar, **options)
     expected = rgb[..., :3] @ [0.299, 0.587, 0.114]
-    np.testing.assert_allclose(imageio.read_image(tmp_path / "a.tif"), expected, rtol=1e-6)
+    np.testing.assert_allclose(label_file.read_image(tmp_path / "a.tif"), expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize("dtype", ["u1", "u2"])
@@ -87,31 +87,31 @@ def test_png(tmp_path, dtype, channels):
     if channels in (2, 4):
         values[..., -1] = 3  # Alpha, to be ignored.
     (tmp_path / "a.png").write_bytes(imagecodecs.png_encode(values))
-    np.testing.assert_array_equal(imageio.read_image(tmp_path / "a.png")[0], grey)
+    np.testing.assert_array_equal(label_file.read_image(tmp_path / "a.png")[0], grey)
 
 
 def test_png_of_a_palette(tmp_path):
     palette = Image.fromarray(some_pixels((7, 5), "u1")).convert("P")
     palette.save(tmp_path / "a.png")
-    np.testing.assert_array_equal(imageio.read_image(tmp_path / "a.png")[0], np.asarray(palette.convert("L")))
+    np.testing.assert_array_equal(label_file.read_image(tmp_path / "a.png")[0], np.asarray(palette.convert("L")))
 
 
 def test_jpeg(tmp_path):
     Image.new("L", (5, 7), 100).save(tmp_path / "a.jpg")
-    np.testing.assert_allclose(imageio.read_image(tmp_path / "a.jpg"), np.full((1, 7, 5), 100), atol=1)
+    np.testing.assert_allclose(label_file.read_image(tmp_path / "a.jpg"), np.full((1, 7, 5), 100), atol=1)
 
 
 def test_the_first_bytes_count_and_not_the_name(tmp_path):
     values = some_pixels((7, 5), "u2")
     tifffile.imwrite(tmp_path / "a.png", values)
-    np.testing.assert_array_equal(imageio.read_image(tmp_path / "a.png")[0], values)
+    np.testing.assert_array_equal(label_file.read_image(tmp_path / "a.png")[0], values)
 
 
 def test_look_up_table_of_a_tiff_is_ignored(tmp_path):
     values = some_pixels((7, 5), "u1")
     table = np.zeros((3, 256), "u2")
     tifffile.imwrite(tmp_path / "a.tif", values, photometric="palette", colormap=table)
-    np.testing.assert_array_equal(imageio.read_image(tmp_path / "a.tif")[0], values)
+    np.testing.assert_array_equal(label_file.read_image(tmp_path / "a.tif")[0], values)
 
 
 def encoded(kind: str) -> bytes:
@@ -130,10 +130,10 @@ def encoded(kind: str) -> bytes:
 @pytest.mark.parametrize("kind", ["tiff", "zlib", "PNG", "JPEG"])
 def test_the_shape_is_known_without_the_pixels(tmp_path, kind):
     (tmp_path / "a").write_bytes(encoded(kind))
-    assert imageio.read_shape(tmp_path / "a") == imageio.read_image(tmp_path / "a").shape[1:] == (40, 50)
+    assert label_file.read_shape(tmp_path / "a") == label_file.read_image(tmp_path / "a").shape[1:] == (40, 50)
     (tmp_path / "a").write_bytes(encoded(kind)[:9])
     with pytest.raises(ValueError, match="a: the image is damaged"):
-        imageio.read_shape(tmp_path / "a")
+        label_file.read_shape(tmp_path / "a")
 
 
 @pytest.mark.parametrize("shape", [(7, 5, 3), (2, 7, 5, 3), (3, 7, 5)])
@@ -144,7 +144,7 @@ def test_the_shape_of_colours_and_pages(tmp_path, shape):
         photometric="rgb",
         planarconfig="contig" if shape[-1] == 3 else "separate",
     )
-    assert imageio.read_shape(tmp_path / "a.tif") == (7, 5)
+    assert label_file.read_shape(tmp_path / "a.tif") == (7, 5)
 
 
 @pytest.mark.parametrize("part", [0.02, 0.3, 0.5, 0.9])
@@ -156,7 +156,7 @@ def test_an_image_cut_short_is_an_error(tmp_path, caplog, kind, part):
         caplog.at_level(logging.CRITICAL),
         pytest.raises(ValueError, match="a: the image is damaged") as info,
     ):
-        imageio.read_image(tmp_path / "a")
+        label_file.read_image(tmp_path / "a")
     assert "\n" not in str(info.value)
 
 
@@ -169,10 +169,10 @@ def test_a_missing_page_at_the_end_is_an_error(tmp_path):
     struct.pack_into("<I", content, offset + 2 + 12 * tags, 10**6)
     (tmp_path / "a.tif").write_bytes(content)
     with pytest.raises(ValueError, match="pages are missing after the first 3"):
-        imageio.read_image(tmp_path / "a.tif")
+        label_file.read_image(tmp_path / "a.tif")
 
 
-@pytest.mark.parametrize("read", [imageio.read_image, imageio.read_labels, imageio.read_shape])
+@pytest.mark.parametrize("read", [label_file.read_image, label_file.read_labels, label_file.read_shape])
 def test_files_that_are_no_image(tmp_path, read):
     with pytest.raises(FileNotFoundError, match=r"a\.tif: there is no such image file; check the path"):
         read(tmp_path / "a.tif")
@@ -194,25 +194,25 @@ def test_values_that_are_not_finite_name_their_frame(tmp_path, value):
     values[1, 2, 3] = value
     tifffile.imwrite(tmp_path / "a.tif", values, photometric="minisblack")
     with pytest.raises(ValueError, match=r"a\.tif: frame 1 holds NaN or infinite values; make"):
-        imageio.read_image(tmp_path / "a.tif")
+        label_file.read_image(tmp_path / "a.tif")
 
 
 def test_images_of_the_wrong_kind(tmp_path):
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, np.zeros((7, 5), "c8"))
     with pytest.raises(ValueError, match="the values are complex numbers; save their magnitude"):
-        imageio.read_image(path)
+        label_file.read_image(path)
     tifffile.imwrite(path, np.zeros((2, 3, 7, 5), "u2"), imagej=True, metadata={"axes": "TCYX"})
     with pytest.raises(ValueError, match="the image has 4 axes without colours; choose a channel"):
-        imageio.read_image(path)
+        label_file.read_image(path)
     tifffile.imwrite(path, np.zeros((7, 5, 6), "u1"), photometric="minisblack", planarconfig="contig")
     with pytest.raises(ValueError, match="a pixel has 6 channels; choose one"):
-        imageio.read_image(path)
+        label_file.read_image(path)
     with tifffile.TiffWriter(path) as writer:
         writer.write(np.zeros((7, 5), "u1"))
         writer.write(np.zeros((7, 6), "u1"))
     with pytest.raises(ValueError, match="the pages differ in size; save them as separate files"):
-        imageio.read_image(path)
+        label_file.read_image(path)
 
 
 # Normalising

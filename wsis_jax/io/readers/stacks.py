@@ -19,11 +19,11 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 
 from wsis_jax.core import Explained, check_chunks, check_values
-from wsis_jax.microscopes import ENDINGS, open_scenes
-from wsis_jax.omezarr import open_omezarr
-from wsis_jax.paths import is_zarr
-from wsis_jax.pixel_sizes import pixel_size_of_tiff
-from wsis_jax.tiff_checks import check_other_files, check_pages
+from wsis_jax.io.paths import is_zarr
+from wsis_jax.io.pixel_sizes import pixel_size_of_tiff
+from wsis_jax.io.readers.bioio import ENDINGS, open_scenes
+from wsis_jax.io.readers.tiff import check_other_files, check_pages
+from wsis_jax.io.readers.zarr import open_omezarr
 
 Window = tuple[slice, slice]
 WHOLE = slice(None), slice(None)

@@ -12,9 +12,9 @@ from jaxtyping import Float32, Int32, Integer, UInt8
 from PIL import Image
 
 from wsis_jax.core import replacing
-from wsis_jax.frames import open_frames
-from wsis_jax.microscopes import ENDINGS
-from wsis_jax.stacks import WHOLE, open_stacks
+from wsis_jax.io.image_file import open_frames
+from wsis_jax.io.readers.bioio import ENDINGS
+from wsis_jax.io.readers.stacks import WHOLE, open_stacks
 
 IMAGE_SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".zarr", *ENDINGS)
 LABEL_SUFFIXES = (".tif", ".tiff", ".png")

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from wsis_jax.imageio import count_frames, read_image, read_shape
+from wsis_jax.io.label_file import count_frames, read_image, read_shape
 
 
 def pixels(*shape: int) -> np.ndarray:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests.zarr_images import write_image
-from wsis_jax.frames import open_frames
+from wsis_jax.io.image_file import open_frames
 
 
 def pixels(*shape: int) -> np.ndarray:

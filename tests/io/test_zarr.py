@@ -7,9 +7,9 @@ import pytest
 import zarr
 
 from tests.zarr_images import write_image
-from wsis_jax.frames import open_frames
-from wsis_jax.imageio import read_image
-from wsis_jax.omezarr import create_labels, open_omezarr, writing_labels
+from wsis_jax.io.image_file import open_frames
+from wsis_jax.io.label_file import read_image
+from wsis_jax.io.readers.zarr import create_labels, open_omezarr, writing_labels
 
 
 @pytest.mark.parametrize("version", ["0.4", "0.5"])

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from wsis_jax import paths
 from wsis_jax.core import files
+from wsis_jax.io import paths
 
 TIFF = (".tif", ".tiff")
 
