@@ -28,7 +28,7 @@ import tifffile
 
 from wsis_jax import batch, draw_scene, images, load_run
 from wsis_jax.network import find_run
-from wsis_jax.results import FILES
+from wsis_jax.output import FILES
 
 _SCENES = 8  # drawn; the images are these with other noise
 _TENTH = 10  # image, after which all programs are compiled

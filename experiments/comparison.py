@@ -12,7 +12,7 @@ from experiments.rivals import METHODS
 from experiments.tuning import Match, objective
 from experiments.views import View
 from wsis_jax.metrics import centroids, match_labels, match_points, pool_scores
-from wsis_jax.pictures import overlay
+from wsis_jax.output import overlay
 
 _PANEL, _CAPTION = 200, 16  # pixels
 

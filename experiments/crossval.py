@@ -25,7 +25,7 @@ from experiments.fronts import Front, cut_front, front, match_front_points, scor
 from wsis_jax.core import preset, resize_labels, write_text
 from wsis_jax.io import write_picture
 from wsis_jax.metrics import Scores
-from wsis_jax.pictures import overlay
+from wsis_jax.output import overlay
 
 # × sigma: the radii among which the disc may choose.
 _RADII = np.arange(0.6, 4, 0.2)

@@ -28,10 +28,11 @@ import numpy as np
 import tifffile
 
 # Imported once, before processes are forked off; JAX starts its threads only in them.
-from wsis_jax import batch, checkpoint, cli, report, training, training_set
+from wsis_jax import batch, checkpoint, cli, training, training_set
 from wsis_jax.io import write_points
 from wsis_jax.network import build_model, load_config, load_variables
 from wsis_jax.optimization import initial_state, make_optimizer
+from wsis_jax.output.report import results_page
 from wsis_jax.synthetic import draw_scene
 
 _SETTINGS = (
@@ -40,7 +41,7 @@ _SETTINGS = (
     "train.validation=0.34",
 )
 _LIVES = 100  # of one run, after which it is taken for one that never ends
-assert all((batch, report, training, training_set))
+assert all((batch, results_page, training, training_set))
 
 
 class Case(NamedTuple):

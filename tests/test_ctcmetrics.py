@@ -6,11 +6,11 @@ from ctc_metrics.scripts.evaluate import evaluate_sequence
 from ctc_metrics.scripts.validate import validate_sequence
 
 from wsis_jax.cli import main
-from wsis_jax.ctc_results import writing_ctc
 from wsis_jax.io.ctc import read_ctc_points
 from wsis_jax.io.label_file import read_labels
 from wsis_jax.io.point_file import read_points
 from wsis_jax.metrics import centroids, match_labels, match_points, pool_scores
+from wsis_jax.output.formats.ctc import writing_ctc
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from wsis_jax.batch import segment_files
 from wsis_jax.images import Reading
 from wsis_jax.io.label_file import read_image, read_labels
 from wsis_jax.io.point_file import read_points
-from wsis_jax.results import CTC, format_of
+from wsis_jax.output.formats.registry import CTC, format_of
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,6 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from wsis_jax.cells import measure_cells as measure_cells
     from wsis_jax.core.config import Config as Config
     from wsis_jax.core.normalization import normalize_image as normalize_image
     from wsis_jax.core.presets import preset as preset
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
     from wsis_jax.network.rules import guided_relu as guided_relu
     from wsis_jax.network.unet import UNet as UNet
     from wsis_jax.network.unet import fold_batch_norm as fold_batch_norm
+    from wsis_jax.output.cell_table import measure_cells as measure_cells
     from wsis_jax.points.checks import PointReport as PointReport
     from wsis_jax.points.checks import inspect_points as inspect_points
     from wsis_jax.points.likelihood import centre_regions as centre_regions

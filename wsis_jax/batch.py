@@ -13,7 +13,6 @@ from typing import NamedTuple
 
 from wsis_jax.clusters import Workers, WorkersDied
 from wsis_jax.core import Config, remove_leftovers, shared_sides
-from wsis_jax.gallery import SHOWN, evenly
 from wsis_jax.images import (
     AS_IT_IS,
     FAILURES,
@@ -30,7 +29,7 @@ from wsis_jax.io import Frames, check_axes, check_channel, open_frames, stem
 from wsis_jax.large import in_tiles
 from wsis_jax.manifest import Entry, Manifest, digest_of_run, key_of
 from wsis_jax.network import Run
-from wsis_jax.results import FILES, Format
+from wsis_jax.output import FILES, SHOWN, Format, evenly
 from wsis_jax.segmentation import seen_shape
 
 
@@ -77,7 +76,7 @@ def segment_files(
         out: the folder to write to.
         config: the settings to use.
         reading: how the files are read.
-        format: what to write of each image, a result of `results.format_of`; of an image in tiles, see
+        format: what to write of each image, a result of `registry.format_of`; of an image in tiles, see
             `large.segment_large`.
         workers: of a cluster, which do the images, or the tiles of large ones, and write all but the manifest;
             results, manifest and outcomes are the same. None: this process does.

@@ -13,7 +13,7 @@ from wsis_jax.core import Config, LikelihoodConfig, TrainConfig, UNetConfig, wri
 from wsis_jax.evaluation import Evaluation, evaluate_files
 from wsis_jax.io import write_labels, write_picture, write_points
 from wsis_jax.network import Run, load_run
-from wsis_jax.pictures import contribution_picture, grey_picture, heat_picture, label_picture, overlay, strip
+from wsis_jax.output import contribution_picture, grey_picture, heat_picture, label_picture, overlay, strip
 from wsis_jax.segmentation import segment
 from wsis_jax.synthetic import Scene, draw_scene
 from wsis_jax.training import train

@@ -18,7 +18,7 @@ from wsis_jax.core import (
 from wsis_jax.io import Frame, Frames, open_frames
 from wsis_jax.large import Large, in_tiles, segment_large
 from wsis_jax.network import Run
-from wsis_jax.results import Write, format_of
+from wsis_jax.output import Write, format_of
 from wsis_jax.segmentation import locate, outline, seen_shape
 
 FAILURES = (ValueError, OSError, ImportError, MemoryError)

@@ -8,14 +8,18 @@ import numpy as np
 from jaxtyping import Float
 
 from wsis_jax.core import Config, Over, Plane, Progress, Window, one_by_one, remark, windows_over
-from wsis_jax.gallery import write_overview
 from wsis_jax.io import write_points, writing_labels
 from wsis_jax.network import Run
-from wsis_jax.overview import overview
-from wsis_jax.qupath import write_features
-from wsis_jax.tables import write_csv, write_parquet
+from wsis_jax.output import (
+    groups_of,
+    measure_groups,
+    overview,
+    write_csv,
+    write_features,
+    write_overview,
+    write_parquet,
+)
 from wsis_jax.tiling import Tiled, segment_tiled
-from wsis_jax.whole_cells import groups_of, measure_groups
 
 TILED_ABOVE = 4096 * 4096
 """Pixels of the network that an image may have to be segmented whole, if nobody says otherwise."""

@@ -23,7 +23,7 @@ from wsis_jax.io import (
     write_points,
 )
 from wsis_jax.metrics import centroids
-from wsis_jax.pictures import points_picture
+from wsis_jax.output import points_picture
 from wsis_jax.points import PointReport, find_nuclei
 
 ByFrame = Mapping[int, Float64[np.ndarray, "_ 2"]]

@@ -11,7 +11,7 @@ from wsis_jax.dataset import Sample
 from wsis_jax.io import write_picture
 from wsis_jax.metrics import match_points
 from wsis_jax.network import UNet, Variables, predict
-from wsis_jax.pictures import detection_picture, heat_picture, strip
+from wsis_jax.output import detection_picture, heat_picture, strip
 from wsis_jax.points import find_peaks
 
 _SHOWN = 3  # images in a picture

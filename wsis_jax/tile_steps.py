@@ -12,7 +12,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float32, Float64, Int, Int64
 
-from wsis_jax.cells import margin_sums
 from wsis_jax.core import (
     Config,
     Over,
@@ -39,6 +38,7 @@ from wsis_jax.cutting import (
 )
 from wsis_jax.halos import Halos, View, view_of
 from wsis_jax.network import Record, Run, forward, in_precision, one_of, record_images, winner_map
+from wsis_jax.output import margin_sums
 from wsis_jax.points import peak_pixels, plateau_centres
 from wsis_jax.scratch import Scratch
 
@@ -66,7 +66,7 @@ class Labelled(NamedTuple):
     Attributes:
         labels: 0 for background, i + 1 for the cell of peak i.
         cells: indices of the peaks that there are sums of.
-        sums, pixels: of each, see `cells.margin_sums`.
+        sums, pixels: of each, see `cell_table.margin_sums`.
     """
 
     labels: Int[np.ndarray, "rows columns"]

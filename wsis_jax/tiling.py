@@ -16,7 +16,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float32, Float64, Int64
 
-from wsis_jax.cells import mean_margins
 from wsis_jax.core import (
     Config,
     ImageConfig,
@@ -36,6 +35,7 @@ from wsis_jax.cutting import Whole
 from wsis_jax.halos import halos_of, view_sides
 from wsis_jax.network import Run
 from wsis_jax.order_statistics import between, high_bits, low_bits, ordered_values, percentile_ranks, tops_of
+from wsis_jax.output import mean_margins
 from wsis_jax.scratch import Scratch, scratch_folder
 from wsis_jax.segmentation import seen_shape
 from wsis_jax.tile_steps import Job, cut, detect, labels_of, observe, propagate
@@ -49,7 +49,7 @@ class Tiled(NamedTuple):
     Attributes:
         points: (row, column) of the cells in pixels of the image.
         scores: the likelihood there, 0..1.
-        confidence: how sure each cell is, see `cells.contribution_margins`.
+        confidence: how sure each cell is, see `cell_table.contribution_margins`.
     """
 
     points: Float64[np.ndarray, "cells 2"]

@@ -6,11 +6,23 @@ from pathlib import Path
 from typing import Any
 
 from wsis_jax import checkpoint
-from wsis_jax.charts import line_chart
 from wsis_jax.core import Config, check_inside, write_text
-from wsis_jax.gallery import SHOWN, Item, evenly, gallery
 from wsis_jax.network import load_config
-from wsis_jax.page import and_more, cards, folded, number, page, section, settings, table
+from wsis_jax.output import (
+    SHOWN,
+    Item,
+    and_more,
+    cards,
+    evenly,
+    folded,
+    gallery,
+    line_chart,
+    number,
+    page,
+    section,
+    settings,
+    table,
+)
 
 _FIGURES = ("best_step", "loss", "validation_loss", "f_measure", "precision", "recall")  # of a validation
 _ROWS = 2000  # of the table of images: more nobody reads, and browsers slow down

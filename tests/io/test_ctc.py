@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from scipy import ndimage
 
-from wsis_jax.ctc_results import frame_numbers, writing_ctc
 from wsis_jax.io.ctc import read_ctc_points
 from wsis_jax.io.label_file import read_labels
+from wsis_jax.output.formats.ctc import frame_numbers, writing_ctc
 
 SCENES = 3
 

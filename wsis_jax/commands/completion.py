@@ -73,7 +73,7 @@ class _PrintCompletion(argparse.Action):
         """Does it; `values` is the name of the shell."""
         import shtab
 
-        from wsis_jax.results import KINDS, REPORT
+        from wsis_jax.output import KINDS, REPORT
 
         for action in _actions(parser):
             _complete(action, shtab.FILE, shtab.DIRECTORY)

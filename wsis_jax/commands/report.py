@@ -36,7 +36,7 @@ def write_report(folder: Path) -> Path:
         FileNotFoundError: if the folder is neither.
         ValueError: if what it holds cannot be read.
     """
-    from wsis_jax.report import read_summary, segmentation_report
+    from wsis_jax.output import read_summary, segmentation_report
     from wsis_jax.training_report import training_report
 
     if (folder / "config.json").is_file():

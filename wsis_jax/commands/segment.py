@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from wsis_jax.clusters import Workers
     from wsis_jax.core import Config
     from wsis_jax.images import Outcome
-    from wsis_jax.results import Format
+    from wsis_jax.output import Format
 
 SUMMARY = "find the cells of images"
 
@@ -131,8 +131,7 @@ def run(arguments: argparse.Namespace) -> int:
     from wsis_jax.images import Reading
     from wsis_jax.io import IMAGE_SUFFIXES, list_files
     from wsis_jax.network import load_run
-    from wsis_jax.report import segmentation_report
-    from wsis_jax.results import FILES, REPORT
+    from wsis_jax.output import FILES, REPORT, segmentation_report
 
     format = arguments.format or FILES
     with ExitStack() as stack:
@@ -211,7 +210,7 @@ def _positive(text: str) -> float:
 
 def _format(text: str) -> "Format":
     """Returns the format that an argument names."""
-    from wsis_jax.results import format_of
+    from wsis_jax.output import format_of
 
     try:
         return format_of([kind.strip() for kind in text.split(",")])

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float32, Int32
 
 from wsis_jax.core import Over, Plane, Window, part_resized_from, resize_labels_part
-from wsis_jax.gallery import picture_shape, sampling_step
+from wsis_jax.output.report.gallery import picture_shape, sampling_step
 
 
 def overview(

@@ -9,7 +9,7 @@ from skimage.segmentation import find_boundaries
 
 from wsis_jax.core import replacing, write_text
 from wsis_jax.io import write_labels
-from wsis_jax.polygons import cell_outlines
+from wsis_jax.output.polygons import cell_outlines
 
 _MOST_IN_PNG = np.iinfo(np.uint16).max
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Shaped
 
-from wsis_jax.cells import Columns
 from wsis_jax.core import replacing, write_text
+from wsis_jax.output.cell_table import Columns
 
 
 def write_csv(path: str | Path, table: Columns) -> None:

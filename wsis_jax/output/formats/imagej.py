@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Int
 
 from wsis_jax.core import replacing
-from wsis_jax.polygons import Polygon, cell_polygons
+from wsis_jax.output.polygons import Polygon, cell_polygons
 
 if TYPE_CHECKING:
     from roifile import ImagejRoi

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from skimage.draw import ellipse
 
-from wsis_jax.cells import contribution_margins, measure_cells
 from wsis_jax.core.types import WinnerMap
+from wsis_jax.output.cell_table import contribution_margins, measure_cells
 
 SHAPE = st.tuples(st.integers(2, 8), st.integers(2, 8))
 SMALL = arrays.arrays(np.int32, SHAPE, elements=st.sampled_from([0, 0, 1, 2, 4]))

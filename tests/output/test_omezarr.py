@@ -8,9 +8,9 @@ from ome_zarr.io import parse_url
 from ome_zarr.reader import Reader
 from ome_zarr_models import v05
 
-from wsis_jax.pictures import cell_colours
+from wsis_jax.output.formats.omezarr import write_evidence, write_ome_zarr
+from wsis_jax.output.pictures import cell_colours
 from wsis_jax.segmentation import segment
-from wsis_jax.zarr_files import write_evidence, write_ome_zarr
 
 
 def write(path, labels, pixel_size=None, channels=2):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Num
 
-from wsis_jax.page import number, text
+from wsis_jax.output.report.page import number, text
 
 _WIDTH, _HEIGHT = 560, 240
 _LEFT, _RIGHT, _TOP, _BOTTOM = 58, 14, 14, 30

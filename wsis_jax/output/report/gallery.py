@@ -12,8 +12,8 @@ from PIL import Image
 
 from wsis_jax.core import Segmentation, replacing, resize_labels
 from wsis_jax.io import Frame
-from wsis_jax.page import text
-from wsis_jax.pictures import contribution_picture, grey_picture, heat_picture, label_picture, overlay
+from wsis_jax.output.pictures import contribution_picture, grey_picture, heat_picture, label_picture, overlay
+from wsis_jax.output.report.page import text
 
 _Any = TypeVar("_Any")
 

@@ -12,9 +12,9 @@ from PIL import Image
 
 from wsis_jax import checkpoint, segment
 from wsis_jax.cli import main
-from wsis_jax.gallery import LAYERS, SHOWN, write_layers
 from wsis_jax.io.image_file import Frame
-from wsis_jax.report import segmentation_report
+from wsis_jax.output.report.gallery import LAYERS, SHOWN, write_layers
+from wsis_jax.output.report.results_page import segmentation_report
 from wsis_jax.training_report import training_report
 
 EVIL = "<script>document.title='run'</script>&\"'x"

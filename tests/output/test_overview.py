@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from wsis_jax import gallery
 from wsis_jax.core.scaling import resize_labels
 from wsis_jax.core.windows import one_by_one, windows_over
-from wsis_jax.overview import overview
+from wsis_jax.output.report import gallery
+from wsis_jax.output.report.overview import overview
 
 
 @pytest.mark.parametrize("shape", [(40, 50), (61, 90), (200, 333), (500, 90), (3, 700)])

@@ -7,9 +7,9 @@ import numpy as np
 from jaxtyping import Float, Float32, Int64
 from scipy import ndimage
 
-from wsis_jax.cells import Columns, in_micrometres, measure_cells
 from wsis_jax.core import Over, Plane, Window, lengths
-from wsis_jax.qupath import cell_features
+from wsis_jax.output.cell_table import Columns, in_micrometres, measure_cells
+from wsis_jax.output.formats.qupath import cell_features
 
 
 class Group(NamedTuple):

@@ -37,7 +37,7 @@ def page(*, kind: str, title: str, lede: str, body: Iterable[str]) -> str:
         lede: a sentence below the title, plain text.
         body: HTML, part after part.
     """
-    folder = resources.files("wsis_jax") / "html"
+    folder = resources.files("wsis_jax.output.report")
     shell, style, script = ((folder / f"page.{end}").read_text(encoding="utf-8") for end in ("html", "css", "js"))
     return Template(shell).substitute(
         kind=text(kind),

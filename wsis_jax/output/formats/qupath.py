@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
-from wsis_jax.cells import Columns
 from wsis_jax.core import write_text
-from wsis_jax.polygons import Polygon, cell_polygons
+from wsis_jax.output.cell_table import Columns
+from wsis_jax.output.polygons import Polygon, cell_polygons
 
 
 def write_features(path: str | Path, features: Iterable[str]) -> None:

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from wsis_jax.charts import histogram
-from wsis_jax.columns import read_columns
 from wsis_jax.core import Config, check_inside, check_name, read_json, write_text
-from wsis_jax.gallery import SHOWN, Item, evenly, gallery, layer_files
-from wsis_jax.page import and_more, cards, folded, number, page, section, settings, table, text
+from wsis_jax.output.columns import read_columns
+from wsis_jax.output.report.charts import histogram
+from wsis_jax.output.report.gallery import SHOWN, Item, evenly, gallery, layer_files
+from wsis_jax.output.report.page import and_more, cards, folded, number, page, section, settings, table, text
 
 _ROWS = 2000  # of the table of images: more nobody reads, and browsers slow down
 _SAID = 100  # failures or warnings, likewise

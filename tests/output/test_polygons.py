@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from wsis_jax.polygons import cell_outlines, cell_polygons
+from wsis_jax.output.polygons import cell_outlines, cell_polygons
 
 SMALL = arrays.arrays(
     np.int32, st.tuples(st.integers(1, 9), st.integers(1, 9)), elements=st.sampled_from([0, 0, 1, 2, 7])

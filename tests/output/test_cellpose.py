@@ -7,9 +7,9 @@ from PIL import Image
 from skimage.draw import polygon
 from skimage.segmentation import find_boundaries
 
-from wsis_jax.cellpose import write_masks, write_outlines, write_seg
 from wsis_jax.io.label_file import read_labels
-from wsis_jax.pictures import cell_colours
+from wsis_jax.output.formats.cellpose import write_masks, write_outlines, write_seg
+from wsis_jax.output.pictures import cell_colours
 
 
 @pytest.mark.parametrize("name", ODD)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from wsis_jax.columns import read_columns
+from wsis_jax.output.columns import read_columns
 
 
 def test_columns_are_read_from_whatever_is_there(tmp_path):

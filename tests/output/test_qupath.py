@@ -10,8 +10,8 @@ import shapely
 import shapely.geometry
 from odd_labels import ODD
 
-from wsis_jax.cells import measure_cells
-from wsis_jax.qupath import cell_features, write_features
+from wsis_jax.output.cell_table import measure_cells
+from wsis_jax.output.formats.qupath import cell_features, write_features
 
 
 def written(path, labels, **options):

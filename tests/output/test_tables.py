@@ -6,8 +6,8 @@ import numpy as np
 import pyarrow.parquet
 from odd_labels import ODD
 
-from wsis_jax.cells import measure_cells
-from wsis_jax.tables import write_csv, write_parquet
+from wsis_jax.output.cell_table import measure_cells
+from wsis_jax.output.formats.tables import write_csv, write_parquet
 
 
 def table_of(name):

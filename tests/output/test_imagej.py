@@ -6,7 +6,7 @@ import roifile
 import shapely
 from odd_labels import ODD
 
-from wsis_jax.imagej import write_rois
+from wsis_jax.output.formats.imagej import write_rois
 
 
 def mask_of(roi, shape):

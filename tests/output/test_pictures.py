@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from wsis_jax import pictures
 from wsis_jax.core.types import WinnerMap
+from wsis_jax.output import pictures
 
 LABELS = np.zeros((12, 16), np.int32)
 LABELS[2:7, 3:9] = 1

@@ -6,10 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from odd_labels import ODD
 
-from wsis_jax.cells import measure_cells
 from wsis_jax.core.windows import one_by_one, windows_over
-from wsis_jax.qupath import cell_features
-from wsis_jax.whole_cells import groups_of, measure_groups
+from wsis_jax.output.cell_table import measure_cells
+from wsis_jax.output.formats.qupath import cell_features
+from wsis_jax.output.whole_cells import groups_of, measure_groups
 
 
 def assert_as_whole(labels, sides, *, pixel_size=None) -> None:

@@ -13,17 +13,17 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
-from wsis_jax.cellpose import write_masks, write_outlines, write_seg
-from wsis_jax.cells import Columns, contribution_margins, measure_cells
 from wsis_jax.core import Segmentation, check_inside
-from wsis_jax.ctc_results import writing_ctc
-from wsis_jax.gallery import SHOWN, evenly, write_layers
-from wsis_jax.imagej import write_rois
 from wsis_jax.io import Frame, write_labels, write_picture, write_points
-from wsis_jax.pictures import cell_colours, overlay
-from wsis_jax.qupath import cell_features, write_features
-from wsis_jax.tables import write_csv, write_parquet
-from wsis_jax.zarr_files import write_evidence, write_ome_zarr
+from wsis_jax.output.cell_table import Columns, contribution_margins, measure_cells
+from wsis_jax.output.formats.cellpose import write_masks, write_outlines, write_seg
+from wsis_jax.output.formats.ctc import writing_ctc
+from wsis_jax.output.formats.imagej import write_rois
+from wsis_jax.output.formats.omezarr import write_evidence, write_ome_zarr
+from wsis_jax.output.formats.qupath import cell_features, write_features
+from wsis_jax.output.formats.tables import write_csv, write_parquet
+from wsis_jax.output.pictures import cell_colours, overlay
+from wsis_jax.output.report.gallery import SHOWN, evenly, write_layers
 
 Write = Callable[[Frame, Segmentation], list[Path]]
 """Writes the result of an image, and returns the files written."""

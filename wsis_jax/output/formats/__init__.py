@@ -1,0 +1,1 @@
+"""The formats that a segmentation is written as."""
