@@ -33,10 +33,8 @@ import numpy as np
 from wsis_jax import UNet, draw_scene
 from wsis_jax.bench import draw_case, network, noise, surroundings
 from wsis_jax.core import compiler_options, copy_everywhere, training_mesh
-from wsis_jax.dataset import make_sample, put_samples
-from wsis_jax.loop import _step
 from wsis_jax.network import compiled_back, contribution_maps, one_of, record_images
-from wsis_jax.optimization import initial_state, make_optimizer
+from wsis_jax.training import _step, initial_state, make_optimizer, make_sample, put_samples
 
 _MESSAGE = re.compile(r"= (.*) (all-reduce|all-gather|all-to-all|reduce-scatter|collective-permute)(?:-start)?\(")
 

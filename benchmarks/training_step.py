@@ -30,8 +30,16 @@ from torch_unet import TorchUNet
 
 from wsis_jax import UNet, draw_scene
 from wsis_jax.core import compiler_options
-from wsis_jax.dataset import Pixels, draw_batch, make_sample, put_samples
-from wsis_jax.optimization import TrainState, descend, initial_state, make_optimizer
+from wsis_jax.training import (
+    Pixels,
+    TrainState,
+    descend,
+    draw_batch,
+    initial_state,
+    make_optimizer,
+    make_sample,
+    put_samples,
+)
 
 _LEARNING_RATE = 1e-3
 

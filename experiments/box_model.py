@@ -15,9 +15,9 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from wsis_jax.checkpoint import save_config
 from wsis_jax.core import preset
 from wsis_jax.network import MODELS, best_weights, load_config, load_run
+from wsis_jax.training import save_config
 
 _LIMIT = 4_000_000  # bytes: what everyone who installs the package downloads
 

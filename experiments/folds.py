@@ -11,7 +11,6 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Float64, Int
 
-from wsis_jax.checkpoint import read_metrics
 from wsis_jax.core import Config, preset, small_network
 from wsis_jax.io import (
     IMAGE_SUFFIXES,
@@ -25,8 +24,7 @@ from wsis_jax.io import (
 )
 from wsis_jax.network import Run, load_config, load_run
 from wsis_jax.terminal import training_progress
-from wsis_jax.training import train
-from wsis_jax.training_set import TrainingSet, unmarked
+from wsis_jax.training import TrainingSet, read_metrics, train, unmarked
 
 
 class Case(NamedTuple):

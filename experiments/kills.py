@@ -28,12 +28,12 @@ import numpy as np
 import tifffile
 
 # Imported once, before processes are forked off; JAX starts its threads only in them.
-from wsis_jax import batch, checkpoint, cli, training, training_set
+from wsis_jax import batch, cli
 from wsis_jax.io import write_points
 from wsis_jax.network import build_model, load_config, load_variables
-from wsis_jax.optimization import initial_state, make_optimizer
 from wsis_jax.output.report import results_page
 from wsis_jax.synthetic import draw_scene
+from wsis_jax.training import data, initial_state, make_optimizer, run_folder, trainer
 
 _SETTINGS = (
     *("image.scale=1", "likelihood.sigma=3", "unet.encoder=[2,4]", "unet.decoder=[2]", "train.steps=12"),
@@ -41,7 +41,7 @@ _SETTINGS = (
     "train.validation=0.34",
 )
 _LIVES = 100  # of one run, after which it is taken for one that never ends
-assert all((batch, results_page, training, training_set))
+assert all((batch, results_page, trainer, data))
 
 
 class Case(NamedTuple):
@@ -84,7 +84,7 @@ def draw(folder: Path) -> list[Case]:
     low = ("--set", "detect.threshold=0.1")  # so little has been learned
     segment = ["segment", str(folder / "whole" / "run"), str(folder / "find"), *low, "--out"]
     return [
-        Case("training", "run", train, ["--resume"], 0, (training, "train_until_done"), trainings_unlike),
+        Case("training", "run", train, ["--resume"], 0, (trainer, "train_until_done"), trainings_unlike),
         Case("batch", "results", segment, [], 3, (batch, "open_frames"), files_unlike),
     ]
 
@@ -237,7 +237,7 @@ def arrays_of(run: Path) -> list[np.ndarray]:
     )
     variables = load_variables(run)
     blank = initial_state(build_model(config), optimizer, 0, variables)
-    trees = variables, checkpoint.load_state(run, blank)
+    trees = variables, run_folder.load_state(run, blank)
     return [np.asarray(leaf) for leaf in jax.tree.leaves(trees)]
 
 

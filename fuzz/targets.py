@@ -18,13 +18,12 @@ import tifffile
 import zarr
 from PIL import Image
 
-from wsis_jax.checkpoint import load_facts, read_metrics
 from wsis_jax.commands.report import write_report
 from wsis_jax.core import Config
 from wsis_jax.io import read_image, read_points
 from wsis_jax.manifest import Manifest
 from wsis_jax.network import load_config
-from wsis_jax.training_report import training_report
+from wsis_jax.training import load_facts, read_metrics, training_report
 
 ALLOWED = (ValueError, OSError)
 """What a reader may raise; anything else is a mistake of ours."""

@@ -9,11 +9,11 @@ import pytest
 import tifffile
 
 from wsis_jax import cli, demo
-from wsis_jax.checkpoint import read_metrics
 from wsis_jax.cli import main
 from wsis_jax.core.presets import preset
 from wsis_jax.io.label_file import read_labels
 from wsis_jax.network.model import load_config
+from wsis_jax.training.run_folder import read_metrics
 
 KEYS = [
     *("f_measure", "precision", "recall", "mdice", "dice_one_to_one", "ap50", "ap", "pq", "aji", "seg", "det"),
@@ -168,9 +168,9 @@ def test_a_trained_model_finds_cells_from_the_command_line(tiny_run, data, tmp_p
 
 def test_an_interrupted_training_is_resumed(data, tmp_path, capsys, monkeypatch):
     run, options = tmp_path / "run", settings(*TINY, "train.steps=4")
-    from wsis_jax import training
+    from wsis_jax.training import trainer
 
-    append = training.checkpoint.append_metrics
+    append = trainer.checkpoint.append_metrics
 
     def interrupt(folder, metrics):
         if metrics["step"] == 4:
@@ -178,7 +178,7 @@ def test_an_interrupted_training_is_resumed(data, tmp_path, capsys, monkeypatch)
         append(folder, metrics)
 
     with monkeypatch.context() as patch:
-        patch.setattr(training.checkpoint, "append_metrics", interrupt)
+        patch.setattr(trainer.checkpoint, "append_metrics", interrupt)
         assert main(train_command(data, run, *options)) == 1
     assert capsys.readouterr().err == "wsis: interrupted\n"
     assert [line["step"] for line in read_metrics(run)] == [2]
@@ -191,8 +191,8 @@ def test_an_interrupted_training_is_resumed(data, tmp_path, capsys, monkeypatch)
 
 
 def test_settings_are_those_of_the_preset_the_size_and_the_command_line(data, tmp_path, monkeypatch):
-    import wsis_jax.training
-    import wsis_jax.training_report
+    import wsis_jax.training.page
+    import wsis_jax.training.trainer
 
     seen = []
     monkeypatch.setattr(wsis_jax.training, "train", lambda *_, config, **__: seen.append(config))

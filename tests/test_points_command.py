@@ -7,11 +7,11 @@ import pytest
 import tifffile
 
 from wsis_jax.cli import main
-from wsis_jax.dataset import leave_out, make_sample
 from wsis_jax.io.ctc import read_ctc_points
 from wsis_jax.io.point_file import read_points, write_points
 from wsis_jax.metrics import centroids, match_points
 from wsis_jax.synthetic import draw_scene
+from wsis_jax.training.patches import leave_out, make_sample
 
 SCENES = {name: draw_scene(seed, shape=(280, 320), cells=36, diameter=26.0) for seed, name in enumerate("abcde")}
 

@@ -12,8 +12,8 @@ from examples import ROOT, lines
 import wsis_jax.bench
 import wsis_jax.demo
 import wsis_jax.doctor
-import wsis_jax.training
-import wsis_jax.training_report
+import wsis_jax.training.page
+import wsis_jax.training.trainer
 from tests.zarr_images import write_image
 from wsis_jax.cli import main
 from wsis_jax.evaluation import evaluate_files

@@ -283,7 +283,7 @@ def test_errors_are_one_sentence(segmenting, viewer, stack, tmp_path, said):
 def test_training_is_stopped_and_goes_on_and_its_model_is_offered(
     segmenting, viewer, draw_small, tmp_path, said, monkeypatch
 ):
-    from wsis_jax import checkpoint, training
+    from wsis_jax.training import run_folder, trainer
     from wsis_jax.viewer.train_widget import TrainWidget
 
     scenes = [draw_small(seed) for seed in (100, 105, 106)]
@@ -294,7 +294,7 @@ def test_training_is_stopped_and_goes_on_and_its_model_is_offered(
     widget = TrainWidget(viewer)
     widget.images.value, widget.points.value, widget.run.value = [image], [points], tmp_path / "run"
     widget.settings.value = " ".join(TINY)
-    pressed, train, learned = threading.Event(), training.train, []
+    pressed, train, learned = threading.Event(), trainer.train, []
 
     def stopped_at_the_third(images, points, *, on_step, **options):
         def hold(step, steps):
@@ -309,15 +309,15 @@ def test_training_is_stopped_and_goes_on_and_its_model_is_offered(
             press(widget.work.stop_button)
             pressed.set()
 
-    monkeypatch.setattr(training, "train", stopped_at_the_third)
+    monkeypatch.setattr(trainer, "train", stopped_at_the_third)
     press(widget.work.run)
     finish(widget, meanwhile=stop)
-    assert checkpoint.saved_step(tmp_path / "run") == 3
+    assert run_folder.saved_step(tmp_path / "run") == 3
     assert widget.resume.value
     assert widget.work.said.value == "stopped, and saved"
     press(widget.work.run)
     finish(widget)
-    assert checkpoint.saved_step(tmp_path / "run") == 5
+    assert run_folder.saved_step(tmp_path / "run") == 5
     assert widget.work.said.value.startswith("trained, loss 0.")
     assert segmenting.model.value == str(tmp_path / "run")
     load_run(tmp_path / "run")

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from wsis_jax.segmentation import segment_batch as segment_batch
     from wsis_jax.synthetic import draw_scene as draw_scene
     from wsis_jax.tiling import segment_tiled as segment_tiled
-    from wsis_jax.training import train as train
+    from wsis_jax.training.trainer import train as train
 
 __version__ = version("wsis-jax")
 

@@ -16,8 +16,7 @@ from wsis_jax.network import Run, load_run
 from wsis_jax.output import contribution_picture, grey_picture, heat_picture, label_picture, overlay, strip
 from wsis_jax.segmentation import segment
 from wsis_jax.synthetic import Scene, draw_scene
-from wsis_jax.training import train
-from wsis_jax.training_report import training_report
+from wsis_jax.training import train, training_report
 
 # Small enough to be learnt in two minutes on two cores, large enough to be learnt well.
 DEMO_CONFIG = Config(
@@ -51,7 +50,7 @@ def run_demo(
         model: a run folder or the name of a model of the package, as `load_run` takes it, to segment with instead
             of training; the scene then has cells as large as those that it learned. None: train.
         seed: of the scenes; another seed, other cells.
-        on_step, on_metrics: see `training.train`.
+        on_step, on_metrics: see `trainer.train`.
 
     Raises:
         FileNotFoundError: if `model` is given and is no trained model.

@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Float32, Int, Int8, Real
 from experiments.baselines.common import remembered
 from wsis_jax.core import compiler_options
 from wsis_jax.network import UNet, Variables, fold_batch_norm, initial_variables, predict
-from wsis_jax.optimization import TrainState, initial_state, make_optimizer
+from wsis_jax.training import TrainState, initial_state, make_optimizer
 
 _MODEL = UNet(encoder=(8, 16, 32, 32), decoder=(32, 16, 8))
 _CROP, _BATCH = 128, 8

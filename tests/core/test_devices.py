@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from many_devices import BATCH, look, train_in
 
-from wsis_jax import checkpoint
 from wsis_jax.network.unet import UNet, fold_batch_norm, initial_variables
-from wsis_jax.optimization import initial_state, make_optimizer
+from wsis_jax.training import run_folder
+from wsis_jax.training.step import initial_state, make_optimizer
 
 MODEL = UNet((2, 4), (2,))
 LEARNING_RATE = 0.01
@@ -31,7 +31,7 @@ def network():
 def state_in(run):
     """The state that a training left after its last step."""
     optimizer = make_optimizer(learning_rate=LEARNING_RATE, schedule="cosine", warmup=0, steps=2)
-    state = checkpoint.load_state(run, initial_state(MODEL, optimizer, 0))
+    state = run_folder.load_state(run, initial_state(MODEL, optimizer, 0))
     assert state is not None
     assert int(state.step) == 2
     return state
@@ -85,7 +85,7 @@ def test_a_training_ends_as_on_one_device(trained, run):
             np.testing.assert_allclose(ours, theirs, rtol=0, atol=CLOSE * np.abs(theirs).max())
     for ours, theirs in zip(jax.tree.leaves(many.params), jax.tree.leaves(one.params), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-3 * LEARNING_RATE)
-    lines = [checkpoint.read_metrics(folder / name)[0] for name in ("alone", run)]
+    lines = [run_folder.read_metrics(folder / name)[0] for name in ("alone", run)]
     assert lines[1] == pytest.approx(lines[0], rel=CLOSE)
     assert (folder / run / "report.html").is_file()
 

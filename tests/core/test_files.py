@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import tifffile
 
-from wsis_jax import checkpoint
 from wsis_jax.cli import main
 from wsis_jax.core import files
 from wsis_jax.io.point_file import write_points
+from wsis_jax.training import run_folder
 
 
 @contextmanager
@@ -90,12 +90,12 @@ def test_a_line_is_added_whole_or_not_at_all(tmp_path):
 
 def test_a_state_without_room_leaves_the_one_before(tmp_path, caplog):
     values = np.random.default_rng(0).random(30_000, np.float32)  # which nothing compresses
-    checkpoint.save_state(tmp_path, 1, {"w": jnp.asarray(values)})
+    run_folder.save_state(tmp_path, 1, {"w": jnp.asarray(values)})
     expected = r"state/2: cannot be written, since it is larger .*, then go on with --resume$"
     with largest_file(50_000), pytest.raises(files.WriteError, match=expected):
-        checkpoint.save_state(tmp_path, 2, {"w": jnp.zeros(30_000) + values[::-1]})
+        run_folder.save_state(tmp_path, 2, {"w": jnp.zeros(30_000) + values[::-1]})
     assert [path.name for path in (tmp_path / "state").iterdir()] == ["1"]
-    np.testing.assert_array_equal(checkpoint.load_state(tmp_path, {"w": jnp.zeros(30_000)})["w"], values)
+    np.testing.assert_array_equal(run_folder.load_state(tmp_path, {"w": jnp.zeros(30_000)})["w"], values)
     assert not caplog.records  # the library says it in many pages
 
 
@@ -146,7 +146,7 @@ def test_a_file_in_the_place_of_a_folder_is_one_sentence(
     tifffile.imwrite(tmp_path / "image.tif", np.round(scene.image * 60_000).astype(np.uint16))
     write_points(tmp_path / "points.csv", scene.points)
     (tmp_path / "file").touch()
-    checkpoint.save_config(tmp_path / "folder", tiny_run.run.config)
+    run_folder.save_config(tmp_path / "folder", tiny_run.run.config)
     (tmp_path / "folder" / "report.html").mkdir()
     monkeypatch.chdir(tmp_path)
     assert main([str(tiny_run.folder) if word == "RUN" else word for word in words.split()]) == 2

@@ -10,12 +10,13 @@ import pytest
 from browser import needs_browser, open_page, shown
 from PIL import Image
 
-from wsis_jax import checkpoint, segment
+from wsis_jax import segment
 from wsis_jax.cli import main
 from wsis_jax.io.image_file import Frame
 from wsis_jax.output.report.gallery import LAYERS, SHOWN, write_layers
 from wsis_jax.output.report.results_page import segmentation_report
-from wsis_jax.training_report import training_report
+from wsis_jax.training import run_folder
+from wsis_jax.training.page import training_report
 
 EVIL = "<script>document.title='run'</script>&\"'x"
 NAMES = ["a", EVIL.replace("/", "|"), "c"]
@@ -145,7 +146,7 @@ def test_a_page_holds_all_it_shows_and_runs_its_own_script_alone(kind, request):
 
 
 def test_a_report_of_a_training_says_what_the_run_folder_holds(trained, tiny_run):
-    page, metrics = read(trained / "report.html"), checkpoint.read_metrics(trained)
+    page, metrics = read(trained / "report.html"), run_folder.read_metrics(trained)
     best = next(line for line in metrics if line["step"] == metrics[-1]["best_step"])
     curves = [json.loads(attributes["data-points"]) for attributes in page.having("data-points")]
     assert [[said.split(",")[0] for _, said in curve] for curve in curves] == [["step 40", "step 80"]] * 2
@@ -173,10 +174,10 @@ def test_a_report_of_a_training_says_what_the_run_folder_holds(trained, tiny_run
 )
 def test_how_far_a_training_came(tmp_path, tiny_config, steps, words):
     config = tiny_config.override(["train.steps=1000"] if 810 in steps else [])
-    checkpoint.save_config(tmp_path, config)
+    run_folder.save_config(tmp_path, config)
     scores = {"loss": 0.1, "validation_loss": 0.2, "f_measure": 0.5, "precision": 0.5, "recall": 0.5}
     for step in steps:
-        checkpoint.append_metrics(tmp_path, {"step": step, **scores, "best_step": 10})
+        run_folder.append_metrics(tmp_path, {"step": step, **scores, "best_step": 10})
     text = read(training_report(tmp_path)).text
     assert words in text
     assert ("There was no validation yet." in text) == (not steps)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from wsis_jax.terminal import print_point_reports, print_suggestion, progress_bar, show_error
 
 if TYPE_CHECKING:
-    from wsis_jax.point_sets import PointFiles
+    from wsis_jax.training import PointFiles
 
 SUMMARY = "make, convert and check points"
 
@@ -67,8 +67,8 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Runs the command and returns its exit code."""
     from wsis_jax.core import write_text
-    from wsis_jax.point_sets import beside_images, write_pictures, write_point_files
     from wsis_jax.points import inspect_points, suggest
+    from wsis_jax.training import beside_images, write_pictures, write_point_files
 
     points, given, images = _point_source(arguments)
     write_point_files(arguments.out, points, format=arguments.format, keep=given)
@@ -107,7 +107,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _point_source(arguments: argparse.Namespace) -> tuple["PointFiles", list[Path], Any]:
     """Returns the points asked for, the point files among what was given, and the images."""
     from wsis_jax.io import POINT_SUFFIXES, list_files
-    from wsis_jax.point_sets import from_ctc, from_files, from_labels, from_stains
+    from wsis_jax.training import from_ctc, from_files, from_labels, from_stains
 
     ways = {"POINTS": arguments.points, "--nuclei": arguments.nuclei, "--labels": arguments.labels}
     ways["--ctc"] = arguments.ctc

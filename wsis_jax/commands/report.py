@@ -37,7 +37,7 @@ def write_report(folder: Path) -> Path:
         ValueError: if what it holds cannot be read.
     """
     from wsis_jax.output import read_summary, segmentation_report
-    from wsis_jax.training_report import training_report
+    from wsis_jax.training import training_report
 
     if (folder / "config.json").is_file():
         return training_report(folder)

@@ -82,9 +82,7 @@ def _train(arguments: argparse.Namespace) -> int:
     import jax
 
     from wsis_jax.core import is_first, preset, small_network
-    from wsis_jax.training import train
-    from wsis_jax.training_report import training_report
-    from wsis_jax.training_set import read_stained_set, read_training_set, unmarked
+    from wsis_jax.training import read_stained_set, read_training_set, train, training_report, unmarked
 
     config = preset(arguments.preset or "default")
     small = arguments.size == "small" or (arguments.size == "auto" and jax.default_backend() == "cpu")
@@ -143,6 +141,6 @@ def _events(arguments: argparse.Namespace) -> AbstractContextManager[Callable[[d
 
     if not (arguments.tensorboard and is_first()):
         return nullcontext(lambda metrics: None)
-    from wsis_jax.tensorboard import writing_events
+    from wsis_jax.training import writing_events
 
     return writing_events(arguments.run)

@@ -63,8 +63,7 @@ class TrainWidget(Container):
         def work(tell: Tell) -> Ending:
             from wsis_jax.core import use_compilation_cache
             from wsis_jax.network import best_weights
-            from wsis_jax.training import train
-            from wsis_jax.training_report import training_report
+            from wsis_jax.training import train, training_report
 
             use_compilation_cache()
             images = [read_plane(pixels, step, rgb=rgb) for pixels, step, rgb in planes]

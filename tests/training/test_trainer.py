@@ -7,11 +7,11 @@ import jax
 import numpy as np
 import pytest
 
-from wsis_jax import checkpoint, loop, training
 from wsis_jax.core.config import Config
 from wsis_jax.network.model import load_config, load_run
 from wsis_jax.synthetic import draw_scene
-from wsis_jax.training import fill_in, train
+from wsis_jax.training import loop, run_folder, trainer
+from wsis_jax.training.trainer import fill_in, train
 
 # Checkpoints at 3 and 6; 7 is the last step and one, too.
 CONFIG = Config().override(
@@ -59,8 +59,8 @@ def fixed_scores(monkeypatch):
     def fix(*scores):
         rest = iter(scores)
         settings = {key: getattr(CONFIG.train, key) for key in ("learning_rate", "schedule", "warmup", "steps")}
-        optimizer = training.make_optimizer(**settings)  # compiled already; how it learns is not asked here
-        monkeypatch.setattr(training, "make_optimizer", lambda **_: optimizer)
+        optimizer = trainer.make_optimizer(**settings)  # compiled already; how it learns is not asked here
+        monkeypatch.setattr(trainer, "make_optimizer", lambda **_: optimizer)
 
         def validate(*_):
             f_measure, loss = next(rest)
@@ -88,14 +88,14 @@ def test_the_loss_falls_on_one_scene(tmp_path):
     assert seen[-1]["loss"] < 0.3 * seen[0]["loss"]
     assert steps == [(step, 40) for step in range(1, 41)]
     assert loop._compiled_step()._cache_size() == compiled + 1  # also after a validation and a better model
-    assert seen == checkpoint.read_metrics(tmp_path / "run")
+    assert seen == run_folder.read_metrics(tmp_path / "run")
 
 
 def test_what_a_training_writes(unbroken):
     names = ["config.json", "metrics.jsonl", "samples", "state", "training.json", "weights"]
     assert sorted(path.name for path in unbroken.iterdir()) == names
-    assert [line["step"] for line in checkpoint.read_metrics(unbroken)] == [3, 6, 7]
-    best = checkpoint.read_metrics(unbroken)[-1]["best_step"]
+    assert [line["step"] for line in run_folder.read_metrics(unbroken)] == [3, 6, 7]
+    best = run_folder.read_metrics(unbroken)[-1]["best_step"]
     assert [path.name for path in (unbroken / "weights").iterdir()] == [str(best)]
     assert load_config(unbroken) == CONFIG
 
@@ -121,13 +121,13 @@ def assert_resumes_to(unbroken, folder):
 def test_a_resumed_training_ends_as_an_unbroken_one(unbroken, tmp_path, step):
     with pytest.raises(KeyboardInterrupt):
         train(IMAGES, POINTS, config=CONFIG, run=tmp_path, on_step=stop_at(step))
-    assert checkpoint.saved_step(tmp_path) == step
+    assert run_folder.saved_step(tmp_path) == step
     assert_resumes_to(unbroken, tmp_path)
 
 
 @pytest.mark.parametrize("function", ["append_metrics", "save_state"])
 def test_a_training_that_dies_while_it_saves_resumes_all_the_same(unbroken, tmp_path, monkeypatch, function):
-    save = getattr(checkpoint, function)
+    save = getattr(run_folder, function)
 
     def dies_at_six(folder, *arguments):
         if 6 in arguments or arguments[0] == 6 or (isinstance(arguments[0], dict) and arguments[0]["step"] == 6):
@@ -135,7 +135,7 @@ def test_a_training_that_dies_while_it_saves_resumes_all_the_same(unbroken, tmp_
         save(folder, *arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoint, function, dies_at_six)
+        patch.setattr(run_folder, function, dies_at_six)
         with pytest.raises(KeyboardInterrupt):
             train(IMAGES, POINTS, config=CONFIG, run=tmp_path)
     assert_resumes_to(unbroken, tmp_path)
@@ -179,7 +179,7 @@ def test_training_stops_early_without_a_better_model(tmp_path, fixed_scores):
     run = tmp_path / "run"
     config = with_train(steps=20, evaluate_every=1, patience=2, select="f_measure")
     train(IMAGES, POINTS, config=config, run=run)
-    assert [line["best_step"] for line in checkpoint.read_metrics(run)] == [1, 2, 2, 2]
+    assert [line["best_step"] for line in run_folder.read_metrics(run)] == [1, 2, 2, 2]
     assert (run / "weights" / "2").is_dir()
     steps = []
     train(IMAGES, POINTS, config=config, run=run, resume=True, on_step=lambda *step: steps.append(step))
@@ -190,7 +190,7 @@ def test_training_stops_early_without_a_better_model(tmp_path, fixed_scores):
 def test_the_best_model_is_chosen_by(tmp_path, fixed_scores, select, best):
     fixed_scores((0.5, 0.3), (0.9, 0.2), (0.8, 0.1))
     train(IMAGES, POINTS, config=with_train(steps=3, evaluate_every=1, select=select), run=tmp_path)
-    assert checkpoint.read_metrics(tmp_path)[-1]["best_step"] == best
+    assert run_folder.read_metrics(tmp_path)[-1]["best_step"] == best
     assert [path.name for path in (tmp_path / "weights").iterdir()] == [str(best)]
 
 
@@ -246,7 +246,7 @@ def test_a_loss_that_is_no_number_ends_the_training_at_once(tmp_path):
             on_step=lambda step, steps: seen.append(step),
         )
     assert seen[-1] < 5  # not at the first validation
-    assert not checkpoint.is_begun(tmp_path)
+    assert not run_folder.is_begun(tmp_path)
 
 
 def test_a_state_that_is_no_number_is_not_saved_when_stopped(tmp_path, monkeypatch):
@@ -254,7 +254,7 @@ def test_a_state_that_is_no_number_is_not_saved_when_stopped(tmp_path, monkeypat
     monkeypatch.setattr(loop, "_compiled_step", losing(0, loss_too=False))
     with pytest.raises(ValueError, match=r"the network holds what is no number at step 1, after 0\.\d+ before"):
         train(IMAGES, POINTS, config=CONFIG, run=tmp_path, on_step=stop_at(1))
-    assert not checkpoint.is_begun(tmp_path)
+    assert not run_folder.is_begun(tmp_path)
 
 
 def test_what_was_saved_before_a_loss_that_is_no_number_is_kept(tmp_path, unbroken, monkeypatch):
@@ -262,16 +262,16 @@ def test_what_was_saved_before_a_loss_that_is_no_number_is_kept(tmp_path, unbrok
         patch.setattr(loop, "_compiled_step", losing(4, loss_too=True))
         with pytest.raises(ValueError, match=r"at step 5, .*\(the best model so far, of step 3, is kept\)$"):
             train(IMAGES, POINTS, config=CONFIG, run=tmp_path)
-    assert checkpoint.saved_step(tmp_path) == 3
+    assert run_folder.saved_step(tmp_path) == 3
     train(IMAGES, POINTS, config=CONFIG, run=tmp_path, resume=True)
     assert contents(tmp_path) == contents(unbroken)
 
 
 def test_grey_values_that_are_no_numbers_are_found_before_a_training(tmp_path):
-    samples = training._make_samples(IMAGES[:1], POINTS[:1], CONFIG, ["a"])
+    samples = trainer._make_samples(IMAGES[:1], POINTS[:1], CONFIG, ["a"])
     samples[0].image[3, 4] = np.inf
     with pytest.raises(ValueError, match=r"^a: the image holds NaN or infinite values; make them numbers$"):
-        training.train_on(samples, config=CONFIG, run=tmp_path / "run", names=["a"])
+        trainer.train_on(samples, config=CONFIG, run=tmp_path / "run", names=["a"])
     assert not (tmp_path / "run").exists()
 
 

@@ -10,11 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from wsis_jax import checkpoint
 from wsis_jax.core.config import Config
 from wsis_jax.network import weights
 from wsis_jax.network.model import build_model, load_config, load_run
 from wsis_jax.network.unet import fold_batch_norm, initial_variables, predict
+from wsis_jax.training import run_folder
 
 CONFIG = Config().override(
     ["unet.encoder=[2,3]", "unet.decoder=[2]", "image.scale=0.5", "likelihood.sigma=4", "train.steps=7"]
@@ -40,8 +40,8 @@ def assert_equal_trees(first, second) -> None:
 def trained(tmp_path_factory):
     """A run folder as a training leaves it."""
     folder = tmp_path_factory.mktemp("checkpoint") / "run"
-    checkpoint.save_config(folder, CONFIG)
-    checkpoint.save_weights(folder, 3, variables_of(3))
+    run_folder.save_config(folder, CONFIG)
+    run_folder.save_weights(folder, 3, variables_of(3))
     return folder
 
 
@@ -62,25 +62,25 @@ def test_a_run_comes_back_with_its_batch_norm_folded(trained):
 
 
 def test_a_state_comes_back_equal(tmp_path):
-    checkpoint.save_state(tmp_path, 5, some_state(5))
-    assert_equal_trees(checkpoint.load_state(tmp_path, some_state(0)), some_state(5))
+    run_folder.save_state(tmp_path, 5, some_state(5))
+    assert_equal_trees(run_folder.load_state(tmp_path, some_state(0)), some_state(5))
 
 
 def test_without_a_saved_state_there_is_none(tmp_path):
-    assert checkpoint.load_state(tmp_path, some_state(0)) is None
+    assert run_folder.load_state(tmp_path, some_state(0)) is None
 
 
 def test_a_later_state_takes_the_place_of_earlier_ones(tmp_path):
     for step in (1, 2, 2):
-        checkpoint.save_state(tmp_path, step, some_state(step))
+        run_folder.save_state(tmp_path, step, some_state(step))
     assert [path.name for path in (tmp_path / "state").iterdir()] == ["2"]
 
 
 def test_the_greatest_step_counts_where_a_crash_left_two(tmp_path):
-    checkpoint.save_state(tmp_path / "other", 9, some_state(9))
-    checkpoint.save_state(tmp_path, 10, some_state(10))
+    run_folder.save_state(tmp_path / "other", 9, some_state(9))
+    run_folder.save_state(tmp_path, 10, some_state(10))
     shutil.move(tmp_path / "other" / "state" / "9", tmp_path / "state" / "9")
-    assert checkpoint.load_state(tmp_path, some_state(0))["step"] == 10
+    assert run_folder.load_state(tmp_path, some_state(0))["step"] == 10
 
 
 def test_what_a_crash_left_is_neither_loaded_nor_kept(run):
@@ -88,27 +88,27 @@ def test_what_a_crash_left_is_neither_loaded_nor_kept(run):
     (unfinished / "d").mkdir(parents=True)
     (run / "weights" / "stray file").touch()
     assert_equal_trees(load_run(run).variables, fold_batch_norm(build_model(CONFIG), variables_of(3))[1])
-    checkpoint.save_weights(run, 5, variables_of(5))
+    run_folder.save_weights(run, 5, variables_of(5))
     assert not unfinished.exists()
     assert_equal_trees(load_run(run).variables, fold_batch_norm(build_model(CONFIG), variables_of(5))[1])
 
 
 def test_metrics_are_read_line_by_line(tmp_path):
-    assert checkpoint.read_metrics(tmp_path) == []
+    assert run_folder.read_metrics(tmp_path) == []
     lines = [{"step": 2, "loss": 0.25}, {"step": 4, "loss": 0.1}]
     for line in lines:
-        checkpoint.append_metrics(tmp_path, line)
-    assert checkpoint.read_metrics(tmp_path) == lines
+        run_folder.append_metrics(tmp_path, line)
+    assert run_folder.read_metrics(tmp_path) == lines
 
 
 def test_a_metrics_line_cut_short_is_left_out_and_rewound(tmp_path):
     for step in (2, 4, 6):
-        checkpoint.append_metrics(tmp_path, {"step": step})
+        run_folder.append_metrics(tmp_path, {"step": step})
     with (tmp_path / "metrics.jsonl").open("a") as file:
         file.write('{"step": 8, "lo')
-    assert [line["step"] for line in checkpoint.read_metrics(tmp_path)] == [2, 4, 6]
-    checkpoint.rewind_metrics(tmp_path, 4)
-    checkpoint.append_metrics(tmp_path, {"step": 6})
+    assert [line["step"] for line in run_folder.read_metrics(tmp_path)] == [2, 4, 6]
+    run_folder.rewind_metrics(tmp_path, 4)
+    run_folder.append_metrics(tmp_path, {"step": 6})
     assert (tmp_path / "metrics.jsonl").read_text() == '{"step": 2}\n{"step": 4}\n{"step": 6}\n'
 
 
@@ -161,7 +161,7 @@ def failure_of_loading(run) -> str:
 @pytest.mark.parametrize("damage", ["other network", "empty files", "missing files"])
 def test_weights_that_cannot_be_read_are_named(run, damage):
     if damage == "other network":
-        checkpoint.save_config(run, CONFIG.override(["unet.encoder=[2,4]"]))
+        run_folder.save_config(run, CONFIG.override(["unet.encoder=[2,4]"]))
     for file in sorted((run / "weights" / "3").rglob("*")):
         if file.is_file() and damage == "empty files":
             file.write_bytes(b"")
@@ -175,13 +175,13 @@ def test_weights_that_cannot_be_read_are_named(run, damage):
 
 @pytest.mark.parametrize("name", ["run (1)", "what?", "a*b", "a[b", "a]b", "{a}"])
 def test_weights_come_back_from_folders_of_odd_names(tmp_path, name):
-    checkpoint.check_folder(tmp_path / name)
+    run_folder.check_folder(tmp_path / name)
     weights.save(tmp_path / name, 3, {"w": jnp.arange(3.0)})
     np.testing.assert_array_equal(weights.load(tmp_path / name / "3", {"w": jnp.zeros(3)})["w"], [0, 1, 2])
 
 
 def test_a_training_is_refused_before_it_begins_where_its_weights_would_be_lost(tmp_path, tiny_config, draw_small):
-    from wsis_jax.training import train
+    from wsis_jax.training.trainer import train
 
     scene = draw_small(0)
     for run in (tmp_path / "set[1]", tmp_path / "set [1] a" / "run"):

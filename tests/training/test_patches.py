@@ -8,16 +8,16 @@ from hypothesis import strategies as st
 from scipy import ndimage
 from scipy.stats import rankdata
 
-from wsis_jax import dataset
-from wsis_jax.dataset import Sample, hold_out, make_sample, put_samples
 from wsis_jax.points.likelihood import find_peaks, render_likelihood
+from wsis_jax.training import patches
+from wsis_jax.training.patches import Sample, hold_out, make_sample, put_samples
 
 POINTS = np.array([[8.0, 9.0], [20, 31], [33, 12], [5, 40], [40, 44]])
 
 
 # Compiled, as in a training; operation by operation takes seconds.
-compiled_draw = jax.jit(dataset.draw_batch, static_argnames=("batch", "patch", "augment"))
-compiled_interpolate = jax.jit(dataset._interpolate)
+compiled_draw = jax.jit(patches.draw_batch, static_argnames=("batch", "patch", "augment"))
+compiled_interpolate = jax.jit(patches._interpolate)
 
 
 def put_alike(samples):

@@ -7,7 +7,7 @@ import tifffile
 from wsis_jax.io.label_file import read_image
 from wsis_jax.io.point_file import write_points
 from wsis_jax.points.nuclei import find_nuclei
-from wsis_jax.training_set import read_stained_set, read_training_set
+from wsis_jax.training.data import read_stained_set, read_training_set
 
 POINTS = np.array([[3.0, 4.0], [10.0, 12.0]])
 

@@ -7,12 +7,12 @@ import numpy as np
 from jaxtyping import Float32, Int64, UInt8
 
 from wsis_jax.core import Config, by_first
-from wsis_jax.dataset import Sample
 from wsis_jax.io import write_picture
 from wsis_jax.metrics import match_points
 from wsis_jax.network import UNet, Variables, predict
 from wsis_jax.output import detection_picture, heat_picture, strip
 from wsis_jax.points import find_peaks
+from wsis_jax.training.patches import Sample
 
 _SHOWN = 3  # images in a picture
 _HEIGHT = 280  # of each, in pixels of the picture

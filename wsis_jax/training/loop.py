@@ -12,7 +12,6 @@ import optax
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, Key
 
-from wsis_jax import checkpoint
 from wsis_jax.core import (
     Config,
     as_first,
@@ -23,13 +22,14 @@ from wsis_jax.core import (
     one_copy,
     training_mesh,
 )
-from wsis_jax.dataset import Augmentation, Pixels, Sample, draw_batch, put_samples
-from wsis_jax.divergence import Watch
 from wsis_jax.network import UNet
-from wsis_jax.optimization import TrainState, descend
-from wsis_jax.samples import write_samples
-from wsis_jax.stopping import soft_stop
-from wsis_jax.validation import validate
+from wsis_jax.training import run_folder
+from wsis_jax.training.divergence import Watch
+from wsis_jax.training.patches import Augmentation, Pixels, Sample, draw_batch, put_samples
+from wsis_jax.training.preview import write_samples
+from wsis_jax.training.step import TrainState, descend
+from wsis_jax.training.stopping import soft_stop
+from wsis_jax.training.validation import validate
 
 _SAMPLES_EVERY = 5  # validations between sample pictures: some ten of them in a training by default
 
@@ -85,7 +85,7 @@ def train_until_done(
             if as_first(stop.asked):
                 if not due:
                     watch.check(state)
-                    checkpoint.save_state(run, step, state)
+                    run_folder.save_state(run, step, state)
                 raise KeyboardInterrupt(
                     f"stopped after step {step} of {settings.steps}, which is saved; go on with the same command "
                     "and --resume"
@@ -145,7 +145,7 @@ def _evaluate(
     score = np.array([scores["f_measure"], -scores["validation_loss"]], np.float32)
     order = [0, 1] if config.train.select == "f_measure" else [1, 0]
     if tuple(score[order]) > tuple(np.asarray(state.best)[order]):
-        checkpoint.save_weights(run, step, variables)
+        run_folder.save_weights(run, step, variables)
         best, best_step = copy_everywhere((jnp.asarray(score), jnp.array(step)), mesh)
         state = state._replace(best=best, best_step=best_step)
     metrics = {"step": step, "loss": loss, **scores, "best_step": int(state.best_step)}
@@ -153,9 +153,9 @@ def _evaluate(
     validation = -(-step // every)
     if validation == 1 or validation % _SAMPLES_EVERY == 0 or step == config.train.steps:
         write_samples(run, step, model, here, held_out, config)
-    checkpoint.append_metrics(run, metrics)
-    checkpoint.save_state(run, step, state)
-    checkpoint.keep_weights(run, int(state.best_step))
+    run_folder.append_metrics(run, metrics)
+    run_folder.save_state(run, step, state)
+    run_folder.keep_weights(run, int(state.best_step))
     return state, metrics
 
 

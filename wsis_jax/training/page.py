@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from wsis_jax import checkpoint
 from wsis_jax.core import Config, check_inside, write_text
 from wsis_jax.network import load_config
 from wsis_jax.output import (
@@ -23,6 +22,7 @@ from wsis_jax.output import (
     settings,
     table,
 )
+from wsis_jax.training import run_folder as checkpoint
 
 _FIGURES = ("best_step", "loss", "validation_loss", "f_measure", "precision", "recall")  # of a validation
 _ROWS = 2000  # of the table of images: more nobody reads, and browsers slow down

@@ -7,7 +7,7 @@ import numpy as np
 from scipy.spatial import KDTree
 
 from wsis_jax.core import Config, versions
-from wsis_jax.dataset import Sample
+from wsis_jax.training.patches import Sample
 
 
 def training_facts(

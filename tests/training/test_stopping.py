@@ -7,12 +7,12 @@ import jax
 import numpy as np
 import pytest
 
-from wsis_jax import checkpoint
-from wsis_jax.checkpoint import read_metrics
 from wsis_jax.cli import main
 from wsis_jax.core.compilation import Compilations
 from wsis_jax.network.model import load_variables
-from wsis_jax.stopping import soft_stop
+from wsis_jax.training import run_folder
+from wsis_jax.training.run_folder import read_metrics
+from wsis_jax.training.stopping import soft_stop
 
 TINY = [
     *(
@@ -84,7 +84,7 @@ def command(tmp_path, draw_small, write_scene):
 def test_an_interrupted_command_saves_says_how_to_go_on_and_ends_as_an_unbroken_one(
     command, tmp_path, capsys, monkeypatch
 ):
-    from wsis_jax import loop
+    from wsis_jax.training import loop
 
     unbroken, broken = tmp_path / "unbroken", tmp_path / "broken"
     loop._compiled_step.cache_clear()  # another test in this process may have had the same program
@@ -111,7 +111,7 @@ def test_an_interrupted_command_saves_says_how_to_go_on_and_ends_as_an_unbroken_
         assert main([*command, str(broken)]) == 1
     said = "wsis: stopped after step 4 of 5, which is saved; go on with the same command and --resume\n"
     assert capsys.readouterr().err == said
-    assert checkpoint.saved_step(broken) == 4
+    assert run_folder.saved_step(broken) == 4
     assert "interrupted after 4 of 5 steps" in (broken / "report.html").read_text(encoding="utf-8")
     assert main([*command, str(broken), "--resume"]) == 0
     assert (broken / "metrics.jsonl").read_bytes() == (unbroken / "metrics.jsonl").read_bytes()

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 
 from wsis_jax.core import TrainConfig
 from wsis_jax.network import best_weights
-from wsis_jax.optimization import TrainState
+from wsis_jax.training.step import TrainState
 
 
 class Watch:

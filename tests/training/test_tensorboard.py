@@ -5,9 +5,9 @@ import struct
 
 import pytest
 
-from wsis_jax import checkpoint
-from wsis_jax.samples import sample_file
-from wsis_jax.tensorboard import writing_events
+from wsis_jax.training import run_folder
+from wsis_jax.training.preview import sample_file
+from wsis_jax.training.tensorboard import writing_events
 
 
 def events_of(folder) -> list:
@@ -25,7 +25,7 @@ def events_of(folder) -> list:
 
 
 def test_events_are_the_metrics_and_samples(tiny_run, tmp_path):
-    metrics = checkpoint.read_metrics(tiny_run.folder)
+    metrics = run_folder.read_metrics(tiny_run.folder)
     for line in metrics:
         file = sample_file(tmp_path, line["step"])
         file.parent.mkdir(exist_ok=True)

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from wsis_jax import checkpoint
 from wsis_jax.core import (
     Config,
     check_bytes,
@@ -20,14 +19,15 @@ from wsis_jax.core import (
     scale_points,
     wait_for_all,
 )
-from wsis_jax.dataset import Sample, hold_out, leave_out, make_sample
-from wsis_jax.facts import training_facts
 from wsis_jax.io import check_points
-from wsis_jax.loop import train_until_done
 from wsis_jax.network import Run, Variables, build_model, load_config, load_run, load_variables
-from wsis_jax.optimization import initial_state, make_optimizer
 from wsis_jax.points import suggest_scale, suggest_sigma
-from wsis_jax.samples import sample_file, write_samples
+from wsis_jax.training import run_folder
+from wsis_jax.training.facts import training_facts
+from wsis_jax.training.loop import train_until_done
+from wsis_jax.training.patches import Sample, hold_out, leave_out, make_sample
+from wsis_jax.training.preview import sample_file, write_samples
+from wsis_jax.training.step import initial_state, make_optimizer
 
 
 def train(
@@ -121,10 +121,10 @@ def train_on(
     )
     state = initial_state(model, optimizer, config.train.seed, initial)
     if resume:
-        state = checkpoint.load_state(run, state) or state
-        checkpoint.rewind_metrics(run, int(state.step))
-        checkpoint.keep_weights(run, int(state.best_step))
-    checkpoint.save_facts(run, training_facts(samples, names, held if kept != held else [], config))
+        state = run_folder.load_state(run, state) or state
+        run_folder.rewind_metrics(run, int(state.step))
+        run_folder.keep_weights(run, int(state.best_step))
+    run_folder.save_facts(run, training_facts(samples, names, held if kept != held else [], config))
     shown = [(names[i], samples[i]) for i in held]
     with memory_told(
         f"{run}: a step of training does not fit into memory; lower train.batch ({settings.batch}) or train.patch "
@@ -133,7 +133,7 @@ def train_on(
         chosen = [samples[i] for i in kept]
         train_until_done(model, optimizer, state, chosen, shown, config, run, on_step, on_metrics)
     wait_for_all("trained")  # until the files are written that all processes now read
-    best = checkpoint.read_metrics(run)[-1]["best_step"]
+    best = run_folder.read_metrics(run)[-1]["best_step"]
     if not sample_file(run, best).exists():
         write_samples(run, best, model, load_variables(run), shown, config)
     return load_run(run)
@@ -204,14 +204,14 @@ def _make_samples(
 
 def _open_run(run: Path, config: Config, resume: bool) -> None:
     """Makes the run folder, or checks that the training in it can be resumed."""
-    checkpoint.check_folder(run)
-    checkpoint.tidy(run)
+    run_folder.check_folder(run)
+    run_folder.tidy(run)
     if resume:
         begun = load_config(run)
         # What is done with a trained model has no part in its training.
         if dataclasses.replace(begun, contribution=config.contribution, cut=config.cut) != config:
             raise ValueError(f"{run}: was started with other images, points or settings; resume it with the same")
         return
-    if checkpoint.is_begun(run):
+    if run_folder.is_begun(run):
         raise ValueError(f"{run}: holds a training already; give --resume to go on with it, or another folder")
-    checkpoint.save_config(run, config)
+    run_folder.save_config(run, config)

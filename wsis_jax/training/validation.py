@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 
 from wsis_jax.core import Config
-from wsis_jax.dataset import Sample
 from wsis_jax.metrics import match_points
 from wsis_jax.network import UNet, predict
 from wsis_jax.points import find_peaks
+from wsis_jax.training.patches import Sample
 
 
 def validate(model: UNet, variables: Any, samples: Sequence[Sample], config: Config) -> dict[str, float]:
