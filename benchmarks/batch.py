@@ -1,7 +1,7 @@
 """Question: does a batch keep its memory, and does the network work on an image while the one before is cut out?
 
 --images drawn scenes of --side² pixels, the model of the package, and the files that `wsis segment` writes by
-default. Noted of each image: when its stage on the accelerator (`segmentation.locate`) and that of cuts and
+default. Noted of each image: when its stage on the accelerator (`pipeline.locate`) and that of cuts and
 files began and ended, and the memory of the process (VmRSS) after it. Predicted: memory after the last image is
 that after the tenth, to within a tenth, for no more than two images are held at once; both stages run at the
 same time for as long as the shorter one takes in all. Where the accelerator is the CPU, the stages share its
@@ -26,9 +26,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import tifffile
 
-from wsis_jax import batch, draw_scene, images, load_run
+from wsis_jax import draw_scene, load_run
 from wsis_jax.network import find_run
 from wsis_jax.output import FILES
+from wsis_jax.segmentation import batch, one_image
 
 _SCENES = 8  # drawn; the images are these with other noise
 _TENTH = 10  # image, after which all programs are compiled
@@ -104,7 +105,7 @@ def _draw(folder: Path, options: argparse.Namespace, sigma: float) -> list[Path]
 
 def _watch(name: str, stage: str, spans: list[Span], start: float) -> None:
     """Notes when a function of `images`, or the function that it returns, is at work."""
-    real, lock = getattr(images, name), threading.Lock()
+    real, lock = getattr(one_image, name), threading.Lock()
 
     def timed(function: Any) -> Any:
         def call(*arguments: Any, **named: Any) -> Any:
@@ -117,7 +118,7 @@ def _watch(name: str, stage: str, spans: list[Span], start: float) -> None:
 
         return call
 
-    setattr(images, name, timed(real) if stage == "network" else lambda *given: timed(real(*given)))
+    setattr(one_image, name, timed(real) if stage == "network" else lambda *given: timed(real(*given)))
 
 
 def _overlap(spans: list[Span]) -> dict[str, float]:

@@ -38,15 +38,12 @@ from jaxtyping import Float32, Int32, UInt32
 
 from benchmarks.batch import _draw
 from benchmarks.tiles import _CHUNK, _make
-from wsis_jax import segmentation, tiling
-from wsis_jax.batch import segment_files
-from wsis_jax.clusters import Workers
 from wsis_jax.core import Config, one_by_one, resize_image, stretch
 from wsis_jax.cutting import Whole, costs_of, cuts_of, fit_labels, fuse_nearest, greatest_contributions
-from wsis_jax.halos import halos_of
 from wsis_jax.io import open_frames, writing_labels
 from wsis_jax.network import Run
-from wsis_jax.schedulers import connecting
+from wsis_jax.segmentation import Workers, connecting, halos_of, pipeline, segment_files
+from wsis_jax.segmentation.tiled import tiling
 
 _INNER = 2048  # pixels a side that are compared
 _SCALE = 0.5
@@ -207,9 +204,9 @@ def _untiled(
 ) -> Int32[np.ndarray, "height width"]:
     """Returns the labels of a piece of an image, normalised, all at once, with what is known of the whole."""
     small = resize_image(grey, config.network_scale)
-    recorded, likelihood = segmentation._look(run, [small], config=config, sides=None)[0]
-    detection = segmentation._find(small, likelihood, config=config)
-    winner = segmentation.propagate(run, detection, config=config, recorded=recorded)
+    recorded, likelihood = pipeline._look(run, [small], config=config, sides=None)[0]
+    detection = pipeline._find(small, likelihood, config=config)
+    winner = pipeline.propagate(run, detection, config=config, recorded=recorded)
     peaks = detection.peaks
     greatest = greatest_contributions(winner.value, winner.owner, owners=len(peaks) + 1)
     costs = costs_of(small, peaks, winner, config=config, whole=whole._replace(greatest=greatest))

@@ -25,7 +25,7 @@ import numpy as np
 from wsis_jax import draw_scene, load_run, segment
 from wsis_jax.io import LazyPlane, create_labels, open_frames, writing_labels
 from wsis_jax.network import Run, find_run
-from wsis_jax.tiling import segment_tiled
+from wsis_jax.segmentation import segment_tiled
 
 _SCENE = 2048
 _CHUNK = 1024

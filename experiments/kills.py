@@ -28,10 +28,11 @@ import numpy as np
 import tifffile
 
 # Imported once, before processes are forked off; JAX starts its threads only in them.
-from wsis_jax import batch, cli
+from wsis_jax import cli
 from wsis_jax.io import write_points
 from wsis_jax.network import build_model, load_config, load_variables
 from wsis_jax.output.report import results_page
+from wsis_jax.segmentation import batch
 from wsis_jax.synthetic import draw_scene
 from wsis_jax.training import data, initial_state, make_optimizer, run_folder, trainer
 

@@ -21,8 +21,8 @@ from PIL import Image
 from wsis_jax.commands.report import write_report
 from wsis_jax.core import Config
 from wsis_jax.io import read_image, read_points
-from wsis_jax.manifest import Manifest
 from wsis_jax.network import load_config
+from wsis_jax.segmentation import Manifest
 from wsis_jax.training import load_facts, read_metrics, training_report
 
 ALLOWED = (ValueError, OSError)

@@ -16,8 +16,8 @@ import wsis_jax.training.page
 import wsis_jax.training.trainer
 from tests.zarr_images import write_image
 from wsis_jax.cli import main
-from wsis_jax.evaluation import evaluate_files
 from wsis_jax.io.label_file import read_labels
+from wsis_jax.segmentation.evaluation import evaluate_files
 
 TEXT = (ROOT / "README.md").read_text()
 CARD = (ROOT / "wsis_jax" / "models" / "phase-contrast" / "README.md").read_text()

@@ -40,10 +40,10 @@ if TYPE_CHECKING:
     from wsis_jax.points.nuclei import Nuclei as Nuclei
     from wsis_jax.points.nuclei import find_nuclei as find_nuclei
     from wsis_jax.points.suggestions import suggest_sigma as suggest_sigma
-    from wsis_jax.segmentation import segment as segment
-    from wsis_jax.segmentation import segment_batch as segment_batch
+    from wsis_jax.segmentation.pipeline import segment as segment
+    from wsis_jax.segmentation.pipeline import segment_batch as segment_batch
+    from wsis_jax.segmentation.tiled.tiling import segment_tiled as segment_tiled
     from wsis_jax.synthetic import draw_scene as draw_scene
-    from wsis_jax.tiling import segment_tiled as segment_tiled
     from wsis_jax.training.trainer import train as train
 
 __version__ = version("wsis-jax")

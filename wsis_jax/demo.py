@@ -8,13 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from wsis_jax.batch import segment_files
 from wsis_jax.core import Config, LikelihoodConfig, TrainConfig, UNetConfig, write_text
-from wsis_jax.evaluation import Evaluation, evaluate_files
 from wsis_jax.io import write_labels, write_picture, write_points
 from wsis_jax.network import Run, load_run
 from wsis_jax.output import contribution_picture, grey_picture, heat_picture, label_picture, overlay, strip
-from wsis_jax.segmentation import segment
+from wsis_jax.segmentation import Evaluation, evaluate_files, segment, segment_files
 from wsis_jax.synthetic import Scene, draw_scene
 from wsis_jax.training import train, training_report
 

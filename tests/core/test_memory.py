@@ -6,8 +6,6 @@ import jax
 import numpy as np
 import pytest
 
-from wsis_jax import images
-from wsis_jax.batch import segment_files
 from wsis_jax.cli import main
 from wsis_jax.core import memory
 from wsis_jax.core.config import ContributionConfig
@@ -15,6 +13,8 @@ from wsis_jax.core.limits import OutOfMemory
 from wsis_jax.core.memory import memory_told
 from wsis_jax.network import contributions
 from wsis_jax.network.contributions import contribution_maps
+from wsis_jax.segmentation import one_image
+from wsis_jax.segmentation.batch import segment_files
 
 FULL = "RESOURCE_EXHAUSTED: Out of memory allocating 70368744177664 bytes."
 
@@ -60,7 +60,7 @@ def propagated(tiny_run, method: str, detection) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def detection(tiny_run):
-    from wsis_jax.segmentation import detect
+    from wsis_jax.segmentation.pipeline import detect
 
     found = detect(tiny_run.run, tiny_run.scenes[0].image)
     assert len(found.peaks) > 2
@@ -110,7 +110,7 @@ def test_the_innermost_sentence_is_told(error):
 
 
 def test_an_image_without_room_does_not_stop_the_others(tiny_run, draw_small, write_scene, tmp_path, monkeypatch):
-    outline, calls = images.outline, []
+    outline, calls = one_image.outline, []
 
     def cramped(*arguments, **options):
         calls.append(None)
@@ -118,7 +118,7 @@ def test_an_image_without_room_does_not_stop_the_others(tiny_run, draw_small, wr
             raise MemoryError("Unable to allocate 9 GiB")
         return outline(*arguments, **options)
 
-    monkeypatch.setattr(images, "outline", cramped)
+    monkeypatch.setattr(one_image, "outline", cramped)
     for seed, name in enumerate("ab"):
         write_scene(tmp_path, name, draw_small(seed))
     files = sorted((tmp_path / "image").iterdir())

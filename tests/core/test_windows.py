@@ -9,8 +9,15 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from wsis_jax.core.windows import grown, windows_over, within
-from wsis_jax.order_statistics import between, high_bits, low_bits, ordered_values, percentile_ranks, tops_of
-from wsis_jax.scratch import Scratch, scratch_folder
+from wsis_jax.segmentation.tiled.scratch import Scratch, scratch_folder
+from wsis_jax.segmentation.tiled.statistics import (
+    between,
+    high_bits,
+    low_bits,
+    ordered_values,
+    percentile_ranks,
+    tops_of,
+)
 
 
 def streamed(values: np.ndarray, ranks: list[int], pieces: int = 3) -> np.ndarray:

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from pylibCZIrw import czi
 
-from wsis_jax.batch import segment_files
-from wsis_jax.images import Reading
 from wsis_jax.io.image_file import open_frames
 from wsis_jax.io.label_file import read_labels
+from wsis_jax.segmentation.batch import segment_files
+from wsis_jax.segmentation.one_image import Reading
 
 
 def write_czi(path, values, *, scale=0.5e-6) -> None:

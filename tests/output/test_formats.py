@@ -9,13 +9,13 @@ import roifile
 import zarr
 from odd_labels import many
 
-from wsis_jax.batch import segment_files
 from wsis_jax.cli import main, parser
 from wsis_jax.commands.segment import TEXT
 from wsis_jax.io.image_file import Frame
 from wsis_jax.io.label_file import read_labels
 from wsis_jax.output.formats.registry import CTC, FILES, KINDS, _writing_kinds, format_of
-from wsis_jax.segmentation import segment
+from wsis_jax.segmentation.batch import segment_files
+from wsis_jax.segmentation.pipeline import segment
 
 # What each kind writes of an image called a.
 WRITTEN = {

@@ -10,7 +10,7 @@ from ome_zarr_models import v05
 
 from wsis_jax.output.formats.omezarr import write_evidence, write_ome_zarr
 from wsis_jax.output.pictures import cell_colours
-from wsis_jax.segmentation import segment
+from wsis_jax.segmentation.pipeline import segment
 
 
 def write(path, labels, pixel_size=None, channels=2):

@@ -30,7 +30,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Runs the command and returns its exit code."""
     from wsis_jax.core import write_text
-    from wsis_jax.evaluation import evaluate_files
+    from wsis_jax.segmentation import evaluate_files
 
     scores = evaluate_files(
         arguments.labels, arguments.masks, points=arguments.points, distance=arguments.distance

@@ -12,10 +12,9 @@ from wsis_jax.io import stem
 from wsis_jax.terminal import one_line, progress_bar, show_error, show_warning
 
 if TYPE_CHECKING:
-    from wsis_jax.clusters import Workers
     from wsis_jax.core import Config
-    from wsis_jax.images import Outcome
     from wsis_jax.output import Format
+    from wsis_jax.segmentation import Outcome, Workers
 
 SUMMARY = "find the cells of images"
 
@@ -126,12 +125,11 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Runs the command and returns its exit code."""
-    from wsis_jax.batch import segment_files
     from wsis_jax.core import write_text
-    from wsis_jax.images import Reading
     from wsis_jax.io import IMAGE_SUFFIXES, list_files
     from wsis_jax.network import load_run
     from wsis_jax.output import FILES, REPORT, segmentation_report
+    from wsis_jax.segmentation import Reading, segment_files
 
     format = arguments.format or FILES
     with ExitStack() as stack:
@@ -189,8 +187,7 @@ def _workers(where: str, run: Path) -> Iterator["Workers"]:
     """Lends the workers of a cluster."""
     import jax
 
-    from wsis_jax.clusters import Workers
-    from wsis_jax.schedulers import connecting
+    from wsis_jax.segmentation import Workers, connecting
 
     jax.config.update("jax_platforms", "cpu")  # what other devices there are is for the workers
     with connecting(where) as client:

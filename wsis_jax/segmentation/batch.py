@@ -11,9 +11,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from wsis_jax.clusters import Workers, WorkersDied
 from wsis_jax.core import Config, remove_leftovers, shared_sides
-from wsis_jax.images import (
+from wsis_jax.io import Frames, check_axes, check_channel, open_frames, stem
+from wsis_jax.network import Run
+from wsis_jax.output import FILES, SHOWN, Format, evenly
+from wsis_jax.segmentation.cluster import Workers, WorkersDied
+from wsis_jax.segmentation.manifest import Entry, Manifest, digest_of_run, key_of
+from wsis_jax.segmentation.one_image import (
     AS_IT_IS,
     FAILURES,
     Done,
@@ -25,12 +29,8 @@ from wsis_jax.images import (
     failing,
     segment_alone,
 )
-from wsis_jax.io import Frames, check_axes, check_channel, open_frames, stem
-from wsis_jax.large import in_tiles
-from wsis_jax.manifest import Entry, Manifest, digest_of_run, key_of
-from wsis_jax.network import Run
-from wsis_jax.output import FILES, SHOWN, Format, evenly
-from wsis_jax.segmentation import seen_shape
+from wsis_jax.segmentation.pipeline import seen_shape
+from wsis_jax.segmentation.tiled.files import in_tiles
 
 
 class _Batch(NamedTuple):
@@ -77,7 +77,7 @@ def segment_files(
         config: the settings to use.
         reading: how the files are read.
         format: what to write of each image, a result of `registry.format_of`; of an image in tiles, see
-            `large.segment_large`.
+            `files.segment_large`.
         workers: of a cluster, which do the images, or the tiles of large ones, and write all but the manifest;
             results, manifest and outcomes are the same. None: this process does.
         on_image: called with the outcome of each image, in order, and the number of images in all.

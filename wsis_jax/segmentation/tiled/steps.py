@@ -36,11 +36,11 @@ from wsis_jax.cutting import (
     surroundings,
     terms,
 )
-from wsis_jax.halos import Halos, View, view_of
 from wsis_jax.network import Record, Run, forward, in_precision, one_of, record_images, winner_map
 from wsis_jax.output import margin_sums
 from wsis_jax.points import peak_pixels, plateau_centres
-from wsis_jax.scratch import Scratch
+from wsis_jax.segmentation.tiled.halos import Halos, View, view_of
+from wsis_jax.segmentation.tiled.scratch import Scratch
 
 # The mirror images that the network sees beside the image: upside down, left to right, and both.
 _FLIPS = ((-1, 1), (1, -1), (-1, -1))
@@ -133,7 +133,7 @@ def _peak_pixels(
 
 
 def likelihood_of(part: Window, *, run: Run, job: Job) -> Float32[np.ndarray, "rows columns"]:
-    """Returns the likelihood map of a part, as `segmentation.detect` computes it."""
+    """Returns the likelihood map of a part, as `pipeline.detect` computes it."""
     view = job.view(run, part, job.halos.field)
     likelihood = view.shown(np.asarray(job.record(run, view.of(job.small)).likelihood)[0])
     if job.config.detect.views == 1:

@@ -7,12 +7,12 @@ import tifffile
 import zarr
 
 from tests.zarr_images import write_image
-from wsis_jax import large
-from wsis_jax.batch import segment_files
-from wsis_jax.images import Reading
 from wsis_jax.io.label_file import read_image, read_labels
 from wsis_jax.io.point_file import read_points
 from wsis_jax.output.formats.registry import CTC, format_of
+from wsis_jax.segmentation.batch import segment_files
+from wsis_jax.segmentation.one_image import Reading
+from wsis_jax.segmentation.tiled import files as large
 
 
 @pytest.fixture(scope="module")

@@ -5,11 +5,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from wsis_jax.halos import halos_of, view_of, view_sides
 from wsis_jax.network.unet import pad_to_stride
 from wsis_jax.output.cell_table import contribution_margins
-from wsis_jax.segmentation import segment
-from wsis_jax.tiling import segment_tiled
+from wsis_jax.segmentation.pipeline import segment
+from wsis_jax.segmentation.tiled.halos import halos_of, view_of, view_sides
+from wsis_jax.segmentation.tiled.tiling import segment_tiled
 
 
 class Slices:

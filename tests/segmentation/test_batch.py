@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import tifffile
 
-from wsis_jax import images
-from wsis_jax.batch import segment_files
-from wsis_jax.images import Reading
 from wsis_jax.io.label_file import read_image, read_labels
 from wsis_jax.io.point_file import read_points
+from wsis_jax.segmentation import one_image
+from wsis_jax.segmentation.batch import segment_files
+from wsis_jax.segmentation.one_image import Reading
 
 
 def write_image(path) -> None:
@@ -101,7 +101,7 @@ def test_a_bad_file_does_not_stop_the_others(tiny_run, draw_small, write_scene, 
 def test_an_image_that_cannot_be_segmented_does_not_stop_the_others(tiny_run, monkeypatch, tmp_path):
     for name in ("a", "b"):
         write_image(tmp_path / f"{name}.tif")
-    locate, calls = images.locate, []
+    locate, calls = one_image.locate, []
 
     def fails_at_first(*arguments, **options):
         calls.append(arguments)
@@ -109,7 +109,7 @@ def test_an_image_that_cannot_be_segmented_does_not_stop_the_others(tiny_run, mo
             raise ValueError("too small for the network")
         return locate(*arguments, **options)
 
-    monkeypatch.setattr(images, "locate", fails_at_first)
+    monkeypatch.setattr(one_image, "locate", fails_at_first)
     files = [tmp_path / "a.tif", tmp_path / "b.tif"]
     outcomes = segment_files(tiny_run.run, files, tmp_path / "out", config=tiny_run.run.config)
     assert outcomes[0].error == "a: too small for the network"

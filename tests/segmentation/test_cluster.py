@@ -17,17 +17,17 @@ from distributed import Client, LocalCluster
 from distributed.cli import dask_scheduler, dask_worker
 
 from tests.zarr_images import write_image
-from wsis_jax import clusters
-from wsis_jax.batch import segment_files
 from wsis_jax.cli import main, parser
-from wsis_jax.clusters import Workers, WorkersDied
 from wsis_jax.core.files import WriteError
 from wsis_jax.core.limits import OutOfMemory
 from wsis_jax.io.label_file import read_image
-from wsis_jax.schedulers import connecting
-from wsis_jax.segmentation import segment
-from wsis_jax.shares import share
-from wsis_jax.tiling import segment_tiled
+from wsis_jax.segmentation import cluster as clusters
+from wsis_jax.segmentation.batch import segment_files
+from wsis_jax.segmentation.cluster import Workers, WorkersDied
+from wsis_jax.segmentation.pipeline import segment
+from wsis_jax.segmentation.schedulers import connecting
+from wsis_jax.segmentation.shares import share
+from wsis_jax.segmentation.tiled.tiling import segment_tiled
 
 ROOT = Path(__file__).parents[1]
 

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 import tifffile
 
-from wsis_jax import images
-from wsis_jax.batch import segment_files
 from wsis_jax.cli import main
 from wsis_jax.core.messages import remark
-from wsis_jax.images import Reading
-from wsis_jax.manifest import Entry, Manifest
+from wsis_jax.segmentation import one_image as images
+from wsis_jax.segmentation.batch import segment_files
+from wsis_jax.segmentation.manifest import Entry, Manifest
+from wsis_jax.segmentation.one_image import Reading
 
 
 def write_images(folder, draw_small, count: int) -> None:

@@ -8,7 +8,7 @@ from wsis_jax.metrics import match_points
 from wsis_jax.network.contributions import record_images
 from wsis_jax.network.model import Run
 from wsis_jax.network.unet import in_precision, pad_to_stride, predict
-from wsis_jax.segmentation import detect, segment, segment_batch
+from wsis_jax.segmentation.pipeline import detect, segment, segment_batch
 
 FLIPS = [np.s_[::-1, :], np.s_[:, ::-1], np.s_[::-1, ::-1]]
 

@@ -36,7 +36,7 @@ def connecting(where: str) -> Generator["Client", None, None]:
             "a cluster needs the package distributed, which is not installed; pip install 'wsis-jax[dask]'"
         ) from error
     if where.startswith("local:"):
-        from wsis_jax.shares import Shares
+        from wsis_jax.segmentation.shares import Shares
 
         with _local_cluster(where) as cluster, Client(cluster, set_as_default=False) as client:
             client.register_plugin(Shares(len(cluster.workers)))
@@ -64,7 +64,7 @@ def _local_cluster(where: str) -> Generator["LocalCluster", None, None]:
     import dask
     from distributed import LocalCluster
 
-    from wsis_jax.shares import gpus_of_machine
+    from wsis_jax.segmentation.shares import gpus_of_machine
 
     if not re.fullmatch(r"local:[1-9][0-9]*", where):
         raise ValueError(f"{where}: the number of workers is missing; give it, as in local:2")

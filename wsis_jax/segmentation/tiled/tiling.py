@@ -1,11 +1,11 @@
 """Segmentation of images that do not fit into memory: tile after tile, equal to that of the whole image.
 
-Each step of `segmentation.segment` is done for all tiles before the next begins. What it leaves behind is in files
+Each step of `pipeline.segment` is done for all tiles before the next begins. What it leaves behind is in files
 until then (`streaming.Scratch`): the image in pixels of the network, the winner map, and the cuts fused, 20 bytes
 a pixel of the network. In memory are one tile with its halo (`halos.Halos`), the peaks, and a few numbers that
 tell of the whole image: range and median of its grey values, whether rims are bright, how the ground looks.
 
-The tiles of a step do not know of each other, so that other processes may do them (`clusters.Workers`).
+The tiles of a step do not know of each other, so that other processes may do them (`cluster.Workers`).
 """
 
 from collections.abc import Callable
@@ -32,13 +32,20 @@ from wsis_jax.core import (
     windows_over,
 )
 from wsis_jax.cutting import Whole
-from wsis_jax.halos import halos_of, view_sides
 from wsis_jax.network import Run
-from wsis_jax.order_statistics import between, high_bits, low_bits, ordered_values, percentile_ranks, tops_of
 from wsis_jax.output import mean_margins
-from wsis_jax.scratch import Scratch, scratch_folder
-from wsis_jax.segmentation import seen_shape
-from wsis_jax.tile_steps import Job, cut, detect, labels_of, observe, propagate
+from wsis_jax.segmentation.pipeline import seen_shape
+from wsis_jax.segmentation.tiled.halos import halos_of, view_sides
+from wsis_jax.segmentation.tiled.scratch import Scratch, scratch_folder
+from wsis_jax.segmentation.tiled.statistics import (
+    between,
+    high_bits,
+    low_bits,
+    ordered_values,
+    percentile_ranks,
+    tops_of,
+)
+from wsis_jax.segmentation.tiled.steps import Job, cut, detect, labels_of, observe, propagate
 
 _SCRATCH = 20  # bytes a pixel of the network: image, three layers of the winner map, cuts
 

@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from wsis_jax.evaluation import evaluate_files
 from wsis_jax.io.label_file import write_labels, write_picture
 from wsis_jax.io.point_file import write_points
+from wsis_jax.segmentation.evaluation import evaluate_files
 
 KEYS = [
     *("f_measure", "precision", "recall", "mdice", "dice_one_to_one", "ap50", "ap", "pq", "aji", "seg", "det"),

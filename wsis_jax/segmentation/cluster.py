@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from wsis_jax.core import use_compilation_cache
-from wsis_jax.manifest import key_of
 from wsis_jax.network import Run, best_weights, find_run, load_run
+from wsis_jax.segmentation.manifest import key_of
 
 if TYPE_CHECKING:
     from distributed import Client, Future

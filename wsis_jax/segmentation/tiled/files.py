@@ -19,7 +19,7 @@ from wsis_jax.output import (
     write_overview,
     write_parquet,
 )
-from wsis_jax.tiling import Tiled, segment_tiled
+from wsis_jax.segmentation.tiled.tiling import Tiled, segment_tiled
 
 TILED_ABOVE = 4096 * 4096
 """Pixels of the network that an image may have to be segmented whole, if nobody says otherwise."""

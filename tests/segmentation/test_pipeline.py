@@ -5,7 +5,6 @@ import pytest
 import tifffile
 from scipy import ndimage
 
-from wsis_jax import segmentation
 from wsis_jax.core.presets import preset
 from wsis_jax.core.scaling import scaled_shape
 from wsis_jax.core.types import Segmentation
@@ -14,7 +13,8 @@ from wsis_jax.metrics import match_labels, match_points
 from wsis_jax.network.model import Run
 from wsis_jax.network.unet import UNet, fold_batch_norm, initial_variables
 from wsis_jax.points.likelihood import find_peaks, render_likelihood
-from wsis_jax.segmentation import segment, segment_batch
+from wsis_jax.segmentation import pipeline
+from wsis_jax.segmentation.pipeline import segment, segment_batch
 from wsis_jax.synthetic import draw_scene
 
 
@@ -78,7 +78,7 @@ def test_three_hundred_cells(tiny_config, monkeypatch, tmp_path):
     # A network that finds every cell; what it is made of is that of `run`.
     likelihood = render_likelihood(np.round(scene.points), scene.image.shape, sigma=1.5)
     peaks = find_peaks(likelihood, threshold=0.5, min_distance=1)
-    monkeypatch.setattr(segmentation, "find_peaks", lambda *_, **__: peaks)
+    monkeypatch.setattr(pipeline, "find_peaks", lambda *_, **__: peaks)
     result = segment(run, scene.image)
     assert_valid(result, scene.image)
     assert len(result.points) > 290  # a few clicks lie side by side
@@ -123,7 +123,7 @@ def test_points_of_a_scaled_model_are_in_the_image_when_its_sides_are_rounded(ti
     random = np.random.default_rng(0).random(shape, np.float32)
 
     corner = np.array([scaled_shape(shape, 0.5)]) - 1
-    monkeypatch.setattr(segmentation, "find_peaks", lambda *_, **__: corner)
+    monkeypatch.setattr(pipeline, "find_peaks", lambda *_, **__: corner)
     result = segment(tiny_run.run, random, config=config)
     assert_valid(result, random)
     assert len(result.points) == 1

@@ -16,10 +16,10 @@ from wsis_jax.core import (
     taking_remarks,
 )
 from wsis_jax.io import Frame, Frames, open_frames
-from wsis_jax.large import Large, in_tiles, segment_large
 from wsis_jax.network import Run
 from wsis_jax.output import Write, format_of
-from wsis_jax.segmentation import locate, outline, seen_shape
+from wsis_jax.segmentation.pipeline import locate, outline, seen_shape
+from wsis_jax.segmentation.tiled.files import Large, in_tiles, segment_large
 
 FAILURES = (ValueError, OSError, ImportError, MemoryError)
 """What one image may fail by, and others succeed; other errors are faults of the program."""
@@ -52,7 +52,7 @@ class Reading(NamedTuple):
         channel: the channel to segment, counted from 0, as `open_frames` takes it.
         axes: names for the axes of TIFF files instead of those that they give, likewise.
         pixel_size: side of a pixel in µm instead of what the files tell.
-        tiles: whether images are segmented in tiles; None for those of more than `large.TILED_ABOVE` pixels of the
+        tiles: whether images are segmented in tiles; None for those of more than `files.TILED_ABOVE` pixels of the
             network.
     """
 

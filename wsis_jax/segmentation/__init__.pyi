@@ -1,0 +1,13 @@
+from .batch import segment_files as segment_files
+from .cluster import Workers as Workers
+from .evaluation import Evaluation as Evaluation
+from .evaluation import evaluate_files as evaluate_files
+from .manifest import Manifest as Manifest
+from .one_image import Outcome as Outcome
+from .one_image import Reading as Reading
+from .pipeline import detect as detect
+from .pipeline import propagate as propagate
+from .pipeline import segment as segment
+from .schedulers import connecting as connecting
+from .tiled.halos import halos_of as halos_of
+from .tiled.tiling import segment_tiled as segment_tiled
