@@ -28,7 +28,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from wsis_jax.bench import (
+from wsis_jax.cli import (
     Method,
     by_images,
     by_windows,

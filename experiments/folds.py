@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Float64, Int
 
+from wsis_jax.cli import training_progress
 from wsis_jax.core import Config, preset, small_network
 from wsis_jax.io import (
     IMAGE_SUFFIXES,
@@ -23,7 +24,6 @@ from wsis_jax.io import (
     stem,
 )
 from wsis_jax.network import Run, load_config, load_run
-from wsis_jax.terminal import training_progress
 from wsis_jax.training import TrainingSet, read_metrics, train, unmarked
 
 

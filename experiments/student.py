@@ -24,10 +24,10 @@ from skimage.segmentation import expand_labels, find_boundaries, watershed
 
 from experiments.folds import Case, experiment_config, read_cases, split, trained
 from experiments.fronts import Front, cut_front, front, score
+from wsis_jax.cli import training_progress
 from wsis_jax.core import Config, preset, resize_labels, scale_points, write_text
 from wsis_jax.network import Run, load_run, load_variables, predict
 from wsis_jax.segmentation import propagate
-from wsis_jax.terminal import training_progress
 from wsis_jax.training import Sample, read_metrics, train_on
 
 _INSIDE = 0.5  # of the map above which a pixel is inside of a cell

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-from wsis_jax import cli
+from wsis_jax.cli import main
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [
@@ -27,8 +27,8 @@ def _documents() -> dict[str, str]:
 
 
 def _helps() -> dict[str, str]:
-    helps = {f"wsis {name} --help": module.TEXT for name, module in cli._COMMANDS.items()}
-    return {"wsis --help": cli._DESCRIPTION, **helps}
+    helps = {f"wsis {name} --help": module.TEXT for name, module in main._COMMANDS.items()}
+    return {"wsis --help": main._DESCRIPTION, **helps}
 
 
 def _docstrings() -> dict[str, str]:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.bad_inputs import CASES, SUBJECTS
-from wsis_jax.cli import main
+from wsis_jax.cli.main import main
 from wsis_jax.io.label_file import read_labels
 
 TINY = (

@@ -11,7 +11,7 @@ from unittest.mock import MagicMock
 import pytest
 from examples import DOCUMENTS, ROOT, lines, mentions, scripts
 
-from wsis_jax import cli
+from wsis_jax.cli import main as cli
 
 
 def shown(examples):

@@ -9,13 +9,13 @@ import pytest
 import tifffile
 from examples import ROOT, lines
 
-import wsis_jax.bench
-import wsis_jax.demo
-import wsis_jax.doctor
+import wsis_jax.cli.examine
+import wsis_jax.cli.measure
+import wsis_jax.cli.run_demo
 import wsis_jax.training.page
 import wsis_jax.training.trainer
 from tests.zarr_images import write_image
-from wsis_jax.cli import main
+from wsis_jax.cli.main import main
 from wsis_jax.io.label_file import read_labels
 from wsis_jax.segmentation.evaluation import evaluate_files
 
@@ -81,7 +81,7 @@ def learned(monkeypatch):
     row |= dict.fromkeys((*seconds, "cells_per_second", "gflop_per_second"), 1.0)
     monkeypatch.setattr(wsis_jax.bench, "network", lambda width: (None, None))
     monkeypatch.setattr(wsis_jax.bench, "compare", lambda *_, **__: [row])
-    monkeypatch.delitem(wsis_jax.doctor._CHECKS, "self-test")
+    monkeypatch.delitem(wsis_jax.cli.examine._CHECKS, "self-test")
     return given
 
 

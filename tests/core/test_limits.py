@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import tifffile
 
+from wsis_jax.cli.terminal import one_line
 from wsis_jax.core import limits
 from wsis_jax.core.files import check_inside, check_name
 from wsis_jax.io.label_file import read_image
-from wsis_jax.terminal import one_line
 
 
 def test_the_memory_is_that_of_a_computer():

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from jax.export import deserialize
 
-from wsis_jax.cli import main
-from wsis_jax.commands import export as command
+from wsis_jax.cli import export
+from wsis_jax.cli.main import main
 from wsis_jax.core.config import Config
 from wsis_jax.network.contributions import contribution_maps, winner_map
 from wsis_jax.network.export import export_contributions, export_forward
@@ -139,7 +139,7 @@ def test_the_steps_of_the_help_need_no_more_than_jax(tiny_run, tmp_path, capsys)
     image, peaks = scene.image.astype(np.float32), np.round(scene.points).astype(np.int32)
     regions = centre_regions(image, peaks, region="disc", radius=7.7, response=0.1)
     np.savez(tmp_path / "in.npz", image=image, regions=regions, peaks=peaks)
-    steps = textwrap.dedent("\n".join(line for line in command.TEXT.splitlines() if line.startswith("    ")))
+    steps = textwrap.dedent("\n".join(line for line in export.TEXT.splitlines() if line.startswith("    ")))
     program = f"""
 import sys
 import numpy

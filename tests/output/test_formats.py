@@ -9,8 +9,8 @@ import roifile
 import zarr
 from odd_labels import many
 
-from wsis_jax.cli import main, parser
-from wsis_jax.commands.segment import TEXT
+from wsis_jax.cli.main import main, parser
+from wsis_jax.cli.segment import TEXT
 from wsis_jax.io.image_file import Frame
 from wsis_jax.io.label_file import read_labels
 from wsis_jax.output.formats.registry import CTC, FILES, KINDS, _writing_kinds, format_of

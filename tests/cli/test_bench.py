@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import tifffile
 
-from wsis_jax import bench
-from wsis_jax.cli import main
+from wsis_jax.cli import measure
+from wsis_jax.cli.main import main
 
 NUMBERS = [
     *("forward_seconds", "seconds_per_cell", "cells_per_second", "end_to_end_seconds"),
@@ -77,32 +77,33 @@ def test_a_command_line_that_makes_no_sense_is_refused(capsys, arguments):
 def test_methods_take_turns_and_the_first_turn_counts_for_nothing():
     turns = []
     methods = [
-        bench.Method(name, 2, 10, lambda name=name: turns.append(f"{name} forward"), turns.append) for name in "ab"
+        measure.Method(name, 2, 10, lambda name=name: turns.append(f"{name} forward"), turns.append)
+        for name in "ab"
     ]
     seen = []
-    timings = bench.measure(methods, rounds=2, on_turn=seen.append)
+    timings = measure.measure(methods, rounds=2, on_turn=seen.append)
     assert seen == [0, 1, 0, 1, 0, 1]
     assert turns == ["a forward", None, "b forward", None] * 3
     assert [(len(t.forward), len(t.back), t.compilation) for t in timings] == [(2, 2, 0.0)] * 2
     with pytest.raises(ValueError, match="rounds must be at least 1, not 0"):
-        bench.measure(methods, rounds=0)
+        measure.measure(methods, rounds=0)
 
 
 def test_numbers_follow_from_the_times():
-    fast = bench.result(
-        bench.Method("a", 4, 10**9, print, print), bench.Timing(0.5, [3.0, 1.0], [2.0, 8.0]), cells=8
+    fast = measure.result(
+        measure.Method("a", 4, 10**9, print, print), measure.Timing(0.5, [3.0, 1.0], [2.0, 8.0]), cells=8
     )
-    slow = bench.result(
-        bench.Method("b", 1, 10**9, print, print), bench.Timing(0.5, [2.0, 2.0], [1.0, 4.0]), cells=8
+    slow = measure.result(
+        measure.Method("b", 1, 10**9, print, print), measure.Timing(0.5, [2.0, 2.0], [1.0, 4.0]), cells=8
     )
     assert (fast["forward_seconds"], fast["seconds_per_cell"], fast["end_to_end_seconds"]) == (1, 0.5, 5)
     assert (fast["cells_per_second"], fast["gflop_per_second"], fast["extrapolated"]) == (2, 2, True)
-    assert bench.speed_up(fast, slow) == {"per_cell": 2, "per_cell_of_rounds": [2, 2], "end_to_end": 2}
+    assert measure.speed_up(fast, slow) == {"per_cell": 2, "per_cell_of_rounds": [2, 2], "end_to_end": 2}
 
 
 def test_compilation_is_what_jax_reports():
-    model, variables = bench.network(1)
-    case = bench.draw_case(model, variables, bench.noise(16, 16), cells=1, radius=3.0)
-    first, second = bench.measure([bench.by_images(case, "loop")] * 2, rounds=1)
+    model, variables = measure.network(1)
+    case = measure.draw_case(model, variables, measure.noise(16, 16), cells=1, radius=3.0)
+    first, second = measure.measure([measure.by_images(case, "loop")] * 2, rounds=1)
     assert first.compilation > 0
     assert second.compilation == 0  # the programs are there

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from wsis_jax import cli
+from wsis_jax.cli import main
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-TOLD = {"wsis --help": cli._EPILOG, "README.md": README.split("## Exit codes")[1].split("\n## ")[0]}
+TOLD = {"wsis --help": main._EPILOG, "README.md": README.split("## Exit codes")[1].split("\n## ")[0]}
 VARIABLE = r"\b(?:[A-Z]+_[A-Z_]+|COLUMNS|TMPDIR|LOCALAPPDATA)\b"
 
 

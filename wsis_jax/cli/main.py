@@ -7,10 +7,10 @@ import warnings
 from collections.abc import Sequence
 from importlib.metadata import version
 
-from wsis_jax.commands import bench, demo, doctor, evaluate, export, points, report, segment, train
-from wsis_jax.commands.completion import add_print_completion
+from wsis_jax.cli import bench, demo, doctor, evaluate, export, points, report, segment, train
+from wsis_jax.cli.completion import add_print_completion
+from wsis_jax.cli.terminal import compilations, show_error, show_warning
 from wsis_jax.core import reason
-from wsis_jax.terminal import compilations, show_error, show_warning
 
 # Heavy libraries are imported where they are used, so that --help comes at once.
 
@@ -103,7 +103,7 @@ def _no_device() -> str | None:
     """Returns why JAX does not start: it says so when something is to be computed, with errors of many kinds."""
     if "jax" not in sys.modules:
         return None
-    from wsis_jax.accelerators import why_no_device
+    from wsis_jax.cli.accelerators import why_no_device
 
     return why_no_device()
 

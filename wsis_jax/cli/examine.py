@@ -53,7 +53,7 @@ def _versions(name: str) -> Finding:
     """Finds the versions of what numbers depend on, and packages that are missing or of a wrong version."""
     from importlib.metadata import version
 
-    from wsis_jax.installed import command, lacking
+    from wsis_jax.cli.installed import command, lacking
 
     packages = ("wsis-jax", "jax", "jaxlib", "flax", "optax", "numpy")
     lacks = lacking()
@@ -72,7 +72,7 @@ def _lost(package: str, lacks: list[str]) -> bool:
 
 def _extras(name: str) -> Finding:
     """Finds which extras are installed, and the command that adds each of the others."""
-    from wsis_jax.installed import command, extras
+    from wsis_jax.cli.installed import command, extras
 
     facts = {extra: not lacks for extra, lacks in extras().items()}
     lines = [f"{extra}: {'installed' if here else command(extra)}" for extra, here in facts.items()]
@@ -81,7 +81,7 @@ def _extras(name: str) -> Finding:
 
 def _devices(name: str) -> Finding:
     """Finds the devices that JAX computes on, and why there is no accelerator."""
-    from wsis_jax.accelerators import look_around, start_jax, why_no_accelerator
+    from wsis_jax.cli.accelerators import look_around, start_jax, why_no_accelerator
 
     start = start_jax()
     devices: list[dict[str, Any]] = []
@@ -147,7 +147,7 @@ def _writable(folder: Path) -> bool:
 
 def _models(name: str) -> Finding:
     """Finds the models that come with the package."""
-    from wsis_jax.installed import command
+    from wsis_jax.cli.installed import command
     from wsis_jax.network import packaged_models
 
     names = packaged_models()
@@ -158,7 +158,7 @@ def _models(name: str) -> Finding:
 
 def _self_test(name: str) -> Finding:
     """Segments a small drawn scene with the model of the package, and finds whether the result is right."""
-    from wsis_jax.accelerators import start_jax
+    from wsis_jax.cli.accelerators import start_jax
 
     if start_jax().error is not None:
         return Finding(name, "broken", "not made, because JAX does not start", "", {})

@@ -60,8 +60,8 @@ def print_suggestion(suggested: Any) -> None:
 
 
 def print_measurements(results: Sequence[dict[str, Any]]) -> None:
-    """Prints one row per method, from the `bench.result` of each, compared with the last."""
-    from wsis_jax.bench import speed_up
+    """Prints one row per method, from the `measure.result` of each, compared with the last."""
+    from wsis_jax.cli.measure import speed_up
 
     base = results[-1]
     over = f"× {base['method']}"
@@ -80,7 +80,7 @@ def print_measurements(results: Sequence[dict[str, Any]]) -> None:
 
 
 def print_findings(findings: Sequence[Any]) -> None:
-    """Prints one row per finding of `doctor.examine`, and below what to do."""
+    """Prints one row per finding of `examine.examine`, and below what to do."""
     from rich import box
     from rich.table import Table
     from rich.text import Text

@@ -7,9 +7,9 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wsis_jax.commands.shared import add_channel, add_settings, add_verbose, changed_settings, which_run
+from wsis_jax.cli.arguments import add_channel, add_settings, add_verbose, changed_settings, which_run
+from wsis_jax.cli.terminal import one_line, progress_bar, show_error, show_warning
 from wsis_jax.io import stem
-from wsis_jax.terminal import one_line, progress_bar, show_error, show_warning
 
 if TYPE_CHECKING:
     from wsis_jax.core import Config

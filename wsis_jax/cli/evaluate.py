@@ -4,7 +4,7 @@ import argparse
 import json
 from pathlib import Path
 
-from wsis_jax.terminal import print_scores
+from wsis_jax.cli.terminal import print_scores
 
 SUMMARY = "compare results with hand-made masks"
 

@@ -3,7 +3,7 @@
 import argparse
 import json
 
-from wsis_jax.terminal import print_findings, waiting
+from wsis_jax.cli.terminal import print_findings, waiting
 
 SUMMARY = "see whether all is well here"
 
@@ -27,7 +27,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Runs the command and returns its exit code."""
-    from wsis_jax.doctor import examine
+    from wsis_jax.cli.examine import examine
 
     with waiting("looking around, and segmenting a drawn scene"):
         findings = list(examine())

@@ -6,8 +6,8 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from wsis_jax.commands.shared import add_channel, add_settings, add_verbose
-from wsis_jax.terminal import silence, training_progress, waiting
+from wsis_jax.cli.arguments import add_channel, add_settings, add_verbose
+from wsis_jax.cli.terminal import silence, training_progress, waiting
 
 SUMMARY = "learn from images and clicks"
 

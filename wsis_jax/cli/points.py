@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wsis_jax.terminal import print_point_reports, print_suggestion, progress_bar, show_error
+from wsis_jax.cli.terminal import print_point_reports, print_suggestion, progress_bar, show_error
 
 if TYPE_CHECKING:
     from wsis_jax.training import PointFiles

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from wsis_jax.commands.shared import add_settings, changed_settings, which_run
+from wsis_jax.cli.arguments import add_settings, changed_settings, which_run
 
 SUMMARY = "use the model where this package is not installed"
 

@@ -4,9 +4,9 @@ import argparse
 import json
 from pathlib import Path
 
-from wsis_jax.commands.shared import which_run
+from wsis_jax.cli.arguments import which_run
+from wsis_jax.cli.terminal import print_measurements, waiting
 from wsis_jax.core import Config
-from wsis_jax.terminal import print_measurements, waiting
 
 SUMMARY = "measure how fast it is here"
 
@@ -34,7 +34,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Runs the command and returns its exit code."""
-    from wsis_jax.bench import compare, network, noise, surroundings
+    from wsis_jax.cli.measure import compare, network, noise, surroundings
     from wsis_jax.core import normalize_image, resize_image
     from wsis_jax.io import read_image
     from wsis_jax.network import load_run

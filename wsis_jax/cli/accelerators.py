@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from wsis_jax.installed import command
+from wsis_jax.cli.installed import command
 
 _LOGGER = "jax._src.xla_bridge"  # says why a backend did not come
 _PLUGINS = ("jax-cuda12-plugin", "jax-cuda13-plugin", "libtpu")

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from packaging.requirements import Requirement
 
-from wsis_jax import accelerators, doctor, installed
-from wsis_jax.accelerators import Start, Surroundings, look_around, start_jax, why_no_accelerator
-from wsis_jax.cli import main
+from wsis_jax.cli import accelerators, examine, installed
+from wsis_jax.cli.accelerators import Start, Surroundings, look_around, start_jax, why_no_accelerator
+from wsis_jax.cli.main import main
 from wsis_jax.segmentation import pipeline
 
 GPU = "NVIDIA H100, 550.54.15, 81559 MiB"
@@ -126,8 +126,8 @@ def test_a_device_that_is_not_there_is_bad_input(monkeypatch, capsys):
         raise RuntimeError("Backend 'gpu' is not known")
 
     monkeypatch.setattr(jax, "devices", devices)
-    monkeypatch.setattr("wsis_jax.bench.compare", lambda *_, **__: devices())
-    monkeypatch.setattr("wsis_jax.bench.network", lambda width: (None, None))
+    monkeypatch.setattr("wsis_jax.cli.measure.compare", lambda *_, **__: devices())
+    monkeypatch.setattr("wsis_jax.cli.measure.network", lambda width: (None, None))
     assert main(["bench", "--side", "16"]) == 2
     error = capsys.readouterr().err
     assert error.startswith("wsis: error: ")
@@ -139,7 +139,7 @@ def test_a_fault_that_is_not_of_the_devices_is_raised(monkeypatch):
     def fault(*_, **__):
         raise RuntimeError("a fault of wsis")
 
-    monkeypatch.setattr("wsis_jax.bench.network", fault)
+    monkeypatch.setattr("wsis_jax.cli.measure.network", fault)
     with pytest.raises(RuntimeError, match="a fault of wsis"):
         main(["bench", "--side", "16"])
 
@@ -212,10 +212,10 @@ def test_wrong_numbers_and_broken_libraries_are_exit_code_3(monkeypatch, capsys,
 
 def test_the_table_shows_what_is_wrong_and_what_to_do(monkeypatch, capsys):
     made = [
-        doctor.Finding("cache", "ok", "12 compiled programs", "", {}),
-        doctor.Finding("devices", "broken", "no [GPU] here", "pip install 'wsis-jax[cuda]'", {}),
+        examine.Finding("cache", "ok", "12 compiled programs", "", {}),
+        examine.Finding("devices", "broken", "no [GPU] here", "pip install 'wsis-jax[cuda]'", {}),
     ]
-    monkeypatch.setattr(doctor, "examine", lambda: iter(made))
+    monkeypatch.setattr(examine, "examine", lambda: iter(made))
     assert main(["doctor"]) == 3
     out = capsys.readouterr().out
     assert "cache     ok       12 compiled programs" in out

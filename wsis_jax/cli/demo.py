@@ -3,8 +3,8 @@
 import argparse
 from pathlib import Path
 
-from wsis_jax.commands.shared import add_verbose, which_run
-from wsis_jax.terminal import print_scores, training_progress, waiting
+from wsis_jax.cli.arguments import add_verbose, which_run
+from wsis_jax.cli.terminal import print_scores, training_progress, waiting
 
 SUMMARY = "try everything on drawn cells"
 
@@ -32,7 +32,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Runs the command and returns its exit code."""
-    from wsis_jax.demo import run_demo
+    from wsis_jax.cli.run_demo import run_demo
 
     if arguments.model is None:
         with training_progress() as (on_step, on_metrics):

@@ -1,0 +1,16 @@
+from .examine import examine as examine
+from .main import main as main
+from .measure import Case as Case
+from .measure import Method as Method
+from .measure import by_images as by_images
+from .measure import by_windows as by_windows
+from .measure import draw_case as draw_case
+from .measure import measure as measure
+from .measure import network as network
+from .measure import noise as noise
+from .measure import result as result
+from .measure import speed_up as speed_up
+from .measure import surroundings as surroundings
+from .report import write_report as write_report
+from .run_demo import run_demo as run_demo
+from .terminal import training_progress as training_progress

@@ -1,1 +1,0 @@
-"""The commands, each with its help, its arguments and what it does."""
