@@ -26,7 +26,7 @@ from experiments.baselines.simple import MarkerWatershed, RandomWalker, VoronoiD
 from experiments.baselines.yin import Yin
 from experiments.commit import commit
 from wsis_jax import draw_scene
-from wsis_jax.cli import surroundings
+from wsis_jax.cli.measure import surroundings
 
 _SHAPE = 1022, 1024
 

@@ -28,7 +28,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from wsis_jax.cli import (
+from wsis_jax.cli.measure import (
     Method,
     by_images,
     by_windows,

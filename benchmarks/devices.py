@@ -31,7 +31,7 @@ import jax
 import numpy as np
 
 from wsis_jax import UNet, draw_scene
-from wsis_jax.cli import draw_case, network, noise, surroundings
+from wsis_jax.cli.measure import draw_case, network, noise, surroundings
 from wsis_jax.core import compiler_options, copy_everywhere, training_mesh
 from wsis_jax.network import compiled_back, contribution_maps, one_of, record_images
 from wsis_jax.training import _step, initial_state, make_optimizer, make_sample, put_samples

@@ -17,7 +17,7 @@ from captum.attr import GuidedBackprop
 from torch import nn
 from torch_unet import TorchUNet
 
-from wsis_jax.cli import Case, Method, draw_case, noise
+from wsis_jax.cli.measure import Case, Method, draw_case, noise
 from wsis_jax.network import UNet, Variables, contribution_maps, full_multiply_adds
 
 _TOLERANCE = 1e-4  # of the greatest contribution

@@ -1,8 +1,9 @@
 """What: puts a trained model into the package, where `wsis segment NAME` finds it after the installation.
 
 Copies the best weights of a run folder and its `config.json`, with today's defaults for how to detect and cut, to
-`wsis_jax/network/models/NAME/`, in place of what is there of them; the model card in it, `README.md`, stays and has to be
-there first. Metrics and the state of the training are left behind. Refuses a model that cannot be loaded, or that
+`wsis_jax/network/models/NAME/`, in place of what is there of them; the model card in it, `README.md`,
+stays and has to be there first. Metrics and the state of the training are left behind. Refuses a model that
+cannot be loaded, or that
 makes the folder larger than 4 MB.
 
     python -m experiments.box_model runs/phase-contrast phase-contrast

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Float64, Int
 
-from wsis_jax.cli import training_progress
+from wsis_jax.cli.terminal import training_progress
 from wsis_jax.core import Config, preset, small_network
 from wsis_jax.io import (
     IMAGE_SUFFIXES,

@@ -28,7 +28,7 @@ import numpy as np
 import tifffile
 
 # Imported once, before processes are forked off; JAX starts its threads only in them.
-from wsis_jax.cli import main
+from wsis_jax import cli
 from wsis_jax.io import write_points
 from wsis_jax.network import build_model, load_config, load_variables
 from wsis_jax.output.report import results_page
@@ -112,7 +112,7 @@ def start(case: Case, folder: Path, log: Path) -> int:
         return function(*arguments, **options)
 
     setattr(module, name, told)
-    _end(lambda: main.main(command))
+    _end(lambda: cli.main(command))
 
 
 def _end(work: Callable[[], int]) -> NoReturn:

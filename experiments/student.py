@@ -24,7 +24,7 @@ from skimage.segmentation import expand_labels, find_boundaries, watershed
 
 from experiments.folds import Case, experiment_config, read_cases, split, trained
 from experiments.fronts import Front, cut_front, front, score
-from wsis_jax.cli import training_progress
+from wsis_jax.cli.terminal import training_progress
 from wsis_jax.core import Config, preset, resize_labels, scale_points, write_text
 from wsis_jax.network import Run, load_run, load_variables, predict
 from wsis_jax.segmentation import propagate

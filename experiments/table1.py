@@ -30,7 +30,7 @@ from experiments.folds import experiment_config, read_cases, split, trained
 from experiments.rivals import METHODS
 from experiments.tuning import Match, Settings, tune
 from experiments.views import Fold, View, open_fold, view
-from wsis_jax.cli import surroundings
+from wsis_jax.cli.measure import surroundings
 from wsis_jax.core import preset, write_text
 from wsis_jax.io import read_labels, write_labels, write_picture
 from wsis_jax.segmentation import detect, propagate

@@ -18,7 +18,7 @@ import tifffile
 import zarr
 from PIL import Image
 
-from wsis_jax.cli import write_report
+from wsis_jax.cli.report import write_report
 from wsis_jax.core import Config
 from wsis_jax.io import read_image, read_points
 from wsis_jax.network import load_config

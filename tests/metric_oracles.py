@@ -3,7 +3,8 @@
 import itertools
 
 import numpy as np
-from golden.make_metrics import THRESHOLDS
+
+from tests.golden.make_metrics import THRESHOLDS
 
 
 def pixels(labels):

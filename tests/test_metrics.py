@@ -7,12 +7,12 @@ import pathlib
 
 import numpy as np
 import pytest
-from golden.make_metrics import SEEDS, THRESHOLDS, draw_scene
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from metric_oracles import iou, pixels, slow_scores
 
+from tests.golden.make_metrics import SEEDS, THRESHOLDS, draw_scene
+from tests.metric_oracles import iou, pixels, slow_scores
 from wsis_jax.metrics import (
     LabelMatch,
     PointMatch,

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from metric_oracles import assignments
 
+from tests.metric_oracles import assignments
 from wsis_jax.metrics import match_points
 
 NO_POINTS = np.empty((0, 2))

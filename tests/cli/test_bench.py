@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from wsis_jax.cli import measure
-from wsis_jax.cli.main import main
+from wsis_jax.cli import main, measure
 
 NUMBERS = [
     *("forward_seconds", "seconds_per_cell", "cells_per_second", "end_to_end_seconds"),

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import tifffile
 
+from wsis_jax import cli
 from wsis_jax.cli import main, run_demo
-from wsis_jax.cli.main import main
 from wsis_jax.core.presets import preset
 from wsis_jax.io.label_file import read_labels
 from wsis_jax.network.model import load_config
@@ -297,5 +297,5 @@ def test_the_demo_of_a_trained_model_draws_cells_of_the_size_that_it_learned(tin
 
 def test_the_command_line_reads_the_arguments_of_the_process(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["wsis", "evaluate", "nowhere", "nowhere"])
-    assert main.main() == 2
+    assert cli.main() == 2
     assert "nowhere" in capsys.readouterr().err

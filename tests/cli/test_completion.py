@@ -7,8 +7,8 @@ import subprocess
 
 import pytest
 
+from wsis_jax import cli
 from wsis_jax.cli import main
-from wsis_jax.cli.main import main
 from wsis_jax.core.config import Config
 
 
@@ -42,7 +42,7 @@ def completed(capsys, tmp_path, monkeypatch):
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash here")
 def test_bash_completes(completed):
-    assert completed("") == set(main._COMMANDS)
+    assert completed("") == set(cli._COMMANDS)
     assert completed("e") == {"evaluate", "export"}
     assert completed("train --nuc") == {"--nuclei", "--nuclear-channel"}
     # A model is a folder or a name of the package, an image is any file, results are a folder.
@@ -72,7 +72,7 @@ def values(parser: argparse.ArgumentParser):
 
 
 def test_every_argument_that_takes_a_word_is_completed(monkeypatch, capsys):
-    parser = main.parser()
+    parser = cli.parser()
     assert len(list(values(parser))) > 20
     with pytest.raises(SystemExit):
         parser.parse_args(["--print-completion", "zsh"])
@@ -81,6 +81,6 @@ def test_every_argument_that_takes_a_word_is_completed(monkeypatch, capsys):
 
 def test_the_script_of_zsh_names_the_commands_and_is_sound(capsys):
     script = printed(capsys, "zsh")
-    assert [name for name in main._COMMANDS if f"_shtab_wsis_{name}_options=(" not in script] == []
+    assert [name for name in cli._COMMANDS if f"_shtab_wsis_{name}_options=(" not in script] == []
     if shutil.which("zsh") is not None:
         subprocess.run(["zsh", "-n"], input=script, text=True, check=True)

@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 from packaging.requirements import Requirement
 
-from wsis_jax.cli import accelerators, examine, installed
+from wsis_jax.cli import accelerators, examine, installed, main
 from wsis_jax.cli.accelerators import Start, Surroundings, look_around, start_jax, why_no_accelerator
-from wsis_jax.cli.main import main
 from wsis_jax.segmentation import pipeline
 
 GPU = "NVIDIA H100, 550.54.15, 81559 MiB"

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from wsis_jax.cli import main
+from wsis_jax import cli
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-TOLD = {"wsis --help": main._EPILOG, "README.md": README.split("## Exit codes")[1].split("\n## ")[0]}
+TOLD = {"wsis --help": cli._EPILOG, "README.md": README.split("## Exit codes")[1].split("\n## ")[0]}
 VARIABLE = r"\b(?:[A-Z]+_[A-Z_]+|COLUMNS|TMPDIR|LOCALAPPDATA)\b"
 
 
@@ -33,7 +33,7 @@ def variables_of_the_source() -> set[str]:
 def codes_of_the_source() -> set[int]:
     """The numbers that commands return."""
     found = set()
-    for path in [*(ROOT / "wsis_jax" / "commands").glob("*.py"), ROOT / "wsis_jax" / "cli.py"]:
+    for path in (ROOT / "wsis_jax" / "cli").glob("*.py"):
         for function in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(function, ast.FunctionDef) and function.name in ("run", "main"):
                 returned = [node.value for node in ast.walk(function) if isinstance(node, ast.Return)]
@@ -68,7 +68,7 @@ def test_a_signal_ends_a_command_as_it_is_told(number, code):
     program = f"""
 import os, signal, sys
 from wsis_jax import cli
-from wsis_jax.commands import doctor
+from wsis_jax.cli import doctor
 signal.signal(signal.SIGINT, signal.default_int_handler)
 doctor.run = lambda arguments: signal.raise_signal({int(number)})
 sys.exit(cli.main(["doctor"]))
@@ -92,7 +92,8 @@ def test_a_reader_that_has_gone_interrupts():
 def test_help_comes_at_once():
     program = """
 import sys
-from wsis_jax.cli import main
+from wsis_jax import cli
+from wsis_jax import cli
 try:
     main(["--help"])
 except SystemExit:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from wsis_jax.cli.main import main
+from wsis_jax.cli import main
 from wsis_jax.io.ctc import read_ctc_points
 from wsis_jax.io.point_file import read_points, write_points
 from wsis_jax.metrics import centroids, match_points

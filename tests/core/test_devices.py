@@ -10,8 +10,8 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from many_devices import BATCH, look, train_in
 
+from tests.core.many_devices import BATCH, look, train_in
 from wsis_jax.network.unet import UNet, fold_batch_norm, initial_variables
 from wsis_jax.training import run_folder
 from wsis_jax.training.step import initial_state, make_optimizer

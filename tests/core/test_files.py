@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from wsis_jax.cli.main import main
+from wsis_jax.cli import main
 from wsis_jax.core import files
 from wsis_jax.io.point_file import write_points
 from wsis_jax.training import run_folder

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from wsis_jax.cli.main import main
+from wsis_jax.cli import main
 from wsis_jax.core import memory
 from wsis_jax.core.config import ContributionConfig
 from wsis_jax.core.limits import OutOfMemory

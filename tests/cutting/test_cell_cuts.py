@@ -4,12 +4,12 @@ import os
 
 import numpy as np
 import pytest
-from drawn_cuts import cut_drawn, cut_options, discs, whole
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 from skimage.morphology import disk
 
+from tests.cutting.drawn_cuts import cut_drawn, cut_options, discs, whole
 from wsis_jax.core.config import Config
 from wsis_jax.core.presets import preset
 from wsis_jax.cutting import cell_cuts

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from drawn_cuts import cut_drawn, discs, whole
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
+from tests.cutting.drawn_cuts import cut_drawn, discs, whole
 from wsis_jax.core.config import Config
 from wsis_jax.cutting.cell_cuts import CellMask
 from wsis_jax.cutting.fusing import fuse_nearest, fuse_sequentially

@@ -4,12 +4,12 @@ import itertools
 
 import numpy as np
 import pytest
-from drawn_cuts import whole
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from scipy import ndimage
 
+from tests.cutting.drawn_cuts import whole
 from wsis_jax.cutting.cell_cuts import component_of, cut_cells
 from wsis_jax.cutting.graphcut import SharedCut, cut, edge_weights
 from wsis_jax.cutting.seeds import Claims

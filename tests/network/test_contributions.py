@@ -6,11 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from golden.torch_reference import load_reference, reference_network
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
+from tests.golden.torch_reference import load_reference, reference_network
 from wsis_jax.core.config import ContributionConfig
 from wsis_jax.network import contributions as guided
 from wsis_jax.network import full_pass

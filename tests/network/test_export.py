@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 from jax.export import deserialize
 
-from wsis_jax.cli import export
-from wsis_jax.cli.main import main
+from wsis_jax.cli import export, main
 from wsis_jax.core.config import Config
 from wsis_jax.network.contributions import contribution_maps, winner_map
 from wsis_jax.network.export import export_contributions, export_forward

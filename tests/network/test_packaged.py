@@ -9,12 +9,12 @@ import pytest
 import tifffile
 
 from wsis_jax import load_run
-from wsis_jax.cli.main import main
+from wsis_jax.cli import main
 from wsis_jax.io.label_file import read_labels
 from wsis_jax.network import packaged
 from wsis_jax.network.unet import predict
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from golden.torch_reference import load_reference, reference_network
 
+from tests.golden.torch_reference import load_reference, reference_network
 from wsis_jax.network import unet
 from wsis_jax.network.record import record
 from wsis_jax.network.unet import (

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from odd_labels import ODD, many
 from PIL import Image
 from skimage.draw import polygon
 from skimage.segmentation import find_boundaries
 
+from tests.output.odd_labels import ODD, many
 from wsis_jax.io.label_file import read_labels
 from wsis_jax.output.formats.cellpose import write_masks, write_outlines, write_seg
 from wsis_jax.output.pictures import cell_colours

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import roifile
 import zarr
-from odd_labels import many
 
-from wsis_jax.cli.main import main, parser
+from tests.output.odd_labels import many
+from wsis_jax.cli import main, parser
 from wsis_jax.cli.segment import TEXT
 from wsis_jax.io.image_file import Frame
 from wsis_jax.io.label_file import read_labels

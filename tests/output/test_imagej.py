@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import roifile
 import shapely
-from odd_labels import ODD
 
+from tests.output.odd_labels import ODD
 from wsis_jax.output.formats.imagej import write_rois
 
 

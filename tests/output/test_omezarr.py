@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import zarr
-from odd_labels import ODD, many
 from ome_zarr.io import parse_url
 from ome_zarr.reader import Reader
 from ome_zarr_models import v05
 
+from tests.output.odd_labels import ODD, many
 from wsis_jax.output.formats.omezarr import write_evidence, write_ome_zarr
 from wsis_jax.output.pictures import cell_colours
 from wsis_jax.segmentation.pipeline import segment

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import shapely
 import shapely.geometry
-from odd_labels import ODD
 
+from tests.output.odd_labels import ODD
 from wsis_jax.output.cell_table import measure_cells
 from wsis_jax.output.formats.qupath import cell_features, write_features
 

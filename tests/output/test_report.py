@@ -7,11 +7,11 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-from browser import needs_browser, open_page, shown
 from PIL import Image
 
+from tests.output.browser import needs_browser, open_page, shown
 from wsis_jax import segment
-from wsis_jax.cli.main import main
+from wsis_jax.cli import main
 from wsis_jax.io.image_file import Frame
 from wsis_jax.output.report.gallery import LAYERS, SHOWN, write_layers
 from wsis_jax.output.report.results_page import segmentation_report

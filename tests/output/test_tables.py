@@ -4,8 +4,8 @@ import csv
 
 import numpy as np
 import pyarrow.parquet
-from odd_labels import ODD
 
+from tests.output.odd_labels import ODD
 from wsis_jax.output.cell_table import measure_cells
 from wsis_jax.output.formats.tables import write_csv, write_parquet
 

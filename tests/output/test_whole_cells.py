@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from odd_labels import ODD
 
+from tests.output.odd_labels import ODD
 from wsis_jax.core.windows import one_by_one, windows_over
 from wsis_jax.output.cell_table import measure_cells
 from wsis_jax.output.formats.qupath import cell_features

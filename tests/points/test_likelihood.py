@@ -15,7 +15,7 @@ from wsis_jax.core.presets import preset
 from wsis_jax.points import likelihood
 from wsis_jax.points.likelihood import centre_regions, find_peaks, plateau_centres, render_likelihood
 
-SAMPLE = Path(__file__).parents[2] / "shared" / "data" / "wsispdr_sample"
+SAMPLE = Path(__file__).parents[3] / "shared" / "data" / "wsispdr_sample"
 
 
 def points_of(*pairs: tuple[float, float]) -> np.ndarray:

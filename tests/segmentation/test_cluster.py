@@ -17,7 +17,7 @@ from distributed import Client, LocalCluster
 from distributed.cli import dask_scheduler, dask_worker
 
 from tests.zarr_images import write_image
-from wsis_jax.cli.main import main, parser
+from wsis_jax.cli import main, parser
 from wsis_jax.core.files import WriteError
 from wsis_jax.core.limits import OutOfMemory
 from wsis_jax.io.label_file import read_image
@@ -29,7 +29,7 @@ from wsis_jax.segmentation.schedulers import connecting
 from wsis_jax.segmentation.shares import share
 from wsis_jax.segmentation.tiled.tiling import segment_tiled
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")

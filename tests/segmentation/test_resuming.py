@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from wsis_jax.cli.main import main
+from wsis_jax.cli import main
 from wsis_jax.core.messages import remark
 from wsis_jax.segmentation import one_image as images
 from wsis_jax.segmentation.batch import segment_files

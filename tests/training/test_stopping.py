@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 
-from wsis_jax.cli.main import main
+from wsis_jax.cli import main
 from wsis_jax.core.compilation import Compilations
 from wsis_jax.network.model import load_variables
 from wsis_jax.training import run_folder

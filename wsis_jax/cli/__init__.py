@@ -1,5 +1,121 @@
-"""The command line."""
+"""The command line: which command was called, and what its exit code is."""
 
-import lazy_loader
+import argparse
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from importlib.metadata import version
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+from wsis_jax.cli import bench, demo, doctor, evaluate, export, points, report, segment, train
+from wsis_jax.cli.completion import add_print_completion
+from wsis_jax.cli.terminal import compilations, show_error, show_warning
+from wsis_jax.core import reason
+
+# Heavy libraries are imported where they are used, so that --help comes at once.
+
+_DESCRIPTION = """\
+Segment cells after learning from rough cell centroids alone.
+
+  wsis demo     --out demo                                try everything on drawn cells, in a few minutes
+  wsis segment  phase-contrast images                     find cells with the model that comes with the package
+  wsis points   points --images images                    check clicks before you learn from them
+  wsis train    images --points points --run run          learn from images and clicks
+  wsis segment  run images --out results                  find the cells of other images
+  wsis report   results                                   make the page of results, or of a training, anew
+  wsis evaluate results masks                             compare them with hand-made masks
+  wsis export   run --out exported                        use the model where this package is not installed
+  wsis bench                                              measure how fast it is here
+  wsis doctor                                             see whether all is well here, and why there is no GPU
+
+Tab completes commands, options and files after: eval "$(wsis --print-completion bash)" (or zsh)
+"""
+
+_EPILOG = """\
+exit codes:
+  0  done
+  1  interrupted, or a fault of wsis, which then shows where it happened
+  2  bad input: arguments, files, settings, or a device in JAX_PLATFORMS that is not there;
+     or no room, on the disk or in memory
+  3  done, but not well: segment failed on some images, points or doctor found something wrong
+  above 128: ended by a signal; 130 by Ctrl-C before it began, 137 mostly by the system, out of memory, 143 by
+     SIGTERM, which a training takes like Ctrl-C: it saves and returns 1
+
+environment variables:
+  WSIS_DEBUG=1                         show where an error happened
+  JAX_PLATFORMS=cpu                    compute on the CPU, though there be a GPU
+  CUDA_VISIBLE_DEVICES=0               the GPUs to use, counted from 0
+  XLA_PYTHON_CLIENT_MEM_FRACTION=0.5   the share of a GPU's memory to take at the start (0.75)
+  XLA_PYTHON_CLIENT_PREALLOCATE=false  take it as it is needed, beside other programs
+  JAX_COMPILATION_CACHE_DIR=DIR        where compiled programs are kept; else below XDG_CACHE_HOME (~/.cache),
+                                       on Windows LOCALAPPDATA
+  JAX_ENABLE_COMPILATION_CACHE=false   keep none
+  JAX_COORDINATOR_ADDRESS=HOST:PORT    the first of several processes that train together; JAX_NUM_PROCESSES says
+                                       how many there are, JAX_PROCESS_ID which this is (with srun, which sets
+                                       SLURM_STEP_NUM_TASKS, neither is needed)
+  TMPDIR=DIR                           where large images are put for the time being
+  NO_COLOR=1, COLUMNS=160              tables without colours, and as wide as that
+"""
+
+_COMMANDS = {
+    "demo": demo,
+    "points": points,
+    "train": train,
+    "segment": segment,
+    "report": report,
+    "evaluate": evaluate,
+    "export": export,
+    "bench": bench,
+    "doctor": doctor,
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a command and returns its exit code: 0 done, 1 interrupted, 2 an error, 3 done, but not well."""
+    warnings.showwarning = show_warning  # pyrefly: ignore[bad-assignment]
+    try:
+        arguments = parser().parse_args(argv)
+        with compilations(shown=getattr(arguments, "verbose", None)):
+            code = _COMMANDS[arguments.command].run(arguments)
+        sys.stdout.flush()  # here, where a reader that has gone is noticed
+        return code
+    except KeyboardInterrupt as stop:
+        # What stopped where nothing is lost says how to go on.
+        print(f"wsis: {stop}" if str(stop) else "wsis: interrupted", file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        # Whoever read the output has gone, as `head` does; Python must not try to write the rest at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except (ValueError, KeyError, TypeError, OSError, ImportError, MemoryError) as error:
+        if os.environ.get("WSIS_DEBUG"):
+            raise
+        show_error(reason(error))
+        return 2
+    except Exception:
+        if os.environ.get("WSIS_DEBUG") or (why := _no_device()) is None:
+            raise
+        show_error(why)
+        return 2
+
+
+def _no_device() -> str | None:
+    """Returns why JAX does not start: it says so when something is to be computed, with errors of many kinds."""
+    if "jax" not in sys.modules:
+        return None
+    from wsis_jax.cli.accelerators import why_no_device
+
+    return why_no_device()
+
+
+def parser() -> argparse.ArgumentParser:
+    """Returns the parser of all commands."""
+    form = argparse.RawDescriptionHelpFormatter
+    top = argparse.ArgumentParser(prog="wsis", description=_DESCRIPTION, epilog=_EPILOG, formatter_class=form)
+    add_print_completion(top)
+    top.add_argument("--version", action="version", version=f"wsis_jax {version('wsis-jax')}")
+    commands = top.add_subparsers(required=True, dest="command", metavar="COMMAND")
+    for name, module in _COMMANDS.items():
+        command = commands.add_parser(name, help=module.SUMMARY, description=module.TEXT, formatter_class=form)
+        module.add_arguments(command)
+    return top

@@ -94,7 +94,9 @@ class Job(NamedTuple):
         return record_images(run.model, variables, seen[None], self.sides, rule=self.config.contribution.rule)
 
 
-def detect(run: Run, job: Job, parts: Sequence[Window], over: Over) -> tuple[Peaks, Float32[np.ndarray, " cells"]]:
+def detect_in_tiles(
+    run: Run, job: Job, parts: Sequence[Window], over: Over
+) -> tuple[Peaks, Float32[np.ndarray, " cells"]]:
     """Returns the peaks, as `find_peaks` orders them, and the likelihood there."""
     border = job.config.detect.exclude_border
     pixels, values = [np.empty((0, 2), np.int64)], [np.empty(0, np.float32)]
@@ -172,7 +174,7 @@ def _look(part: Window, *, job: Job, peaks: Peaks) -> tuple[float, terms.Look | 
     return brighter, look
 
 
-def propagate(
+def propagate_in_tiles(
     run: Run, job: Job, peaks: Peaks, folder: Path, parts: Sequence[Window], over: Over
 ) -> tuple[Winners, Float32[np.ndarray, " owners"]]:
     """Returns the winner map, and the greatest contribution of every owner."""

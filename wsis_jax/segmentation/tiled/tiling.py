@@ -45,7 +45,7 @@ from wsis_jax.segmentation.tiled.statistics import (
     percentile_ranks,
     tops_of,
 )
-from wsis_jax.segmentation.tiled.steps import Job, cut, detect, labels_of, observe, propagate
+from wsis_jax.segmentation.tiled.steps import Job, cut, detect_in_tiles, labels_of, observe, propagate_in_tiles
 
 _SCRATCH = 20  # bytes a pixel of the network: image, three layers of the winner map, cuts
 
@@ -118,11 +118,11 @@ def segment_tiled(
         if median is None:
             remark("the image is constant, so it holds no cells")
         else:
-            peaks, scores = detect(run, job, parts, over)
+            peaks, scores = detect_in_tiles(run, job, parts, over)
         fused, winner = small.beside(folder / "fused", np.int32), None
         if median is not None and len(peaks):
             rim, look = observe(job, peaks, parts, over)
-            winner, greatest = propagate(run, job, peaks, folder, parts, over)
+            winner, greatest = propagate_in_tiles(run, job, peaks, folder, parts, over)
             known = Whole(median, rim, look, greatest)
             for _ in over(cut, parts, job=job, peaks=peaks, winner=winner, whole=known, fused=fused):
                 pass

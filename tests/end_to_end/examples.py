@@ -4,13 +4,13 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-from wsis_jax.cli import main
+from wsis_jax import cli
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 DOCUMENTS = [
     *("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "benchmarks/README.md"),
     *("experiments/README.md", "experiments/LOG.md"),
-    *(str(path.relative_to(ROOT)) for path in sorted((ROOT / "wsis_jax" / "models").glob("*/README.md"))),
+    *(str(path.relative_to(ROOT)) for path in sorted(ROOT.glob("wsis_jax/network/models/*/README.md"))),
 ]
 _COMMENTS = 58  # the column of comments in help texts
 
@@ -27,8 +27,8 @@ def _documents() -> dict[str, str]:
 
 
 def _helps() -> dict[str, str]:
-    helps = {f"wsis {name} --help": module.TEXT for name, module in main._COMMANDS.items()}
-    return {"wsis --help": main._DESCRIPTION, **helps}
+    helps = {f"wsis {name} --help": module.TEXT for name, module in cli._COMMANDS.items()}
+    return {"wsis --help": cli._DESCRIPTION, **helps}
 
 
 def _docstrings() -> dict[str, str]:

@@ -6,7 +6,7 @@ RUN is a trained model and OUT a new folder; models are trained with settings th
 
 from types import ModuleType
 
-from tests.bad_inputs import archives, images, pictures, points, results, runs, scores, settings, stains
+from tests.end_to_end.bad_inputs import archives, images, pictures, points, results, runs, scores, settings, stains
 
 SUBJECTS: dict[str, ModuleType] = {
     "Images": images,

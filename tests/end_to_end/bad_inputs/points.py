@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.bad_inputs.shop import CLICKS, GREY, image
+from tests.end_to_end.bad_inputs.shop import CLICKS, GREY, image
 from wsis_jax.io.point_file import write_points
 
 _TRAIN = "train ok.tif --points"

@@ -1,9 +1,9 @@
 """The seeds that FogBank begins with, and the ways between them."""
 
 import numpy as np
-from text_labels import labels_of
 
 from experiments.baselines.fog_seeds import find_seeds, geodesic_distance
+from tests.text_labels import labels_of
 
 
 def test_ways_go_around_walls():

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from fuzz.targets import TARGETS, once
 
-CRASHED = sorted((Path(__file__).parents[1] / "fuzz" / "crashed").glob("*"))
+CRASHED = sorted((Path(__file__).parents[2] / "fuzz" / "crashed").glob("*"))
 INSERTED = st.binary(max_size=6) | st.sampled_from(
     [b"-1", b"1e999", b"99999999999", b"null", b'""', b"[[", b"..", b"/", b"\n", b"\0\0\0\0", b"\xff\xff\xff\xff"]
 )

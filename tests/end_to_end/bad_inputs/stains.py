@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.bad_inputs.shop import GREY, image
+from tests.end_to_end.bad_inputs.shop import GREY, image
 from wsis_jax.synthetic import draw_scene
 
 CASES = {

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import pytest
 from scipy import ndimage
-from text_labels import labels_of
 
 from experiments.baselines.fogbank import (
     FogBank,
@@ -19,6 +18,7 @@ from experiments.baselines.fogbank import (
     share_out_small,
     space,
 )
+from tests.text_labels import labels_of
 from wsis_jax import draw_scene
 from wsis_jax.metrics import match_labels
 

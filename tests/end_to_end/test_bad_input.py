@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.bad_inputs import CASES, SUBJECTS
-from wsis_jax.cli.main import main
+from tests.end_to_end.bad_inputs import CASES, SUBJECTS
+from wsis_jax.cli import main
 from wsis_jax.io.label_file import read_labels
 
 TINY = (
@@ -21,7 +21,7 @@ TINY = (
     "--set train.warmup=1 --set train.evaluate_every=1 --set image.scale=1 --set likelihood.sigma=3 "
     "--set train.validation=0.5"  # of two images
 )
-PAGE = Path(__file__).parents[1] / "docs" / "bad-input.md"
+PAGE = Path(__file__).parents[2] / "docs" / "bad-input.md"
 SAID: dict[str, str] = {}
 HEAD = """\
 # Bad input, and what is said of it

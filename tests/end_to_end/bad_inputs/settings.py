@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.bad_inputs.shop import image
+from tests.end_to_end.bad_inputs.shop import image
 
 _TRAIN = "train ok.tif --points ok.csv --set"
 _SEGMENT = "segment RUN ok.tif --out OUT"

@@ -7,20 +7,20 @@ import shutil
 import numpy as np
 import pytest
 import tifffile
-from examples import ROOT, lines
 
 import wsis_jax.cli.examine
 import wsis_jax.cli.measure
 import wsis_jax.cli.run_demo
 import wsis_jax.training.page
 import wsis_jax.training.trainer
+from tests.end_to_end.examples import ROOT, lines
 from tests.zarr_images import write_image
-from wsis_jax.cli.main import main
+from wsis_jax.cli import main
 from wsis_jax.io.label_file import read_labels
 from wsis_jax.segmentation.evaluation import evaluate_files
 
 TEXT = (ROOT / "README.md").read_text()
-CARD = (ROOT / "wsis_jax" / "models" / "phase-contrast" / "README.md").read_text()
+CARD = (ROOT / "wsis_jax" / "network" / "models" / "phase-contrast" / "README.md").read_text()
 # Lines about points may end with 3: something is wrong with so few points.
 CODES = {"points": {0, 3}}
 # For these other names stand in help texts.

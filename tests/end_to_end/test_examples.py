@@ -9,9 +9,9 @@ import tomllib
 from unittest.mock import MagicMock
 
 import pytest
-from examples import DOCUMENTS, ROOT, lines, mentions, scripts
 
-from wsis_jax.cli import main as cli
+from tests.end_to_end.examples import DOCUMENTS, ROOT, lines, mentions, scripts
+from wsis_jax import cli
 
 
 def shown(examples):

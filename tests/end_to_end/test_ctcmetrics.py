@@ -5,7 +5,7 @@ import pytest
 from ctc_metrics.scripts.evaluate import evaluate_sequence
 from ctc_metrics.scripts.validate import validate_sequence
 
-from wsis_jax.cli.main import main
+from wsis_jax.cli import main
 from wsis_jax.io.ctc import read_ctc_points
 from wsis_jax.io.label_file import read_labels
 from wsis_jax.io.point_file import read_points

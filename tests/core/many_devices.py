@@ -18,7 +18,7 @@ SETTINGS = (
 
 def train_in(folder: Path, run: Path) -> None:
     """Trains with the command, on the images and points of a folder."""
-    from wsis_jax.cli.main import main
+    from wsis_jax.cli import main
 
     settings = [part for setting in SETTINGS.split() for part in ("--set", setting)]
     data = ["train", str(folder / "image"), "--points", str(folder / "points"), "--run", str(run)]

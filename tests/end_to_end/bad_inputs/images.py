@@ -8,7 +8,7 @@ import numpy as np
 import tifffile
 from PIL import Image
 
-from tests.bad_inputs.shop import CLICKS, GREY, image, pair
+from tests.end_to_end.bad_inputs.shop import CLICKS, GREY, image, pair
 from wsis_jax.io.label_file import write_picture
 from wsis_jax.io.point_file import write_points
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import zarr
 
-from tests.bad_inputs.shop import GREY, image
+from tests.end_to_end.bad_inputs.shop import GREY, image
 from tests.zarr_images import write_image
 
 _NO_IMAGE = "is no OME-Zarr image of version 0.4 or 0.5"

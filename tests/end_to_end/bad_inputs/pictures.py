@@ -8,7 +8,7 @@ import numpy as np
 import tifffile
 from PIL import Image
 
-from tests.bad_inputs.shop import GREY, image
+from tests.end_to_end.bad_inputs.shop import GREY, image
 
 _MANY = "asks for 1,000,000,000,000 values in one piece, but 16 GiB of memory allow 1,073,741,824"
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 from scipy import ndimage
-from text_labels import labels_of
 
 from experiments.baselines.fog_border import border_mask, bridge, close_diagonals
+from tests.text_labels import labels_of
 
 
 def test_bridges_join_what_only_a_pixel_divides():
