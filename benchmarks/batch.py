@@ -26,8 +26,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import tifffile
 
-from wsis_jax import draw_scene, load_run
-from wsis_jax.network import find_run
+from wsis_jax import draw_scene, load_model
+from wsis_jax.network import model_folder
 from wsis_jax.output import FILES
 from wsis_jax.segmentation import batch, one_image
 
@@ -48,7 +48,7 @@ class Span(NamedTuple):
 def main() -> None:
     """Draws the images, segments them and prints what was seen."""
     options = _options()
-    run = load_run(find_run(options.model))
+    run = load_model(model_folder(options.model))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         files = _draw(folder / "images", options, run.config.likelihood.sigma)

@@ -41,7 +41,7 @@ from benchmarks.tiles import _CHUNK, _make
 from wsis_jax.core import Config, one_by_one, resize_image, stretch
 from wsis_jax.cutting import Whole, costs_of, cuts_of, fit_labels, fuse_nearest, greatest_contributions
 from wsis_jax.io import open_frames, writing_labels
-from wsis_jax.network import Run
+from wsis_jax.network import Model
 from wsis_jax.segmentation import Workers, connecting, halos_of, pipeline, segment_files
 from wsis_jax.segmentation.tiled import tiling
 
@@ -107,7 +107,7 @@ def _images(folder: Path, options: Namespace) -> dict[str, Any]:
 def _time(workers: Workers, files: list[Path], out: Path) -> float:
     """Returns the seconds that a batch takes."""
     start = time.perf_counter()
-    outcomes = segment_files(workers.run, files, out, config=workers.run.config, workers=workers)
+    outcomes = segment_files(workers.model, files, out, config=workers.model.config, workers=workers)
     assert all(outcome.error is None for outcome in outcomes)
     return time.perf_counter() - start
 
@@ -131,10 +131,10 @@ def _large(folder: Path, options: Namespace) -> dict[str, Any]:
         image, start = frames.plane(0), time.perf_counter()
         with connecting(f"local:{options.workers}") as client, _memory() as memory:
             workers = Workers(client, options.model)
-            config = workers.run.config.override([f"image.scale={_SCALE}"])
+            config = workers.model.config.override([f"image.scale={_SCALE}"])
             with writing_labels(labels, image.shape, chunks=(_CHUNK, _CHUNK)) as array:
                 points, *_ = tiling.segment_tiled(
-                    workers.run,
+                    workers.model,
                     image,
                     array,
                     config=config,
@@ -144,7 +144,7 @@ def _large(folder: Path, options: Namespace) -> dict[str, Any]:
                     on_tile=lambda done, total: print(f"{done}/{total}", end="\r", flush=True),
                 )
         seconds = time.perf_counter() - start
-        differing = _compare(workers.run, config, image, labels, wholes[-1])
+        differing = _compare(workers.model, config, image, labels, wholes[-1])
     return {
         "side": options.side,
         "workers": options.workers,
@@ -179,11 +179,11 @@ def _memory() -> Iterator[list[int]]:
         thread.join()
 
 
-def _compare(run: Run, config: Config, image: Any, labels: Path, whole: Whole) -> dict[str, int]:
+def _compare(run: Model, config: Config, image: Any, labels: Path, whole: Whole) -> dict[str, int]:
     """Returns how many pixels of a piece in the middle have another cell, in tiles and untiled."""
     side = image.shape[0]
     inner = min(_INNER, side)
-    margin = math.ceil(sum(halos_of(run.model, config)) / _SCALE)
+    margin = math.ceil(sum(halos_of(run.network, config)) / _SCALE)
     start = (side - inner) // 2
     low = max((start - margin) // _GRID * _GRID, 0)
     high = min(-(-(start + inner + margin) // _GRID) * _GRID, side)
@@ -200,7 +200,7 @@ def _compare(run: Run, config: Config, image: Any, labels: Path, whole: Whole) -
 
 
 def _untiled(
-    run: Run, config: Config, grey: Float32[np.ndarray, "height width"], whole: Whole
+    run: Model, config: Config, grey: Float32[np.ndarray, "height width"], whole: Whole
 ) -> Int32[np.ndarray, "height width"]:
     """Returns the labels of a piece of an image, normalised, all at once, with what is known of the whole."""
     small = resize_image(grey, config.network_scale)

@@ -22,9 +22,9 @@ from pathlib import Path
 
 import numpy as np
 
-from wsis_jax import draw_scene, load_run, segment
+from wsis_jax import draw_scene, load_model, segment
 from wsis_jax.io import LazyPlane, create_labels, open_frames, writing_labels
-from wsis_jax.network import Run, find_run
+from wsis_jax.network import Model, model_folder
 from wsis_jax.segmentation import segment_tiled
 
 _SCENE = 2048
@@ -79,8 +79,8 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _run(options: argparse.Namespace) -> Run:
-    return load_run(find_run(options.model))
+def _run(options: argparse.Namespace) -> Model:
+    return load_model(model_folder(options.model))
 
 
 def _make(path: Path, side: int, options: argparse.Namespace) -> None:

@@ -17,7 +17,7 @@ import tempfile
 from pathlib import Path
 
 from wsis_jax.core import preset
-from wsis_jax.network import MODELS, best_weights, load_config, load_run
+from wsis_jax.network import MODELS, best_weights, load_config, load_model
 from wsis_jax.training import save_config
 
 _LIMIT = 4_000_000  # bytes: what everyone who installs the package downloads
@@ -57,7 +57,7 @@ def box(run: Path, target: Path, *, limit: int = _LIMIT) -> int:
         ignored = shutil.ignore_patterns("commit_success.txt")
         shutil.copytree(weights, new / "weights" / weights.name, ignore=ignored)
         save_config(new, preset("default", load_config(run)))
-        load_run(new)
+        load_model(new)
         if (size := _size(new) + card.stat().st_size) > limit:
             raise ValueError(
                 f"{run}: the model takes {size / 1e6:.2f} MB and may take {limit / 1e6:.2f}; train a narrower one"

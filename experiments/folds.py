@@ -23,7 +23,7 @@ from wsis_jax.io import (
     read_points,
     stem,
 )
-from wsis_jax.network import Run, load_config, load_run
+from wsis_jax.network import Model, load_config, load_model
 from wsis_jax.training import TrainingSet, read_metrics, train, unmarked
 
 
@@ -65,7 +65,7 @@ def experiment_config(settings: list[str]) -> Config:
     return small_network(preset("default")).override(settings)
 
 
-def trained(cases: list[Case], folder: Path, config: Config, *, tolerant: bool = False) -> Run:
+def trained(cases: list[Case], folder: Path, config: Config, *, tolerant: bool = False) -> Model:
     """Returns the model that is learnt from the clicks of cases, or the one that is in the folder already.
 
     A training that was begun goes on with the settings that it was begun with. A tolerant one leaves places that
@@ -90,4 +90,4 @@ def trained(cases: list[Case], folder: Path, config: Config, *, tolerant: bool =
                 on_step=on_step,
                 on_metrics=on_metrics,
             )
-    return load_run(folder)
+    return load_model(folder)

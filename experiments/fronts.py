@@ -17,7 +17,7 @@ from experiments.folds import Case
 from wsis_jax.core import Config, Detection, WinnerMap, replacing, scale_points
 from wsis_jax.cutting import cut_and_fuse, fit_labels
 from wsis_jax.metrics import PointMatch, Scores, match_labels, match_points, pool_scores
-from wsis_jax.network import Run
+from wsis_jax.network import Model
 from wsis_jax.points import centre_regions
 from wsis_jax.segmentation import detect, propagate
 
@@ -38,7 +38,7 @@ class Front(NamedTuple):
         return (self.detection.peaks + 0.5) * ratio - 0.5
 
 
-def front(run: Run, case: Case, folder: Path, settings: Sequence[str] = (), *, peaks: Peaks = "found") -> Front:
+def front(run: Model, case: Case, folder: Path, settings: Sequence[str] = (), *, peaks: Peaks = "found") -> Front:
     """Returns the front part of an image, from the folder of its run if it was computed before.
 
     Args:

@@ -26,7 +26,7 @@ from experiments.folds import Case, experiment_config, read_cases, split, traine
 from experiments.fronts import Front, cut_front, front, score
 from wsis_jax.cli.terminal import training_progress
 from wsis_jax.core import Config, preset, resize_labels, scale_points, write_text
-from wsis_jax.network import Run, load_run, load_variables, predict
+from wsis_jax.network import Model, load_model, load_variables, predict
 from wsis_jax.segmentation import propagate
 from wsis_jax.training import Sample, read_metrics, train_on
 
@@ -45,7 +45,7 @@ def main() -> None:
     cases, work = read_cases(arguments.data), arguments.work / arguments.data.name
     fronts: dict[str, list[Front]] = {"found": [], "true": []}
     maps: dict[str, Float32[np.ndarray, "_ _"]] = {}
-    pairs: list[tuple[Run, Run]] = []
+    pairs: list[tuple[Model, Model]] = []
     for fold in range(arguments.folds):
         training, test = split(cases, fold, arguments.folds)
         folder = work / f"fold{fold}"
@@ -83,7 +83,7 @@ def flood(one: Front, inside: Float[np.ndarray, "height width"]) -> Int32[np.nda
     return resize_labels(expand_labels(labels, 1), one.case.image.shape)
 
 
-def _seconds(teacher: Run, student: Run, one: Front) -> tuple[float, float]:
+def _seconds(teacher: Model, student: Model, one: Front) -> tuple[float, float]:
     """Returns what contributions and cuts of an image take, and what a student's map and flooding take."""
 
     def least(work: Callable[[], object]) -> float:
@@ -100,20 +100,20 @@ def _seconds(teacher: Run, student: Run, one: Front) -> tuple[float, float]:
     return least(method), least(lambda: flood(one, _inside_map(student, one)))
 
 
-def _inside_map(student: Run, one: Front) -> Float32[np.ndarray, "height width"]:
+def _inside_map(student: Model, one: Front) -> Float32[np.ndarray, "height width"]:
     """Returns the student's map, averaged over the image and its mirror images as the detection is."""
     image = one.detection.image
     views = [np.s_[::a, ::b] for a in (1, -1) for b in (1, -1)]
-    maps = [predict(student.model, student.variables, np.ascontiguousarray(image[view]))[view] for view in views]
+    maps = [predict(student.network, student.variables, np.ascontiguousarray(image[view]))[view] for view in views]
     return np.asarray(np.mean(maps, axis=0, dtype=np.float32))
 
 
-def _student(teacher: Run, folder: Path, training: list[Case], arguments: argparse.Namespace) -> Run:
+def _student(teacher: Model, folder: Path, training: list[Case], arguments: argparse.Namespace) -> Model:
     """Returns the student of a fold, trained or from its folder."""
     place = folder / f"student_{arguments.labels}"
     done = read_metrics(place)
     if done and done[-1]["step"] == arguments.steps:
-        return load_run(place)
+        return load_model(place)
     config = _settings(teacher.config, arguments.steps)
     samples = []
     for case in training:

@@ -15,7 +15,7 @@ from jaxtyping import Float32, Float64, Int32
 from experiments.folds import Case
 from experiments.fronts import Front, front
 from wsis_jax.core import normalize_image, resize_image, resize_labels, scale_points
-from wsis_jax.network import Run
+from wsis_jax.network import Model
 
 DIAMETER = 32.0
 """Of the median cell in the images that rivals see, in pixels."""
@@ -35,20 +35,20 @@ class View(NamedTuple):
 class Fold(NamedTuple):
     """What the methods may learn from, and be tuned on."""
 
-    run: Run
+    run: Model
     folder: Path  # of the run; what rivals learn is kept in it, too
     training: list[Case]
     crops: list[View]  # annotated
     scale: float  # from pixels of the images to those of the rivals
 
 
-def view(run: Run, case: Case, folder: Path, scale: float) -> View:
+def view(run: Model, case: Case, folder: Path, scale: float) -> View:
     """Returns what the methods see of an image."""
     one = front(run, case, folder)
     return View(one, normalized(run, case, scale), scale_points(one.points(), scale))
 
 
-def normalized(run: Run, case: Case, scale: float) -> Float32[np.ndarray, "height width"]:
+def normalized(run: Model, case: Case, scale: float) -> Float32[np.ndarray, "height width"]:
     """Returns an image as rivals see it, 0..1."""
     low, high = run.config.image.low, run.config.image.high
     grey = normalize_image(case.image.astype(np.float32), method="percentile", low=low, high=high)
@@ -60,7 +60,7 @@ def masks_of(case: Case, shape: tuple[int, int]) -> Int32[np.ndarray, "height wi
     return resize_labels(case.masks, shape)
 
 
-def open_fold(run: Run, folder: Path, training: list[Case]) -> Fold:
+def open_fold(run: Model, folder: Path, training: list[Case]) -> Fold:
     """Returns the fold of a trained model and its training images, with crops of them to tune on."""
     crops = annotated_crops(training)
     areas = np.concatenate([np.bincount(crop.masks.ravel())[1:] for crop in crops])

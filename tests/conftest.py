@@ -34,7 +34,7 @@ class TinyRun(NamedTuple):
     """A run folder, the model in it and the scenes it was trained on."""
 
     folder: Path
-    run: Any
+    model: Any
     scenes: list[Any]
 
 

@@ -48,7 +48,7 @@ def test_the_list_is_that_of_the_type_checkers():
 
 
 def test_the_names_that_the_readme_promises_are_there():
-    promised = "train load_run segment render_likelihood find_peaks contribution_maps match_labels"
+    promised = "train load_model segment render_likelihood find_peaks contribution_maps match_labels"
     assert set(promised.split()) <= set(NAMES)
 
 

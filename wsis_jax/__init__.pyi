@@ -21,8 +21,8 @@ from .metrics import match_points as match_points
 from .metrics import pool_scores as pool_scores
 from .network.contributions import contribution_maps as contribution_maps
 from .network.contributions import winner_map as winner_map
-from .network.model import Run as Run
-from .network.model import load_run as load_run
+from .network.model import Model as Model
+from .network.model import load_model as load_model
 from .network.rules import guided_relu as guided_relu
 from .network.unet import UNet as UNet
 from .network.unet import fold_batch_norm as fold_batch_norm

@@ -20,7 +20,7 @@ from jax.tree_util import Partial
 from jaxtyping import Array, Float
 
 from wsis_jax.core import Config, Detection, WinnerMap
-from wsis_jax.network import Linear, Run, UNet, Variables, pad_to_stride, start_signal, winner_map
+from wsis_jax.network import Linear, Model, UNet, Variables, pad_to_stride, start_signal, winner_map
 
 _NOTHING = 1e-10  # a unit with less evidence passes nothing on, as in the released code
 
@@ -88,7 +88,7 @@ def normalized(relevance: Float[Array, "*axes"], axes: tuple[int, ...]) -> Float
     return relevance / jnp.maximum(relevance.sum(axes, keepdims=True), _NOTHING)
 
 
-def relevance_winners(run: Run, detection: Detection, *, config: Config) -> WinnerMap:
+def relevance_winners(run: Model, detection: Detection, *, config: Config) -> WinnerMap:
     """Returns the winner map of detected cells whose centre regions went back by this rule, not the guided ReLU's.
 
     What the detection U-Net and its graph cuts give with the rule of peak response maps, all else equal; it is in
@@ -99,13 +99,13 @@ def relevance_winners(run: Run, detection: Detection, *, config: Config) -> Winn
         detection: of an image.
         config: the settings to use; those of contributions say what starts the signal.
     """
-    padded, frame = pad_to_stride(detection.image, run.model.stride)
+    padded, frame = pad_to_stride(detection.image, run.network.stride)
     margin = [(0, p - n) for p, n in zip(padded.shape, detection.image.shape, strict=True)]
-    likelihood, pullback = _record(run.model, run.variables, jnp.asarray(padded, jnp.float32))
+    likelihood, pullback = _record(run.network, run.variables, jnp.asarray(padded, jnp.float32))
     settings = config.contribution
     signal = start_signal(likelihood, start=settings.start, start_at=settings.start_at)
     winner = winner_map(
-        run.model,
+        run.network,
         run.variables,
         padded,
         np.pad(detection.regions, margin),

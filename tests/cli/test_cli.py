@@ -285,7 +285,7 @@ def test_the_demo_of_a_trained_model_draws_cells_of_the_size_that_it_learned(tin
     assert not (out / "run").exists()
     drawn = read_labels(out / "mask" / "scene.tif")
     sizes = np.bincount(drawn.ravel())[1:]
-    diameter = 3.5 * tiny_run.run.config.likelihood.sigma
+    diameter = 3.5 * tiny_run.model.config.likelihood.sigma
     assert np.median(np.sqrt(4 * sizes / np.pi)) == pytest.approx(diameter, rel=0.1)
     assert json.loads((out / "scores.json").read_text())["pooled"]["cells"] == len(sizes) == 45
     assert main([*command, str(out)]) == 2

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from wsis_jax.core.config import Config, ImageConfig, TrainConfig, UNetConfig
+from wsis_jax.core.errors import UserError
 from wsis_jax.core.presets import preset, small_network
 
 PRESETS = ["default", "paper", "reference"]
@@ -89,13 +90,13 @@ def test_text_that_is_no_assignment(text):
 
 
 def test_unknown_names_are_told_with_the_known_ones():
-    with pytest.raises(KeyError, match=r"unknown section 'trian'.* known are image, likelihood, unet, train,"):
+    with pytest.raises(UserError, match=r"unknown section 'trian'.* known are image, likelihood, unet, train,"):
         Config().override(["trian.steps=5"])
-    with pytest.raises(KeyError, match=r"unknown key 'step' in .*; section train has steps, batch,"):
+    with pytest.raises(UserError, match=r"unknown key 'step' in .*; section train has steps, batch,"):
         Config().override(["train.step=5"])
-    with pytest.raises(KeyError, match="unknown section 'trian'; known are image,"):
+    with pytest.raises(UserError, match="unknown section 'trian'; known are image,"):
         Config.from_dict({"trian": {}})
-    with pytest.raises(KeyError, match=r"unknown key 'train\.step'; section train has steps,"):
+    with pytest.raises(UserError, match=r"unknown key 'train\.step'; section train has steps,"):
         Config.from_dict({"train": {"step": 5}})
 
 

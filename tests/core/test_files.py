@@ -12,6 +12,7 @@ import tifffile
 
 from wsis_jax.cli import main
 from wsis_jax.core import files
+from wsis_jax.core.errors import WriteError
 from wsis_jax.io.point_file import write_points
 from wsis_jax.training import run_folder
 
@@ -49,7 +50,7 @@ def test_a_place_that_takes_nothing_is_told_and_nothing_changes(tmp_path, number
             files.write_text(temporary / "half" if replacing is files.replacing_folder else temporary, "half")
             raise OSError(number, os.strerror(number))
 
-    with pytest.raises(files.WriteError) as caught:
+    with pytest.raises(WriteError) as caught:
         fails()
     assert str(caught.value).startswith(f"{place}: cannot be written, {reason}")
     assert [path.name for path in place.parent.rglob("*")] == before
@@ -62,10 +63,10 @@ def test_a_library_that_does_not_say_why_is_asked_about_the_room(tmp_path, monke
 
     with pytest.raises(OSError, match=r"a: cannot be written \(200 requested and 0 written\)") as caught:
         fails()
-    assert not isinstance(caught.value, files.WriteError)
+    assert not isinstance(caught.value, WriteError)
     usage = files.shutil.disk_usage(tmp_path)
     monkeypatch.setattr(files.shutil, "disk_usage", lambda _: usage._replace(free=0))
-    with pytest.raises(files.WriteError, match="the disk is full"):
+    with pytest.raises(WriteError, match="the disk is full"):
         fails()
 
 
@@ -73,7 +74,7 @@ def test_one_file_that_cannot_be_replaced_is_not_the_whole_place(tmp_path):
     (tmp_path / "a" / "inside").mkdir(parents=True)
     with pytest.raises(OSError, match=r"a: cannot be written \(Is a directory\)") as caught:
         files.write_text(tmp_path / "a", "text")
-    assert not isinstance(caught.value, files.WriteError)
+    assert not isinstance(caught.value, WriteError)
     with pytest.raises(FileNotFoundError), files.replacing(tmp_path / "b"):
         (tmp_path.parent.parent / "elsewhere" / "read").open()
 
@@ -81,7 +82,7 @@ def test_one_file_that_cannot_be_replaced_is_not_the_whole_place(tmp_path):
 def test_a_line_is_added_whole_or_not_at_all(tmp_path):
     path = tmp_path / "lines"
     files.append_text(path, "first\n")
-    with largest_file(10), pytest.raises(files.WriteError, match="larger than a file may be here"):
+    with largest_file(10), pytest.raises(WriteError, match="larger than a file may be here"):
         files.append_text(path, "second\n")
     assert path.read_text() == "first\n"
     files.append_text(path, "second\n")
@@ -92,7 +93,7 @@ def test_a_state_without_room_leaves_the_one_before(tmp_path, caplog):
     values = np.random.default_rng(0).random(30_000, np.float32)  # which nothing compresses
     run_folder.save_state(tmp_path, 1, {"w": jnp.asarray(values)})
     expected = r"state/2: cannot be written, since it is larger .*, then go on with --resume$"
-    with largest_file(50_000), pytest.raises(files.WriteError, match=expected):
+    with largest_file(50_000), pytest.raises(WriteError, match=expected):
         run_folder.save_state(tmp_path, 2, {"w": jnp.zeros(30_000) + values[::-1]})
     assert [path.name for path in (tmp_path / "state").iterdir()] == ["1"]
     np.testing.assert_array_equal(run_folder.load_state(tmp_path, {"w": jnp.zeros(30_000)})["w"], values)
@@ -146,7 +147,7 @@ def test_a_file_in_the_place_of_a_folder_is_one_sentence(
     tifffile.imwrite(tmp_path / "image.tif", np.round(scene.image * 60_000).astype(np.uint16))
     write_points(tmp_path / "points.csv", scene.points)
     (tmp_path / "file").touch()
-    run_folder.save_config(tmp_path / "folder", tiny_run.run.config)
+    run_folder.save_config(tmp_path / "folder", tiny_run.model.config)
     (tmp_path / "folder" / "report.html").mkdir()
     monkeypatch.chdir(tmp_path)
     assert main([str(tiny_run.folder) if word == "RUN" else word for word in words.split()]) == 2

@@ -8,6 +8,7 @@ import tifffile
 
 from wsis_jax.cli.terminal import one_line
 from wsis_jax.core import limits
+from wsis_jax.core.errors import OutOfMemory, UserError, sentence
 from wsis_jax.core.files import check_inside, check_name
 from wsis_jax.io.label_file import read_image
 
@@ -20,7 +21,7 @@ def test_values_fit_into_memory_or_are_refused(monkeypatch):
     monkeypatch.setattr(limits, "memory", lambda: 1 << 30)
     limits.check_values("a.tif", 1 << 26, remedy="cut it")
     with pytest.raises(
-        limits.Explained, match=r"^a\.tif: asks for 67,108,865 values .* 1 GiB of memory allow 67,108,864; cut it$"
+        UserError, match=r"^a\.tif: asks for 67,108,865 values .* 1 GiB of memory allow 67,108,864; cut it$"
     ):
         limits.check_values("a.tif", (1 << 26) + 1, remedy="cut it")
     limits.check_bytes("train.batch", 1 << 30, remedy="less")
@@ -43,12 +44,12 @@ def test_bytes_in_words(count, words):
         (FileExistsError(17, "File exists", "a"), "a: file exists; check"),
         (OSError(28, "No space left on device"), "no space left on device; check"),
         (MemoryError("8 GiB"), "there is not enough memory (8 GiB); close"),
-        (limits.OutOfMemory("this does not fit"), "this does not fit"),
+        (OutOfMemory("this does not fit"), "this does not fit"),
         (ValueError("a.tif: is empty"), "a.tif: is empty"),
     ],
 )
 def test_the_reason_of_an_error(error, said):
-    assert limits.reason(error).startswith(said)
+    assert sentence(error).startswith(said)
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "../a", "/a", "a/b", "a\\b", "a\0b", 3, None])

@@ -9,7 +9,7 @@ import pytest
 from wsis_jax.cli import main
 from wsis_jax.core import memory
 from wsis_jax.core.config import ContributionConfig
-from wsis_jax.core.limits import OutOfMemory
+from wsis_jax.core.errors import OutOfMemory
 from wsis_jax.core.memory import memory_told
 from wsis_jax.network import contributions
 from wsis_jax.network.contributions import contribution_maps
@@ -49,8 +49,8 @@ def with_room_for(cells: int, monkeypatch, *, late: bool) -> list[int]:
 
 def propagated(tiny_run, method: str, detection) -> np.ndarray:
     return contribution_maps(
-        tiny_run.run.model,
-        tiny_run.run.variables,
+        tiny_run.model.network,
+        tiny_run.model.variables,
         detection.image,
         detection.regions,
         detection.peaks,
@@ -62,7 +62,7 @@ def propagated(tiny_run, method: str, detection) -> np.ndarray:
 def detection(tiny_run):
     from wsis_jax.segmentation.pipeline import detect
 
-    found = detect(tiny_run.run, tiny_run.scenes[0].image)
+    found = detect(tiny_run.model, tiny_run.scenes[0].image)
     assert len(found.peaks) > 2
     return found
 
@@ -122,7 +122,7 @@ def test_an_image_without_room_does_not_stop_the_others(tiny_run, draw_small, wr
     for seed, name in enumerate("ab"):
         write_scene(tmp_path, name, draw_small(seed))
     files = sorted((tmp_path / "image").iterdir())
-    outcomes = segment_files(tiny_run.run, files, tmp_path / "out", config=tiny_run.run.config)
+    outcomes = segment_files(tiny_run.model, files, tmp_path / "out", config=tiny_run.model.config)
     assert outcomes[0].error == (
         "a: there is not enough memory (Unable to allocate 9 GiB); close other programs, give smaller images, "
         "or segment in tiles (--tiles)"

@@ -18,7 +18,7 @@ from wsis_jax import UNet, draw_scene
 from wsis_jax.core.types import Detection
 from wsis_jax.cutting.label_cells import cut_and_fuse
 from wsis_jax.network.layers import convolve, max_pool
-from wsis_jax.network.model import Run
+from wsis_jax.network.model import Model
 from wsis_jax.network.unet import initial_variables, predict, upsample
 from wsis_jax.points.likelihood import centre_regions
 
@@ -136,7 +136,7 @@ def drawn(tiny_config):
     """A run with a network that has not learnt, and a detection of what is true of a small scene."""
     scene = draw_scene(1, shape=(64, 64), cells=6, diameter=13.0)
     model = UNet((4, 8, 8), (8, 4), batch_norm=False)
-    run = Run(model, initial_variables(model, 0), tiny_config)
+    run = Model(model, initial_variables(model, 0), tiny_config)
     peaks, likelihood = np.round(scene.points).astype(np.int64), predict(model, run.variables, scene.image)
     regions = centre_regions(likelihood, peaks, region="disc", radius=6.0, response=0.1)
     return run, Detection(scene.image, likelihood, peaks, regions)
@@ -149,7 +149,7 @@ def test_the_winner_map_is_that_of_cells_walked_back_one_by_one(drawn):
     for cell in range(1, len(detection.peaks) + 1):
         signal = as_array(np.where(detection.regions == cell, start, 0))[None, :, :, None]
         image = as_array(detection.image)[None, :, :, None]
-        relevance = walk(partial(run.model.apply, method="logits"), run.variables, image, signal)[0, :, :, 0]
+        relevance = walk(partial(run.network.apply, method="logits"), run.variables, image, signal)[0, :, :, 0]
         distance = np.hypot(*(np.indices((64, 64)) - detection.peaks[cell - 1][:, None, None]))
         maps.append(np.where(distance <= run.config.cell_reach, relevance / relevance.sum(), 0))
     best = np.max(maps, axis=0)

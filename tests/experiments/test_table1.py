@@ -83,7 +83,7 @@ def test_crops_hold_what_the_images_hold(draw_small):
 def test_rivals_see_cells_of_one_size(tiny_run, draw_small, tmp_path):
     shutil.copytree(tiny_run.folder, tmp_path / "fold")
     cases = [as_case(draw_small(seed, cells=30, shape=(128, 128)), f"scene{seed}") for seed in range(2)]
-    fold = open_fold(tiny_run.run, tmp_path / "fold", cases)
+    fold = open_fold(tiny_run.model, tmp_path / "fold", cases)
     areas = np.concatenate([np.unique(crop.front.case.masks, return_counts=True)[1][1:] for crop in fold.crops])
     assert np.median(areas) * fold.scale**2 == pytest.approx(np.pi / 4 * DIAMETER**2)
     for crop in fold.crops:
@@ -95,7 +95,7 @@ def test_rivals_see_cells_of_one_size(tiny_run, draw_small, tmp_path):
 def test_figures_are_those_of_all_cells(tiny_run, draw_small, tmp_path):
     shutil.copytree(tiny_run.folder, tmp_path / "fold")
     case = as_case(draw_small(30))
-    fold = open_fold(tiny_run.run, tmp_path / "fold", [case])
+    fold = open_fold(tiny_run.model, tmp_path / "fold", [case])
     half = np.where(case.masks > 3, case.masks, 0)
     one = Outcome(fold.crops[0]._replace(front=fold.crops[0].front._replace(case=case)), {})
     rows = figures({"wsis_jax": [one._replace(labels={"untuned": half, "tuned": case.masks})]}, 5.0)
@@ -107,7 +107,7 @@ def test_a_kept_front_is_not_that_of_another_image_of_its_name(tiny_run, draw_sm
     shutil.copytree(tiny_run.folder, tmp_path / "fold")
     whole = as_case(draw_small(1, shape=(96, 96), cells=10), "image")
     part = whole._replace(image=whole.image[:64, :64])
-    first = front(tiny_run.run, whole, tmp_path / "fold")
-    assert front(tiny_run.run, part, tmp_path / "fold").detection.image.shape == (64, 64)
-    kept = front(tiny_run.run, whole, tmp_path / "fold")
+    first = front(tiny_run.model, whole, tmp_path / "fold")
+    assert front(tiny_run.model, part, tmp_path / "fold").detection.image.shape == (64, 64)
+    kept = front(tiny_run.model, whole, tmp_path / "fold")
     np.testing.assert_array_equal(kept.winner.owner, first.winner.owner)

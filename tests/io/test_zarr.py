@@ -7,6 +7,7 @@ import pytest
 import zarr
 
 from tests.zarr_images import write_image
+from wsis_jax.core.errors import UserError
 from wsis_jax.io.image_file import open_frames
 from wsis_jax.io.label_file import read_image
 from wsis_jax.io.readers.zarr import create_labels, open_omezarr, writing_labels
@@ -75,5 +76,5 @@ def test_what_is_no_image_is_named(tmp_path):
 
 def test_without_the_library_it_is_said_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "zarr", None)
-    with pytest.raises(ImportError, match=r"pip install 'wsis-jax\[zarr\]'"):
+    with pytest.raises(UserError, match=r"pip install 'wsis-jax\[zarr\]'"):
         open_omezarr(tmp_path)

@@ -15,7 +15,7 @@ from wsis_jax.cli import export, main
 from wsis_jax.core.config import Config
 from wsis_jax.network.contributions import contribution_maps, winner_map
 from wsis_jax.network.export import export_contributions, export_forward
-from wsis_jax.network.model import Run
+from wsis_jax.network.model import Model
 from wsis_jax.network.unet import UNet, fold_batch_norm, initial_variables, predict
 from wsis_jax.points.likelihood import centre_regions
 
@@ -31,7 +31,7 @@ def some_run(*settings, align_corners=False):
     params = jax.tree.map(np.array, variables["params"])
     params["output"]["kernel"] = np.abs(params["output"]["kernel"])
     few = ["image.scale=1", "likelihood.sigma=3", "detect.radius=1.5", "cut.reach=3"]
-    return Run(*fold_batch_norm(model, {**variables, "params": params}), Config().override([*few, *settings]))
+    return Model(*fold_batch_norm(model, {**variables, "params": params}), Config().override([*few, *settings]))
 
 
 def loaded(exported):
@@ -65,7 +65,7 @@ def test_forward_is_predict_for_any_batch_and_size(align_corners):
     forward = loaded(export_forward(run))
     for batch, shape in zip([1, 3], SHAPES, strict=True):
         images = np.random.default_rng(batch).random((batch, *shape), np.float32)
-        expected = [predict(run.model, run.variables, image) for image in images]
+        expected = [predict(run.network, run.variables, image) for image in images]
         np.testing.assert_allclose(forward(images), expected, rtol=0, atol=1e-5)
 
 
@@ -87,7 +87,7 @@ def test_contributions_are_those_of_the_package_for_any_number_of_cells_and_size
         image, regions, peaks = cells_in(shape, cells)
         found = placed(np.asarray(contributions(image, regions, peaks)), peaks, offset, shape)
         expected = contribution_maps(
-            run.model, run.variables, image, regions, peaks, reach=reach, settings=run.config.contribution
+            run.network, run.variables, image, regions, peaks, reach=reach, settings=run.config.contribution
         )
         assert expected.max(axis=(1, 2)).min() > 0
         assert np.abs(found - expected).max() <= 1e-5 * expected.max()
@@ -132,7 +132,7 @@ def test_the_steps_of_the_help_need_no_more_than_jax(tiny_run, tmp_path, capsys)
         **{"side": 19, "offset": -9, "reach": 9.0},
         "half": 7,
     }
-    assert told["settings"]["detect"] == tiny_run.run.config.to_dict()["detect"]
+    assert told["settings"]["detect"] == tiny_run.model.config.to_dict()["detect"]
 
     scene = tiny_run.scenes[0]
     image, peaks = scene.image.astype(np.float32), np.round(scene.points).astype(np.int32)
@@ -150,7 +150,7 @@ numpy.savez("out.npz", likelihood=likelihood, value=value, owner=owner)
 """
     subprocess.run([sys.executable, "-W", "error", "-c", program], cwd=tmp_path, env=os.environ, check=True)
 
-    model, variables, _ = tiny_run.run
+    model, variables, _ = tiny_run.model
     with np.load(tmp_path / "out.npz") as file:
         found = dict(file)
     expected = winner_map(model, variables, image, regions, peaks, reach=9.0)

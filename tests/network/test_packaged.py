@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from wsis_jax import load_run
+from wsis_jax import load_model
 from wsis_jax.cli import main
 from wsis_jax.io.label_file import read_labels
 from wsis_jax.network import packaged
@@ -50,22 +50,22 @@ def test_a_name_is_a_model_of_the_package_unless_a_folder_has_it(models, tiny_ru
     shutil.copytree(tiny_run.folder, models / "tiny")
     (models / "tiny" / "config.json").write_text("in the package")
     with pytest.raises(ValueError, match=r"models/tiny/config\.json"):
-        load_run("tiny")
+        load_model("tiny")
     shutil.copytree(tiny_run.folder, tmp_path / "tiny")
-    assert load_run("tiny").config == load_run(Path("tiny")).config == tiny_run.run.config
+    assert load_model("tiny").config == load_model(Path("tiny")).config == tiny_run.model.config
 
 
 def test_who_asks_for_no_model_is_told_the_names(models, tiny_run):
     with pytest.raises(FileNotFoundError, match=r"other: no trained model here; .* --run other'$"):
-        load_run("other")
+        load_model("other")
     for name in ("two", "one"):
         shutil.copytree(tiny_run.folder, models / name)
     with_card(models / "only a card")
     assert packaged.packaged_models() == ["one", "two"]
     with pytest.raises(FileNotFoundError, match=r"--run other', or use one that .* package: one, two$"):
-        load_run("other")
+        load_model("other")
     with pytest.raises(FileNotFoundError, match="no trained model"):
-        load_run("only a card")
+        load_model("only a card")
 
 
 def test_a_boxed_model_is_the_model_and_no_more(models, tiny_run, box):
@@ -73,11 +73,11 @@ def test_a_boxed_model_is_the_model_and_no_more(models, tiny_run, box):
     size = box(tiny_run.folder, target)
     assert size == sum(path.stat().st_size for path in files_of(target))
     assert sorted(path.name for path in target.iterdir()) == ["README.md", "config.json", "weights"]
-    boxed, image = load_run("tiny"), tiny_run.scenes[0].image
-    assert boxed.config == tiny_run.run.config
-    for run in (tiny_run.run, load_run(tiny_run.folder)):
+    boxed, image = load_model("tiny"), tiny_run.scenes[0].image
+    assert boxed.config == tiny_run.model.config
+    for run in (tiny_run.model, load_model(tiny_run.folder)):
         np.testing.assert_array_equal(
-            predict(boxed.model, boxed.variables, image), predict(run.model, run.variables, image)
+            predict(boxed.network, boxed.variables, image), predict(run.network, run.variables, image)
         )
     # Nothing tells where it was made.
     assert [path for path in files_of(target) if str(tiny_run.folder.parent).encode() in path.read_bytes()] == []
@@ -132,7 +132,7 @@ def test_the_model_of_the_package_segments_from_the_command_line(
     assert main(["segment", "phase-contrast", "image.tif"]) == 0
     assert read_labels("results/image_labels.tif").shape == (64, 64)
     # Another size of cells: half the scale and twice the sigma are as large to the network.
-    config = load_run("phase-contrast").config
+    config = load_model("phase-contrast").config
     twice = np.repeat(np.repeat(draw_small(1).image, 2, axis=0), 2, axis=1)
     tifffile.imwrite("twice.tif", twice)
     changes = [f"image.scale={config.image.scale / 2}", f"likelihood.sigma={config.likelihood.sigma * 2}"]

@@ -129,8 +129,8 @@ def test_a_trained_model(tiny_run):
     for reach in (None, 9.0):
         windowed, looped = (
             contribution_maps(
-                tiny_run.run.model,
-                tiny_run.run.variables,
+                tiny_run.model.network,
+                tiny_run.model.variables,
                 image,
                 regions,
                 peaks,

@@ -40,7 +40,7 @@ def of_a_scene(tiny_run, draw_small):
     scene = draw_small(100)
     image = scene.image.astype(np.float32)
     frame = Frame("a", image, np.stack([image, scene.nuclei.astype(np.float32)]), 0.5)
-    return frame, segment(tiny_run.run, image)
+    return frame, segment(tiny_run.model, image)
 
 
 def test_every_kind_is_written_and_explained():
@@ -75,7 +75,9 @@ def test_few_images_have_pictures_for_the_page(of_a_scene, tmp_path):
 def test_each_kind_alone_writes_its_file_with_and_without_cells(cells, of_a_scene, tiny_run, tmp_path):
     frame, result = of_a_scene
     if not cells:
-        result = segment(tiny_run.run, frame.image, config=tiny_run.run.config.override(["detect.threshold=1"]))
+        result = segment(
+            tiny_run.model, frame.image, config=tiny_run.model.config.override(["detect.threshold=1"])
+        )
         assert not result.labels.any()
     for kind, file in WRITTEN.items():
         with format_of([kind]).writing(tmp_path / kind, ["a"]) as write:
@@ -190,12 +192,12 @@ def test_segment_writes_the_kinds_it_is_told_to_and_does_images_again_for_others
 def test_a_folder_of_results_that_is_gone_is_written_again(tiny_run, write_scene, draw_small, tmp_path):
     write_scene(tmp_path, "a", draw_small(100))
     files, out = [tmp_path / "image" / "a.tif"], tmp_path / "out"
-    options = {"config": tiny_run.run.config, "format": format_of(["zarr", "labels"])}
-    assert [one.skipped for _ in range(2) for one in segment_files(tiny_run.run, files, out, **options)] == [
+    options = {"config": tiny_run.model.config, "format": format_of(["zarr", "labels"])}
+    assert [one.skipped for _ in range(2) for one in segment_files(tiny_run.model, files, out, **options)] == [
         False,
         True,
     ]
     (out / "a.ome.zarr").rename(tmp_path / "elsewhere")
-    (again,) = segment_files(tiny_run.run, files, out, **options)
+    (again,) = segment_files(tiny_run.model, files, out, **options)
     assert not again.skipped
     assert (out / "a.ome.zarr" / "zarr.json").is_file()

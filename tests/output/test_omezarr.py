@@ -66,8 +66,8 @@ def test_more_cells_than_16_bits_count(tmp_path):
 def test_the_evidence_is_that_of_the_segmentation(tiny_run, draw_small, tmp_path):
     image = draw_small(100).image
     for name, result in {
-        "cells": segment(tiny_run.run, image, config=tiny_run.run.config.override(["image.scale=0.75"])),
-        "none": segment(tiny_run.run, image, config=tiny_run.run.config.override(["detect.threshold=1"])),
+        "cells": segment(tiny_run.model, image, config=tiny_run.model.config.override(["image.scale=0.75"])),
+        "none": segment(tiny_run.model, image, config=tiny_run.model.config.override(["detect.threshold=1"])),
     }.items():
         write_evidence(tmp_path / name, result)
         root = zarr.open_group(tmp_path / name, mode="r")

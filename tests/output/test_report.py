@@ -69,7 +69,7 @@ def results(tiny_run, tmp_path_factory):
     """A folder of results with pictures, tables of cells and a report."""
     out, cells = tmp_path_factory.mktemp("results") / "out", []
     for name, scene in zip(NAMES, tiny_run.scenes, strict=False):
-        result = segment(tiny_run.run, scene.image)
+        result = segment(tiny_run.model, scene.image)
         write_layers(out / "report", Frame(name, scene.image, scene.image[None]), result)
         rows = [f"{i + 1},{40 + i},0.7,0.{i}" for i in range(len(result.points))]
         (out / f"{name}_cells.csv").write_text("\n".join(["label,area,score,confidence", *rows, ""]))
@@ -88,7 +88,7 @@ def trained(tiny_run, tmp_path_factory):
 
 def test_layers_are_pictures_of_their_names(tmp_path, tiny_run, draw_small):
     scene = draw_small(3, shape=(40, 1800))
-    result = segment(tiny_run.run, scene.image)
+    result = segment(tiny_run.model, scene.image)
     files = write_layers(tmp_path, Frame("wide", scene.image, scene.image[None]), result)
     assert [path.name for path in files] == [f"wide_{layer}.webp" for layer in LAYERS]
     assert sorted(tmp_path.iterdir()) == sorted(files)
@@ -194,7 +194,7 @@ def test_thousands_of_images_need_no_pictures_and_make_a_small_page(tmp_path):
 
 
 def test_the_gallery_has_an_end(tmp_path, tiny_run, draw_small):
-    result, image = segment(tiny_run.run, draw_small(0).image), draw_small(0).image
+    result, image = segment(tiny_run.model, draw_small(0).image), draw_small(0).image
     names = [f"n{i:02d}" for i in range(30)]
     for name in names:
         write_layers(tmp_path / "report", Frame(name, image, image[None]), result)

@@ -24,10 +24,10 @@ def test_results_are_written_and_readable(tiny_run, draw_small, write_scene, tmp
         seen.append((outcome, total))
 
     outcomes = segment_files(
-        tiny_run.run,
+        tiny_run.model,
         [tmp_path / "image" / "a.tif"],
         tmp_path / "new" / "out",
-        config=tiny_run.run.config,
+        config=tiny_run.model.config,
         on_image=on_image,
     )
     assert seen == [(outcomes[0], 1)]
@@ -44,7 +44,9 @@ def test_results_are_written_and_readable(tiny_run, draw_small, write_scene, tmp
 def test_pages_get_numbered_results(tiny_run, draw_small, tmp_path):
     pages = np.stack([draw_small(seed).image for seed in (100, 101)])
     tifffile.imwrite(tmp_path / "film.tif", pages, photometric="minisblack")
-    outcomes = segment_files(tiny_run.run, [tmp_path / "film.tif"], tmp_path / "out", config=tiny_run.run.config)
+    outcomes = segment_files(
+        tiny_run.model, [tmp_path / "film.tif"], tmp_path / "out", config=tiny_run.model.config
+    )
     assert [outcome.name for outcome in outcomes] == ["film_0000", "film_0001"]
     for outcome in outcomes:
         assert read_labels(tmp_path / "out" / f"{outcome.name}_labels.tif").max() == outcome.cells
@@ -59,10 +61,10 @@ def test_a_channel_is_segmented_as_an_image_of_its_own(tiny_run, draw_small, tmp
 
     def segmented(name, channel):
         (outcome,) = segment_files(
-            tiny_run.run,
+            tiny_run.model,
             [tmp_path / f"{name}.tif"],
             tmp_path,
-            config=tiny_run.run.config,
+            config=tiny_run.model.config,
             reading=Reading(channel=channel),
         )
         assert (outcome.name, outcome.error) == (name, None)
@@ -79,11 +81,13 @@ def test_a_channel_that_one_file_lacks_does_not_stop_the_others(tiny_run, tmp_pa
     write_image(tmp_path / "a.tif")
     tifffile.imwrite(tmp_path / "b.tif", np.zeros((2, 20, 24), np.uint8), imagej=True, metadata={"axes": "CYX"})
     files = [tmp_path / "a.tif", tmp_path / "b.tif"]
-    outcomes = segment_files(tiny_run.run, files, tmp_path, config=tiny_run.run.config, reading=Reading(channel=1))
+    outcomes = segment_files(
+        tiny_run.model, files, tmp_path, config=tiny_run.model.config, reading=Reading(channel=1)
+    )
     assert [outcome.cells for outcome in outcomes] == [None, 0]
     assert outcomes[0].error == f"{files[0]}: there is no channel 1; the file has 1 channel, counted from 0"
     with pytest.raises(ValueError, match="there is no channel -1; count"):
-        segment_files(tiny_run.run, files, tmp_path, config=tiny_run.run.config, reading=Reading(channel=-1))
+        segment_files(tiny_run.model, files, tmp_path, config=tiny_run.model.config, reading=Reading(channel=-1))
 
 
 def test_a_bad_file_does_not_stop_the_others(tiny_run, draw_small, write_scene, tmp_path):
@@ -91,7 +95,7 @@ def test_a_bad_file_does_not_stop_the_others(tiny_run, draw_small, write_scene, 
     (tmp_path / "a.tif").touch()
     (tmp_path / "b.tif").write_text("no image")
     files = [tmp_path / "a.tif", tmp_path / "b.tif", tmp_path / "image" / "c.tif"]
-    outcomes = segment_files(tiny_run.run, files, tmp_path / "out", config=tiny_run.run.config)
+    outcomes = segment_files(tiny_run.model, files, tmp_path / "out", config=tiny_run.model.config)
     assert [outcome.cells is None for outcome in outcomes] == [True, True, False]
     assert "a.tif: the file is empty" in outcomes[0].error
     assert "b.tif" in outcomes[1].error
@@ -111,14 +115,16 @@ def test_an_image_that_cannot_be_segmented_does_not_stop_the_others(tiny_run, mo
 
     monkeypatch.setattr(one_image, "locate", fails_at_first)
     files = [tmp_path / "a.tif", tmp_path / "b.tif"]
-    outcomes = segment_files(tiny_run.run, files, tmp_path / "out", config=tiny_run.run.config)
+    outcomes = segment_files(tiny_run.model, files, tmp_path / "out", config=tiny_run.model.config)
     assert outcomes[0].error == "a: too small for the network"
     assert outcomes[1].error is None
 
 
 def test_warnings_are_reported_with_the_image(tiny_run, tmp_path):
     tifffile.imwrite(tmp_path / "flat.tif", np.full((30, 30), 9, np.uint8))
-    (outcome,) = segment_files(tiny_run.run, [tmp_path / "flat.tif"], tmp_path / "out", config=tiny_run.run.config)
+    (outcome,) = segment_files(
+        tiny_run.model, [tmp_path / "flat.tif"], tmp_path / "out", config=tiny_run.model.config
+    )
     assert outcome.cells == 0
     assert outcome.warnings == ["the image is constant, so it holds no cells"]
     assert not read_labels(tmp_path / "out" / "flat_labels.tif").any()
@@ -127,7 +133,9 @@ def test_warnings_are_reported_with_the_image(tiny_run, tmp_path):
 
 def test_two_images_of_one_name_are_refused(tiny_run, tmp_path):
     with pytest.raises(ValueError, match="two images are called a"):
-        segment_files(tiny_run.run, [tmp_path / "a.tif", tmp_path / "a.png"], tmp_path, config=tiny_run.run.config)
+        segment_files(
+            tiny_run.model, [tmp_path / "a.tif", tmp_path / "a.png"], tmp_path, config=tiny_run.model.config
+        )
 
 
 def test_a_damaged_page_does_not_stop_the_others(tiny_run, draw_small, tmp_path):
@@ -138,7 +146,9 @@ def test_a_damaged_page_does_not_stop_the_others(tiny_run, draw_small, tmp_path)
     with (tmp_path / "film.tif").open("r+b") as file:
         file.seek(offset)
         file.write(b"no pixels at all")
-    outcomes = segment_files(tiny_run.run, [tmp_path / "film.tif"], tmp_path / "out", config=tiny_run.run.config)
+    outcomes = segment_files(
+        tiny_run.model, [tmp_path / "film.tif"], tmp_path / "out", config=tiny_run.model.config
+    )
     assert [outcome.name for outcome in outcomes] == ["film_0000", "film_0001", "film_0002"]
     assert [outcome.cells is None for outcome in outcomes] == [False, True, False]
     assert outcomes[1].error.startswith(f"{tmp_path / 'film.tif'}: the image is damaged (")
@@ -153,7 +163,7 @@ def test_the_table_has_all_channels_and_the_size_of_a_pixel(tiny_run, draw_small
 
     def columns(**options):
         reading = Reading(channel=1, **options)
-        (outcome,) = segment_files(tiny_run.run, [path], tmp_path, config=tiny_run.run.config, reading=reading)
+        (outcome,) = segment_files(tiny_run.model, [path], tmp_path, config=tiny_run.model.config, reading=reading)
         assert outcome.cells > 4
         return np.genfromtxt(tmp_path / "a_cells.csv", delimiter=",", names=True, dtype=None, encoding="utf-8")
 

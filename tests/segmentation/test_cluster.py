@@ -18,8 +18,7 @@ from distributed.cli import dask_scheduler, dask_worker
 
 from tests.zarr_images import write_image
 from wsis_jax.cli import main, parser
-from wsis_jax.core.files import WriteError
-from wsis_jax.core.limits import OutOfMemory
+from wsis_jax.core.errors import OutOfMemory, WriteError
 from wsis_jax.io.label_file import read_image
 from wsis_jax.segmentation import cluster as clusters
 from wsis_jax.segmentation.batch import segment_files
@@ -107,7 +106,7 @@ def test_a_worker_that_dies_loses_nothing(client, workers, images, alone, tmp_pa
 
     files = sorted(images.glob("[0-9f]*.tif"))
     outcomes = segment_files(
-        workers.run, files, tmp_path / "out", config=workers.run.config, workers=workers, on_image=kill
+        workers.model, files, tmp_path / "out", config=workers.model.config, workers=workers, on_image=kill
     )
     assert killed
     assert [outcome.error for outcome in outcomes] == [None] * 7
@@ -142,7 +141,7 @@ def test_what_stops_a_batch_stops_it_from_workers_too(workers, images, tmp_path)
     (tmp_path / "file").touch()
     files = sorted(images.glob("[0-9].tif"))
     with pytest.raises(WriteError, match="cannot be written, since there is a file in the place of its folder"):
-        segment_files(workers.run, files, tmp_path / "file" / "x", config=workers.run.config, workers=workers)
+        segment_files(workers.model, files, tmp_path / "file" / "x", config=workers.model.config, workers=workers)
     with pytest.raises(OutOfMemory, match=r"^1: no room$"):
         list(workers.over(runs_out, [1]))
 
@@ -160,15 +159,15 @@ def test_an_array_of_dask_is_segmented_in_tiles_by_workers(workers, draw_small, 
     image = draw_small(7, cells=20, shape=(110, 97)).image
     labels = np.zeros(image.shape, np.uint32)
     lazy = dask.array.from_array(image, chunks=40)
-    points, *_ = segment_tiled(workers.run, lazy, labels, tile=48, over=workers.over, scratch=tmp_path)
-    expected = segment(workers.run, image)
+    points, *_ = segment_tiled(workers.model, lazy, labels, tile=48, over=workers.over, scratch=tmp_path)
+    expected = segment(workers.model, image)
     assert len(points) > 10
     np.testing.assert_array_equal(labels, expected.labels)
     np.testing.assert_array_equal(points, expected.points)
     assert not list(tmp_path.iterdir())
     image[100, 90] = np.nan
     with pytest.raises(ValueError, match="no numbers"):
-        segment_tiled(workers.run, image, labels, tile=48, over=workers.over, scratch=tmp_path)
+        segment_tiled(workers.model, image, labels, tile=48, over=workers.over, scratch=tmp_path)
 
 
 def test_a_cluster_without_workers_is_not_waited_for_for_ever(tiny_run, monkeypatch):

@@ -21,7 +21,7 @@ def scene(draw_small):
 
 
 def segmented(tiny_run, files, out, **options):
-    return segment_files(tiny_run.run, files, out, config=tiny_run.run.config, **options)
+    return segment_files(tiny_run.model, files, out, config=tiny_run.model.config, **options)
 
 
 def test_tiles_of_an_ome_zarr_have_the_labels_of_the_whole(tiny_run, scene, tmp_path):

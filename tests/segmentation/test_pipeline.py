@@ -10,7 +10,7 @@ from wsis_jax.core.scaling import scaled_shape
 from wsis_jax.core.types import Segmentation
 from wsis_jax.io.label_file import write_labels
 from wsis_jax.metrics import match_labels, match_points
-from wsis_jax.network.model import Run
+from wsis_jax.network.model import Model
 from wsis_jax.network.unet import UNet, fold_batch_norm, initial_variables
 from wsis_jax.points.likelihood import find_peaks, render_likelihood
 from wsis_jax.segmentation import pipeline
@@ -41,7 +41,7 @@ def scene(draw_small):
 
 
 def test_cells_are_found_and_outlined(tiny_run, scene):
-    result = segment(tiny_run.run, scene.image)
+    result = segment(tiny_run.model, scene.image)
     assert_valid(result, scene.image)
     assert match_points(result.points, scene.points, distance=5.0).f_measure >= 0.8
     assert match_labels(result.labels, scene.labels).dice_terms.mean() >= 0.5
@@ -49,7 +49,7 @@ def test_cells_are_found_and_outlined(tiny_run, scene):
 
 
 def test_each_label_lies_at_its_point(tiny_run, scene):
-    result = segment(tiny_run.run, scene.image)
+    result = segment(tiny_run.model, scene.image)
     assert len(result.points) >= 4
     at = result.labels[tuple(np.round(result.points).astype(int).T)]
     np.testing.assert_array_equal(at, np.arange(1, len(result.points) + 1))
@@ -57,7 +57,7 @@ def test_each_label_lies_at_its_point(tiny_run, scene):
 
 def test_an_image_without_cells_has_no_label(tiny_run, draw_small):
     image = draw_small(50, cells=0).image
-    result = segment(tiny_run.run, image)
+    result = segment(tiny_run.model, image)
     assert_valid(result, image)
     assert len(result.points) == 0
     assert result.points.shape == (0, 2)
@@ -65,7 +65,7 @@ def test_an_image_without_cells_has_no_label(tiny_run, draw_small):
 
 def test_one_cell_is_one_label(tiny_run, draw_small):
     scene = draw_small(50, cells=1)
-    result = segment(tiny_run.run, scene.image)
+    result = segment(tiny_run.model, scene.image)
     assert_valid(result, scene.image)
     assert len(result.points) == 1
     assert (result.labels[scene.labels == 1] == 1).mean() > 0.7
@@ -74,7 +74,7 @@ def test_one_cell_is_one_label(tiny_run, draw_small):
 def test_three_hundred_cells(tiny_config, monkeypatch, tmp_path):
     scene = draw_scene(0, shape=(190, 210), cells=300, diameter=9.0)
     model = UNet(encoder=(2,), decoder=())
-    run = Run(*fold_batch_norm(model, initial_variables(model, 0)), tiny_config)
+    run = Model(*fold_batch_norm(model, initial_variables(model, 0)), tiny_config)
     # A network that finds every cell; what it is made of is that of `run`.
     likelihood = render_likelihood(np.round(scene.points), scene.image.shape, sigma=1.5)
     peaks = find_peaks(likelihood, threshold=0.5, min_distance=1)
@@ -93,14 +93,14 @@ def test_any_size_will_do(tiny_run, scene, shape):
     image = np.ascontiguousarray(scene.image[: shape[0], : shape[1]])
     if shape == (1, 1):
         with pytest.warns(UserWarning, match="constant"):
-            assert_valid(segment(tiny_run.run, image), image)
+            assert_valid(segment(tiny_run.model, image), image)
     else:
-        assert_valid(segment(tiny_run.run, image), image)
+        assert_valid(segment(tiny_run.model, image), image)
 
 
 def test_what_the_padding_shows_is_no_cell(tiny_run, draw_small):
     image = draw_small(101, cells=8, shape=(75, 69)).image
-    result = segment(tiny_run.run, image)
+    result = segment(tiny_run.model, image)
     assert_valid(result, image)
     assert len(result.points) >= 4
 
@@ -108,8 +108,8 @@ def test_what_the_padding_shows_is_no_cell(tiny_run, draw_small):
 @pytest.mark.parametrize("factor", [2, 3])
 def test_a_scaled_model_answers_in_pixels_of_the_image(tiny_run, scene, factor):
     image = np.kron(scene.image, np.ones((factor, factor), np.float32))[:-1, :-1]
-    config = tiny_run.run.config.override([f"image.scale={1 / factor}", f"likelihood.sigma={3 * factor}"])
-    result = segment(tiny_run.run, image, config=config)
+    config = tiny_run.model.config.override([f"image.scale={1 / factor}", f"likelihood.sigma={3 * factor}"])
+    result = segment(tiny_run.model, image, config=config)
     assert_valid(result, image)
     truth = (scene.points + 0.5) * factor - 0.5
     assert match_points(result.points, truth, distance=5.0 * factor).f_measure >= 0.7
@@ -119,19 +119,19 @@ def test_a_scaled_model_answers_in_pixels_of_the_image(tiny_run, scene, factor):
 
 @pytest.mark.parametrize("shape", [(3, 3), (5, 7), (63, 65)])
 def test_points_of_a_scaled_model_are_in_the_image_when_its_sides_are_rounded(tiny_run, monkeypatch, shape):
-    config = tiny_run.run.config.override(["image.scale=0.5", "likelihood.sigma=4"])
+    config = tiny_run.model.config.override(["image.scale=0.5", "likelihood.sigma=4"])
     random = np.random.default_rng(0).random(shape, np.float32)
 
     corner = np.array([scaled_shape(shape, 0.5)]) - 1
     monkeypatch.setattr(pipeline, "find_peaks", lambda *_, **__: corner)
-    result = segment(tiny_run.run, random, config=config)
+    result = segment(tiny_run.model, random, config=config)
     assert_valid(result, random)
     assert len(result.points) == 1
 
 
 def test_a_constant_image_is_warned_of_and_holds_no_cell(tiny_run):
     with pytest.warns(UserWarning, match="the image is constant"):
-        result = segment(tiny_run.run, np.full((61, 50), 7, np.float32))
+        result = segment(tiny_run.model, np.full((61, 50), 7, np.float32))
     assert result.labels.shape == (61, 50)
     assert not result.labels.any()
     assert len(result.points) == 0
@@ -142,12 +142,12 @@ def test_values_that_are_no_numbers_are_refused(tiny_run, scene, value):
     image = scene.image.copy()
     image[3, 4] = value
     with pytest.raises(ValueError, match="no numbers"):
-        segment(tiny_run.run, image)
+        segment(tiny_run.model, image)
 
 
 @pytest.mark.parametrize("name", ["paper", "reference"])
 def test_presets_run(tiny_run, scene, name):
-    result = segment(tiny_run.run, scene.image, config=preset(name, tiny_run.run.config))
+    result = segment(tiny_run.model, scene.image, config=preset(name, tiny_run.model.config))
     assert result.labels.shape == scene.image.shape
     assert len(result.points) >= 4
     assert match_points(result.points, scene.points, distance=5.0).f_measure >= 0.7
@@ -156,33 +156,33 @@ def test_presets_run(tiny_run, scene, name):
 
 
 def test_grey_values_of_any_range_and_type_give_the_same(tiny_run, scene):
-    expected = segment(tiny_run.run, scene.image).labels
-    np.testing.assert_array_equal(segment(tiny_run.run, scene.image.astype(np.float64)).labels, expected)
+    expected = segment(tiny_run.model, scene.image).labels
+    np.testing.assert_array_equal(segment(tiny_run.model, scene.image.astype(np.float64)).labels, expected)
     # Not to the last bit: percentiles of other numbers are rounded otherwise.
-    assert (segment(tiny_run.run, 5000 * scene.image + 300).labels == expected).mean() > 0.99
+    assert (segment(tiny_run.model, 5000 * scene.image + 300).labels == expected).mean() > 0.99
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int64])
 def test_whole_numbers_are_grey_values_as_well(unchecked, tiny_run, scene, dtype):
     image = np.round(scene.image * 255).astype(dtype)
-    expected = segment(tiny_run.run, image.astype(np.float32))
+    expected = segment(tiny_run.model, image.astype(np.float32))
     assert len(expected.points) >= 4
-    assert_equal(segment(tiny_run.run, image), expected)
+    assert_equal(segment(tiny_run.model, image), expected)
 
 
 def test_the_result_depends_on_the_image_alone(tiny_run, scene, draw_small):
-    first = segment(tiny_run.run, scene.image)
-    segment(tiny_run.run, draw_small(102).image)
-    segment(tiny_run.run, draw_small(103, shape=(61, 50)).image, config=preset("paper", tiny_run.run.config))
-    assert_equal(segment(tiny_run.run, scene.image), first)
+    first = segment(tiny_run.model, scene.image)
+    segment(tiny_run.model, draw_small(102).image)
+    segment(tiny_run.model, draw_small(103, shape=(61, 50)).image, config=preset("paper", tiny_run.model.config))
+    assert_equal(segment(tiny_run.model, scene.image), first)
 
 
 def test_a_batch_gives_what_its_images_give(tiny_run, draw_small):
     images = np.stack([draw_small(seed, cells=seed - 100).image for seed in (102, 100, 106)])
-    together = segment_batch(tiny_run.run, images)
+    together = segment_batch(tiny_run.model, images)
     assert len(together) == 3
     for result, image in zip(together, images, strict=True):
-        alone = segment(tiny_run.run, image)
+        alone = segment(tiny_run.model, image)
         np.testing.assert_array_equal(result.labels, alone.labels)
         np.testing.assert_array_equal(result.points, alone.points)
         np.testing.assert_allclose(result.winner.value, alone.winner.value, rtol=0, atol=1e-5)
@@ -190,7 +190,7 @@ def test_a_batch_gives_what_its_images_give(tiny_run, draw_small):
 
 @pytest.mark.parametrize("sides", [(64, 80), (128, 64)])
 def test_shared_sides_change_nothing(tiny_run, scene, sides):
-    alone, shared = segment(tiny_run.run, scene.image), segment(tiny_run.run, scene.image, sides=sides)
+    alone, shared = segment(tiny_run.model, scene.image), segment(tiny_run.model, scene.image, sides=sides)
     assert len(alone.points) >= 4
     np.testing.assert_array_equal(shared.labels, alone.labels)
     np.testing.assert_allclose(shared.detection.likelihood, alone.detection.likelihood, rtol=0, atol=1e-6)
@@ -198,13 +198,13 @@ def test_shared_sides_change_nothing(tiny_run, scene, sides):
 
 def test_sides_that_are_too_small_are_refused(tiny_run, scene):
     with pytest.raises(ValueError, match="sides 60 × 64 are less than those of the image"):
-        segment(tiny_run.run, scene.image, sides=(60, 64))
+        segment(tiny_run.model, scene.image, sides=(60, 64))
 
 
 def test_bfloat16_finds_the_same_cells(tiny_run, scene):
-    exact = segment(tiny_run.run, scene.image)
-    config = tiny_run.run.config.override(["unet.precision=bfloat16"])
-    rough = segment(tiny_run.run, scene.image, config=config)
+    exact = segment(tiny_run.model, scene.image)
+    config = tiny_run.model.config.override(["unet.precision=bfloat16"])
+    rough = segment(tiny_run.model, scene.image, config=config)
     assert rough.winner.value.dtype == rough.detection.likelihood.dtype == np.float32
     assert match_points(rough.points, exact.points, distance=2.0).f_measure == 1
     assert match_labels(rough.labels, exact.labels).dice_terms.mean() > 0.9
@@ -214,10 +214,10 @@ def test_bfloat16_finds_the_same_cells(tiny_run, scene):
 def test_the_image_is_only_read(tiny_run, scene):
     image = scene.image.copy()
     image.flags.writeable = False
-    segment(tiny_run.run, image)
+    segment(tiny_run.model, image)
     np.testing.assert_array_equal(image, scene.image)
 
 
 def test_settings_of_an_untrained_configuration_are_refused(tiny_run, scene):
     with pytest.raises(ValueError, match=r"image\.scale must be a number; take the config of a trained run"):
-        segment(tiny_run.run, scene.image, config=preset("default"))
+        segment(tiny_run.model, scene.image, config=preset("default"))

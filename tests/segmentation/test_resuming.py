@@ -13,7 +13,7 @@ import pytest
 import tifffile
 
 from wsis_jax.cli import main
-from wsis_jax.core.messages import remark
+from wsis_jax.core.errors import remark
 from wsis_jax.segmentation import one_image as images
 from wsis_jax.segmentation.batch import segment_files
 from wsis_jax.segmentation.manifest import Entry, Manifest
@@ -88,7 +88,7 @@ def test_a_batch_that_is_killed_ends_as_one_that_is_not(tiny_run, draw_small, tm
 
 
 def test_what_is_finished_is_skipped_and_what_has_changed_is_done_again(tiny_run, three, tmp_path):
-    run, out = tiny_run.run, tmp_path / "out"
+    run, out = tiny_run.model, tmp_path / "out"
     assert segmented(run, three, out) == [("00", False), ("01", False), ("02", False)]
     first = contents(out)
     assert segmented(run, three, out) == [("00", True), ("01", True), ("02", True)]
@@ -107,19 +107,19 @@ def test_what_is_finished_is_skipped_and_what_has_changed_is_done_again(tiny_run
 def test_other_weights_do_all_again(tiny_run, three, tmp_path):
     import jax
 
-    segmented(tiny_run.run, three, tmp_path / "out")
-    other = tiny_run.run._replace(variables=jax.tree.map(lambda leaf: leaf * 1.001, tiny_run.run.variables))
+    segmented(tiny_run.model, three, tmp_path / "out")
+    other = tiny_run.model._replace(variables=jax.tree.map(lambda leaf: leaf * 1.001, tiny_run.model.variables))
     assert [skipped for _, skipped in segmented(other, three, tmp_path / "out")] == [False] * 3
 
 
 def test_a_stack_goes_on_with_the_page_where_it_stopped(tiny_run, draw_small, tmp_path):
     pages = np.stack([draw_small(seed).image for seed in (1, 2, 3)])
     tifffile.imwrite(tmp_path / "film.tif", pages, photometric="minisblack")
-    segmented(tiny_run.run, [tmp_path / "film.tif"], tmp_path / "out")
+    segmented(tiny_run.model, [tmp_path / "film.tif"], tmp_path / "out")
     manifest = tmp_path / "out" / "manifest.jsonl"
     whole = manifest.read_text()
     manifest.write_text(whole[: whole.index("\n") + 20])  # one page, and a line that a crash cut off
-    skipped = [skipped for _, skipped in segmented(tiny_run.run, [tmp_path / "film.tif"], tmp_path / "out")]
+    skipped = [skipped for _, skipped in segmented(tiny_run.model, [tmp_path / "film.tif"], tmp_path / "out")]
     assert skipped == [True, False, False]
     assert manifest.read_text() == whole
 
@@ -157,7 +157,7 @@ def test_an_image_is_cut_out_while_the_next_is_located(tiny_run, three, tmp_path
 
     monkeypatch.setattr(images, "locate", watched)
     monkeypatch.setattr(images, "outline", waits)
-    assert [name for name, _ in segmented(tiny_run.run, three, tmp_path / "out")] == ["00", "01", "02"]
+    assert [name for name, _ in segmented(tiny_run.model, three, tmp_path / "out")] == ["00", "01", "02"]
 
 
 def test_warnings_stay_with_their_image_and_thread(tiny_run, three, tmp_path, monkeypatch):
@@ -171,7 +171,7 @@ def test_warnings_stay_with_their_image_and_thread(tiny_run, three, tmp_path, mo
     monkeypatch.setattr(images, "outline", warns)
     tifffile.imwrite(tmp_path / "flat.tif", np.full((48, 56), 9, np.uint8))
     outcomes = segment_files(
-        tiny_run.run, [three[0], tmp_path / "flat.tif", three[2]], tmp_path / "out", config=tiny_run.run.config
+        tiny_run.model, [three[0], tmp_path / "flat.tif", three[2]], tmp_path / "out", config=tiny_run.model.config
     )
     constant = "the image is constant, so it holds no cells"
     assert [outcome.warnings for outcome in outcomes] == [["cut 1"], [constant, "cut 2"], ["cut 3"]]

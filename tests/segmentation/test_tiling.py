@@ -59,7 +59,7 @@ def crowd(draw_small):
 
 @pytest.mark.parametrize("tile", [37, 64, 1000])
 def test_tiles_of_any_size_give_the_whole(tiny_run, crowd, tile):
-    assert assert_as_whole(tiny_run.run, crowd, config=eager(tiny_run.run), tile=tile) > 20
+    assert assert_as_whole(tiny_run.model, crowd, config=eager(tiny_run.model), tile=tile) > 20
 
 
 # The same examples each time: an example in which rounding moves a pixel would be no fault of tiles.
@@ -67,7 +67,9 @@ def test_tiles_of_any_size_give_the_whole(tiny_run, crowd, tile):
 @given(st.tuples(st.integers(0, 149), st.integers(0, 172)), st.sampled_from([1, -1]), st.sampled_from([48, 64]))
 def test_wherever_the_cells_lie(tiny_run, crowd, shift, step, tile):
     image = np.roll(crowd, shift, axis=(0, 1))[::step, :]
-    assert assert_as_whole(tiny_run.run, np.ascontiguousarray(image), config=eager(tiny_run.run), tile=tile) > 20
+    assert (
+        assert_as_whole(tiny_run.model, np.ascontiguousarray(image), config=eager(tiny_run.model), tile=tile) > 20
+    )
 
 
 @pytest.mark.parametrize(
@@ -81,33 +83,33 @@ def test_wherever_the_cells_lie(tiny_run, crowd, shift, step, tile):
     ],
 )
 def test_so_do_other_settings(tiny_run, crowd, assignments):
-    config = eager(tiny_run.run).override(assignments)
-    assert assert_as_whole(tiny_run.run, crowd, config=config, tile=60) > 3
+    config = eager(tiny_run.model).override(assignments)
+    assert assert_as_whole(tiny_run.model, crowd, config=config, tile=60) > 3
 
 
 @pytest.mark.parametrize("shape", [(1, 70), (3, 3), (61, 90)])
 def test_so_do_other_shapes(tiny_run, crowd, shape):
-    assert_as_whole(tiny_run.run, np.ascontiguousarray(crowd[: shape[0], : shape[1]]), tile=40)
+    assert_as_whole(tiny_run.model, np.ascontiguousarray(crowd[: shape[0], : shape[1]]), tile=40)
 
 
 def test_whole_numbers_are_grey_values_as_well(unchecked, tiny_run, crowd):
     image = np.round(crowd * 1000).astype(np.uint16)
-    expected = segment(tiny_run.run, image.astype(np.float32))
-    np.testing.assert_array_equal(tiled(tiny_run.run, image, tile=64)[0], expected.labels)
+    expected = segment(tiny_run.model, image.astype(np.float32))
+    np.testing.assert_array_equal(tiled(tiny_run.model, image, tile=64)[0], expected.labels)
 
 
 def test_no_more_than_a_tile_is_read_or_written_at_a_time(tiny_run, draw_small):
     image = draw_small(8, cells=10, shape=(90, 300)).image
     labels = np.zeros(image.shape, np.int32)
-    segment_tiled(tiny_run.run, Slices(image, 32 * 32), Slices(labels, 32 * 32), tile=32)
-    np.testing.assert_array_equal(labels, segment(tiny_run.run, image).labels)
+    segment_tiled(tiny_run.model, Slices(image, 32 * 32), Slices(labels, 32 * 32), tile=32)
+    np.testing.assert_array_equal(labels, segment(tiny_run.model, image).labels)
 
 
 def test_progress_goes_from_the_first_part_to_the_last(tiny_run, draw_small):
     told = []
     for cells in (5, 0):
         told.clear()
-        tiled(tiny_run.run, draw_small(9, cells=cells).image, tile=40, on_tile=lambda *of: told.append(of))
+        tiled(tiny_run.model, draw_small(9, cells=cells).image, tile=40, on_tile=lambda *of: told.append(of))
         totals = {total for _, total in told}
         assert len(totals) == 1
         assert [done for done, _ in told] == sorted({done for done, _ in told})
@@ -116,7 +118,7 @@ def test_progress_goes_from_the_first_part_to_the_last(tiny_run, draw_small):
 
 def test_a_constant_image_is_warned_of_and_holds_no_cell(tiny_run):
     with pytest.warns(UserWarning, match="the image is constant"):
-        labels, points, scores, confidence = tiled(tiny_run.run, np.full((40, 50), 7, np.float32), tile=32)
+        labels, points, scores, confidence = tiled(tiny_run.model, np.full((40, 50), 7, np.float32), tile=32)
     assert not labels.any()
     assert points.shape == (0, 2)
     assert not len(scores)
@@ -127,7 +129,7 @@ def test_values_that_are_no_numbers_are_refused(tiny_run, crowd):
     image = crowd.copy()
     image[140, 160] = np.nan
     with pytest.raises(ValueError, match="no numbers"):
-        tiled(tiny_run.run, image, tile=64)
+        tiled(tiny_run.model, image, tile=64)
 
 
 @pytest.mark.parametrize(
@@ -136,24 +138,24 @@ def test_values_that_are_no_numbers_are_refused(tiny_run, crowd):
 )
 def test_settings_that_need_the_whole_image_are_refused_by_name(tiny_run, crowd, setting):
     with pytest.raises(ValueError, match=setting):
-        tiled(tiny_run.run, crowd, config=tiny_run.run.config.override([setting]), tile=64)
+        tiled(tiny_run.model, crowd, config=tiny_run.model.config.override([setting]), tile=64)
 
 
 def test_aligned_corners_are_refused(tiny_run, crowd):
-    run = tiny_run.run._replace(model=tiny_run.run.model.clone(align_corners=True))
+    run = tiny_run.model._replace(network=tiny_run.model.network.clone(align_corners=True))
     with pytest.raises(ValueError, match="align_corners"):
         tiled(run, crowd, tile=64)
 
 
 def test_labels_of_another_shape_or_type_are_refused(tiny_run, crowd):
     with pytest.raises(ValueError, match="shape"):
-        segment_tiled(tiny_run.run, crowd, np.zeros((3, 4), np.uint32))
+        segment_tiled(tiny_run.model, crowd, np.zeros((3, 4), np.uint32))
     with pytest.raises(ValueError, match="uint16"):
-        segment_tiled(tiny_run.run, crowd, np.zeros(crowd.shape, np.uint16))
+        segment_tiled(tiny_run.model, crowd, np.zeros(crowd.shape, np.uint16))
     with pytest.raises(ValueError, match="rows and columns"):
-        segment_tiled(tiny_run.run, crowd[None], np.zeros(crowd[None].shape, np.uint32))
+        segment_tiled(tiny_run.model, crowd[None], np.zeros(crowd[None].shape, np.uint32))
     with pytest.raises(ValueError, match="side"):
-        segment_tiled(tiny_run.run, crowd, np.zeros(crowd.shape, np.uint32), tile=0)
+        segment_tiled(tiny_run.model, crowd, np.zeros(crowd.shape, np.uint32), tile=0)
 
 
 # Views
@@ -192,10 +194,10 @@ def test_a_view_is_a_window_of_the_mirrored_padded_image_on_its_grid(shape, flip
 
 
 def test_halos_grow_with_the_reach_and_the_network(tiny_run):
-    run = tiny_run.run
-    near, far = (halos_of(run.model, run.config.override([f"cut.reach={reach}"])) for reach in (3, 6))
+    run = tiny_run.model
+    near, far = (halos_of(run.network, run.config.override([f"cut.reach={reach}"])) for reach in (3, 6))
     assert all(a <= b for a, b in zip(near, far, strict=True))
-    deep = run.model.clone(encoder=(4, 8, 8, 8), decoder=(8, 8, 4))
+    deep = run.network.clone(encoder=(4, 8, 8, 8), decoder=(8, 8, 4))
     assert halos_of(deep, run.config).field > far.field
     # The receptive field of three levels, counted by hand: 2 + 4 + 8 pixels down, 8 + 4 up, and what is between.
     assert far.field >= 26

@@ -12,7 +12,7 @@ import pytest
 
 from wsis_jax.core.config import Config
 from wsis_jax.network import weights
-from wsis_jax.network.model import build_model, load_config, load_run
+from wsis_jax.network.model import build_model, load_config, load_model
 from wsis_jax.network.unet import fold_batch_norm, initial_variables, predict
 from wsis_jax.training import run_folder
 
@@ -52,13 +52,13 @@ def run(trained, tmp_path):
 
 
 def test_a_run_comes_back_with_its_batch_norm_folded(trained):
-    run = load_run(str(trained))
+    run = load_model(str(trained))
     model, variables = fold_batch_norm(build_model(CONFIG), variables_of(3))
     assert run.config == CONFIG
-    assert run.model == model
+    assert run.network == model
     assert_equal_trees(run.variables, variables)
     image = np.random.default_rng(0).random((9, 12), np.float32)
-    np.testing.assert_array_equal(predict(run.model, run.variables, image), predict(model, variables, image))
+    np.testing.assert_array_equal(predict(run.network, run.variables, image), predict(model, variables, image))
 
 
 def test_a_state_comes_back_equal(tmp_path):
@@ -87,10 +87,10 @@ def test_what_a_crash_left_is_neither_loaded_nor_kept(run):
     unfinished = run / "weights" / "40.orbax-checkpoint-tmp"
     (unfinished / "d").mkdir(parents=True)
     (run / "weights" / "stray file").touch()
-    assert_equal_trees(load_run(run).variables, fold_batch_norm(build_model(CONFIG), variables_of(3))[1])
+    assert_equal_trees(load_model(run).variables, fold_batch_norm(build_model(CONFIG), variables_of(3))[1])
     run_folder.save_weights(run, 5, variables_of(5))
     assert not unfinished.exists()
-    assert_equal_trees(load_run(run).variables, fold_batch_norm(build_model(CONFIG), variables_of(5))[1])
+    assert_equal_trees(load_model(run).variables, fold_batch_norm(build_model(CONFIG), variables_of(5))[1])
 
 
 def test_metrics_are_read_line_by_line(tmp_path):
@@ -118,7 +118,7 @@ def test_the_configuration_is_readable_json(trained):
 
 def test_a_folder_that_is_no_run_says_so(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"nowhere: no trained model here; make one with 'wsis train"):
-        load_run(tmp_path / "nowhere")
+        load_model(tmp_path / "nowhere")
     with pytest.raises(FileNotFoundError, match=r"no config\.json here"):
         load_config(tmp_path)
 
@@ -139,18 +139,18 @@ def test_a_folder_that_is_no_run_says_so(tmp_path):
 def test_a_broken_configuration_is_named(run, text, reason):
     (run / "config.json").write_text(text, encoding="latin-1")
     with pytest.raises(ValueError, match=reason) as caught:
-        load_run(run)
+        load_model(run)
     assert str(caught.value).startswith(f"{run / 'config.json'}: not a configuration of wsis_jax")
     assert "\n" not in str(caught.value)
 
 
 def failure_of_loading(run) -> str:
-    """The message of a failed `load_run`."""
+    """The message of a failed `load_model`."""
     with warnings.catch_warnings():
         # What orbax had begun when it failed is never awaited, and complains when it is thrown away.
         warnings.simplefilter("ignore", RuntimeWarning)
         try:
-            load_run(run)
+            load_model(run)
         except ValueError as error:
             return str(error)
         finally:

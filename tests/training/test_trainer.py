@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from wsis_jax.core.config import Config
-from wsis_jax.network.model import load_config, load_run
+from wsis_jax.network.model import load_config, load_model
 from wsis_jax.synthetic import draw_scene
 from wsis_jax.training import loop, run_folder, trainer
 from wsis_jax.training.trainer import fill_in, train
@@ -39,7 +39,7 @@ def with_train(**changes) -> Config:
 
 def contents(folder):
     """What a training leaves: weights, settings, metrics."""
-    variables = load_run(folder).variables
+    variables = load_model(folder).variables
     texts = [(folder / name).read_text() for name in ("config.json", "metrics.jsonl")]
     return [np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(variables)], texts
 

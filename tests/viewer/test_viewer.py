@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from wsis_jax.network.model import load_run
+from wsis_jax.network.model import load_model
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # of the viewer's libraries
@@ -104,7 +104,7 @@ def results(tiny_run, draw_small, tmp_path_factory):
     with format_of(kinds).writing(folder, ["a", "b"]) as write:
         for name, seed, height in (("a", 100, 64), ("b", 101, 48)):
             image = draw_small(seed).image[:height]
-            made[name] = (image, wsis_jax.segment(tiny_run.run, image, sides=(64, 64)))
+            made[name] = (image, wsis_jax.segment(tiny_run.model, image, sides=(64, 64)))
             write(Frame(name, image, image[None]), made[name][1])
     return folder, made
 
@@ -209,7 +209,7 @@ def test_the_plane_shown_is_segmented_while_the_viewer_goes_on(segmenting, viewe
     press(segmenting.work.run)
     finish(segmenting)
     timer.stop()
-    expected = segment(tiny_run.run, stack[1])
+    expected = segment(tiny_run.model, stack[1])
     assert shapes(viewer.layers) == {
         "film": (2, 64, 64),
         "film likelihood": (1, 64, 64),
@@ -232,7 +232,7 @@ def test_all_planes_are_segmented_until_it_is_stopped(segmenting, viewer, stack,
     segmenting.planes.value, segmenting.evidence.value = "all", False
     press(segmenting.work.run)
     finish(segmenting)
-    expected = [wsis_jax.segment(tiny_run.run, plane).labels for plane in stack]
+    expected = [wsis_jax.segment(tiny_run.model, plane).labels for plane in stack]
     # Luminance changes the last digits of grey values.
     assert np.mean(viewer.layers["film cells"].data == expected) > 0.99
     steps = viewer.layers["film detections"].data[:, 0]
@@ -244,7 +244,7 @@ def test_all_planes_are_segmented_until_it_is_stopped(segmenting, viewer, stack,
         assert stop.wait(60)
         return result
 
-    result = wsis_jax.segment(tiny_run.run, stack[0])
+    result = wsis_jax.segment(tiny_run.model, stack[0])
     monkeypatch.setattr("wsis_jax.segmentation.segment", stop_at_the_first)
     press(segmenting.work.run)
     press(segmenting.work.stop_button)
@@ -320,7 +320,7 @@ def test_training_is_stopped_and_goes_on_and_its_model_is_offered(
     assert run_folder.saved_step(tmp_path / "run") == 5
     assert widget.work.said.value.startswith("trained, loss 0.")
     assert segmenting.model.value == str(tmp_path / "run")
-    load_run(tmp_path / "run")
+    load_model(tmp_path / "run")
     assert (tmp_path / "run" / "report.html").is_file()
     images, points = learned[1]
     for index, scene in enumerate(scenes[:2]):

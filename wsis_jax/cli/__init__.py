@@ -10,7 +10,7 @@ from importlib.metadata import version
 from wsis_jax.cli import bench, demo, doctor, evaluate, export, points, report, segment, train
 from wsis_jax.cli.completion import add_print_completion
 from wsis_jax.cli.terminal import compilations, show_error, show_warning
-from wsis_jax.core import reason
+from wsis_jax.core import sentence
 
 # Heavy libraries are imported where they are used, so that --help comes at once.
 
@@ -90,7 +90,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ValueError, KeyError, TypeError, OSError, ImportError, MemoryError) as error:
         if os.environ.get("WSIS_DEBUG"):
             raise
-        show_error(reason(error))
+        show_error(sentence(error))
         return 2
     except Exception:
         if os.environ.get("WSIS_DEBUG") or (why := _no_device()) is None:

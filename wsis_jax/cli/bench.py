@@ -7,6 +7,7 @@ from pathlib import Path
 from wsis_jax.cli.arguments import which_run
 from wsis_jax.cli.terminal import print_measurements, waiting
 from wsis_jax.core import Config
+from wsis_jax.core.errors import UserError
 
 SUMMARY = "measure how fast it is here"
 
@@ -37,15 +38,15 @@ def run(arguments: argparse.Namespace) -> int:
     from wsis_jax.cli.measure import compare, network, noise, surroundings
     from wsis_jax.core import normalize_image, resize_image
     from wsis_jax.io import read_image
-    from wsis_jax.network import load_run
+    from wsis_jax.network import load_model
 
     if arguments.run is None:
         model, variables = network(16 if arguments.width is None else arguments.width)
         config = Config().override(["likelihood.sigma=7", "image.scale=1"])
     elif arguments.width is None:
-        model, variables, config = load_run(arguments.run)
+        model, variables, config = load_model(arguments.run)
     else:
-        raise ValueError("--width is that of a fresh network; leave it out with a RUN, which has its own")
+        raise UserError("--width is that of a fresh network; leave it out with a RUN, which has its own")
     if arguments.image is None:
         image = noise(arguments.side, arguments.side)
     else:

@@ -180,11 +180,11 @@ def _segment_scene() -> dict[str, Any]:
 
     from wsis_jax.core import Compilations
     from wsis_jax.metrics import match_labels, match_points
-    from wsis_jax.network import load_run
+    from wsis_jax.network import load_model
     from wsis_jax.segmentation import segment
     from wsis_jax.synthetic import draw_scene
 
-    run = load_run(SELF_TEST_MODEL)
+    run = load_model(SELF_TEST_MODEL)
     scene = draw_scene(0, shape=(_SIDE, _SIDE), cells=_CELLS, diameter=_DIAMETER)
     compilations = Compilations()
     segment(run, scene.image)

@@ -59,10 +59,10 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Runs the command and returns its exit code."""
-    from wsis_jax.network import export_run, load_run
+    from wsis_jax.network import export_model, load_model
 
-    run = load_run(arguments.run)
-    export_run(run, arguments.out, config=changed_settings(run.config, arguments))
+    run = load_model(arguments.run)
+    export_model(run, arguments.out, config=changed_settings(run.config, arguments))
     print(f"forward.stablehlo, contributions.stablehlo and export.json are in {arguments.out}.")
     print("Load them where jax and flatbuffers are: jax.export.deserialize(Path(FILE).read_bytes()).call(...)")
     print("Arguments and results are described in export.json; all steps are in 'wsis export --help'.")

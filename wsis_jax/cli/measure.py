@@ -19,6 +19,7 @@ import numpy as np
 from jaxtyping import Float32, Int32, Int64
 
 from wsis_jax.core import Compilations, Config, ContributionConfig, check_values
+from wsis_jax.core.errors import UserError
 from wsis_jax.network import (
     UNet,
     Variables,
@@ -69,11 +70,11 @@ class Timing(NamedTuple):
 def network(width: int) -> tuple[UNet, Variables]:
     """Returns a fresh network of five levels without batch norm: `width` channels in the first (the paper: 64).
 
-    Raises ValueError if the width is not positive.
+    Raises UserError if the width is not positive.
     """
     _check(width=width)
     if width > _MOST_WIDTH:
-        raise ValueError(f"width must be at most {_MOST_WIDTH}, not {width}")
+        raise UserError(f"width must be at most {_MOST_WIDTH}, not {width}")
     w = width
     model = UNet((w, 2 * w, 4 * w, 8 * w, 8 * w), (4 * w, 2 * w, w, w))
     return fold_batch_norm(model, initial_variables(model, 0))
@@ -82,7 +83,7 @@ def network(width: int) -> tuple[UNet, Variables]:
 def noise(height: int, width: int) -> Float32[np.ndarray, "height width"]:
     """Returns an image of random values, 0..1: what a pass costs does not depend on what is in the image.
 
-    Raises ValueError if a side is not positive.
+    Raises UserError if a side is not positive.
     """
     _check(height=height, width=width)
     check_values("the image", height * width, remedy="choose a smaller side")
@@ -94,12 +95,12 @@ def draw_case(
 ) -> Case:
     """Returns a case of cells at random pixels, each with its part of the disc of `radius` pixels around it.
 
-    Raises ValueError if the number of cells is not positive, or larger than that of the pixels.
+    Raises UserError if the number of cells is not positive, or larger than that of the pixels.
     """
     _check(cells=cells)
     padded, _ = pad_to_stride(image, model.stride)
     if cells > padded.size:
-        raise ValueError(f"cells must be at most {padded.size}, the pixels of the image, not {cells}")
+        raise UserError(f"cells must be at most {padded.size}, the pixels of the image, not {cells}")
     pixels = np.random.default_rng(0).choice(padded.size, cells, replace=False)
     peaks = np.stack(np.unravel_index(np.sort(pixels), padded.shape), axis=1)
     regions = centre_regions(padded, peaks, region="disc", radius=radius, response=0.0)
@@ -136,7 +137,7 @@ def by_images(case: Case, name: Literal["vmap", "loop"]) -> Method:
 def measure(
     methods: Sequence[Method], *, rounds: int, on_turn: Callable[[int], None] = lambda index: None
 ) -> list[Timing]:
-    """Returns the timing of every method; raises ValueError if the number of rounds is not positive.
+    """Returns the timing of every method; raises UserError if the number of rounds is not positive.
 
     Args:
         methods: to be measured by turns.
@@ -204,7 +205,7 @@ def compare(
     """Returns the `result` of every method, the loop last, with the regions and the reach of a model's settings.
 
     The image is normalised and in pixels of the network; `likelihood.sigma` and `image.scale` are numbers. Passes
-    through the whole image are timed on few cells. Raises ValueError as `draw_case` does.
+    through the whole image are timed on few cells. Raises UserError as `draw_case` does.
     """
     sigma = (config.likelihood.sigma or 0) * (config.image.scale or 1)
     case, few = (
@@ -231,7 +232,7 @@ def surroundings() -> dict[str, Any]:
 
 
 def _check(**counts: int) -> None:
-    """Raises ValueError for a count that is not positive."""
+    """Raises UserError for a count that is not positive."""
     for name, count in counts.items():
         if count < 1:
-            raise ValueError(f"{name} must be at least 1, not {count}")
+            raise UserError(f"{name} must be at least 1, not {count}")

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wsis_jax.cli.terminal import print_point_reports, print_suggestion, progress_bar, show_error
+from wsis_jax.core.errors import UserError
 
 if TYPE_CHECKING:
     from wsis_jax.training import PointFiles
@@ -112,9 +113,9 @@ def _point_source(arguments: argparse.Namespace) -> tuple["PointFiles", list[Pat
     ways = {"POINTS": arguments.points, "--nuclei": arguments.nuclei, "--labels": arguments.labels}
     ways["--ctc"] = arguments.ctc
     if len(chosen := [way for way, value in ways.items() if value]) != 1:
-        raise ValueError(f"give one of POINTS, --nuclei, --labels and --ctc, not {' and '.join(chosen) or 'none'}")
+        raise UserError(f"give one of POINTS, --nuclei, --labels and --ctc, not {' and '.join(chosen) or 'none'}")
     if arguments.nuclear_channel is not None and not arguments.nuclei:
-        raise ValueError("--nuclear-channel is the channel of the stains; give them by --nuclei")
+        raise UserError("--nuclear-channel is the channel of the stains; give them by --nuclei")
     if arguments.ctc:
         points, images = from_ctc(arguments.ctc)
         return points, [], arguments.images or images

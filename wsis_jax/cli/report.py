@@ -3,6 +3,8 @@
 import argparse
 from pathlib import Path
 
+from wsis_jax.core.errors import MissingFile
+
 SUMMARY = "make the page of a training or of results anew"
 
 TEXT = """\
@@ -33,8 +35,8 @@ def write_report(folder: Path) -> Path:
     """Writes `report.html` anew in a run folder or a folder of results, and returns its path.
 
     Raises:
-        FileNotFoundError: if the folder is neither.
-        ValueError: if what it holds cannot be read.
+        MissingFile: if the folder is neither.
+        UserError: if what it holds cannot be read.
     """
     from wsis_jax.output import read_summary, segmentation_report
     from wsis_jax.training import training_report
@@ -43,7 +45,7 @@ def write_report(folder: Path) -> Path:
         return training_report(folder)
     if (summary := read_summary(folder)) is not None:
         return segmentation_report(folder, summary)
-    raise FileNotFoundError(
+    raise MissingFile(
         f"{folder}: neither a run folder nor a folder of results with a report; give one that 'wsis train' or "
         "'wsis segment' wrote"
     )

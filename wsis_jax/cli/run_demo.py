@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from wsis_jax.core import Config, LikelihoodConfig, TrainConfig, UNetConfig, write_text
+from wsis_jax.core.errors import UserError
 from wsis_jax.io import write_labels, write_picture, write_points
-from wsis_jax.network import Run, load_run
+from wsis_jax.network import Model, load_model
 from wsis_jax.output import contribution_picture, grey_picture, heat_picture, label_picture, overlay, strip
 from wsis_jax.segmentation import Evaluation, evaluate_files, segment, segment_files
 from wsis_jax.synthetic import Scene, draw_scene
@@ -45,25 +46,25 @@ def run_demo(
 
     Args:
         out: a folder that does not hold a demo yet.
-        model: a run folder or the name of a model of the package, as `load_run` takes it, to segment with instead
-            of training; the scene then has cells as large as those that it learned. None: train.
+        model: a run folder or the name of a model of the package, as `load_model` takes it, to segment with
+            instead of training; the scene then has cells as large as those that it learned. None: train.
         seed: of the scenes; another seed, other cells.
         on_step, on_metrics: see `trainer.train`.
 
     Raises:
-        FileNotFoundError: if `model` is given and is no trained model.
-        ValueError: if `out` holds a demo already, or `seed` is negative.
+        MissingFile: if `model` is given and is no trained model.
+        UserError: if `out` holds a demo already, or `seed` is negative.
     """
     if seed < 0:
-        raise ValueError(f"seed must be 0 or more, not {seed}")
+        raise UserError(f"seed must be 0 or more, not {seed}")
     if (out / "scores.json").exists():
-        raise ValueError(f"{out}: holds a demo already; give another folder")
+        raise UserError(f"{out}: holds a demo already; give another folder")
     if model is None:
         run = _train_on_scenes(out / "run", seed, on_step, on_metrics)
         training_report(out / "run")
         test = _draw(seed, _TRAINING_SCENES)
     else:
-        run = load_run(model)
+        run = load_model(model)
         assert run.config.likelihood.sigma is not None
         test = _draw(seed, _TRAINING_SCENES, diameter=_DIAMETER * run.config.likelihood.sigma)
     image = out / "image" / "scene.png"
@@ -86,7 +87,7 @@ def _draw(seed: int, number: int, *, diameter: float = _DRAWN) -> Scene:
 
 def _train_on_scenes(
     folder: Path, seed: int, on_step: Callable[[int, int], None], on_metrics: Callable[[dict[str, Any]], None]
-) -> Run:
+) -> Model:
     """Returns a model trained on drawn scenes, and leaves it in a run folder."""
     scenes = [_draw(seed, number) for number in range(_TRAINING_SCENES)]
     return train(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from wsis_jax.cli.arguments import add_channel, add_settings, add_verbose, changed_settings, which_run
 from wsis_jax.cli.terminal import one_line, progress_bar, show_error, show_warning
+from wsis_jax.core.errors import UserError
 from wsis_jax.io import stem
 
 if TYPE_CHECKING:
@@ -127,14 +128,14 @@ def run(arguments: argparse.Namespace) -> int:
     """Runs the command and returns its exit code."""
     from wsis_jax.core import write_text
     from wsis_jax.io import IMAGE_SUFFIXES, list_files
-    from wsis_jax.network import load_run
+    from wsis_jax.network import load_model
     from wsis_jax.output import FILES, REPORT, segmentation_report
     from wsis_jax.segmentation import Reading, segment_files
 
     format = arguments.format or FILES
     with ExitStack() as stack:
         workers = stack.enter_context(_workers(arguments.dask, arguments.run)) if arguments.dask else None
-        run = load_run(arguments.run) if workers is None else workers.run
+        run = load_model(arguments.run) if workers is None else workers.model
         config = changed_settings(run.config, arguments)
         files = list_files(arguments.images, suffixes=IMAGE_SUFFIXES)
         bar = stack.enter_context(progress_bar(rate="images"))
@@ -211,7 +212,7 @@ def _format(text: str) -> "Format":
 
     try:
         return format_of([kind.strip() for kind in text.split(",")])
-    except ValueError as error:
+    except UserError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from wsis_jax.cli.arguments import add_channel, add_settings, add_verbose
 from wsis_jax.cli.terminal import silence, training_progress, waiting
+from wsis_jax.core.errors import UserError
 
 SUMMARY = "learn from images and clicks"
 
@@ -97,7 +98,7 @@ def _train(arguments: argparse.Namespace) -> int:
     elif nuclear is None:
         kind, data = "points", read_training_set(images, arguments.points, channel=channel)
     else:
-        raise ValueError("--nuclear-channel is a channel of the stains of --nuclei; leave it out with --points")
+        raise UserError("--nuclear-channel is a channel of the stains of --nuclei; leave it out with --points")
     print(f"Learning from {sum(map(len, data.points))} {kind} in {len(data.images)} images.")
     uncertain = None
     if kind == "nuclei":

@@ -22,7 +22,10 @@ from .devices import shared_by_all as shared_by_all
 from .devices import split as split
 from .devices import training_mesh as training_mesh
 from .devices import wait_for_all as wait_for_all
-from .files import WriteError as WriteError
+from .errors import WriteError as WriteError
+from .errors import remark as remark
+from .errors import sentence as sentence
+from .errors import taking_remarks as taking_remarks
 from .files import append_text as append_text
 from .files import check_inside as check_inside
 from .files import check_name as check_name
@@ -35,7 +38,6 @@ from .files import temporary_name as temporary_name
 from .files import write_text as write_text
 from .geometry import inside as inside
 from .geometry import nearest_peak as nearest_peak
-from .limits import Explained as Explained
 from .limits import check_bytes as check_bytes
 from .limits import check_chunks as check_chunks
 from .limits import check_images as check_images
@@ -44,12 +46,9 @@ from .limits import in_words as in_words
 from .limits import memory as memory
 from .limits import read_json as read_json
 from .limits import read_text as read_text
-from .limits import reason as reason
 from .memory import fewer_cells as fewer_cells
 from .memory import is_out_of_memory as is_out_of_memory
 from .memory import memory_told as memory_told
-from .messages import remark as remark
-from .messages import taking_remarks as taking_remarks
 from .normalization import is_constant as is_constant
 from .normalization import normalize_image as normalize_image
 from .normalization import stretch as stretch

@@ -13,6 +13,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from wsis_jax.core.errors import UserError
+
 
 @dataclass(frozen=True)
 class ImageConfig:
@@ -128,36 +130,36 @@ class Config:
     cut: CutConfig = field(default_factory=CutConfig)
 
     def __post_init__(self) -> None:
-        """Raises ValueError for a number that makes no sense, such as a negative length."""
+        """Raises UserError for a number that makes no sense, such as a negative length."""
         for path, (least, most) in _RANGES.items():
             value = operator.attrgetter(path)(self)
             if value is None:
                 continue
             if path in _ABOVE_ZERO and not value > 0:
-                raise ValueError(f"{path} must be above 0, not {_short(value)}")
+                raise UserError(f"{path} must be above 0, not {_short(value)}")
             if not value >= least:
-                raise ValueError(f"{path} must be at least {least}, not {_short(value)}")
+                raise UserError(f"{path} must be at least {least}, not {_short(value)}")
             if value > most:
-                raise ValueError(f"{path} must be at most {most:,}, not {_short(value)}")
+                raise UserError(f"{path} must be at most {most:,}, not {_short(value)}")
         for path in ("unet.encoder", "unet.decoder"):
             widths = operator.attrgetter(path)(self)
             if len(widths) > _MOST_LEVELS or not all(1 <= width <= _MOST_WIDTH for width in widths):
-                raise ValueError(
+                raise UserError(
                     f"{path} must be at most {_MOST_LEVELS} widths from 1 to {_MOST_WIDTH}, not {_short(widths)}"
                 )
 
     @property
     def network_scale(self) -> float:
-        """The factor by which images are resized for the network; ValueError where it was not chosen yet."""
+        """The factor by which images are resized for the network; UserError where it was not chosen yet."""
         if self.image.scale is None:
-            raise ValueError("image.scale must be a number; take the config of a trained run")
+            raise UserError("image.scale must be a number; take the config of a trained run")
         return self.image.scale
 
     @property
     def network_sigma(self) -> float:
-        """Sigma in pixels of the network; ValueError where it was not chosen yet."""
+        """Sigma in pixels of the network; UserError where it was not chosen yet."""
         if self.likelihood.sigma is None:
-            raise ValueError("likelihood.sigma must be a number; take the config of a trained run")
+            raise UserError("likelihood.sigma must be a number; take the config of a trained run")
         return self.likelihood.sigma * self.network_scale
 
     @property
@@ -176,23 +178,21 @@ class Config:
         Values are JSON (`0.5`, `true`, `null`, `[16, 32]`) or plain words for text.
 
         Raises:
-            KeyError: for an unknown section or key; names the nearest known ones.
-            TypeError: for a value of the wrong type.
-            ValueError: for text that is no assignment, or a number out of range.
+            UserError: for an unknown section or key; names the nearest known ones.
+            UserError: for a value of the wrong type.
+            UserError: for text that is no assignment, or a number out of range.
         """
         tree = self.to_dict()
         for assignment in assignments:
             path, equals, text = assignment.partition("=")
             section, dot, key = path.strip().partition(".")
             if not (equals and dot):
-                raise ValueError(
-                    f"'{assignment}' is no assignment; write section.key=value, as in train.steps=500"
-                )
+                raise UserError(f"'{assignment}' is no assignment; write section.key=value, as in train.steps=500")
             if section not in tree:
-                raise KeyError(f"unknown section '{section}' in '{assignment}'; known are {', '.join(tree)}")
+                raise UserError(f"unknown section '{section}' in '{assignment}'; known are {', '.join(tree)}")
             if key not in tree[section]:
                 known = ", ".join(tree[section])
-                raise KeyError(f"unknown key '{key}' in '{assignment}'; section {section} has {known}")
+                raise UserError(f"unknown key '{key}' in '{assignment}'; section {section} has {known}")
             tree[section][key] = _parse(text.strip())
         return Config.from_dict(tree)
 
@@ -205,15 +205,15 @@ class Config:
         """Returns the configuration of nested dictionaries, such as `to_dict` makes; missing keys get defaults.
 
         Raises:
-            KeyError: for an unknown section or key.
-            TypeError: for a value of the wrong type.
-            ValueError: for a number out of range.
+            UserError: for an unknown section or key.
+            UserError: for a value of the wrong type.
+            UserError: for a number out of range.
         """
         sections: dict[str, Any] = {}
         hints = typing.get_type_hints(Config)
         for section, values in tree.items():
             if section not in hints:
-                raise KeyError(f"unknown section '{section}'; known are {', '.join(hints)}")
+                raise UserError(f"unknown section '{section}'; known are {', '.join(hints)}")
             sections[section] = _section(hints[section], section, values)
         return Config(**sections)
 
@@ -282,12 +282,12 @@ def _parse(text: str) -> Any:
 def _section(kind: type, section: str, values: Any) -> Any:
     """Returns the section's dataclass from a dictionary, checking names and types."""
     if not isinstance(values, dict):
-        raise TypeError(f"section {section} must hold key-value pairs, not {_short(values)}")
+        raise UserError(f"section {section} must hold key-value pairs, not {_short(values)}")
     hints = typing.get_type_hints(kind)
     checked: dict[str, Any] = {}
     for key, value in values.items():
         if key not in hints:
-            raise KeyError(f"unknown key '{section}.{key}'; section {section} has {', '.join(hints)}")
+            raise UserError(f"unknown key '{section}.{key}'; section {section} has {', '.join(hints)}")
         checked[key] = _checked(hints[key], f"{section}.{key}", value)
     return kind(**checked)
 
@@ -299,7 +299,7 @@ def _checked(hint: Any, path: str, value: Any) -> Any:
         # By type as well: true is no 1.
         if any(type(value) is type(argument) and value == argument for argument in arguments):
             return value
-        raise TypeError(f"{path} must be one of {', '.join(map(str, arguments))}, not {_short(value)}")
+        raise UserError(f"{path} must be one of {', '.join(map(str, arguments))}, not {_short(value)}")
     if origin in (types.UnionType, typing.Union):
         if value is None and type(None) in arguments:
             return None
@@ -307,9 +307,9 @@ def _checked(hint: Any, path: str, value: Any) -> Any:
     if origin is tuple:
         if isinstance(value, list | tuple) and value and all(type(v) is arguments[0] for v in value):
             return tuple(value)
-        raise TypeError(f"{path} must be a list of {arguments[0].__name__}, as in [16, 32], not {_short(value)}")
+        raise UserError(f"{path} must be a list of {arguments[0].__name__}, as in [16, 32], not {_short(value)}")
     if hint is float and type(value) is int and abs(value) < 2**63:
         return float(value)
     if type(value) is not hint:
-        raise TypeError(f"{path} must be {hint.__name__}, not {_short(value)}")
+        raise UserError(f"{path} must be {hint.__name__}, not {_short(value)}")
     return value

@@ -16,6 +16,8 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from wsis_jax.core.errors import UserError
+
 _AXIS = "batch"
 _Tree = TypeVar("_Tree")
 _Arguments = ParamSpec("_Arguments")
@@ -35,11 +37,11 @@ def training_mesh(batch: int) -> Mesh:
     Warns if devices are left out.
 
     Raises:
-        ValueError: if the number of processes does not divide the batch.
+        UserError: if the number of processes does not divide the batch.
     """
     processes = jax.process_count()
     if batch % processes:
-        raise ValueError(
+        raise UserError(
             f"train.batch={batch} cannot be shared evenly by {processes} processes; "
             f"make it a multiple of {processes}"
         )

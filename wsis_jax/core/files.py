@@ -12,6 +12,8 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
+from wsis_jax.core.errors import UserError, WriteError
+
 _NO_MORE = {
     errno.ENOSPC: "the disk is full; make room",
     errno.EDQUOT: "the quota of the disk is used up; make room",
@@ -24,18 +26,14 @@ _NO_MORE = {
 }
 
 
-class WriteError(OSError):
-    """Nothing can be written where results are to go: whatever comes next would fail, too."""
-
-
 def check_name(name: object) -> str:
     """Returns a name from a file that others are called by, if it cannot lead to another folder.
 
     Raises:
-        ValueError: if it is no text, or may be a path.
+        UserError: if it is no text, or may be a path.
     """
     if not isinstance(name, str) or name in ("", ".", "..") or any(mark in name for mark in "/\\\0"):
-        raise ValueError(f"{str(name)[:80]!r} is no name of a file in this folder")
+        raise UserError(f"{str(name)[:80]!r} is no name of a file in this folder")
     return name
 
 
@@ -45,10 +43,10 @@ def check_inside(folder: Path, path: Path) -> Path:
     What is read as numbers may be a link to anywhere; what is written, deleted or shown must be inside.
 
     Raises:
-        ValueError: if it is outside.
+        UserError: if it is outside.
     """
     if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder)):  # which bears loops of links
-        raise ValueError(f"{path}: is a link that leads out of {folder}; remove it, or copy what it leads to")
+        raise UserError(f"{path}: is a link that leads out of {folder}; remove it, or copy what it leads to")
     return path
 
 
@@ -92,7 +90,7 @@ def telling(path: Path, *, then: str = "do the same again") -> Generator[None, N
         one_file = number in (errno.EACCES, errno.EPERM) and os.access(_existing(path), os.W_OK)
         if number in _NO_MORE and not one_file:
             raise WriteError(f"{path}: cannot be written, since {_NO_MORE[number]}, then {then}") from error
-        raise OSError(
+        raise UserError(
             f"{path}: cannot be written ({error.strerror or error}); change that, then {then}"
         ) from error
 

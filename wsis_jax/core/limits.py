@@ -10,19 +10,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from wsis_jax.core.errors import UserError
+
 _BYTES_A_VALUE = 16
 _BYTES_A_CHUNK = 16 << 10  # of Zarr that is read, and a tenth of a millisecond
 _BYTES_A_LETTER = 64  # of text that is taken apart into fields or JSON
 _MOST_IMAGES = 1_000_000  # in a file: each has a name, an entry and files of its own
 _USUAL = 8 << 30  # bytes of memory, where the system does not tell
-
-
-class Explained(ValueError):
-    """What is wrong, in words for the user."""
-
-
-class OutOfMemory(MemoryError):
-    """There was not enough memory; says for what, and what to change."""
 
 
 @cache
@@ -46,39 +40,39 @@ def check_values(name: object, values: int, *, remedy: str) -> None:
         remedy: what to do where they may not.
 
     Raises:
-        Explained: if they are too many for this machine.
+        UserError: if they are too many for this machine.
     """
     most = memory() // _BYTES_A_VALUE
     if values > most:
-        raise Explained(
+        raise UserError(
             f"{name}: asks for {_count(values)} values in one piece, but {in_words(memory())} of memory "
             f"allow {_count(most)}; {remedy}"
         )
 
 
 def check_chunks(path: Path, chunks: int) -> None:
-    """Raises Explained if what is to be read of a file lies in more pieces than can be read at a time."""
+    """Raises UserError if what is to be read of a file lies in more pieces than can be read at a time."""
     most = memory() // _BYTES_A_CHUNK
     if chunks > most:
-        raise Explained(
+        raise UserError(
             f"{path}: lies in {_count(chunks)} chunks, but {in_words(memory())} of memory allow "
             f"{_count(most)} at a time; write it again with larger chunks"
         )
 
 
 def check_images(path: Path, images: int) -> None:
-    """Raises ValueError if a file says that it holds more images than can be kept count of."""
+    """Raises UserError if a file says that it holds more images than can be kept count of."""
     if images > _MOST_IMAGES:
-        raise ValueError(
+        raise UserError(
             f"{path}: says that it holds {_count(images)} images, but {_count(_MOST_IMAGES)} are the most; "
             "check its axes, or save it in parts"
         )
 
 
 def check_bytes(name: str, needed: int | float, *, remedy: str) -> None:
-    """Raises ValueError if a setting asks for more bytes than this machine has."""
+    """Raises UserError if a setting asks for more bytes than this machine has."""
     if needed > memory():
-        raise ValueError(f"{name}: would take {in_words(needed)} of the {in_words(memory())} of memory; {remedy}")
+        raise UserError(f"{name}: would take {in_words(needed)} of the {in_words(memory())} of memory; {remedy}")
 
 
 def read_text(path: Path, *, encoding: str = "utf-8", errors: str = "strict") -> str:
@@ -86,22 +80,35 @@ def read_text(path: Path, *, encoding: str = "utf-8", errors: str = "strict") ->
 
     Raises:
         OSError: if it cannot be read.
-        ValueError: if it is too long for this machine, or no text in this encoding.
+        UserError: if it is too long for this machine, or no text in this encoding.
     """
     size, most = path.stat().st_size, memory() // _BYTES_A_LETTER
     if size > most:
-        raise Explained(
+        raise UserError(
             f"{path}: is a text of {in_words(size)}, but {in_words(most)} are the most; give a smaller file"
         )
     return path.read_text(encoding=encoding, errors=errors)
 
 
-def read_json(path: Path) -> Any:
-    """Reads a file of JSON; errors are those of `read_text`, and ValueError, in words, where it is no JSON."""
+def read_json(path: Path, *, what: str = "readable as JSON", remedy: str | None = None) -> Any:
+    """Reads a file of JSON.
+
+    Args:
+        path: the file.
+        what: it is not, where it is no JSON.
+        remedy: what to do then.
+
+    Raises:
+        OSError: if it cannot be read.
+        UserError: if it is too long for this machine, or no JSON.
+    """
     try:
         return json.loads(read_text(path))
-    except RecursionError as error:
-        raise ValueError("brackets are nested too deeply") from error
+    except UserError:
+        raise
+    except (ValueError, RecursionError) as error:
+        why = "brackets are nested too deeply" if isinstance(error, RecursionError) else error
+        raise UserError(f"{path}: not {what} ({why})" + (f"; {remedy}" if remedy else "")) from error
 
 
 def _count(number: int) -> str:
@@ -117,17 +124,3 @@ def in_words(count: int | float) -> str:
     if gibibytes < 1000:
         return f"{gibibytes:.3g} GiB"
     return f"{gibibytes:,.0f} GiB" if gibibytes < 10**9 else "more than 10^9 GiB"
-
-
-def reason(error: BaseException) -> str:
-    """Returns what an error says, as a sentence for the user."""
-    if isinstance(error, KeyError) and error.args:
-        return str(error.args[0])  # str() would put it in quotes
-    if isinstance(error, OSError) and error.strerror:
-        where = "" if error.filename is None else f"{error.filename}: "
-        return f"{where}{error.strerror.lower()}; check the path, the room on the disk and your permissions"
-    if isinstance(error, MemoryError) and not isinstance(error, OutOfMemory):
-        what = f" ({error})" if str(error) else ""
-        remedy = "close other programs, give smaller images, or segment in tiles (--tiles)"
-        return f"there is not enough memory{what}; {remedy}"
-    return str(error)

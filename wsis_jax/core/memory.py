@@ -5,8 +5,7 @@ from contextlib import contextmanager
 
 import jax
 
-from wsis_jax.core.limits import OutOfMemory
-from wsis_jax.core.messages import remark
+from wsis_jax.core.errors import OutOfMemory, remark
 
 
 def is_out_of_memory(error: Exception) -> bool:
@@ -16,14 +15,14 @@ def is_out_of_memory(error: Exception) -> bool:
 
 
 @contextmanager
-def memory_told(sentence: str) -> Generator[None, None, None]:
+def memory_told(message: str) -> Generator[None, None, None]:
     """Raises `OutOfMemory` of this sentence where a block runs out of memory and does not tell itself."""
     try:
         yield
     except (MemoryError, jax.errors.JaxRuntimeError) as error:
         if isinstance(error, OutOfMemory) or not is_out_of_memory(error):
             raise
-        raise OutOfMemory(sentence) from error
+        raise OutOfMemory(message) from error
 
 
 def fewer_cells(chunk: int, error: Exception) -> int:

@@ -5,6 +5,8 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float, Float32
 
+from wsis_jax.core.errors import UserError
+
 
 def is_constant(image: Float32[np.ndarray, "height width"]) -> bool:
     """Tells whether all pixels are equal: nothing can be found in such an image, and a caller may warn."""
@@ -31,14 +33,14 @@ def normalize_image(
         A new image. A constant image becomes zeros, silently: see `is_constant`.
 
     Raises:
-        ValueError: If the percentiles are out of order or out of range.
+        UserError: If the percentiles are out of order or out of range.
     """
     values = image.astype(np.float64)  # A difference of two float32 may overflow, a quotient lose digits.
     if method == "max":
         bottom, top = 0.0, values.max()
     else:
         if not 0 <= low < high <= 100:
-            raise ValueError(f"percentiles {low:g} and {high:g} are no range; choose 0 <= low < high <= 100")
+            raise UserError(f"percentiles {low:g} and {high:g} are no range; choose 0 <= low < high <= 100")
         bottom, top = np.percentile(values, [low, high])
         if bottom >= top:
             bottom, top = values.min(), values.max()

@@ -13,6 +13,7 @@ from wsis_jax.core.config import (
     TrainConfig,
     UNetConfig,
 )
+from wsis_jax.core.errors import UserError
 
 PresetName = Literal["default", "paper", "reference"]
 
@@ -25,11 +26,11 @@ def preset(name: PresetName, base: Config | None = None) -> Config:
     configuration of a trained model, image, likelihood, network and training stay what the model was made with.
 
     Raises:
-        ValueError: for an unknown name.
+        UserError: for an unknown name.
     """
     presets = {"default": Config(), "paper": _PAPER, "reference": _REFERENCE}
     if name not in presets:
-        raise ValueError(f"unknown preset '{name}'; known are {', '.join(presets)}")
+        raise UserError(f"unknown preset '{name}'; known are {', '.join(presets)}")
     chosen = presets[name]
     if base is None:
         return chosen

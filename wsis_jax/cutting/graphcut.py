@@ -6,6 +6,8 @@ import maxflow
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Float64, Int64
 
+from wsis_jax.core.errors import UserError
+
 
 def edge_weights(
     image: Float[np.ndarray, "height width"],
@@ -59,10 +61,10 @@ def cut(
         background: pixels that must not; disjoint from `foreground`.
 
     Raises:
-        ValueError: if a pixel is in both seeds.
+        UserError: if a pixel is in both seeds.
     """
     if np.any(foreground & background):
-        raise ValueError("a pixel is both foreground and background seed; decide which before the cut")
+        raise UserError("a pixel is both foreground and background seed; decide which before the cut")
     graph, nodes = _build(data, right, down, foreground, background, _hard(_greatest(data), right, down))
     graph.maxflow()
     return _mask(graph, nodes)
@@ -77,7 +79,7 @@ class SharedCut:
     no data exceed, those that `solve` is told of included: seeds must overrule them.
 
     Raises:
-        ValueError: if the data exceed the greatest.
+        UserError: if the data exceed the greatest.
     """
 
     def __init__(
@@ -107,7 +109,7 @@ class SharedCut:
         """Cuts the image with other data and seeds inside a window; those of the call before are forgotten.
 
         Raises:
-            ValueError: if the data exceed the greatest that the constructor was told of.
+            UserError: if the data exceed the greatest that the constructor was told of.
         """
         self._check(data)
         change = self._hard * (foreground.astype(float) - background + self._background[window])
@@ -122,9 +124,9 @@ class SharedCut:
         return _mask(self._graph, np.ascontiguousarray(self._nodes[window]))
 
     def _check(self, data: Float[np.ndarray, "rows columns"]) -> None:
-        """Raises ValueError for data that seeds might not overrule."""
+        """Raises UserError for data that seeds might not overrule."""
         if _greatest(data) > self._greatest:
-            raise ValueError(
+            raise UserError(
                 f"the data go up to {_greatest(data):g}, above {self._greatest:g}; "
                 "give a `greatest` that holds for all"
             )

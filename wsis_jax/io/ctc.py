@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float64
 
+from wsis_jax.core.errors import MissingFile, UserError
 from wsis_jax.io.label_file import count_frames, read_labels, read_shape
 from wsis_jax.io.paths import name_some
 from wsis_jax.metrics import centroids
@@ -39,23 +40,23 @@ def read_ctc_points(sequence: str | Path) -> list[MarkedImage]:
         The images with points, by frame.
 
     Raises:
-        FileNotFoundError: If there is no such folder, or none with markers.
-        ValueError: If a folder holds no image or two of one frame, or no frame has markers; if the sequence is
+        MissingFile: If there is no such folder, or none with markers.
+        UserError: If a folder holds no image or two of one frame, or no frame has markers; if the sequence is
             three-dimensional; if a file cannot be read, or an image and its markers differ in size.
     """
     sequence = Path(sequence).absolute()
     markers = sequence.with_name(f"{sequence.name}_GT") / "TRA"
     if not sequence.is_dir():
-        raise FileNotFoundError(f"{sequence}: there is no such folder; give that of the images, as dataset/01")
+        raise MissingFile(f"{sequence}: there is no such folder; give that of the images, as dataset/01")
     image_of = _by_frame(sequence, "t")
     if not markers.is_dir():
-        raise FileNotFoundError(
+        raise MissingFile(
             f"{markers}: there is no such folder; give a training sequence, whose markers are public"
         )
     markers_of = _by_frame(markers, "man_track")
     common = sorted(image_of.keys() & markers_of.keys())
     if not common:
-        raise ValueError(f"{markers}: no frame is one of {sequence}; give folders of the same sequence")
+        raise UserError(f"{markers}: no frame is one of {sequence}; give folders of the same sequence")
     if unmarked := [path for frame, path in image_of.items() if frame not in markers_of]:
         warnings.warn(f"{name_some(unmarked)}: left out, since the frame has no markers", stacklevel=2)
     if lonely := [path for frame, path in markers_of.items() if frame not in image_of]:
@@ -68,10 +69,10 @@ def _by_frame(folder: Path, prefix: str) -> dict[int, Path]:
     matches = [(re.fullmatch(prefix + r"([0-9]+)\.tif", path.name), path) for path in folder.iterdir()]
     files = sorted((int(match[1]), path) for match, path in matches if match)
     if not files:
-        raise ValueError(f"{folder}: holds no {prefix}000.tif, {prefix}001.tif, …; give a sequence, as dataset/01")
+        raise UserError(f"{folder}: holds no {prefix}000.tif, {prefix}001.tif, …; give a sequence, as dataset/01")
     for (frame, path), (following, other) in pairwise(files):
         if frame == following:
-            raise ValueError(f"{path}: {other} is of the same frame; remove one of them")
+            raise UserError(f"{path}: {other} is of the same frame; remove one of them")
     return dict(files)
 
 
@@ -79,10 +80,10 @@ def _read_frame(image: Path, markers: Path) -> MarkedImage:
     """Reads the points of one frame."""
     for path in (image, markers):
         if (planes := count_frames(path)) > 1:
-            raise ValueError(f"{path}: has {planes} planes; give a sequence in two dimensions")
+            raise UserError(f"{path}: has {planes} planes; give a sequence in two dimensions")
     labels, shape = read_labels(markers), read_shape(image)
     if labels.shape != shape:
-        raise ValueError(
+        raise UserError(
             f"{markers}: is {labels.shape[0]} × {labels.shape[1]} pixels but {image} is {shape[0]} × {shape[1]}; "
             "give markers of this image"
         )

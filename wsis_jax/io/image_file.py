@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float32, Shaped
 
 from wsis_jax.core import check_images
+from wsis_jax.core.errors import UserError
 from wsis_jax.io.paths import stem
 from wsis_jax.io.readers.stacks import WHOLE, Stack, Window, open_stacks
 
@@ -119,7 +120,7 @@ class Frames:
         """Reads the grey values to segment of an image, or of a part of it.
 
         Raises:
-            ValueError: if the file is damaged, there is no such channel, or a value is complex, NaN or infinite.
+            UserError: if the file is damaged, there is no such channel, or a value is complex, NaN or infinite.
         """
         if self._pages is not None:
             self._check_sizes(self._pages)
@@ -128,7 +129,7 @@ class Frames:
         else:
             grey = self._grey(self._places[index], window, self._channel)
         if not np.isfinite(grey).all():
-            raise ValueError(f"{self._path}: frame {index} holds NaN or infinite values; make them numbers")
+            raise UserError(f"{self._path}: frame {index} holds NaN or infinite values; make them numbers")
         return grey
 
     def plane(self, index: int) -> LazyPlane:
@@ -186,7 +187,7 @@ class Frames:
             at, channel = at | {"C": channel}, None
         values, axes = stack.read(at, window)
         if np.iscomplexobj(values):
-            raise ValueError(f"{self._path}: the values are complex numbers; save their magnitude as the image")
+            raise UserError(f"{self._path}: the values are complex numbers; save their magnitude as the image")
         if channel is not None:
             self._check_channel(channel, values.shape[axes.index("S")] if "S" in axes else 1)
         if "S" in axes:
@@ -201,17 +202,17 @@ class Frames:
         if channel is not None:
             return colours[..., channel]
         if colours.shape[-1] > 4:
-            raise ValueError(f"{self._path}: a pixel has {colours.shape[-1]} channels; choose one (--channel)")
+            raise UserError(f"{self._path}: a pixel has {colours.shape[-1]} channels; choose one (--channel)")
         return colours[..., 0] if colours.shape[-1] <= 2 else colours[..., :3] @ LUMINANCE
 
     def _check_channel(self, channel: int, count: int) -> None:
         if channel >= count:
             have = "1 channel" if count == 1 else f"{count} channels"
-            raise ValueError(f"{self._path}: there is no channel {channel}; the file has {have}, counted from 0")
+            raise UserError(f"{self._path}: there is no channel {channel}; the file has {have}, counted from 0")
 
     def _check_sizes(self, pages: Sequence[_Place]) -> None:
         if len({(page.stack.sizes["Y"], page.stack.sizes["X"]) for page in pages}) > 1:
-            raise ValueError(f"{self._path}: the pages differ in size; save them as separate files")
+            raise UserError(f"{self._path}: the pages differ in size; save them as separate files")
 
 
 @contextmanager
@@ -233,10 +234,10 @@ def open_frames(
             rows, `X` for columns, `C` for channels, `S` for colours, any other for frames.
 
     Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if the file is empty, damaged or not an image; if `channel` is negative, or not given where
+        MissingFile: if there is no such file.
+        UserError: if the file is empty, damaged or not an image; if `channel` is negative, or not given where
             there are frames of several; if the axes have no names, or `axes` does not fit.
-        ImportError: if the package that reads such files is not installed.
+        UserError: if the package that reads such files is not installed.
     """
     check_channel(channel)
     with open_stacks(Path(path), axes=axes) as stacks:
@@ -247,10 +248,10 @@ def check_channel(channel: int | None) -> None:
     """Checks the number of a channel as far as one can without a file.
 
     Raises:
-        ValueError: If it is negative.
+        UserError: If it is negative.
     """
     if channel is not None and channel < 0:
-        raise ValueError(f"there is no channel {channel}; count the channels from 0")
+        raise UserError(f"there is no channel {channel}; count the channels from 0")
 
 
 def _places(path: Path, sizes: Mapping[str, int], channel: int | None) -> list[dict[str, int]]:
@@ -258,7 +259,7 @@ def _places(path: Path, sizes: Mapping[str, int], channel: int | None) -> list[d
     frames = {axis: size for axis, size in sizes.items() if axis not in ("YXS" if channel is None else "YXSC")}
     if math.prod(frames.values()) > frames.get("C", 1) > 1:
         count = len(sizes) - ("S" in sizes)
-        raise ValueError(f"{path}: the image has {count} axes without colours; choose a channel (--channel)")
+        raise UserError(f"{path}: the image has {count} axes without colours; choose a channel (--channel)")
     return [dict(zip(frames, map(int, at), strict=True)) for at in np.ndindex(*frames.values())]
 
 

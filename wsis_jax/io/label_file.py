@@ -12,6 +12,7 @@ from jaxtyping import Float32, Int32, Integer, UInt8
 from PIL import Image
 
 from wsis_jax.core import replacing
+from wsis_jax.core.errors import UserError
 from wsis_jax.io.image_file import open_frames
 from wsis_jax.io.readers.bioio import ENDINGS
 from wsis_jax.io.readers.stacks import WHOLE, open_stacks
@@ -33,14 +34,14 @@ def read_image(
         axes: names for the axes of a TIFF, such as `TZCYX`.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If the file is empty, damaged or not an image; if its axes are not known; if its images are of
+        MissingFile: If there is no such file.
+        UserError: If the file is empty, damaged or not an image; if its axes are not known; if its images are of
             several sizes; if it has no such channel; if a value is complex, NaN or infinite.
-        ImportError: If the package that reads such files is not installed.
+        UserError: If the package that reads such files is not installed.
     """
     with open_frames(path, channel=channel, axes=axes) as frames:
         if len(set(frames.shapes)) > 1:
-            raise ValueError(f"{path}: the pages differ in size; save them as separate files")
+            raise UserError(f"{path}: the pages differ in size; save them as separate files")
         return np.stack([frames.image(index) for index in range(len(frames.names))])
 
 
@@ -48,8 +49,8 @@ def read_shape(path: str | Path) -> tuple[int, int]:
     """Reads the (height, width) of an image without its pixels; they are those of each of its channels.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If the file is empty, damaged or not an image.
+        MissingFile: If there is no such file.
+        UserError: If the file is empty, damaged or not an image.
     """
     with open_stacks(Path(path)) as stacks:
         return stacks[0].sizes["Y"], stacks[0].sizes["X"]
@@ -59,8 +60,8 @@ def count_frames(path: str | Path, *, channel: int | None = None) -> int:
     """Counts the frames that `read_image` returns for a channel, or for all, without the pixels.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If the file is empty, damaged or not an image.
+        MissingFile: If there is no such file.
+        UserError: If the file is empty, damaged or not an image.
     """
     with open_frames(path, channel=channel) as frames:
         return len(frames.names)
@@ -70,23 +71,23 @@ def read_labels(path: str | Path) -> Int32[np.ndarray, "height width"]:
     """Reads a label image: 0 for background, a whole number for each cell.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If the file is empty, damaged or not an image; if it is in colour or has several pages; if
+        MissingFile: If there is no such file.
+        UserError: If the file is empty, damaged or not an image; if it is in colour or has several pages; if
             it holds a fraction, a negative number or one above 2,147,483,647.
     """
     with open_stacks(Path(path)) as stacks:
         frames = {axis: size for axis, size in stacks[0].sizes.items() if axis not in "YXS"}
         if len(stacks) > 1 or math.prod(frames.values()) > 1:
-            raise ValueError(f"{path}: the labels have several pages; save each page as a file of its own")
+            raise UserError(f"{path}: the labels have several pages; save each page as a file of its own")
         labels, axes = stacks[0].read(dict.fromkeys(frames, 0), WHOLE)
     if "S" in axes:
-        raise ValueError(f"{path}: the labels are a colour picture; save the cell numbers as grey values")
+        raise UserError(f"{path}: the labels are a colour picture; save the cell numbers as grey values")
     if labels.dtype.kind not in "buif" or (labels.dtype.kind == "f" and (labels != np.round(labels)).any()):
-        raise ValueError(f"{path}: the labels are not whole numbers; save them as 16- or 32-bit integers")
+        raise UserError(f"{path}: the labels are not whole numbers; save them as 16- or 32-bit integers")
     if labels.min() < 0:
-        raise ValueError(f"{path}: a label is negative ({labels.min()}); number the cells 1, 2, 3 and so on")
+        raise UserError(f"{path}: a label is negative ({labels.min()}); number the cells 1, 2, 3 and so on")
     if labels.max() > np.iinfo(np.int32).max:
-        raise ValueError(f"{path}: the label {labels.max()} is too large; number the cells 1, 2, 3 and so on")
+        raise UserError(f"{path}: the label {labels.max()} is too large; number the cells 1, 2, 3 and so on")
     return labels.astype(np.int32)
 
 
@@ -94,10 +95,10 @@ def write_labels(path: str | Path, labels: Integer[np.ndarray, "height width"]) 
     """Writes a label image as a zlib-compressed TIFF: uint16 up to the label 65,535, else uint32.
 
     Raises:
-        ValueError: If a label is negative.
+        UserError: If a label is negative.
     """
     if labels.min() < 0:
-        raise ValueError(f"{path}: a label is negative ({labels.min()}); nothing was saved, so number from 1")
+        raise UserError(f"{path}: a label is negative ({labels.min()}); nothing was saved, so number from 1")
     kind = np.uint16 if labels.max() <= np.iinfo(np.uint16).max else np.uint32
     with replacing(path) as temporary:
         tifffile.imwrite(temporary, labels.astype(kind), photometric="minisblack", compression="zlib")

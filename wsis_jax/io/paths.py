@@ -4,6 +4,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from wsis_jax.core.errors import MissingFile, UserError
+
 Where = str | Path | Sequence[str | Path]
 """A file, a folder or a pattern; or several of them."""
 
@@ -20,7 +22,7 @@ def list_files(where: Where, *, suffixes: Sequence[str]) -> list[Path]:
         At least one file, sorted by path; hidden files are skipped.
 
     Raises:
-        FileNotFoundError: If there is no such file.
+        MissingFile: If there is no such file.
     """
     if not isinstance(where, str | Path):
         found = {path: None for each in where for path in list_files(each, suffixes=suffixes)}
@@ -36,11 +38,11 @@ def list_files(where: Where, *, suffixes: Sequence[str]) -> list[Path]:
         candidates = Path(where.anchor).glob(str(where.relative_to(where.anchor)))
         problem = f"the pattern matches no file ending in {endings}; check it, and quote it for the shell"
     else:
-        raise FileNotFoundError(f"{where}: there is no such file or folder; check the path")
+        raise MissingFile(f"{where}: there is no such file or folder; check the path")
     kept = [path for path in candidates if path.suffix.lower() in suffixes and not path.name.startswith(".")]
     files = sorted(path for path in kept if path.is_file() or is_zarr(path))
     if not files:
-        raise FileNotFoundError(f"{where}: {problem}")
+        raise MissingFile(f"{where}: {problem}")
     return files
 
 
@@ -61,7 +63,7 @@ def pair_by_stem(first: list[Path], second: list[Path]) -> tuple[list[tuple[Path
         The pairs, the files of `first` without a partner and those of `second`, each in the order given.
 
     Raises:
-        ValueError: If two files of one list have the same stem.
+        UserError: If two files of one list have the same stem.
     """
     of_first, of_second = _by_stem(first), _by_stem(second)
     if len(first) == len(second) == 1:
@@ -82,6 +84,6 @@ def _by_stem(paths: list[Path]) -> dict[str, Path]:
     named: dict[str, Path] = {}
     for path in paths:
         if (name := stem(path)) in named:
-            raise ValueError(f"{path}: {named[name]} would be paired by the same name; remove or rename one")
+            raise UserError(f"{path}: {named[name]} would be paired by the same name; remove or rename one")
         named[name] = path
     return named

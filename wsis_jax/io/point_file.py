@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from wsis_jax.core import inside, read_text, write_text
+from wsis_jax.core.errors import MissingFile, UserError
 
 POINT_SUFFIXES = (".csv", ".txt", ".tsv")
 
@@ -62,8 +63,8 @@ def read_points(path: str | Path) -> dict[int, Float64[np.ndarray, "_ 2"]]:
         at and found to hold no cell.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If the file is empty or no text, or its header not understood; if a line has a field too
+        MissingFile: If there is no such file.
+        UserError: If the file is empty or no text, or its header not understood; if a line has a field too
             many or too few, a value that is not a finite number, or a frame that is not a whole one; if both
             `Frame` and `Slice` change.
     """
@@ -75,7 +76,7 @@ def read_points(path: str | Path) -> dict[int, Float64[np.ndarray, "_ 2"]]:
     values, numbers = [], []
     for number, fields in table:
         if len(fields) != len(names):
-            raise ValueError(
+            raise UserError(
                 f"{path}: line {number} has {len(fields)} fields and the header {len(names)}; correct it"
             )
         values.append([_to_number(fields[column], names[column], number, path) for column in columns])
@@ -93,15 +94,15 @@ def read_points(path: str | Path) -> dict[int, Float64[np.ndarray, "_ 2"]]:
 def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
     """Yields the number, counted from 1, and the fields of each line that is not blank, header included."""
     if not path.exists():
-        raise FileNotFoundError(f"{path}: there is no such file of points; check the path")
+        raise MissingFile(f"{path}: there is no such file of points; check the path")
     if not path.is_file():  # a pipe would have us wait for ever
-        raise ValueError(f"{path}: this is a {'folder' if path.is_dir() else 'device'}; give a file of points")
+        raise UserError(f"{path}: this is a {'folder' if path.is_dir() else 'device'}; give a file of points")
     # Labels of ImageJ may hold letters in another encoding; the numbers are the same in all.
     text = read_text(path, encoding="utf-8-sig", errors="replace")
     if "\0" in text:
-        raise ValueError(f"{path}: this is not a text file in UTF-8; save the points as a CSV file in UTF-8")
+        raise UserError(f"{path}: this is not a text file in UTF-8; save the points as a CSV file in UTF-8")
     if not text.strip():
-        raise ValueError(
+        raise UserError(
             f"{path}: the file is empty; save the points again, with a header even if there is no cell"
         )
     header = next(line for line in text.splitlines() if line.strip())
@@ -111,7 +112,7 @@ def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
             if "".join(fields).strip() or len(fields) > 1:
                 yield reader.line_num, fields
     except csv.Error as error:
-        raise ValueError(f"{path}: line {reader.line_num} is no table ({error}); correct it") from error
+        raise UserError(f"{path}: line {reader.line_num} is no table ({error}); correct it") from error
 
 
 def _find_columns(names: list[str], path: Path) -> tuple[list[int], int]:
@@ -127,7 +128,7 @@ def _find_columns(names: list[str], path: Path) -> tuple[list[int], int]:
             counters = [lower.index(name) for name in ("frame", "slice") if name in lower]
             return [lower.index(row), lower.index(column), *counters], int("X" in names and "Y" in names)
     shown = ",".join(names)[:60]
-    raise ValueError(f"{path}: the header `{shown}` is not understood; write one of {_UNDERSTOOD}")
+    raise UserError(f"{path}: the header `{shown}` is not understood; write one of {_UNDERSTOOD}")
 
 
 def _to_number(field: str, name: str, number: int, path: Path) -> float:
@@ -137,11 +138,11 @@ def _to_number(field: str, name: str, number: int, path: Path) -> float:
     except ValueError:
         value = np.nan
     if not np.isfinite(value):
-        raise ValueError(
+        raise UserError(
             f"{path}: `{field.strip()[:60]}` in line {number}, column {name}, is not a number; correct the line"
         )
     if abs(value) > _FARTHEST:
-        raise ValueError(f"{path}: {value:g} in line {number}, column {name}, is too large; correct the line")
+        raise UserError(f"{path}: {value:g} in line {number}, column {name}, is too large; correct the line")
     return value
 
 
@@ -152,12 +153,12 @@ def _to_frames(counters: np.ndarray, first: int, numbers: list[int], path: Path)
     # ImageJ writes both `Slice` and `Frame` and keeps the one that is not used at 1.
     changing = np.flatnonzero(np.ptp(counters, axis=0))
     if len(changing) > 1:
-        raise ValueError(f"{path}: both Frame and Slice change; save the points of one plane")
+        raise UserError(f"{path}: both Frame and Slice change; save the points of one plane")
     frames = counters[:, changing[0] if len(changing) else 0] - first
     wrong = np.flatnonzero((frames < 0) | (frames != np.round(frames)))
     if len(wrong):
         shown, number = frames[wrong[0]] + first, numbers[wrong[0]]
-        raise ValueError(
+        raise UserError(
             f"{path}: the frame {shown:g} in line {number} is not a whole number "
             f"from {first} on; correct it{', or write `x,y`: frames then count from 0' if first else ''}"
         )
@@ -176,7 +177,7 @@ def check_points(points: Float64[np.ndarray, "points 2"], shape: tuple[int, int]
         name: The file of the points, for the message.
 
     Raises:
-        ValueError: If a point lies outside; the message tells if rows and columns look swapped.
+        UserError: If a point lies outside; the message tells if rows and columns look swapped.
     """
     outside = np.flatnonzero(~inside(points, shape))
     if not len(outside):
@@ -186,7 +187,7 @@ def check_points(points: Float64[np.ndarray, "points 2"], shape: tuple[int, int]
         remedy = "rows and columns look swapped, so swap their names in the header"
     else:
         remedy = "correct it, or check that the points are in pixels and belong to this image"
-    raise ValueError(
+    raise UserError(
         f"{name}: point {outside[0]} (counted from 0) at row {row:g}, column {column:g} is outside the image "
         f"of {shape[0]} rows and {shape[1]} columns; {remedy}"
     )

@@ -19,6 +19,7 @@ from wsis_jax.core import (
     shared_by_all,
     split,
 )
+from wsis_jax.core.errors import UserError
 from wsis_jax.network.full_pass import Linear, back_many, back_one, linearize
 from wsis_jax.network.receptive_field import Windows, windows, working_bytes
 from wsis_jax.network.record import Record, one_of, record, start_signal
@@ -62,7 +63,7 @@ def contribution_maps(
             rule's network, whose sides may be larger than the image's; for the others what `linearize` did.
 
     Raises:
-        ValueError: if a side of the image is no multiple of `model.stride`, or a peak is not in the image.
+        UserError: if a side of the image is no multiple of `model.stride`, or a peak is not in the image.
         OutOfMemory: if a single cell does not fit into memory; fewer at a time are tried before, with a warning.
     """
     maps = np.zeros((len(peaks), *image.shape), np.float32)
@@ -136,12 +137,12 @@ def _propagate(
 ) -> Iterator[tuple[int, tuple[slice, slice], np.ndarray]]:
     """Yields every cell's index, the part of the image that its map is of, and the map there."""
     if image.shape[0] % model.stride or image.shape[1] % model.stride:
-        raise ValueError(
+        raise UserError(
             f"image sides {image.shape[0]} × {image.shape[1]} are no multiples of {model.stride}; "
             "pad them with pad_to_stride"
         )
     if ((peaks < 0) | (peaks >= image.shape)).any():
-        raise ValueError(f"there are peaks outside the image of {image.shape[0]} × {image.shape[1]} pixels")
+        raise UserError(f"there are peaks outside the image of {image.shape[0]} × {image.shape[1]} pixels")
     if not len(peaks):
         return
     plan = _by_windows if settings.method == "window" else _by_images

@@ -18,7 +18,8 @@ from jax.export import Exported, SymbolicScope, export, symbolic_shape
 from jaxtyping import Array, Bool, Float, Int
 
 from wsis_jax.core import Config, replacing, rounded_up, write_text
-from wsis_jax.network.model import Run
+from wsis_jax.core.errors import UserError
+from wsis_jax.network.model import Model
 from wsis_jax.network.receptive_field import Span, Windows, windows, working_bytes
 from wsis_jax.network.record import record, start_signal
 from wsis_jax.network.unet import UNet, in_precision
@@ -30,48 +31,48 @@ PLATFORMS = ("cpu", "cuda", "tpu")
 _BUCKETS = (256, 384, 512, 768, 1024, 1536, 2048)
 
 
-def export_run(run: Run, folder: str | Path, *, config: Config | None = None) -> None:
+def export_model(model: Model, folder: str | Path, *, config: Config | None = None) -> None:
     """Writes `forward.stablehlo`, `contributions.stablehlo` and `export.json`.
 
     Args:
-        run: a trained model.
+        model: a trained model.
         folder: where to; made if need be, and what is there of these names is replaced.
-        config: settings other than those of the run, for instance of `preset("paper", run.config)`.
+        config: settings other than those of the model, for instance of `preset("paper", model.config)`.
 
     Raises:
-        ValueError: if `detect.region` is "response", which bounds no region.
+        UserError: if `detect.region` is "response", which bounds no region.
     """
-    folder, config = Path(folder), config or run.config
+    folder, config = Path(folder), config or model.config
     functions = {
-        "forward": export_forward(run, config=config),
-        "contributions": export_contributions(run, config=config),
+        "forward": export_forward(model, config=config),
+        "contributions": export_contributions(model, config=config),
     }
     for name, exported in functions.items():
         with replacing(folder / f"{name}.stablehlo") as temporary:
             temporary.write_bytes(exported.serialize())
-    write_text(folder / "export.json", json.dumps(describe(run, functions, config=config), indent=2) + "\n")
+    write_text(folder / "export.json", json.dumps(describe(model, functions, config=config), indent=2) + "\n")
 
 
-def export_forward(run: Run, *, config: Config | None = None) -> Exported:
+def export_forward(model: Model, *, config: Config | None = None) -> Exported:
     """Returns the function from images (batch, height, width), 0..1, to their likelihood maps, of the same shape.
 
-    Sides are multiples of `run.model.stride`, and with aligned corners twice that at least. The network computes
-    in `unet.precision` of the settings; arguments and result are float32.
+    Sides are multiples of `model.network.stride`, and with aligned corners twice that at least. The network
+    computes in `unet.precision` of the settings; arguments and result are float32.
     """
-    config = config or run.config
-    variables = in_precision(run.variables, config.unet.precision)
+    config = config or model.config
+    variables = in_precision(model.variables, config.unet.precision)
 
     def forward(images: Float[Array, "batch height width"]) -> Float[Array, "batch height width"]:
         images = images.astype(config.unet.precision)[..., None]
-        logits = jnp.asarray(run.model.apply(variables, images, method="logits"), jnp.float32)
+        logits = jnp.asarray(model.network.apply(variables, images, method="logits"), jnp.float32)
         return jax.nn.sigmoid(logits[..., 0])
 
-    scope, sides = _sides(run.model)
+    scope, sides = _sides(model.network)
     batch = symbolic_shape("batch", scope=scope)
     return export(jax.jit(forward), platforms=PLATFORMS)(jax.ShapeDtypeStruct((*batch, *sides), jnp.float32))
 
 
-def export_contributions(run: Run, *, config: Config | None = None) -> Exported:
+def export_contributions(model: Model, *, config: Config | None = None) -> Exported:
     """Returns the function from an image and its cells to the contribution maps around their peaks.
 
     Its arguments are the image (height, width), 0..1 and with sides as for `export_forward`; the regions
@@ -83,28 +84,28 @@ def export_contributions(run: Run, *, config: Config | None = None) -> Exported:
     number of peaks are nobody's, and a peak without a region has a map of zeros.
 
     Raises:
-        ValueError: if `detect.region` is "response", which bounds no region.
+        UserError: if `detect.region` is "response", which bounds no region.
     """
-    config = config or run.config
-    model, settings, reach = run.model, config.contribution, config.cell_reach
-    variables = in_precision(run.variables, config.unet.precision)
-    spans = _windows(model, config)
+    config = config or model.config
+    network, settings, reach = model.network, config.contribution, config.cell_reach
+    variables = in_precision(model.variables, config.unet.precision)
+    spans = _windows(network, config)
 
     def contributions(
         image: Float[Array, "height width"], regions: Int[Array, "height width"], peaks: Int[Array, "cells 2"]
     ) -> Float[Array, "cells side side"]:
         frame = jnp.array(image.shape)
-        records = record(model, variables, image[None], frame, blind=settings.rule == "deconvnet")
+        records = record(network, variables, image[None], frame, blind=settings.rule == "deconvnet")
         recorded = jax.tree.map(lambda x: x[0], records)
         signal = start_signal(recorded.likelihood, start=settings.start, start_at=settings.start_at)
         ids = jnp.arange(1, peaks.shape[0] + 1)
         views = cut_views(recorded, signal, regions, ids, peaks, spans=spans)
         # The kernels are made here and not before, lest the file hold the weights twice.
         kernels, clip = backward_kernels(variables), settings.rule != "gradient"
-        maps = back(model, kernels, views, peaks, frame, spans=spans, clip=clip)
+        maps = back(network, kernels, views, peaks, frame, spans=spans, clip=clip)
         return jnp.where(_asked(peaks, frame, spans.encoder[0].input, reach), maps, 0)
 
-    scope, sides = _sides(model)
+    scope, sides = _sides(network)
     cells = symbolic_shape("cells", scope=scope)
     return export(jax.jit(contributions), platforms=PLATFORMS)(
         jax.ShapeDtypeStruct(sides, jnp.float32),
@@ -113,9 +114,9 @@ def export_contributions(run: Run, *, config: Config | None = None) -> Exported:
     )
 
 
-def describe(run: Run, functions: dict[str, Exported], *, config: Config) -> dict[str, Any]:
+def describe(model: Model, functions: dict[str, Exported], *, config: Config) -> dict[str, Any]:
     """Returns what `export.json` holds: arguments and results, the place of the maps, settings, versions."""
-    spans, model = _windows(run.model, config), run.model
+    spans, network = _windows(model.network, config), model.network
     span = spans.encoder[0].input
     settings = config.to_dict()
     del settings["train"]
@@ -136,14 +137,14 @@ def describe(run: Run, functions: dict[str, Exported], *, config: Config) -> dic
         "offset": span.low,
         "reach": config.cell_reach,
         "half": int(config.region_radius),
-        "bytes_per_cell": working_bytes(spans, model.encoder, model.decoder),
+        "bytes_per_cell": working_bytes(spans, network.encoder, network.decoder),
     }
     return {
         "image": "grey values stretched to 0..1 and resized as settings.image says, then mirrored at the bottom "
         "and the right to sides that are multiples of the stride",
         "lengths": "in pixels of the network, which are those of the resized image",
-        "stride": model.stride,
-        "buckets": [side for side, _ in (rounded_up((side, side), model.stride) for side in _BUCKETS)],
+        "stride": network.stride,
+        "buckets": [side for side, _ in (rounded_up((side, side), network.stride) for side in _BUCKETS)],
         **told,
         "platforms": PLATFORMS,
         "settings": settings,
@@ -151,23 +152,23 @@ def describe(run: Run, functions: dict[str, Exported], *, config: Config) -> dic
     }
 
 
-def _windows(model: UNet, config: Config) -> Windows:
+def _windows(network: UNet, config: Config) -> Windows:
     """Returns the windows of the cells: an exported function has the same for all that it will ever see."""
     if config.detect.region != "disc":
-        raise ValueError(
+        raise UserError(
             "detect.region=response bounds no centre region, but windows of contributions are of a fixed size; "
             "set detect.region=disc, and a detect.radius (× sigma) that your regions do not exceed"
         )
     reach = config.cell_reach
     half = int(config.region_radius)
-    return windows(len(model.encoder), half=half, reach=None if reach is None else int(reach))
+    return windows(len(network.encoder), half=half, reach=None if reach is None else int(reach))
 
 
-def _sides(model: UNet) -> tuple[SymbolicScope, Sequence[Any]]:
+def _sides(network: UNet) -> tuple[SymbolicScope, Sequence[Any]]:
     """Returns symbols for the sides of images, and the scope that other symbols beside them belong to."""
     # Aligned corners need two units a side at the deepest level.
-    scope = SymbolicScope(("rows >= 2", "columns >= 2") if model.align_corners else ())
-    return scope, symbolic_shape(f"{model.stride}*rows, {model.stride}*columns", scope=scope)
+    scope = SymbolicScope(("rows >= 2", "columns >= 2") if network.align_corners else ())
+    return scope, symbolic_shape(f"{network.stride}*rows, {network.stride}*columns", scope=scope)
 
 
 def _asked(

@@ -6,23 +6,24 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from wsis_jax.core import Config, Explained, check_bytes, read_json
-from wsis_jax.network.packaged import find_run, packaged_models
+from wsis_jax.core import Config, check_bytes, read_json
+from wsis_jax.core.errors import MissingFile, UserError
+from wsis_jax.network.packaged import model_folder, packaged_models
 from wsis_jax.network.receptive_field import widths
 from wsis_jax.network.unet import UNet, Variables, fold_batch_norm, initial_variables
 from wsis_jax.network.weights import latest, load
 
 
-class Run(NamedTuple):
+class Model(NamedTuple):
     """A trained model, ready for use.
 
     Attributes:
-        model: the network, batch norm folded.
+        network: the U-Net, batch norm folded.
         variables: its variables.
         config: the settings it was trained with; `image.scale` and `likelihood.sigma` are numbers.
     """
 
-    model: UNet
+    network: UNet
     variables: Variables
     config: Config
 
@@ -31,11 +32,11 @@ def build_model(config: Config) -> UNet:
     """Returns the (untrained) network that a configuration describes.
 
     Raises:
-        ValueError: if its widths do not fit each other, or it does not fit into memory.
+        UserError: if its widths do not fit each other, or it does not fit into memory.
     """
     levels, up = len(config.unet.encoder), len(config.unet.decoder)
     if up != levels - 1:
-        raise ValueError(f"a U-Net of {levels} encoder levels needs {levels - 1} decoder widths, not {up}")
+        raise UserError(f"a U-Net of {levels} encoder levels needs {levels - 1} decoder widths, not {up}")
     model = UNet(config.unet.encoder, config.unet.decoder, align_corners=config.unet.align_corners)
     weights = sum(9 * out * (into + out) for into, out in widths(model.encoder, model.decoder))
     check_bytes("unet.encoder", 4 * weights, remedy="choose smaller widths")
@@ -48,7 +49,7 @@ def _blank_variables(model: UNet) -> Variables:
     return jax.device_put(jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes))
 
 
-def load_run(folder: str | Path) -> Run:
+def load_model(folder: str | Path) -> Model:
     """Returns the best model of a run folder, or a model that comes with the package.
 
     Args:
@@ -56,18 +57,18 @@ def load_run(folder: str | Path) -> Run:
             name wins.
 
     Raises:
-        FileNotFoundError: if it is no such name, and no folder that holds a trained model.
-        ValueError: if its `config.json` or its weights cannot be read, or do not fit each other.
+        MissingFile: if it is no such name, and no folder that holds a trained model.
+        UserError: if its `config.json` or its weights cannot be read, or do not fit each other.
     """
-    folder = find_run(folder)
+    folder = model_folder(folder)
     variables, config = load_variables(folder), load_config(folder)
-    return Run(*fold_batch_norm(build_model(config), variables), config)
+    return Model(*fold_batch_norm(build_model(config), variables), config)
 
 
 def load_variables(folder: Path) -> Variables:
     """Returns the variables of a run folder's best model with its batch norm, for a training to begin with.
 
-    Errors are those of `load_run`.
+    Errors are those of `load_model`.
     """
     weights = best_weights(folder)
     return load(weights, _blank_variables(build_model(load_config(folder))))
@@ -77,13 +78,13 @@ def best_weights(folder: Path) -> Path:
     """Returns the folder of the best model's weights in a run folder.
 
     Raises:
-        FileNotFoundError: if the run folder holds no trained model.
+        MissingFile: if the run folder holds no trained model.
     """
     step = latest(folder / "weights")
     if step is None:
         reason = f"{folder}: no trained model here; make one with 'wsis train ... --run {folder}'"
         names = ", ".join(packaged_models())
-        raise FileNotFoundError(f"{reason}, or use one that comes with the package: {names}" if names else reason)
+        raise MissingFile(f"{reason}, or use one that comes with the package: {names}" if names else reason)
     return folder / "weights" / str(step)
 
 
@@ -91,19 +92,19 @@ def load_config(folder: Path) -> Config:
     """Reads `config.json`.
 
     Raises:
-        FileNotFoundError: if there is none.
-        ValueError: if it is no configuration of this package.
+        MissingFile: if there is none.
+        UserError: if it is no configuration of this package.
     """
     file = folder / "config.json"
     if not file.is_file():
-        raise FileNotFoundError(f"{folder}: no config.json here, so this is no run folder")
+        raise MissingFile(f"{folder}: no config.json here, so this is no run folder")
     try:
         tree = read_json(file)
         if not isinstance(tree, dict):
             raise TypeError(f"it holds a {type(tree).__name__}, not sections of settings")
         return Config.from_dict(tree)
-    except Explained:
+    except UserError:
         raise
     except (ValueError, KeyError, TypeError) as error:
         reason = error.args[0] if isinstance(error, KeyError) else error  # str() would put it in quotes
-        raise ValueError(f"{file}: not a configuration of wsis_jax ({reason})") from error
+        raise UserError(f"{file}: not a configuration of wsis_jax ({reason})") from error

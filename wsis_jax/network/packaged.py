@@ -18,7 +18,7 @@ def packaged_models() -> list[str]:
     return sorted(path.parent.name for path in MODELS.glob("*/config.json"))
 
 
-def find_run(run: str | Path) -> Path:
+def model_folder(run: str | Path) -> Path:
     """Returns the run folder that is meant by a folder or by the name of a model of the package.
 
     A folder that exists wins over a model of the same name; what is neither is returned as it is.

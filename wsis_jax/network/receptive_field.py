@@ -13,6 +13,8 @@ serves all cells. Nothing here touches an array.
 from functools import partial, reduce
 from typing import NamedTuple
 
+from wsis_jax.core.errors import UserError
+
 
 class Span(NamedTuple):
     """The units from `low` to `high`, both included."""
@@ -50,10 +52,10 @@ def windows(levels: int, *, half: int, reach: int | None) -> Windows:
         reach: pixels farther than this from the peak, per axis, are not asked for; None asks for all.
 
     Raises:
-        ValueError: if `half` or `reach` is negative.
+        UserError: if `half` or `reach` is negative.
     """
     if half < 0 or (reach is not None and reach < 0):
-        raise ValueError(f"half and reach must be at least 0, not {half} and {reach}")
+        raise UserError(f"half and reach must be at least 0, not {half} and {reach}")
 
     def around(peak: int) -> Windows:
         cone = backward_cone(peak, half, levels)

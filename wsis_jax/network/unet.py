@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Float32, Int
 
+from wsis_jax.core.errors import UserError
 from wsis_jax.network.layers import BatchNorm, convolve, max_pool
 
 Variables = Mapping[str, Any]
@@ -98,12 +99,12 @@ class UNet(nn.Module):
     ) -> Float[Array, "batch height width 1"]:
         """Returns the likelihood map before its sigmoid; arguments and errors are those of a call."""
         if len(self.decoder) != len(self.encoder) - 1:
-            raise ValueError(
+            raise UserError(
                 f"a U-Net of {len(self.encoder)} encoder levels needs {len(self.encoder) - 1} decoder widths, "
                 f"not {len(self.decoder)}"
             )
         if images.shape[1] % self.stride or images.shape[2] % self.stride:
-            raise ValueError(
+            raise UserError(
                 f"image sides {images.shape[1]} × {images.shape[2]} are no multiples of {self.stride}; "
                 "pad them with pad_to_stride"
             )
@@ -141,7 +142,7 @@ class UNet(nn.Module):
             train: use (and update) the statistics of the batch in batch norm.
 
         Raises:
-            ValueError: if a side is no multiple of `stride`, or the widths do not fit together.
+            UserError: if a side is no multiple of `stride`, or the widths do not fit together.
         """
         return nn.sigmoid(self.logits(images, frame=frame, train=train))
 
@@ -161,7 +162,7 @@ def upsample(
         rows, columns = (None, None) if frame is None else frame
         return _double(_double(x, axis=1, border=rows), axis=2, border=columns)
     if height < 2 or width < 2:
-        raise ValueError("align_corners needs features of at least 2 × 2; use a larger image or fewer levels")
+        raise UserError("align_corners needs features of at least 2 × 2; use a larger image or fewer levels")
     size = jnp.array([height, width]) if frame is None else frame
     scale = (2 * size - 1) / (size - 1)
     shape = (batch, 2 * height, 2 * width, channels)

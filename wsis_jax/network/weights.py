@@ -25,6 +25,7 @@ from wsis_jax.core import (
     temporary_name,
     wait_for_all,
 )
+from wsis_jax.core.errors import UserError
 
 GO_ON = "go on with --resume"
 """What to do once the reason is gone for which something could not be saved."""
@@ -40,7 +41,7 @@ def save(folder: Path, step: int, tree: Any) -> None:
 
     Raises:
         WriteError: if there is no room for it, or the folder takes nothing.
-        ValueError: if a link leads out of the run folder.
+        UserError: if a link leads out of the run folder.
     """
     try:
         with _lent_to_all(check_inside(folder.parent, folder / str(step))) as temporary:
@@ -90,7 +91,7 @@ def load(path: Path, template: Any) -> Any:
             return ocp.load(place, template)
     except Exception as error:  # orbax raises many unrelated classes for damaged files
         reason = str(error).partition("\n")[0]
-        raise ValueError(
+        raise UserError(
             f"{path}: damaged, or of a network of another shape than config.json says ({reason})"
         ) from error
 

@@ -4,6 +4,7 @@ import numpy as np
 from jaxtyping import Float, Float64, Int, Shaped
 
 from wsis_jax.core import WinnerMap, resize_labels
+from wsis_jax.core.errors import UserError
 
 Columns = dict[str, Shaped[np.ndarray, " cells"]]
 """A table: a column under each name."""
@@ -46,7 +47,7 @@ def measure_cells(
         pixel_size: side of a pixel in µm.
 
     Raises:
-        ValueError: if a label is beyond the scores or the confidence.
+        UserError: if a label is beyond the scores or the confidence.
     """
     from skimage.measure import regionprops_table
 
@@ -63,7 +64,7 @@ def measure_cells(
         if values is None:
             continue
         if len(present) and present[-1] > len(values):
-            raise ValueError(f"the label {present[-1]} is beyond the {len(values)} values of {name}; give all")
+            raise UserError(f"the label {present[-1]} is beyond the {len(values)} values of {name}; give all")
         table[name] = values[present - 1].astype(np.float64)
     low, high = (np.stack([measured[f"bbox-{i}"] for i in pair], axis=1) for pair in ((0, 1), (2, 3)))
     table["touches_border"] = (low == 0).any(axis=1) | (high == labels.shape).any(axis=1)

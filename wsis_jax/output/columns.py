@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32
 
+from wsis_jax.core.errors import UserError
+
 _LARGEST = float(np.finfo(np.float32).max)
 
 
@@ -23,7 +25,7 @@ def read_columns(files: Iterable[Path], *, names: Sequence[str]) -> dict[str, Fl
         names: of the columns.
 
     Raises:
-        ValueError: if a file is no table.
+        UserError: if a file is no table.
     """
     columns = {name: array("f") for name in names}
     for file in files:
@@ -37,7 +39,7 @@ def read_columns(files: Iterable[Path], *, names: Sequence[str]) -> dict[str, Fl
                         if abs(value) < _LARGEST:
                             values.append(value)
             except (csv.Error, ValueError) as error:
-                raise ValueError(f"{file}: is no table of cells ({error}); segment the image again") from error
+                raise UserError(f"{file}: is no table of cells ({error}); segment the image again") from error
     return {name: np.array(values, np.float32) for name, values in columns.items()}
 
 

@@ -14,6 +14,7 @@ from jaxtyping import Float, Float32, Float64, Int64
 from scipy.spatial import KDTree
 
 from wsis_jax.core import ImageConfig, inside, normalize_image, scale_points
+from wsis_jax.core.errors import UserError
 from wsis_jax.points.draft import Study, draft_scale, draw_draft, study
 from wsis_jax.points.fitting import Place, best_place, fit
 from wsis_jax.points.likelihood import find_peaks
@@ -94,7 +95,7 @@ def inspect_points(
     places = [np.asarray(own, np.float64) for own in points]
     try:
         sigma = suggest_sigma(places)
-    except ValueError:  # nowhere two points
+    except UserError:  # nowhere two points
         sigma = None
     looked_at = [None if image is None else _normalize(image) for image in images]
     drafts = [None] * len(places) if sigma is None else _drafts(places, looked_at, sigma, on_image)

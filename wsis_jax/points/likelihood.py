@@ -10,6 +10,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import KDTree
 
 from wsis_jax.core import nearest_peak
+from wsis_jax.core.errors import UserError
 
 # Gaussians are drawn as far as they exceed 4e-6, which is 5 sigma.
 _EXTENT = 5.0
@@ -26,10 +27,10 @@ def render_likelihood(
         sigma: standard deviation of the Gaussians in pixels.
 
     Raises:
-        ValueError: if `sigma` is not positive.
+        UserError: if `sigma` is not positive.
     """
     if not sigma > 0:
-        raise ValueError(f"sigma must be positive, not {sigma}")
+        raise UserError(f"sigma must be positive, not {sigma}")
     height, width = shape
     likelihood = np.zeros(shape, np.float32)
     extent = int(np.ceil(_EXTENT * sigma))

@@ -12,6 +12,8 @@ import numpy as np
 from jaxtyping import Float64, Int64, Real
 from scipy import ndimage
 
+from wsis_jax.core.errors import UserError
+
 _Map = Float64[np.ndarray, "height width"]
 _Stack = Float64[np.ndarray, "scales height width"]
 _Places = Int64[np.ndarray, "peaks 2"]
@@ -56,12 +58,12 @@ def find_nuclei(stain: Real[np.ndarray, "height width"], *, diameter: float | in
         The nuclei, also those cut by the border, with centres in the image; none where there is only background.
 
     Raises:
-        ValueError: If `stain` holds NaN or infinite values, or `diameter` is not above 0 or exceeds the image.
+        UserError: If `stain` holds NaN or infinite values, or `diameter` is not above 0 or exceeds the image.
     """
     if not np.isfinite(stain).all():
-        raise ValueError("stain holds NaN or infinite values; make them numbers")
+        raise UserError("stain holds NaN or infinite values; make them numbers")
     if diameter is not None and not 0 < diameter <= max(stain.shape):
-        raise ValueError(
+        raise UserError(
             f"diameter must be above 0 and at most the longer side, {max(stain.shape)}, not {diameter}"
             "; give that of a nucleus in pixels"
         )

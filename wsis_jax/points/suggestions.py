@@ -7,6 +7,8 @@ import numpy as np
 from jaxtyping import Float64
 from scipy.spatial import KDTree
 
+from wsis_jax.core.errors import UserError
+
 # Sigma in pixels of the network when the scale is chosen from it: then cells of every size look alike to the
 # network, and its receptive field holds several of them.
 _NETWORK_SIGMA = 5.0
@@ -28,7 +30,7 @@ def suggest(
     """Suggests settings from points and the (height, width) of images; None where no image has two points."""
     try:
         sigma = round(suggest_sigma(points_per_image), 2)
-    except ValueError:
+    except UserError:
         return None
     return Suggestion(sigma, suggest_scale(sigma), suggest_patch(shapes, sigma=sigma))
 
@@ -48,7 +50,7 @@ def suggest_sigma(points_per_image: Sequence[Float64[np.ndarray, "_ 2"]]) -> flo
         Standard deviation in pixels.
 
     Raises:
-        ValueError: If no image has two points.
+        UserError: If no image has two points.
     """
     distances = []
     for points in points_per_image:
@@ -56,7 +58,7 @@ def suggest_sigma(points_per_image: Sequence[Float64[np.ndarray, "_ 2"]]) -> flo
         if len(places) > 1:
             distances.append(KDTree(places).query(places, k=2)[0][:, 1])
     if not distances:
-        raise ValueError(
+        raise UserError(
             "no image has two points to suggest a sigma from; give the sigma in pixels as `likelihood.sigma`"
         )
     return float(0.25 * np.median(np.concatenate(distances)))

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from wsis_jax.core import Config, remove_leftovers, shared_sides
+from wsis_jax.core.errors import UserError
 from wsis_jax.io import Frames, check_axes, check_channel, open_frames, stem
-from wsis_jax.network import Run
+from wsis_jax.network import Model
 from wsis_jax.output import FILES, SHOWN, Format, evenly
 from wsis_jax.segmentation.cluster import Workers, WorkersDied
-from wsis_jax.segmentation.manifest import Entry, Manifest, digest_of_run, key_of
+from wsis_jax.segmentation.manifest import Entry, Manifest, digest_of_model, key_of
 from wsis_jax.segmentation.one_image import (
     AS_IT_IS,
     FAILURES,
@@ -51,7 +52,7 @@ class _Step(NamedTuple):
 
 
 def segment_files(
-    run: Run,
+    model: Model,
     files: Sequence[Path],
     out: Path,
     *,
@@ -71,7 +72,7 @@ def segment_files(
     which.
 
     Args:
-        run: a trained model.
+        model: a trained model.
         files: image files.
         out: the folder to write to.
         config: the settings to use.
@@ -85,27 +86,27 @@ def segment_files(
 
     Raises:
         WriteError: if there is no room for results, or their folder takes nothing; what is finished stays so.
-        ValueError: if two images have the same name, so that one's results would replace the other's, or the names
+        UserError: if two images have the same name, so that one's results would replace the other's, or the names
             do not suit the format, or if `reading` cannot be, or the manifest is damaged, or the format is not one
             for workers.
-        ConnectionError: if the cluster is gone; what is finished is noted.
+        UserError: if the cluster is gone; what is finished is noted.
     """
     check_channel(reading.channel)
     check_axes(reading.axes)
     if workers is not None and not format.resumable:
-        raise ValueError(
+        raise UserError(
             f"{format.kinds[0]} numbers the cells of all images in their order, one by one; leave out --dask"
         )
     announced = [_announced(path, reading) for path in files]
     names = [name for of_file in announced for name in of_file.names]
     if clash := [name for name, count in Counter(names).items() if count > 1]:
-        raise ValueError(f"two images are called {clash[0]}, so their results would be too; rename one")
+        raise UserError(f"two images are called {clash[0]}, so their results would be too; rename one")
     remove_leftovers(out)
     manifest = Manifest(out) if format.resumable else None
-    made_with = digest_of_run(run, config, *reading, format.kinds)
+    made_with = digest_of_model(model, config, *reading, format.kinds)
     shapes = [seen_shape(shape, config) for of_file in announced for shape in of_file.shapes]
     whole = [shape for shape in shapes if not in_tiles(shape, reading.tiles)]
-    work = Work(out, config, reading, shared_sides(whole, stride=run.model.stride), format.kinds)
+    work = Work(out, config, reading, shared_sides(whole, stride=model.network.stride), format.kinds)
     outcomes: list[Outcome] = []
 
     def tell(outcome: Outcome) -> None:
@@ -113,7 +114,7 @@ def segment_files(
         on_image(outcome, len(names))
 
     with format.writing(out, names) as write:
-        means = Means(run, write, frozenset(evenly(names, SHOWN)), on_tile=on_tile)
+        means = Means(model, write, frozenset(evenly(names, SHOWN)), on_tile=on_tile)
         if workers is not None:
             means = means._replace(over=workers.over, scratch=out)
         batch = _Batch(work, means, manifest, made_with, workers)
@@ -161,7 +162,7 @@ def _steps(batch: _Batch, path: Path, names: list[str]) -> Generator[_Step, None
             return
         with open_frames(path, channel=batch.work.reading.channel, axes=batch.work.reading.axes) as frames:
             if frames.names != names:
-                raise ValueError(f"{path}: holds {len(frames.names)} images where {len(names)} were there; retry")
+                raise UserError(f"{path}: holds {len(frames.names)} images where {len(names)} were there; retry")
             for index, entry in enumerate(done):
                 yield _step(batch, path, frames, index, key) if entry is None else _skipping(path, entry)
     except FAILURES as error:
@@ -177,7 +178,7 @@ def _step(batch: _Batch, path: Path, frames: Frames, index: int, key: str) -> _S
     workers = batch.workers
     task = workers.submit(
         segment_alone,
-        run=batch.means.run,
+        model=batch.means.model,
         work=batch.work,
         path=path,
         index=index,

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from wsis_jax.core import use_compilation_cache
-from wsis_jax.network import Run, best_weights, find_run, load_run
+from wsis_jax.core.errors import UserError
+from wsis_jax.network import Model, best_weights, load_model, model_folder
 from wsis_jax.segmentation.manifest import key_of
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ _GLANCE = 2.0  # seconds after which it is asked whether there are workers still
 _ALONE = threading.Lock()
 
 
-class WorkersDied(ValueError):
+class WorkersDied(UserError):
     """A task of which all workers died that were at it."""
 
 
@@ -54,17 +55,17 @@ class Workers:
     """The workers of a Dask cluster and the run that they work with.
 
     Attributes:
-        run: the run, as `load_run` reads it here.
+        run: the run, as `load_model` reads it here.
     """
 
-    def __init__(self, client: "Client", run: str | Path) -> None:
+    def __init__(self, client: "Client", model: str | Path) -> None:
         """Takes a client of the cluster, and the folder of a run that all its workers see, or a packaged name.
 
-        Errors are those of `load_run`.
+        Errors are those of `load_model`.
         """
-        folder = find_run(run)
-        self.run, self._client = load_run(run), client
-        self._stored = _Stored(str(run if folder != Path(run) else folder.resolve()), _digest(folder))
+        folder = model_folder(model)
+        self.model, self._client = load_model(model), client
+        self._stored = _Stored(str(model if folder != Path(model) else folder.resolve()), _digest(folder))
 
     def submit(self, function: Callable[..., Any], **same: Any) -> "Future":
         """Has a worker call a function of a module; if it is given our `run`, then with that of the worker."""
@@ -75,7 +76,7 @@ class Workers:
 
         Raises:
             WorkersDied: if a part ends all workers that try it.
-            ConnectionError: if the cluster is gone.
+            UserError: if the cluster is gone.
         """
         # As a task, what is the same is sent to each worker once, and made again if it is lost.
         sealed = self._client.submit(_as_it_is, self._seal(same), pure=False)
@@ -109,7 +110,7 @@ class Workers:
                 if self._count():
                     alive = time.monotonic()
                 elif time.monotonic() - alive > PATIENCE:
-                    raise ConnectionError(
+                    raise UserError(
                         f"{_address(self._client)}: there has been no worker for {PATIENCE:.0f} seconds; start "
                         "some, and call the same command again: it goes on where it stopped"
                     ) from None
@@ -118,7 +119,7 @@ class Workers:
         return self._client.submit(_call, function, _Sealed({"parts": parts}), sealed, str(Path.cwd()), pure=False)
 
     def _seal(self, same: dict[str, Any]) -> _Sealed:
-        return _Sealed({key: self._stored if value is self.run else value for key, value in same.items()})
+        return _Sealed({key: self._stored if value is self.model else value for key, value in same.items()})
 
     def _count(self) -> int:
         """Returns how many workers there are."""
@@ -136,7 +137,7 @@ def _call(function: Callable[..., Any], parts: _Sealed, sealed: _Sealed, folder:
         try:
             os.chdir(folder)
         except OSError as error:
-            raise OSError(
+            raise UserError(
                 f"{folder}: the worker on {platform.node()} does not see this folder; call from one that all "
                 "machines share"
             ) from error
@@ -151,12 +152,12 @@ def _as_it_is(sealed: _Sealed) -> _Sealed:
 
 
 @lru_cache(maxsize=1)
-def _loaded(folder: str, digest: str) -> Run:
+def _loaded(folder: str, digest: str) -> Model:
     """Returns the run of a folder, once a process."""
     use_compilation_cache()
-    if _digest(find_run(folder)) != digest:
-        raise ValueError(f"{folder}: the worker sees another model here; give it the same files, or restart it")
-    return load_run(folder)
+    if _digest(model_folder(folder)) != digest:
+        raise UserError(f"{folder}: the worker sees another model here; give it the same files, or restart it")
+    return load_model(folder)
 
 
 def _digest(folder: Path) -> str:
@@ -165,8 +166,8 @@ def _digest(folder: Path) -> str:
     return key_of(weights, f"{weights.name} {key_of(folder / 'config.json', '')}")
 
 
-def _gone(client: "Client") -> ConnectionError:
-    return ConnectionError(
+def _gone(client: "Client") -> UserError:
+    return UserError(
         f"{_address(client)}: the scheduler of Dask is gone; start it again, and call the same command: it goes "
         "on where it stopped"
     )

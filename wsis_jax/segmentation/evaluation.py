@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float64, Int
 
+from wsis_jax.core.errors import UserError
 from wsis_jax.io import (
     LABEL_SUFFIXES,
     POINT_SUFFIXES,
@@ -51,9 +52,11 @@ def evaluate_files(
         distance: pixels within which a predicted point counts as a true one.
 
     Raises:
-        FileNotFoundError: if a name leads to no file.
-        ValueError: if no two files have the same stem, or a file cannot be read, or shapes differ.
+        MissingFile: if a name leads to no file.
+        UserError: if no two files have the same stem, or a file cannot be read, or shapes differ.
     """
+    if not distance >= 0:
+        raise UserError(f"the distance must be 0 or more, not {distance}")
     # The masks may be the results of another model.
     predictions, truths = (
         [file for file in list_files(where, suffixes=LABEL_SUFFIXES) if not _beside_labels(file)]
@@ -61,7 +64,7 @@ def evaluate_files(
     )
     pairs, lonely_labels, lonely_masks = pair_by_stem(predictions, truths)
     if not pairs:
-        raise ValueError(
+        raise UserError(
             f"{predictions[0]}: neither this label image nor any other has a mask of its name; "
             "name them alike, as in a_labels.tif and a.tif"
         )
@@ -74,7 +77,7 @@ def evaluate_files(
     for label_path, mask_path in pairs:
         predicted, true = read_labels(label_path), read_labels(mask_path)
         if predicted.shape != true.shape:
-            raise ValueError(
+            raise UserError(
                 f"{label_path}: is {predicted.shape[0]} × {predicted.shape[1]} pixels but {mask_path} is "
                 f"{true.shape[0]} × {true.shape[1]}; compare images of the same size"
             )
@@ -100,7 +103,7 @@ def _true_points(points: Where | None, names: list[str]) -> dict[str, Float64[np
     files = list_files(points, suffixes=POINT_SUFFIXES)
     by_name = {names[0]: files[0]} if len(files) == len(names) == 1 else {stem(path): path for path in files}
     if missing := [name for name in names if name not in by_name]:
-        raise ValueError(f"{missing[0]}: has no point file among those of --points; add it, or leave --points out")
+        raise UserError(f"{missing[0]}: has no point file among those of --points; add it, or leave --points out")
     return {name: _only_frame(by_name[name]) for name in names}
 
 
@@ -108,7 +111,7 @@ def _only_frame(path: Path) -> Float64[np.ndarray, "cells 2"]:
     """Returns the points of a file that holds those of one image."""
     by_frame = read_points(path)
     if len(by_frame) > 1:
-        raise ValueError(f"{path}: holds the points of {len(by_frame)} frames; give a file for each image")
+        raise UserError(f"{path}: holds the points of {len(by_frame)} frames; give a file for each image")
     return next(iter(by_frame.values()))
 
 

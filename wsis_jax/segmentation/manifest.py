@@ -13,7 +13,8 @@ import jax
 import numpy as np
 
 from wsis_jax.core import Config, append_text, check_inside, check_name, read_text, write_text
-from wsis_jax.network import Run
+from wsis_jax.core.errors import UserError
+from wsis_jax.network import Model
 
 _FILE = "manifest.jsonl"
 
@@ -36,7 +37,7 @@ class Manifest:
             dropped, and of several lines of one image the last counts.
 
     Raises:
-        ValueError: if the manifest is damaged in another way.
+        UserError: if the manifest is damaged in another way.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -48,15 +49,13 @@ class Manifest:
         try:
             text = read_text(self._path)
         except UnicodeDecodeError as error:
-            raise ValueError(
-                f"{self._path}: is no text; delete the file, and all images are done again"
-            ) from error
+            raise UserError(f"{self._path}: is no text; delete the file, and all images are done again") from error
         whole = text[: text.rfind("\n") + 1]
         for number, line in enumerate(whole.split("\n")[:-1], start=1):
             try:
                 entry = _entry(line)
             except (ValueError, TypeError, RecursionError) as error:
-                raise ValueError(
+                raise UserError(
                     f"{self._path}: line {number} is damaged; delete the file, and all images are done again"
                 ) from error
             self._entries[entry.name] = entry
@@ -78,17 +77,17 @@ class Manifest:
         self._entries[entry.name] = entry
 
 
-def digest_of_run(run: Run, config: Config, *options: object) -> str:
+def digest_of_model(model: Model, config: Config, *options: object) -> str:
     """Returns a digest of the weights, the settings and further options of a batch."""
     digest = hashlib.sha256(json.dumps([config.to_dict(), *options]).encode())
-    for path, leaf in jax.tree_util.tree_leaves_with_path(run.variables):
+    for path, leaf in jax.tree_util.tree_leaves_with_path(model.variables):
         digest.update(jax.tree_util.keystr(path).encode())
         digest.update(np.ascontiguousarray(leaf).tobytes())
     return digest.hexdigest()
 
 
 def key_of(path: Path, made_with: str) -> str:
-    """Returns the key of an image file, or a folder of Zarr, that is segmented with what `digest_of_run` tells of.
+    """Returns the key of an image file, or a folder of Zarr, segmented with what `digest_of_model` tells of.
 
     Raises:
         OSError: if it cannot be read.
@@ -106,7 +105,7 @@ def _digest(path: Path) -> str:
 
 
 def _entry(line: str) -> Entry:
-    """Returns the entry in a line; ValueError or TypeError if it is none, or its files are not of the folder."""
+    """Returns the entry in a line; UserError or TypeError if it is none, or its files are not of the folder."""
     entry = Entry(**json.loads(line))
     texts = (entry.name, entry.key, *entry.warnings, *entry.files)
     if not all(isinstance(text, str) for text in texts) or type(entry.cells) is not int:

@@ -11,12 +11,12 @@ from wsis_jax.core import (
     WriteError,
     fitting,
     one_by_one,
-    reason,
     rounded_up,
     taking_remarks,
 )
+from wsis_jax.core.errors import sentence
 from wsis_jax.io import Frame, Frames, open_frames
-from wsis_jax.network import Run
+from wsis_jax.network import Model
 from wsis_jax.output import Write, format_of
 from wsis_jax.segmentation.pipeline import locate, outline, seen_shape
 from wsis_jax.segmentation.tiled.files import Large, in_tiles, segment_large
@@ -87,14 +87,14 @@ class Means(NamedTuple):
     """What a process segments images with.
 
     Attributes:
-        run: a trained model.
+        model: a trained model.
         write: writes the files of an image.
         shown: names of images in the gallery of the page.
         over, scratch: of images in tiles, see `tiling.segment_tiled`.
         on_tile: called with the name of an image in tiles, the number of its parts done, and of all.
     """
 
-    run: Run
+    model: Model
     write: Write
     shown: frozenset[str] = frozenset()
     over: Over = one_by_one
@@ -129,8 +129,8 @@ def begin(work: Work, means: Means, path: Path, frames: Frames, index: int) -> C
             frame = frames.read(index)
             if work.reading.pixel_size is not None:
                 frame = frame._replace(pixel_size=work.reading.pixel_size)
-            sides = fitting(rounded_up(shape, means.run.model.stride), work.sides)
-            (located,) = locate(means.run, frame.image[None], config=work.config, sides=sides)
+            sides = fitting(rounded_up(shape, means.model.network.stride), work.sides)
+            (located,) = locate(means.model, frame.image[None], config=work.config, sides=sides)
         except FAILURES as error:
             return failing(name, path, error, remarks)
     return _cutting(work, means, path, frame, located, remarks)
@@ -144,16 +144,16 @@ def failing(name: str, path: Path, error: Exception, remarks: list[str]) -> Call
     """
     if isinstance(error, WriteError):
         raise error
-    said = reason(error)
+    said = sentence(error)
     named = isinstance(error, OSError | ImportError) or str(path) in said or said.startswith(f"{name}: ")
     return lambda: Done(Outcome(name, path, None, remarks, said if named else f"{name}: {said}"), [])
 
 
-def segment_alone(run: Run, work: Work, path: Path, index: int, *, shown: bool) -> Done:
+def segment_alone(model: Model, work: Work, path: Path, index: int, *, shown: bool) -> Done:
     """Segments one image of a file from the start to its files, in a process that knows nothing of the batch.
 
     Args:
-        run: a trained model.
+        model: a trained model.
         work: what is to be done; its kinds are of a format that can be resumed.
         path: the file.
         index: of the image in it.
@@ -163,7 +163,7 @@ def segment_alone(run: Run, work: Work, path: Path, index: int, *, shown: bool) 
         open_frames(path, channel=work.reading.channel, axes=work.reading.axes) as frames,
         format_of(work.kinds).writing(work.out, frames.names[index : index + 1] if shown else []) as write,
     ):
-        return begin(work, Means(run, write), path, frames, index)()
+        return begin(work, Means(model, write), path, frames, index)()
 
 
 def _tiled(
@@ -173,7 +173,7 @@ def _tiled(
     name = frames.names[index]
     pixel_size = work.reading.pixel_size or frames.pixel_size(index)
     files, cells = segment_large(
-        means.run,
+        means.model,
         Large(name, frames.plane(index), frames.planes(index), pixel_size),
         work.out,
         config=work.config,

@@ -21,29 +21,30 @@ from wsis_jax.core import (
     scaled_shape,
     split,
 )
+from wsis_jax.core.errors import UserError
 from wsis_jax.cutting import cut_and_fuse, fit_labels
-from wsis_jax.network import Record, Run, forward, in_precision, one_of, pad_to_stride, record_images, winner_map
+from wsis_jax.network import Model, Record, forward, in_precision, one_of, pad_to_stride, record_images, winner_map
 from wsis_jax.points import centre_regions, find_peaks
 
 # Upside down, left to right, and both.
 _FLIPS = (np.s_[::-1, :], np.s_[:, ::-1], np.s_[::-1, ::-1])
 
 
-def detect(run: Run, image: Float[np.ndarray, "height width"], *, config: Config | None = None) -> Detection:
+def detect(model: Model, image: Float[np.ndarray, "height width"], *, config: Config | None = None) -> Detection:
     """Returns likelihood map, peaks and centre regions of an image of grey values of any range.
 
     Args:
-        run: a trained model.
+        model: a trained model.
         image: grey values as read from the file.
-        config: settings other than those of the run, for instance of `preset("paper", run.config)`.
+        config: settings other than those of the model, for instance of `preset("paper", model.config)`.
     """
-    config = config or run.config
+    config = config or model.config
     small = _prepare(image, config)
-    return _find(small, _look(run, [small], config=config, sides=None)[0][1], config=config)
+    return _find(small, _look(model, [small], config=config, sides=None)[0][1], config=config)
 
 
 def segment(
-    run: Run,
+    model: Model,
     image: Float[np.ndarray, "height width"],
     *,
     config: Config | None = None,
@@ -52,21 +53,21 @@ def segment(
     """Segments the cells of an image: detection, contribution maps, one graph cut per cell, one label image.
 
     Args:
-        run: a trained model, from `load_run` or `train`.
+        model: a trained model, from `load_model` or `train`.
         image: grey values of any range; any size.
-        config: settings other than those of the run, for instance of `preset("paper", run.config)`.
-        sides: (height, width), multiples of `run.model.stride` and no less than the image has in pixels of the
+        config: settings other than those of the model, for instance of `preset("paper", model.config)`.
+        sides: (height, width), multiples of `model.network.stride` and no less than the image has in pixels of the
             network: what programs are compiled for. Images of many sizes share them so. None: the image's own.
 
     Raises:
-        ValueError: if the image holds NaN or infinite values.
+        UserError: if the image holds NaN or infinite values.
         OutOfMemory: if it does not fit into memory.
     """
-    return segment_batch(run, image[None], config=config, sides=sides)[0]
+    return segment_batch(model, image[None], config=config, sides=sides)[0]
 
 
 def segment_batch(
-    run: Run,
+    model: Model,
     images: Float[np.ndarray, "batch height width"],
     *,
     config: Config | None = None,
@@ -78,13 +79,13 @@ def segment_batch(
 
     Arguments and errors are those of `segment`; the results are too.
     """
-    config = config or run.config
-    located = locate(run, images, config=config, sides=sides)
+    config = config or model.config
+    located = locate(model, images, config=config, sides=sides)
     return [outline(one, images.shape[1:], config=config) for one in located]
 
 
 def locate(
-    run: Run,
+    model: Model,
     images: Float[np.ndarray, "batch height width"],
     *,
     config: Config,
@@ -95,17 +96,17 @@ def locate(
     Arguments and errors are those of `segment_batch`.
     """
     if not np.isfinite(images).all():
-        raise ValueError("the image holds values that are no numbers (NaN or infinite); replace them first")
+        raise UserError("the image holds values that are no numbers (NaN or infinite); replace them first")
     smalls = [_prepare(image, config) for image in images]
     located = []
     height, width = smalls[0].shape
     with memory_told(
         f"{height} × {width} pixels of the network do not fit into memory; segment in tiles (--tiles)"
     ):
-        looks = _look(run, smalls, config=config, sides=sides)
+        looks = _look(model, smalls, config=config, sides=sides)
         for small, (recorded, likelihood) in zip(smalls, looks, strict=True):
             detection = _find(small, likelihood, config=config)
-            located.append(Located(detection, propagate(run, detection, config=config, recorded=recorded)))
+            located.append(Located(detection, propagate(model, detection, config=config, recorded=recorded)))
     return located
 
 
@@ -146,14 +147,18 @@ def _prepare(image: Float[np.ndarray, "height width"], config: Config) -> Float3
 
 
 def _look(
-    run: Run, smalls: list[Float32[np.ndarray, "height width"]], *, config: Config, sides: tuple[int, int] | None
+    model: Model,
+    smalls: list[Float32[np.ndarray, "height width"]],
+    *,
+    config: Config,
+    sides: tuple[int, int] | None,
 ) -> list[tuple[Record, Float32[np.ndarray, "height width"]]]:
     """Passes images of equal size through the network; returns a record and a likelihood map for each."""
-    stride, shape = run.model.stride, smalls[0].shape
+    stride, shape = model.network.stride, smalls[0].shape
     frame = pad_to_stride(smalls[0], stride)[0].shape
     height, width = sides or frame
     if height < frame[0] or width < frame[1]:
-        raise ValueError(
+        raise UserError(
             f"sides {height} × {width} are less than those of the image in pixels of the network, "
             f"{frame[0]} × {frame[1]}"
         )
@@ -163,14 +168,14 @@ def _look(
         return np.pad(framed, ((0, 0), (0, height - frame[0]), (0, width - frame[1])))
 
     mesh = local_mesh(len(smalls))  # each device passes its share of the images
-    variables = copy(in_precision(run.variables, config.unet.precision), mesh)
-    records = record_images(run.model, variables, padded(smalls), frame, rule=config.contribution.rule)
+    variables = copy(in_precision(model.variables, config.unet.precision), mesh)
+    records = record_images(model.network, variables, padded(smalls), frame, rule=config.contribution.rule)
     likelihoods = np.asarray(records.likelihood)[:, : shape[0], : shape[1]]
     if config.detect.views == 4:
         # The network is not quite as blind to mirroring as cells are: where its views agree there is a cell.
         for flip in _FLIPS:
             mirrored = split(padded([small[flip] for small in smalls]), mesh)
-            view = np.asarray(forward(run.model, variables, mirrored, copy(np.array(frame), mesh)))
+            view = np.asarray(forward(model.network, variables, mirrored, copy(np.array(frame), mesh)))
             likelihoods = likelihoods + view[:, : shape[0], : shape[1]][:, *flip]
         likelihoods = likelihoods / 4
     return [(one_of(records, jnp.array(i)), likelihood) for i, likelihood in enumerate(likelihoods)]
@@ -198,20 +203,20 @@ def _find(
     return Detection(small, likelihood, peaks, regions)
 
 
-def propagate(run: Run, detection: Detection, *, config: Config, recorded: Record | None = None) -> WinnerMap:
+def propagate(model: Model, detection: Detection, *, config: Config, recorded: Record | None = None) -> WinnerMap:
     """Returns the winner map of the detected cells' contribution maps, as far as cells reach (`cut.reach`).
 
     Args:
-        run: a trained model.
+        model: a trained model.
         detection: of an image.
         config: the settings to use.
         recorded: the record of the image's forward pass, if there is one already.
     """
-    padded, frame = pad_to_stride(detection.image, run.model.stride)
+    padded, frame = pad_to_stride(detection.image, model.network.stride)
     margin = [(0, p - n) for p, n in zip(padded.shape, detection.image.shape, strict=True)]
     winner = winner_map(
-        run.model,
-        in_precision(run.variables, config.unet.precision),
+        model.network,
+        in_precision(model.variables, config.unet.precision),
         padded,
         np.pad(detection.regions, margin),
         detection.peaks,

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from wsis_jax.core.errors import MissingFile, UserError
+
 if TYPE_CHECKING:
     from distributed import Client, LocalCluster
 
@@ -25,14 +27,14 @@ def connecting(where: str) -> Generator["Client", None, None]:
             there are any.
 
     Raises:
-        ValueError: if Dask is not installed, or `where` is none of these.
-        FileNotFoundError: if there is no such scheduler file.
-        ConnectionError: if no scheduler answers.
+        UserError: if Dask is not installed, or `where` is none of these.
+        MissingFile: if there is no such scheduler file.
+        UserError: if no scheduler answers.
     """
     try:
         from distributed import Client
     except ImportError as error:
-        raise ValueError(
+        raise UserError(
             "a cluster needs the package distributed, which is not installed; pip install 'wsis-jax[dask]'"
         ) from error
     if where.startswith("local:"):
@@ -43,7 +45,7 @@ def connecting(where: str) -> Generator["Client", None, None]:
             yield client
         return
     if "://" not in where and not Path(where).is_file():
-        raise FileNotFoundError(
+        raise MissingFile(
             f"{where}: there is no such scheduler file; call 'dask scheduler --scheduler-file {where}', or give "
             "an address such as tcp://host:8786, or local:2"
         )
@@ -51,9 +53,7 @@ def connecting(where: str) -> Generator["Client", None, None]:
     try:
         client = Client(**named, set_as_default=False, timeout=_CONNECTING)
     except (OSError, ValueError) as error:
-        raise ConnectionError(
-            f"{where}: no scheduler of Dask answers there; start it, or check the address"
-        ) from error
+        raise UserError(f"{where}: no scheduler of Dask answers there; start it, or check the address") from error
     with client:
         yield client
 
@@ -67,10 +67,10 @@ def _local_cluster(where: str) -> Generator["LocalCluster", None, None]:
     from wsis_jax.segmentation.shares import gpus_of_machine
 
     if not re.fullmatch(r"local:[1-9][0-9]*", where):
-        raise ValueError(f"{where}: the number of workers is missing; give it, as in local:2")
+        raise UserError(f"{where}: the number of workers is missing; give it, as in local:2")
     count, gpus = int(where.removeprefix("local:")), len(gpus_of_machine())
     if 0 < gpus < count:
-        raise ValueError(f"{where}: each worker needs a GPU of its own, and there are {gpus}; give local:{gpus}")
+        raise UserError(f"{where}: each worker needs a GPU of its own, and there are {gpus}; give local:{gpus}")
     settings = {
         "distributed.scheduler.allowed-failures": _DEATHS,
         "distributed.nanny.pre-spawn-environ.DASK_LOGGING__DISTRIBUTED": "critical",

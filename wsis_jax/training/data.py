@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float32, Float64
 
+from wsis_jax.core.errors import UserError
 from wsis_jax.io import (
     IMAGE_SUFFIXES,
     POINT_SUFFIXES,
@@ -49,8 +50,8 @@ def read_training_set(images: Where, points: Where, *, channel: int | None = Non
         channel: the channel to learn from, counted from 0, as `read_image` takes it.
 
     Raises:
-        FileNotFoundError: if a name leads to no file.
-        ValueError: if a file cannot be read, no image and point file have the same stem, or no
+        MissingFile: if a name leads to no file.
+        UserError: if a file cannot be read, no image and point file have the same stem, or no
             image has a point.
     """
     pairs = _pair(images, points, suffixes=POINT_SUFFIXES, partner="point file", example="a.tif and a.csv")
@@ -61,7 +62,7 @@ def read_training_set(images: Where, points: Where, *, channel: int | None = Non
             # Of a single image it does not matter what its frame is called.
             by_frame = {0: next(iter(by_frame.values()))}
         if beyond := [frame for frame in by_frame if frame >= len(frames)]:
-            raise ValueError(
+            raise UserError(
                 f"{points_path}: has points in frame {beyond[0]}, but {image_path} has {len(frames)} frame(s), "
                 "counted from 0; correct the frame numbers"
             )
@@ -71,7 +72,7 @@ def read_training_set(images: Where, points: Where, *, channel: int | None = Non
                 continue
             result.add(frame, by_frame[index], _name(image_path, points_path, index, len(frames)))
     if not any(map(len, result.points)):
-        raise ValueError(
+        raise UserError(
             f"{pairs[0][1]}: holds no point, nor does any other file, so there is nothing to learn; add some"
         )
     return result
@@ -94,8 +95,8 @@ def read_stained_set(
         nuclear_channel: the channel of the stain, in the same way.
 
     Raises:
-        FileNotFoundError: if a name leads to no file.
-        ValueError: if a file cannot be read, no image and stain have the same stem, or an image and its stain
+        MissingFile: if a name leads to no file.
+        UserError: if a file cannot be read, no image and stain have the same stem, or an image and its stain
             differ in size or number of frames or are the same pixels; if no nucleus was found in any stain.
     """
     pairs = _pair(
@@ -104,7 +105,7 @@ def read_stained_set(
     result, empty = TrainingSet([], [], []), []
     for image_path, stain_path in pairs:
         if channel == nuclear_channel and image_path.samefile(stain_path):
-            raise ValueError(
+            raise UserError(
                 f"{image_path}: is the image and its own stain; give other files of the stain, or tell the two "
                 "channels apart (--channel, --nuclear-channel)"
             )
@@ -117,7 +118,7 @@ def read_stained_set(
             else:
                 empty.append(name)
     if not result.images:
-        raise ValueError(
+        raise UserError(
             f"{pairs[0][1]}: no nucleus was found in this stain, nor in any other, so there is nothing to learn; "
             "check that it is the stain, and the channel of it (--nuclear-channel)"
         )
@@ -139,7 +140,7 @@ def _pair(
         list_files(images, suffixes=IMAGE_SUFFIXES), list_files(partners, suffixes=suffixes)
     )
     if not pairs:
-        raise ValueError(
+        raise UserError(
             f"{lonely_images[0]}: neither this image nor any other has a {partner} of its name; "
             f"name them alike, as in {example}"
         )
@@ -153,12 +154,12 @@ def _pair(
 def _check_alike(image: _Frames, stain: _Frames, image_path: Path, stain_path: Path) -> None:
     """Refuses a stain of another size or number of frames than its image's."""
     if image.shape[1:] != stain.shape[1:]:
-        raise ValueError(
+        raise UserError(
             f"{image_path}: is {image.shape[1]} × {image.shape[2]} pixels but its stain {stain_path} is "
             f"{stain.shape[1]} × {stain.shape[2]}; give a stain of the same size"
         )
     if len(image) != len(stain):
-        raise ValueError(
+        raise UserError(
             f"{image_path}: has {len(image)} frame(s) but its stain {stain_path} has {len(stain)}; give a stain "
             "for each frame, or choose the channels (--channel, --nuclear-channel)"
         )

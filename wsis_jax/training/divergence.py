@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from wsis_jax.core import TrainConfig
+from wsis_jax.core.errors import MissingFile, UserError
 from wsis_jax.network import best_weights
 from wsis_jax.training.step import TrainState
 
@@ -32,7 +33,7 @@ class Watch:
         The device is at work on a step while the loss before is read, so that it never waits for this.
 
         Raises:
-            ValueError: if it is no number.
+            UserError: if it is no number.
         """
         self._read()
         self._step, self._loss = step, loss
@@ -41,7 +42,7 @@ class Watch:
         """Looks at the latest loss, and at all that a saved state would be resumed with.
 
         Raises:
-            ValueError: if anything is no number.
+            UserError: if anything is no number.
         """
         self._read()
         for leaf in jax.tree.leaves((state.params, state.batch_stats, state.optimizer)):
@@ -49,7 +50,7 @@ class Watch:
                 raise self._error("the network holds what is no number", self._step)
 
     def check_validation(self, loss: float) -> None:
-        """Looks at the loss of a validation; ValueError if it is no number."""
+        """Looks at the loss of a validation; UserError if it is no number."""
         if not math.isfinite(loss):
             raise self._error(f"the validation loss is no longer a number ({loss})", self._step)
 
@@ -61,15 +62,15 @@ class Watch:
             raise self._error(f"the loss is no longer a number ({loss})", self._step)
         self._before = loss
 
-    def _error(self, what: str, step: int) -> ValueError:
+    def _error(self, what: str, step: int) -> UserError:
         """Returns what there is to say, and to do; grey values were looked at when the training began."""
         before = "" if self._before is None else f", after {self._before:.4g} before"
         try:
             kept = f"the best model so far, of step {best_weights(self._run).name}, is kept"
-        except FileNotFoundError:
+        except MissingFile:
             kept = "there was no model yet"
         lower = min(self._rate / 10, TrainConfig().learning_rate)
-        return ValueError(
+        return UserError(
             f"{self._run}: {what} at step {step}{before}, and the grey values are in order, so steps are too "
             f"large; train in another folder with train.learning_rate={lower:g} instead of {self._rate:g} ({kept})"
         )

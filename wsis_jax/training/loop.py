@@ -50,7 +50,7 @@ def train_until_done(
     The patches of a batch are shared by all devices, those of other processes too.
 
     Raises:
-        ValueError: if the loss is no longer a number, what is saved then being of before, or if the processes
+        UserError: if the loss is no longer a number, what is saved then being of before, or if the processes
             cannot share a batch evenly.
         WriteError: if there is no room for what is saved; what was saved before is kept.
         KeyboardInterrupt: after a step, and its validation if one is due, if it was asked for in the meantime; the

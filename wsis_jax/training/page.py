@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from wsis_jax.core import Config, check_inside, write_text
+from wsis_jax.core.errors import UserError
 from wsis_jax.network import load_config
 from wsis_jax.output import (
     SHOWN,
@@ -35,13 +36,13 @@ def training_report(run_folder: Path) -> Path:
         run_folder: of a training, finished or not.
 
     Raises:
-        FileNotFoundError: if it is no run folder.
-        ValueError: if its `config.json` or `training.json` cannot be read.
+        MissingFile: if it is no run folder.
+        UserError: if its `config.json` or `training.json` cannot be read.
     """
     config, facts = load_config(run_folder), checkpoint.load_facts(run_folder)
     metrics, images = checkpoint.read_metrics(run_folder), facts.get("images", [])
     if not all(type(line.get(key)) in (int, float) for line in metrics for key in _FIGURES):
-        raise ValueError(f"{run_folder / 'metrics.jsonl'}: is damaged (a figure is no number); delete it")
+        raise UserError(f"{run_folder / 'metrics.jsonl'}: is damaged (a figure is no number); delete it")
     best = next((line for line in metrics if line["step"] == metrics[-1]["best_step"]), None)
     try:
         told = [
@@ -51,7 +52,7 @@ def training_report(run_folder: Path) -> Path:
         ]
     except (TypeError, KeyError, ValueError, AttributeError) as error:
         file = run_folder / "training.json"
-        raise ValueError(f"{file}: does not hold the facts of a training ({error}); delete it") from error
+        raise UserError(f"{file}: does not hold the facts of a training ({error}); delete it") from error
     body = [told[0], _curves(metrics, best), _samples(run_folder, best), *told[1:]]
     html = page(
         kind="Training report",

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float, Float32, Float64, Int, Key
 
 from wsis_jax.core import resize_image, scale_points
+from wsis_jax.core.errors import UserError
 from wsis_jax.points import render_likelihood
 
 _UNKNOWN = 2.5  # × sigma around a place that may be a cell: farther out its Gaussian would be below 0.05
@@ -98,13 +99,11 @@ def put_samples(samples: Sequence[Sample]) -> Pixels:
     """Returns the samples as arrays of the accelerator, which the whole training then reads.
 
     Raises:
-        ValueError: if they have 2³¹ pixels or more, which 32-bit indices do not reach.
+        UserError: if they have 2³¹ pixels or more, which 32-bit indices do not reach.
     """
     sizes = [sample.image.size for sample in samples]
     if sum(sizes) >= 2**31:
-        raise ValueError(
-            f"{sum(sizes)} pixels are too many to train on; use fewer images or a smaller image.scale"
-        )
+        raise UserError(f"{sum(sizes)} pixels are too many to train on; use fewer images or a smaller image.scale")
     values = [np.stack([sample.image, sample.likelihood], axis=-1).reshape(-1, 2) for sample in samples]
     return Pixels(
         jnp.asarray(np.concatenate(values)),

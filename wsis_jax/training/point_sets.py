@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float32, Float64
 
+from wsis_jax.core.errors import EXPECTED_ERRORS, UserError, sentence
 from wsis_jax.io import (
     IMAGE_SUFFIXES,
     LABEL_SUFFIXES,
@@ -82,11 +83,11 @@ def _read(files: Sequence[Path], read: Callable[[Path], ByFrame]) -> PointFiles:
     result = PointFiles({}, [])
     for path in files:
         if stem(path) in result.by_stem:
-            raise ValueError(f"{path}: another file has that name, and so would its points; rename one of them")
+            raise UserError(f"{path}: another file has that name, and so would its points; rename one of them")
         try:
             result.by_stem[stem(path)] = read(path)
-        except (ValueError, OSError) as error:
-            result.errors.append(str(error))
+        except EXPECTED_ERRORS as error:
+            result.errors.append(sentence(error))
     return result
 
 
@@ -111,8 +112,8 @@ def beside_images(
         by_frame = left.pop(stem(path), {})
         try:
             frames = read_image(path, channel=channel)
-        except (ValueError, OSError) as error:
-            errors.append(str(error))
+        except EXPECTED_ERRORS as error:
+            errors.append(sentence(error))
             continue
         if len(frames) == len(by_frame) == 1:  # of a single image it does not matter what its frame is called
             by_frame = {0: next(iter(by_frame.values()))}
@@ -132,12 +133,12 @@ def write_point_files(out: Path, points: PointFiles, *, format: PointFormat, kee
     """Writes a file of points for each stem.
 
     Raises:
-        ValueError: if one of them would replace a file of `keep`.
+        UserError: if one of them would replace a file of `keep`.
     """
     kept = {path.resolve() for path in keep}
     for name in points.by_stem:
         if (out / f"{name}.csv").resolve() in kept:
-            raise ValueError(f"{out / name}.csv: is one of the files given; choose another folder to write to")
+            raise UserError(f"{out / name}.csv: is one of the files given; choose another folder to write to")
     for name, by_frame in points.by_stem.items():
         only = len(by_frame) == 1 and 0 in by_frame
         write_points(out / f"{name}.csv", by_frame[0] if only else by_frame, format=format)

@@ -25,6 +25,7 @@ from wsis_jax.core import (
     remove_leftovers,
     write_text,
 )
+from wsis_jax.core.errors import UserError
 from wsis_jax.network import GO_ON, Variables, keep, latest, load, remove_halves, save
 
 
@@ -44,16 +45,13 @@ def load_facts(folder: Path) -> dict[str, Any]:
     """Reads `training.json`; empty where a run folder has none, such as one of an earlier version.
 
     Raises:
-        ValueError: if it is no JSON of that kind.
+        UserError: if it is no JSON of that kind.
     """
     file = folder / "training.json"
-    try:
-        facts = read_json(file) if file.is_file() else {}
-        if not isinstance(facts, dict):
-            raise TypeError(f"it holds a {type(facts).__name__}, not facts by name")
-        return facts
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"{file}: not readable as JSON ({error}); delete it to do without it") from error
+    facts = read_json(file, remedy="delete it to do without it") if file.is_file() else {}
+    if not isinstance(facts, dict):
+        raise UserError(f"{file}: holds a {type(facts).__name__}, not facts by name; delete it to do without it")
+    return facts
 
 
 def saved_step(folder: Path) -> int | None:
@@ -95,7 +93,7 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
     """Returns the lines of `metrics.jsonl`; a line that a crash cut short is left out.
 
     Raises:
-        ValueError: if another line is damaged, or the file is no text.
+        UserError: if another line is damaged, or the file is no text.
     """
     file = folder / "metrics.jsonl"
     if not file.is_file():
@@ -106,7 +104,7 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
             raise TypeError("a line is not of a step")
         return lines
     except (ValueError, TypeError, KeyError, RecursionError) as error:
-        raise ValueError(f"{file}: is damaged ({error}); delete it to do without it") from error
+        raise UserError(f"{file}: is damaged ({error}); delete it to do without it") from error
 
 
 @by_first
@@ -117,7 +115,7 @@ def rewind_metrics(folder: Path, step: int) -> None:
 
 
 def check_folder(folder: Path) -> None:
-    """Raises ValueError for a folder that nothing should be written to.
+    """Raises UserError for a folder that nothing should be written to.
 
     The library that stores weights takes a pair of brackets in a path for a pattern, and could not read them
     again. Links would have us write to, or delete, what is not ours.
@@ -125,7 +123,7 @@ def check_folder(folder: Path) -> None:
     for name in ("weights", "state", "samples", "tensorboard", "metrics.jsonl"):
         check_inside(folder, folder / name)
     if re.search(r"\[.*\]", str(folder.resolve())):
-        raise ValueError(f"{folder}: weights cannot be kept below a folder with [brackets] in its name; rename it")
+        raise UserError(f"{folder}: weights cannot be kept below a folder with [brackets] in its name; rename it")
 
 
 def is_begun(folder: Path) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from wsis_jax.core.errors import UserError
 from wsis_jax.training.preview import sample_file
 
 # What the curves are called: those of one group share a card.
@@ -31,12 +32,12 @@ def writing_events(run: Path) -> Generator[Callable[[dict[str, Any]], None], Non
         run: the run folder.
 
     Raises:
-        ValueError: if tensorboardX is not installed.
+        UserError: if tensorboardX is not installed.
     """
     try:
         from tensorboardX import SummaryWriter
     except ImportError as error:
-        raise ValueError(
+        raise UserError(
             "--tensorboard: tensorboardX is not installed; get it with: pip install 'wsis-jax[tensorboard]'"
         ) from error
     with ExitStack() as stack:

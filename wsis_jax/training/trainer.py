@@ -19,8 +19,9 @@ from wsis_jax.core import (
     scale_points,
     wait_for_all,
 )
+from wsis_jax.core.errors import UserError
 from wsis_jax.io import check_points
-from wsis_jax.network import Run, Variables, build_model, load_config, load_run, load_variables
+from wsis_jax.network import Model, Variables, build_model, load_config, load_model, load_variables
 from wsis_jax.points import suggest_scale, suggest_sigma
 from wsis_jax.training import run_folder
 from wsis_jax.training.facts import training_facts
@@ -41,7 +42,7 @@ def train(
     uncertain: Sequence[Float[np.ndarray, "_ 2"]] | None = None,
     on_step: Callable[[int, int], None] = lambda step, steps: None,
     on_metrics: Callable[[dict[str, Any]], None] = lambda metrics: None,
-) -> Run:
+) -> Model:
     """Trains a network to draw the likelihood map of cell positions, and returns the best model.
 
     Args:
@@ -57,12 +58,12 @@ def train(
         on_metrics: called with every line of `metrics.jsonl`.
 
     Raises:
-        ValueError: if images and points do not fit each other, an image holds NaN or infinite values, no image
+        UserError: if images and points do not fit each other, an image holds NaN or infinite values, no image
             has a point, a setting is out of range, `run` holds an earlier training (or, with `resume`, one of
             other settings), or the loss is no longer a number; what is saved then is of before.
         WriteError: if there is no room for what is saved, or the folder takes nothing; likewise.
         OutOfMemory: if a step does not fit into memory.
-        FileNotFoundError: with `resume`, if `run` is no run folder.
+        MissingFile: with `resume`, if `run` is no run folder.
         KeyboardInterrupt: if Ctrl-C or SIGTERM, or a callback that raises it, ends the training early; the state
             is saved then, and `resume` goes on from that very step.
     """
@@ -89,7 +90,7 @@ def train_on(
     initial: Variables | None = None,
     on_step: Callable[[int, int], None] = lambda step, steps: None,
     on_metrics: Callable[[dict[str, Any]], None] = lambda metrics: None,
-) -> Run:
+) -> Model:
     """Trains a network to draw the maps of samples, whatever they show, and returns the best model.
 
     Args:
@@ -105,7 +106,7 @@ def train_on(
     names = names if names is not None else [f"image {i}" for i in range(len(samples))]
     for sample, name in zip(samples, names, strict=True):
         if not np.isfinite(sample.image).all():
-            raise ValueError(f"{name}: the image holds NaN or infinite values; make them numbers")
+            raise UserError(f"{name}: the image holds NaN or infinite values; make them numbers")
     model = build_model(config)
     _open_run(run, config, resume)
     kept, held = hold_out(len(samples), share=config.train.validation, seed=config.train.seed)
@@ -136,7 +137,7 @@ def train_on(
     best = run_folder.read_metrics(run)[-1]["best_step"]
     if not sample_file(run, best).exists():
         write_samples(run, best, model, load_variables(run), shown, config)
-    return load_run(run)
+    return load_model(run)
 
 
 def fill_in(
@@ -148,16 +149,16 @@ def fill_in(
     """Checks images against points and returns the configuration with sigma and scale filled in.
 
     Raises:
-        ValueError: if they do not fit each other, an image holds NaN or infinite values, no image has a point,
+        UserError: if they do not fit each other, an image holds NaN or infinite values, no image has a point,
             or a setting is out of range.
     """
     if len(images) != len(points):
-        raise ValueError(f"{len(images)} images but {len(points)} sets of points; give one set for each image")
+        raise UserError(f"{len(images)} images but {len(points)} sets of points; give one set for each image")
     if not sum(map(len, points)):
-        raise ValueError("no image has a point, so there is nothing to learn; check the point files")
+        raise UserError("no image has a point, so there is nothing to learn; check the point files")
     for image, own, name in zip(images, points, names, strict=True):
         if not np.isfinite(image).all():
-            raise ValueError(f"{name}: the image holds NaN or infinite values; make them numbers")
+            raise UserError(f"{name}: the image holds NaN or infinite values; make them numbers")
         check_points(own, image.shape, name=name)
     sigma = config.likelihood.sigma
     if sigma is None:
@@ -210,8 +211,8 @@ def _open_run(run: Path, config: Config, resume: bool) -> None:
         begun = load_config(run)
         # What is done with a trained model has no part in its training.
         if dataclasses.replace(begun, contribution=config.contribution, cut=config.cut) != config:
-            raise ValueError(f"{run}: was started with other images, points or settings; resume it with the same")
+            raise UserError(f"{run}: was started with other images, points or settings; resume it with the same")
         return
     if run_folder.is_begun(run):
-        raise ValueError(f"{run}: holds a training already; give --resume to go on with it, or another folder")
+        raise UserError(f"{run}: holds a training already; give --resume to go on with it, or another folder")
     run_folder.save_config(run, config)

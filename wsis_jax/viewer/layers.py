@@ -11,6 +11,7 @@ from jaxtyping import Float32, Float64
 from napari.layers import Image, Points
 
 from wsis_jax.core import Segmentation
+from wsis_jax.core.errors import UserError
 from wsis_jax.io import LUMINANCE
 from wsis_jax.points import suggest_sigma
 
@@ -61,10 +62,10 @@ def points_by_step(points: Points, image: Image) -> dict[Step, Float64[np.ndarra
     """Returns the points of a layer by the step of an image that they are in, (row, column) in its pixels.
 
     Raises:
-        ValueError: if the points have too few axes to tell the step.
+        UserError: if the points have too few axes to tell the step.
     """
     if points.ndim < image.ndim:
-        raise ValueError(
+        raise UserError(
             f"{points.name}: these points have {points.ndim} axes and {image.name} has {image.ndim}, so that "
             "nobody knows which step they belong to; click in a points layer of as many axes"
         )
@@ -148,5 +149,5 @@ def dot_size(points: Sequence[Float64[np.ndarray, "_ 2"]]) -> float:
     """Returns how large to draw points: a quarter of their spacing, in pixels."""
     try:
         return suggest_sigma(points)
-    except ValueError:  # there are no two
+    except UserError:  # there are no two
         return 10.0

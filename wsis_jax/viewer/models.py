@@ -8,7 +8,7 @@ from wsis_jax.network import packaged_models
 
 
 class Models:
-    """Names of models and run folders, as `load_run` takes them, the newest last.
+    """Names of models and run folders, as `load_model` takes them, the newest last.
 
     Attributes:
         added: emitted with the name of a model that was trained or opened; it may be known already.

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from wsis_jax.core import reason
+from wsis_jax.core import sentence
 from wsis_jax.viewer.layers import LayerData, dot_size
 from wsis_jax.viewer.models import OFFERED
 from wsis_jax.viewer.results_folder import ImageFiles, images_of
@@ -35,7 +35,7 @@ def _telling(read: Callable[[Path], list[LayerData]]) -> Read:
         try:
             return read(Path(path)) or [(None,)]
         except ERRORS as error:
-            show_error(reason(error))
+            show_error(sentence(error))
             return [(None,)]
 
     return reader

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from jaxtyping import Float64
 
+from wsis_jax.core.errors import UserError
 from wsis_jax.io import read_labels, read_points, read_shape
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class ImageFiles(NamedTuple):
 
         Raises:
             ValueError, OSError: if the file is damaged.
-            ImportError: if it needs a package that is missing.
+            UserError: if it needs a package that is missing.
         """
         return _READ[part](self)
 
@@ -92,7 +93,7 @@ def _open(path: Path) -> Any:
     try:
         import zarr
     except ImportError as error:
-        raise ImportError(f"{path}: needs zarr; install it with: pip install 'wsis-jax[zarr]'") from error
+        raise UserError(f"{path}: needs zarr; install it with: pip install 'wsis-jax[zarr]'") from error
     return zarr.open_group(path, mode="r")
 
 

@@ -8,6 +8,7 @@ from magicgui.widgets import CheckBox, ComboBox, Container, FileEdit, LineEdit
 from napari.components import ViewerModel
 from napari.layers import Image, Layer
 
+from wsis_jax.core.errors import UserError
 from wsis_jax.viewer.layers import pixels_of, read_plane, result_layers, shown_step, steps_of
 from wsis_jax.viewer.models import OFFERED
 from wsis_jax.viewer.work import Ending, Tell, Work
@@ -60,7 +61,7 @@ class SegmentWidget(Container):
         """Returns the work, with all that only the thread of the viewer may ask."""
         image, evidence = self.image.value, self.evidence.value
         if image is None:
-            raise ValueError("there is no image layer to segment; open an image first")
+            raise UserError("there is no image layer to segment; open an image first")
         model = str(self.folder.value) if self.model.value == _FOLDER else self.model.value
         settings = shlex.split(self.settings.value)
         if self.planes.value == _ALL:
@@ -73,14 +74,14 @@ class SegmentWidget(Container):
 
         def work(tell: Tell) -> Ending:
             from wsis_jax.core import use_compilation_cache
-            from wsis_jax.network import load_run
+            from wsis_jax.network import load_model
             from wsis_jax.segmentation import segment
 
             use_compilation_cache()
             results = {}
             try:
                 tell(0, len(steps), f"loading {model} …")
-                run = load_run(model)
+                run = load_model(model)
                 config = run.config.override(settings)
                 for done, step in enumerate(steps):
                     tell(done, len(steps), f"segmenting {done + 1} of {len(steps)} …")

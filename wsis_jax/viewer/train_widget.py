@@ -11,6 +11,7 @@ from napari.components import ViewerModel
 from napari.layers import Image, Layer, Points
 from napari.utils.notifications import show_info
 
+from wsis_jax.core.errors import MissingFile, UserError
 from wsis_jax.viewer.layers import pixels_of, points_by_step, read_plane
 from wsis_jax.viewer.models import OFFERED
 from wsis_jax.viewer.work import Ending, Tell, Work
@@ -102,7 +103,7 @@ class TrainWidget(Container):
                     show_info(f"{run}: the model is trained; {page} tells about it.")
                 try:
                     best_weights(run)
-                except FileNotFoundError:
+                except MissingFile:
                     return  # it was stopped before its first validation
                 OFFERED.add(run)
 
@@ -115,11 +116,11 @@ def pair_layers(images: Sequence[Image], points: Sequence[Points]) -> list[tuple
     """Pairs image layers with points layers: one with one, or by names, of which a longer one is taken first.
 
     Raises:
-        ValueError: if a layer is missing or left over.
+        UserError: if a layer is missing or left over.
     """
     if not images or not points:
         missing = "image layer" if not images else "points layer"
-        raise ValueError(f"no {missing} is chosen to learn from; choose one in the list")
+        raise UserError(f"no {missing} is chosen to learn from; choose one in the list")
     if len(images) == len(points) == 1:
         return [(images[0], points[0])]
     pairs: dict[str, tuple[Image, Points]] = {}
@@ -127,13 +128,13 @@ def pair_layers(images: Sequence[Image], points: Sequence[Points]) -> list[tuple
         alike = [image for image in images if own.name.startswith(image.name)]
         image = max(alike, key=lambda one: len(one.name), default=None)
         if image is None or image.name in pairs:
-            raise ValueError(
+            raise UserError(
                 f"{own.name}: it is not clear to which image these points belong; choose for each image one "
                 "points layer whose name begins with that of the image, as in 'a' and 'a points'"
             )
         pairs[image.name] = (image, own)
     if lonely := [image.name for image in images if image.name not in pairs]:
-        raise ValueError(
+        raise UserError(
             f"{lonely[0]}: no points layer is chosen whose name begins so; rename it, or leave this out"
         )
     return list(pairs.values())

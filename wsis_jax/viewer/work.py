@@ -9,7 +9,7 @@ from napari.qt.threading import create_worker
 from napari.utils.notifications import show_error, show_warning
 from superqt.utils import ensure_main_thread
 
-from wsis_jax.core import reason
+from wsis_jax.core import sentence
 
 ERRORS = (ValueError, KeyError, TypeError, OSError, ImportError, MemoryError)
 """What tells a user in a sentence what is wrong, as on the command line; all else is a fault of the program."""
@@ -69,7 +69,7 @@ class Work:
         try:
             work = self._prepare()
         except ERRORS as error:
-            show_error(reason(error))
+            show_error(sentence(error))
             return
         endings: list[Ending] = []
 
@@ -82,7 +82,7 @@ class Work:
             try:
                 endings.append(work(tell))
             except ERRORS as error:
-                endings.append(partial(self._fail, reason(error)))
+                endings.append(partial(self._fail, sentence(error)))
 
         worker: Any = create_worker(run)
         # `returned` would not come of a work that was stopped, and an ending there is all the same.
@@ -129,4 +129,4 @@ class Work:
             try:
                 ending()
             except ERRORS as error:
-                self._fail(reason(error))
+                self._fail(sentence(error))

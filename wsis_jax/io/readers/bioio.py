@@ -5,6 +5,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from wsis_jax.core.errors import UserError
 from wsis_jax.io.pixel_sizes import square
 
 ENDINGS = (".czi", ".nd2", ".lif")
@@ -25,7 +26,7 @@ def open_scenes(path: Path) -> list[tuple[Any, str, float | None]]:
         micrometres, or None where it is not given or pixels are not square.
 
     Raises:
-        ImportError: if bioio, or its reader of such files, is not installed.
+        UserError: if bioio, or its reader of such files, is not installed.
         Exception: whatever the reader raises for a damaged file.
     """
     reader = f"bioio_{path.suffix.lower()[1:]}"
@@ -34,7 +35,7 @@ def open_scenes(path: Path) -> list[tuple[Any, str, float | None]]:
 
         module = import_module(reader)
     except ImportError as error:
-        raise ImportError(
+        raise UserError(
             f"{path}: files of the kind {path.suffix} need bioio; install it with: pip install 'wsis-jax[bioio]'"
         ) from error
     scenes = []

@@ -18,7 +18,8 @@ import tifffile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 
-from wsis_jax.core import Explained, check_chunks, check_values
+from wsis_jax.core import check_chunks, check_values
+from wsis_jax.core.errors import MissingFile, UserError
 from wsis_jax.io.paths import is_zarr
 from wsis_jax.io.pixel_sizes import pixel_size_of_tiff
 from wsis_jax.io.readers.bioio import ENDINGS, open_scenes
@@ -65,12 +66,12 @@ def check_axes(axes: str | None) -> None:
     """Checks the names of axes as far as one can without a file.
 
     Raises:
-        ValueError: if they are no letters, one is there twice, or rows or columns are missing.
+        UserError: if they are no letters, one is there twice, or rows or columns are missing.
     """
     if axes is None:
         return
     if not (axes.isalpha() and axes.isupper() and len(set(axes)) == len(axes) and {"Y", "X"} <= set(axes)):
-        raise ValueError(
+        raise UserError(
             f"axes '{axes}' name no image; give a capital letter for each, Y and X among them, as in TZCYX"
         )
 
@@ -84,12 +85,12 @@ def open_stacks(path: Path, *, axes: str | None = None) -> Generator[list[Stack]
         axes: names for the axes of a TIFF, in order, instead of those that the file gives.
 
     Yields:
-        At least one array, each with pixels. Reading one raises ValueError where the file is damaged.
+        At least one array, each with pixels. Reading one raises UserError where the file is damaged.
 
     Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if the file is empty, damaged or not an image, or its axes are not known.
-        ImportError: if the package that reads it is not installed.
+        MissingFile: if there is no such file.
+        UserError: if the file is empty, damaged or not an image, or its axes are not known.
+        UserError: if the package that reads it is not installed.
     """
     check_axes(axes)
     if is_zarr(path):
@@ -98,7 +99,7 @@ def open_stacks(path: Path, *, axes: str | None = None) -> Generator[list[Stack]
     elif path.suffix.lower() in ENDINGS and path.is_file():
         try:
             scenes = open_scenes(path)
-        except ImportError:
+        except UserError:
             raise
         except Exception as error:
             raise _damaged(path, error) from error
@@ -118,9 +119,9 @@ def _stack(
     if not {"Y", "X"} <= set(axes) or 0 in sizes.values():
         raise _without_pixels(path)
     if max(sizes.values()) >= 2**31:
-        raise Explained(f"{path}: an axis has a length of {max(sizes.values()):.3g}; write it again")
+        raise UserError(f"{path}: an axis has a length of {max(sizes.values()):.3g}; write it again")
     if not (axes.isascii() and axes.isalpha()):  # they become a part of file names
-        raise Explained(f"{path}: the names of its axes, {axes!r}, are no letters; give others (--axes)")
+        raise UserError(f"{path}: the names of its axes, {axes!r}, are no letters; give others (--axes)")
 
     def read(at: Mapping[str, int], window: Window) -> tuple[np.ndarray, str]:
         where: dict[str, Any] = {"Y": window[0], "X": window[1], **at}
@@ -131,7 +132,7 @@ def _stack(
             check_chunks(path, math.prod(n // side + 1 for n, side in zip(taken, sides, strict=True)))
         try:
             values = np.asarray(array[tuple(where.get(axis, slice(None)) for axis in axes)])
-        except Explained:
+        except UserError:
             raise
         except Exception as error:  # The decoders raise a dozen unrelated classes for a damaged file.
             raise _damaged(path, error) from error
@@ -204,7 +205,7 @@ def _tiff_stacks(path: Path, tiff: tifffile.TiffFile, axes: str | None) -> list[
             raise ValueError("the length of an axis is no whole number")
         named = [(one, _named(path, given, shape, axes), shape) for one, given, shape in series]
         return [_stack(path, _sliceable(path, one, shape), names, pixel_size) for one, names, shape in named]
-    except Explained:
+    except UserError:
         raise
     except Exception as error:
         raise _damaged(path, error) from error
@@ -215,10 +216,10 @@ def _named(path: Path, given: str, shape: Sequence[int], axes: str | None) -> st
     if axes is not None:
         if len(axes) != len(shape):
             have = f"{len(shape)} axes of lengths {', '.join(map(str, shape))}"
-            raise Explained(f"{path}: axes '{axes}' do not fit its {have}; name each of them once")
+            raise UserError(f"{path}: axes '{axes}' do not fit its {have}; name each of them once")
         return axes
     if len(set(given)) < len(given):
-        raise Explained(
+        raise UserError(
             f"{path}: the file does not name its {len(shape)} axes, of lengths {', '.join(map(str, shape))}; "
             "name them, as in --axes TZYX"
         )
@@ -280,22 +281,22 @@ class _Pages:
 def _kind(path: Path) -> str:
     """Returns the kind of an image file by its first bytes."""
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: there is no such image file; check the path")
+        raise MissingFile(f"{path}: there is no such image file; check the path")
     with path.open("rb") as file:
         start = file.read(8)
     if not start:
-        raise ValueError(f"{path}: the file is empty (0 bytes); copy or export it again")
+        raise UserError(f"{path}: the file is empty (0 bytes); copy or export it again")
     kind = next((kind for kind, starts in _STARTS.items() if start.startswith(starts)), None)
     if kind is None:
-        raise ValueError(f"{path}: this is not an image of a known kind; give a {', '.join(_STARTS)} or OME-Zarr")
+        raise UserError(f"{path}: this is not an image of a known kind; give a {', '.join(_STARTS)} or OME-Zarr")
     return kind
 
 
-def _damaged(path: Path, error: Exception) -> ValueError:
+def _damaged(path: Path, error: Exception) -> UserError:
     """Returns what to tell of a file that a decoder gave up on."""
     reason = str(error).partition("\n")[0]
-    return ValueError(f"{path}: the image is damaged ({reason}); copy or export it again")
+    return UserError(f"{path}: the image is damaged ({reason}); copy or export it again")
 
 
-def _without_pixels(path: Path) -> ValueError:
-    return Explained(f"{path}: the file holds no pixels; copy or export it again")
+def _without_pixels(path: Path) -> UserError:
+    return UserError(f"{path}: the file holds no pixels; copy or export it again")

@@ -6,11 +6,12 @@ from xml.etree import ElementTree
 
 import tifffile
 
-from wsis_jax.core import Explained, check_name
+from wsis_jax.core import check_name
+from wsis_jax.core.errors import UserError
 
 
 def check_pages(tiff: tifffile.TiffFile) -> None:
-    """Raises ValueError if pages are missing; tifffile leaves out what was cut off with the end of a file."""
+    """Raises UserError if pages are missing; tifffile leaves out what was cut off with the end of a file."""
     layout, handle = tiff.tiff, tiff.filehandle
     last = tiff.pages[len(tiff.pages) - 1].offset
     handle.seek(last)
@@ -22,7 +23,7 @@ def check_pages(tiff: tifffile.TiffFile) -> None:
 
 
 def check_other_files(path: Path, tiff: tifffile.TiffFile) -> None:
-    """Raises ValueError if a TIFF says that some of its pages are in a file of another folder."""
+    """Raises UserError if a TIFF says that some of its pages are in a file of another folder."""
     named: list[str] = []
     if tiff.is_ome:
         named = _named_in(tiff.ome_metadata or "")
@@ -32,7 +33,7 @@ def check_other_files(path: Path, tiff: tifffile.TiffFile) -> None:
         try:
             check_name(name)
         except ValueError as error:
-            raise Explained(f"{path}: names a file of another folder, {name[:80]!r}; copy it beside") from error
+            raise UserError(f"{path}: names a file of another folder, {name[:80]!r}; copy it beside") from error
 
 
 def _named_in(xml: str) -> list[str]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from wsis_jax.core import check_values, replacing_folder
+from wsis_jax.core.errors import MissingFile, UserError
 from wsis_jax.io.pixel_sizes import in_micrometres, square
 
 if TYPE_CHECKING:
@@ -26,14 +27,14 @@ def open_omezarr(path: str | Path) -> tuple["zarr.Array", str, float | None]:
         it is not given in a unit of length or pixels are not square.
 
     Raises:
-        FileNotFoundError: if there is no such folder.
-        ValueError: if it is no OME-Zarr image, or is damaged.
-        ImportError: if zarr is not installed.
+        MissingFile: if there is no such folder.
+        UserError: if it is no OME-Zarr image, or is damaged.
+        UserError: if zarr is not installed.
     """
     zarr = _zarr()
     path = Path(path)
     if not path.is_dir():
-        raise FileNotFoundError(f"{path}: there is no such folder; check the path")
+        raise MissingFile(f"{path}: there is no such folder; check the path")
     try:
         group = zarr.open_group(path, mode="r")
         attributes: Any = group.attrs.asdict()
@@ -45,15 +46,15 @@ def open_omezarr(path: str | Path) -> tuple["zarr.Array", str, float | None]:
             raise TypeError("it is a group")
         pixel_size = _pixel_size(multiscale, first)
     except Exception as error:  # of the library, and of metadata that are not what they should be
-        raise ValueError(f"{path}: is no OME-Zarr image of version 0.4 or 0.5; give the folder of one") from error
+        raise UserError(f"{path}: is no OME-Zarr image of version 0.4 or 0.5; give the folder of one") from error
     if len(set(axes)) != array.ndim or len(axes) != array.ndim or not {"y", "x"} <= set(axes):
-        raise ValueError(f"{path}: its axes '{axes[:60]}' do not fit its array; write it again")
+        raise UserError(f"{path}: its axes '{axes[:60]}' do not fit its array; write it again")
     _check_storage(path, array)
     return array, axes, pixel_size
 
 
 def _check_storage(path: Path, array: "zarr.Array") -> None:
-    """Raises ValueError for an array whose values are no numbers, or whose pieces do not fit into memory.
+    """Raises UserError for an array whose values are no numbers, or whose pieces do not fit into memory.
 
     Pickled objects are programs that run when they are read, so nothing here depends on the library refusing them.
     """
@@ -64,9 +65,9 @@ def _check_storage(path: Path, array: "zarr.Array") -> None:
         else []
     )
     if array.dtype.kind not in "buifc" or "pickle" in codecs:
-        raise ValueError(f"{path}: its values are no numbers but objects; write it again as numbers")
+        raise UserError(f"{path}: its values are no numbers but objects; write it again as numbers")
     if 0 in array.chunks:
-        raise ValueError(f"{path}: its chunks have no pixels; write it again")
+        raise UserError(f"{path}: its chunks have no pixels; write it again")
     for piece in (array.chunks, array.shards or ()):
         check_values(path, math.prod(piece), remedy="write it again with smaller chunks")
 
@@ -86,7 +87,7 @@ def create_labels(
         The array, of type uint32.
 
     Raises:
-        ImportError: if zarr is not installed.
+        UserError: if zarr is not installed.
     """
     zarr = _zarr()
     about = multiscales("labels", "yx", pixel_size) | {"image-label": {}}
@@ -133,5 +134,5 @@ def _zarr() -> Any:
     try:
         import zarr
     except ImportError as error:
-        raise ImportError("OME-Zarr needs zarr; install it with: pip install 'wsis-jax[zarr]'") from error
+        raise UserError("OME-Zarr needs zarr; install it with: pip install 'wsis-jax[zarr]'") from error
     return zarr

@@ -11,6 +11,7 @@ from jaxtyping import Int32
 from skimage.segmentation import relabel_sequential
 
 from wsis_jax.core import write_text
+from wsis_jax.core.errors import UserError
 from wsis_jax.io import write_labels
 
 Labels = Int32[np.ndarray, "height width"]
@@ -38,12 +39,12 @@ def writing_ctc(out: Path, names: Sequence[str]) -> Generator[WriteMask, None, N
         A function that takes the name of an image and its labels, 0 for background, and returns the file.
 
     Raises:
-        ValueError: If two images are of the same frame, or the folder holds results: labels are unique only among
+        UserError: If two images are of the same frame, or the folder holds results: labels are unique only among
             masks that are written together.
     """
     numbers = frame_numbers(names)
     if old := [*out.glob("mask*.tif"), *out.glob("res_track.txt")]:
-        raise ValueError(f"{old[0]}: the folder holds results already; give another one")
+        raise UserError(f"{old[0]}: the folder holds results already; give another one")
     tracks: list[str] = []
 
     def write(name: str, labels: Labels) -> Path:
@@ -74,7 +75,7 @@ def frame_numbers(names: Sequence[str]) -> dict[str, str]:
     the images are numbered in order, from 0.
 
     Raises:
-        ValueError: If two names end in the same number.
+        UserError: If two names end in the same number.
     """
     found = [re.search(r"[0-9]+$", name) for name in names]
     texts = [match[0] for match in found if match]
@@ -85,7 +86,7 @@ def frame_numbers(names: Sequence[str]) -> dict[str, str]:
     for name, text in zip(names, texts, strict=True):
         number = f"{int(text):0{width}d}"
         if number in by_number:
-            raise ValueError(
+            raise UserError(
                 f"{by_number[number]} and {name} would both be mask{number}.tif; give the images of one sequence "
                 "at a time, or rename one"
             )

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from wsis_jax.core import Segmentation, check_inside
+from wsis_jax.core.errors import UserError
 from wsis_jax.io import Frame, write_labels, write_picture, write_points
 from wsis_jax.output.cell_table import Columns, contribution_margins, measure_cells
 from wsis_jax.output.formats.cellpose import write_masks, write_outlines, write_seg
@@ -157,7 +158,7 @@ def _writing_kinds(out: Path, names: Sequence[str], *, kinds: Sequence[str]) -> 
     for kind in kinds:
         package, extra = _NEEDS.get(kind, (None, None))
         if package and find_spec(package) is None:
-            raise ValueError(
+            raise UserError(
                 f"files of the kind {kind} need the package {package}, which is not installed; "
                 f"pip install 'wsis-jax[{extra}]'"
             )
@@ -189,18 +190,18 @@ def format_of(kinds: Sequence[str]) -> Format:
         kinds: names of `KINDS` or `REPORT`, in any order, or `ctc` alone.
 
     Raises:
-        ValueError: If one is not known, or there is none, or `ctc` is among others.
+        UserError: If one is not known, or there is none, or `ctc` is among others.
     """
     if list(kinds) == ["ctc"]:
         return CTC
     known = ", ".join(sorted([*KINDS, REPORT]))
     if not kinds:
-        raise ValueError(f"there is no kind of file; choose of {known}, or ctc alone")
+        raise UserError(f"there is no kind of file; choose of {known}, or ctc alone")
     for kind in kinds:
         if kind == "ctc":
-            raise ValueError("ctc is written alone, in a folder of its own; leave out the others")
+            raise UserError("ctc is written alone, in a folder of its own; leave out the others")
         if kind not in (*KINDS, REPORT):
-            raise ValueError(f"there is no kind of file called '{kind}'; choose of {known}, or ctc alone")
+            raise UserError(f"there is no kind of file called '{kind}'; choose of {known}, or ctc alone")
     ordered = tuple(kind for kind in (REPORT, *KINDS) if kind in kinds)
     return Format(ordered, partial(_writing_kinds, kinds=ordered), resumable=True)
 

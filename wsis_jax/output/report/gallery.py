@@ -11,6 +11,7 @@ from jaxtyping import Float, Int, UInt8
 from PIL import Image
 
 from wsis_jax.core import Segmentation, replacing, resize_labels
+from wsis_jax.core.errors import UserError
 from wsis_jax.io import Frame
 from wsis_jax.output.pictures import contribution_picture, grey_picture, heat_picture, label_picture, overlay
 from wsis_jax.output.report.page import text
@@ -200,7 +201,7 @@ def _inline(path: Path) -> str:
     """Returns the address of a picture that holds it.
 
     Raises:
-        ValueError: if the file is no picture, or too large to be one of ours: nothing else may get into a page.
+        UserError: if the file is no picture, or too large to be one of ours: nothing else may get into a page.
     """
     try:
         with Image.open(path, formats=("PNG", "WEBP")) as picture:
@@ -213,5 +214,5 @@ def _inline(path: Path) -> str:
                 picture.convert("RGB").save(compressed, format="WEBP", quality=_QUALITY)
                 data = compressed.getvalue()
     except Exception as error:  # of many classes, for a damaged file
-        raise ValueError(f"{path}: is no picture of a report; delete it, and make the report again") from error
+        raise UserError(f"{path}: is no picture of a report; delete it, and make the report again") from error
     return f"data:image/webp;base64,{base64.b64encode(data).decode()}"

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from wsis_jax.core import Config, check_inside, check_name, read_json, write_text
+from wsis_jax.core.errors import UserError
 from wsis_jax.output.columns import read_columns
 from wsis_jax.output.report.charts import histogram
 from wsis_jax.output.report.gallery import SHOWN, Item, evenly, gallery, layer_files
@@ -22,15 +23,16 @@ def read_summary(folder: Path) -> dict[str, Any] | None:
     """Returns the summary that `segmentation_report` kept in a folder of results; None where there is none.
 
     Raises:
-        ValueError: if it cannot be read, or is no such summary.
+        UserError: if it cannot be read, or is no such summary.
     """
     file = folder / "report" / "summary.json"
     if not file.is_file():
         return None
+    summary = read_json(file, remedy="segment the images again")
     try:
-        return _checked(read_json(file))
+        return _checked(summary)
     except (ValueError, TypeError, KeyError) as error:
-        raise ValueError(f"{file}: not readable as JSON ({error}); segment the images again") from error
+        raise UserError(f"{file}: is no summary of results ({error}); segment the images again") from error
 
 
 def _checked(summary: Any) -> dict[str, Any]:

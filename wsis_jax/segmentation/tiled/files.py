@@ -8,8 +8,9 @@ import numpy as np
 from jaxtyping import Float
 
 from wsis_jax.core import Config, Over, Plane, Progress, Window, one_by_one, remark, windows_over
+from wsis_jax.core.errors import UserError, WriteError
 from wsis_jax.io import write_points, writing_labels
-from wsis_jax.network import Run
+from wsis_jax.network import Model
 from wsis_jax.output import (
     groups_of,
     measure_groups,
@@ -55,7 +56,7 @@ def in_tiles(shape: tuple[int, int], tiles: bool | None) -> bool:
 
 
 def segment_large(
-    run: Run,
+    model: Model,
     large: Large,
     out: Path,
     *,
@@ -69,7 +70,7 @@ def segment_large(
     """Segments an image in tiles and writes its labels, `<name>_labels.ome.zarr`, and files of other kinds.
 
     Args:
-        run: a trained model.
+        model: a trained model.
         large: the image.
         out: the folder to write to.
         config: the settings to use.
@@ -82,12 +83,12 @@ def segment_large(
         The files, the labels last, and the number of cells.
 
     Raises:
-        ValueError: if the image cannot be segmented in tiles, or none of `kinds` can be written of it.
+        UserError: if the image cannot be segmented in tiles, or none of `kinds` can be written of it.
         WriteError: if there is no room for files.
-        ImportError: if zarr is not installed.
+        UserError: if zarr is not installed.
     """
     if not set(kinds) & {*KINDS_OF_TILES} - {"report"}:
-        raise ValueError(
+        raise UserError(
             f"{large.name}: is segmented in tiles, of which {', '.join(KINDS_OF_TILES[1:])} are written and not "
             f"{', '.join(kinds)}; add labels to --format, or give --no-tiles if the image fits into memory"
         )
@@ -98,10 +99,12 @@ def segment_large(
     with writing_labels(labels, shape, chunks=(_CHUNK, _CHUNK), pixel_size=large.pixel_size) as array:
         try:
             found = segment_tiled(
-                run, large.image, array, config=config, over=over, scratch=scratch, on_tile=later.before
+                model, large.image, array, config=config, over=over, scratch=scratch, on_tile=later.before
             )
-        except ValueError as error:
-            raise ValueError(f"{large.name}: {error}") from error
+        except WriteError:
+            raise
+        except UserError as error:
+            raise UserError(f"{large.name}: {error}") from error
         over, files = later.counting(over), []
         if shown:
             files += _write_pictures(out, large, array, found.points, blocks, over)

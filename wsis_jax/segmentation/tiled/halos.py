@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Float32, Int64
 
 from wsis_jax.core import Config, Plane, Window, rounded_up
+from wsis_jax.core.errors import UserError
 from wsis_jax.cutting import surroundings, terms
 from wsis_jax.network import UNet, half_of, windows
 
@@ -39,16 +40,16 @@ class Halos(NamedTuple):
     labels: int
 
 
-def halos_of(model: UNet, config: Config) -> Halos:
+def halos_of(network: UNet, config: Config) -> Halos:
     """Returns the margins that a network and settings need.
 
     Raises:
-        ValueError: if cells have no reach; names the setting.
+        UserError: if cells have no reach; names the setting.
     """
     reach = config.cell_reach
     if reach is None:
-        raise ValueError("cut.reach=null lets a cell reach anywhere; set cut.reach, or do without tiles")
-    levels, half, whole = len(model.encoder), half_of(config.region_radius), int(np.ceil(reach))
+        raise UserError("cut.reach=null lets a cell reach anywhere; set cut.reach, or do without tiles")
+    levels, half, whole = len(network.encoder), half_of(config.region_radius), int(np.ceil(reach))
     masks = whole + 1 + config.cut.dilate + config.cut.erode
     return Halos(
         field=_radius(levels, 0),

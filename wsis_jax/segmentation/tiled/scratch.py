@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from wsis_jax.core import Window, _common, in_words, lengths, replacing, telling, windows_over, within
+from wsis_jax.core.errors import UserError
 
 _ELSEWHERE = "choose another disk for temporary files (TMPDIR; with --dask the folder of results)"
 
@@ -50,9 +51,7 @@ class Scratch:
     def __setitem__(self, window: Window, values: np.ndarray) -> None:
         """Writes the values in a window of the grid; `files.WriteError` if the disk has no room for them."""
         if self._parts_under(window) != [window]:
-            raise ValueError(
-                f"{self._folder}: {window} is no window of its grid of {self._side} pixels; write one"
-            )
+            raise UserError(f"{self._folder}: {window} is no window of its grid of {self._side} pixels; write one")
         with replacing(self._file(window), then=_THEN) as temporary, temporary.open("wb") as file:
             np.save(file, np.ascontiguousarray(values, self.dtype))
 
@@ -81,7 +80,7 @@ def scratch_folder(beside: Path | None = None, *, room: int) -> Generator[Path, 
         room: bytes that are needed at most.
 
     Raises:
-        ValueError: if the disk has no room for them.
+        UserError: if the disk has no room for them.
     """
     if beside is not None:
         beside.mkdir(parents=True, exist_ok=True)
@@ -89,7 +88,7 @@ def scratch_folder(beside: Path | None = None, *, room: int) -> Generator[Path, 
     name = {"prefix": ".wsis-", "suffix": f".{os.getpid()}.tmp"}
     with tempfile.TemporaryDirectory(**name, dir=beside) as folder:
         if (free := shutil.disk_usage(folder).free) < room:
-            raise ValueError(
+            raise UserError(
                 f"the image needs {in_words(room)} of temporary files, and there are {in_words(free)} free; make "
                 f"room, {_ELSEWHERE}, or choose a smaller image.scale"
             )

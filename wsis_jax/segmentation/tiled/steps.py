@@ -36,7 +36,7 @@ from wsis_jax.cutting import (
     surroundings,
     terms,
 )
-from wsis_jax.network import Record, Run, forward, in_precision, one_of, record_images, winner_map
+from wsis_jax.network import Model, Record, forward, in_precision, one_of, record_images, winner_map
 from wsis_jax.output import margin_sums
 from wsis_jax.points import peak_pixels, plateau_centres
 from wsis_jax.segmentation.tiled.halos import Halos, View, view_of
@@ -83,24 +83,24 @@ class Job(NamedTuple):
     sides: tuple[int, int]
     halos: Halos
 
-    def view(self, run: Run, part: Window, halo: int, flip: tuple[int, int] = (1, 1)) -> View:
+    def view(self, model: Model, part: Window, halo: int, flip: tuple[int, int] = (1, 1)) -> View:
         """Returns what the network is shown for a part."""
-        stride = run.model.stride
+        stride = model.network.stride
         return view_of(part, self.small.shape, sides=self.sides, halo=halo, stride=stride, flip=flip)
 
-    def record(self, run: Run, seen: Float32[np.ndarray, "height width"]) -> Record:
+    def record(self, model: Model, seen: Float32[np.ndarray, "height width"]) -> Record:
         """Returns the record of a view."""
-        variables = in_precision(run.variables, self.config.unet.precision)
-        return record_images(run.model, variables, seen[None], self.sides, rule=self.config.contribution.rule)
+        variables = in_precision(model.variables, self.config.unet.precision)
+        return record_images(model.network, variables, seen[None], self.sides, rule=self.config.contribution.rule)
 
 
 def detect_in_tiles(
-    run: Run, job: Job, parts: Sequence[Window], over: Over
+    model: Model, job: Job, parts: Sequence[Window], over: Over
 ) -> tuple[Peaks, Float32[np.ndarray, " cells"]]:
     """Returns the peaks, as `find_peaks` orders them, and the likelihood there."""
     border = job.config.detect.exclude_border
     pixels, values = [np.empty((0, 2), np.int64)], [np.empty(0, np.float32)]
-    for places, likelihood in over(_peak_pixels, parts, run=run, job=job):
+    for places, likelihood in over(_peak_pixels, parts, model=model, job=job):
         pixels.append(places)
         values.append(likelihood)
     at, scores = np.concatenate(pixels), np.concatenate(values)
@@ -115,17 +115,17 @@ def detect_in_tiles(
     bent = np.flatnonzero(numbers[index] != wanted)
     beside = [(slice(row, row + 1), slice(column, column + 1)) for row, column in peaks[bent].tolist()]
     scores = scores[index]
-    scores[bent] = [value[0, 0] for value in one_by_one(likelihood_of, beside, run=run, job=job)]
+    scores[bent] = [value[0, 0] for value in one_by_one(likelihood_of, beside, model=model, job=job)]
     return peaks, scores
 
 
 def _peak_pixels(
-    part: Window, *, run: Run, job: Job
+    part: Window, *, model: Model, job: Job
 ) -> tuple[Int64[np.ndarray, "pixels 2"], Float32[np.ndarray, " pixels"]]:
     """Returns the pixels of a part that are peaks or parts of one, and the likelihood there."""
     found = job.config.detect
     around = grown(part, found.min_distance, job.small.shape)
-    likelihood = likelihood_of(around, run=run, job=job)
+    likelihood = likelihood_of(around, model=model, job=job)
     candidates = peak_pixels(
         likelihood, threshold=found.threshold, min_distance=found.min_distance, quantize=found.quantize
     )
@@ -134,17 +134,17 @@ def _peak_pixels(
     return places + np.array([part[0].start, part[1].start]), likelihood[inner][tuple(places.T)]
 
 
-def likelihood_of(part: Window, *, run: Run, job: Job) -> Float32[np.ndarray, "rows columns"]:
+def likelihood_of(part: Window, *, model: Model, job: Job) -> Float32[np.ndarray, "rows columns"]:
     """Returns the likelihood map of a part, as `pipeline.detect` computes it."""
-    view = job.view(run, part, job.halos.field)
-    likelihood = view.shown(np.asarray(job.record(run, view.of(job.small)).likelihood)[0])
+    view = job.view(model, part, job.halos.field)
+    likelihood = view.shown(np.asarray(job.record(model, view.of(job.small)).likelihood)[0])
     if job.config.detect.views == 1:
         return likelihood
-    variables = in_precision(run.variables, job.config.unet.precision)
+    variables = in_precision(model.variables, job.config.unet.precision)
     for flip in _FLIPS:
-        view = job.view(run, part, job.halos.field, flip)
+        view = job.view(model, part, job.halos.field, flip)
         seen = jnp.asarray(view.of(job.small)[None], jnp.float32)
-        mirrored = np.asarray(forward(run.model, variables, seen, jnp.array(job.sides)))[0]
+        mirrored = np.asarray(forward(model.network, variables, seen, jnp.array(job.sides)))[0]
         likelihood = likelihood + view.shown(mirrored)
     return likelihood / 4
 
@@ -175,7 +175,7 @@ def _look(part: Window, *, job: Job, peaks: Peaks) -> tuple[float, terms.Look | 
 
 
 def propagate_in_tiles(
-    run: Run, job: Job, peaks: Peaks, folder: Path, parts: Sequence[Window], over: Over
+    model: Model, job: Job, peaks: Peaks, folder: Path, parts: Sequence[Window], over: Over
 ) -> tuple[Winners, Float32[np.ndarray, " owners"]]:
     """Returns the winner map, and the greatest contribution of every owner."""
     winner = Winners(
@@ -184,7 +184,7 @@ def propagate_in_tiles(
         job.small.beside(folder / "runner_up", np.float32),
     )
     greatest = np.zeros(len(peaks) + 1, np.float32)
-    for owners, more in over(_contribute, parts, run=run, job=job, peaks=peaks, layers=winner):
+    for owners, more in over(_contribute, parts, model=model, job=job, peaks=peaks, layers=winner):
         greatest[owners] = np.maximum(greatest[owners], more)
     if job.config.cut.seed_scale == "max":
         greatest[:] = greatest.max()
@@ -192,22 +192,22 @@ def propagate_in_tiles(
 
 
 def _contribute(
-    part: Window, *, run: Run, job: Job, peaks: Peaks, layers: Winners
+    part: Window, *, model: Model, job: Job, peaks: Peaks, layers: Winners
 ) -> tuple[Int64[np.ndarray, " here"], Float32[np.ndarray, " here"]]:
     """Writes the winner map of a part; returns its owners, and the greatest contribution of each."""
     cells = _near(peaks, part, job.halos.contributors)
     if not len(cells):
         return cells, np.zeros(0, np.float32)
-    winner = _winners(run, job, peaks, cells, part)
+    winner = _winners(model, job, peaks, cells, part)
     for layer, values in zip(layers, winner, strict=True):
         layer[part] = values
     owners = np.union1d(0, cells + 1)
     return owners, greatest_contributions(winner.value, winner.owner, owners=len(peaks) + 1)[owners]
 
 
-def _winners(run: Run, job: Job, peaks: Peaks, cells: Int64[np.ndarray, " near"], part: Window) -> WinnerMap:
+def _winners(model: Model, job: Job, peaks: Peaks, cells: Int64[np.ndarray, " near"], part: Window) -> WinnerMap:
     """Returns the winner map of a part, from the cells that may contribute to it."""
-    view = job.view(run, part, job.halos.record)
+    view = job.view(model, part, job.halos.record)
     corner = int(view.rows[0]), int(view.columns[0])
     discs = grown(part, job.halos.contributors + job.halos.half, job.small.shape)
     index, distance = nearest_peak(peaks, lengths(discs), corner=(discs[0].start, discs[1].start))
@@ -217,14 +217,14 @@ def _winners(run: Run, job: Job, peaks: Peaks, cells: Int64[np.ndarray, " near"]
     regions[there] = np.where(distance <= job.config.region_radius, numbers[index + 1], 0)
     seen = view.of(job.small)
     winner = winner_map(
-        run.model,
-        in_precision(run.variables, job.config.unet.precision),
+        model.network,
+        in_precision(model.variables, job.config.unet.precision),
         seen,
         regions,
         peaks[cells] - corner,
         reach=job.config.cell_reach,
         settings=job.config.contribution,
-        recorded=one_of(job.record(run, seen), jnp.array(0)),
+        recorded=one_of(job.record(model, seen), jnp.array(0)),
         half=job.halos.half,
     )
     value, owner, runner_up = (layer[view.part] for layer in winner)

@@ -31,8 +31,9 @@ from wsis_jax.core import (
     stretch,
     windows_over,
 )
+from wsis_jax.core.errors import UserError
 from wsis_jax.cutting import Whole
-from wsis_jax.network import Run
+from wsis_jax.network import Model
 from wsis_jax.output import mean_margins
 from wsis_jax.segmentation.pipeline import seen_shape
 from wsis_jax.segmentation.tiled.halos import halos_of, view_sides
@@ -65,7 +66,7 @@ class Tiled(NamedTuple):
 
 
 def segment_tiled(
-    run: Run,
+    model: Model,
     image: Plane,
     out: Any,
     *,
@@ -82,11 +83,11 @@ def segment_tiled(
     as far as `halos.Halos` says.
 
     Args:
-        run: a trained model.
+        model: a trained model.
         image: grey values of any range, (height, width), read by slices: a zarr array, a memory map, an array.
         out: what label i + 1 for the cell of point i, and 0 for the background, are written to by slices; of the
             image's shape, of type int32 or uint32. Writes follow its chunks, if it has any.
-        config: settings other than those of the run.
+        config: settings other than those of the model.
         tile: side of a tile in pixels of the network. The network is shown 300 to 400 pixels more, which takes
             a few hundred bytes of memory a pixel, by its width.
         over: what calls the functions of a step with tile after tile; `clusters.Workers.over` has the workers of a
@@ -95,13 +96,13 @@ def segment_tiled(
         on_tile: called with the number of parts done, of all steps, and of parts in all.
 
     Raises:
-        ValueError: if the image holds NaN or infinite values, image and `out` do not fit together, or a setting
+        UserError: if the image holds NaN or infinite values, image and `out` do not fit together, or a setting
             needs the whole image at once; names it. Also if there is no room for 20 bytes a pixel of the network
             in the folder of temporary files.
         WriteError: if that is full in the meantime.
     """
-    config = config or run.config
-    _check(run, image, out, config, tile)
+    config = config or model.config
+    _check(model, image, out, config, tile)
     shape, whole = seen_shape((image.shape[0], image.shape[1]), config), (image.shape[0], image.shape[1])
     with scratch_folder(None if scratch is None else Path(scratch), room=_SCRATCH * shape[0] * shape[1]) as folder:
         blocks, parts = _blocks(out, whole, tile / config.network_scale), windows_over(shape, (tile, tile))
@@ -109,20 +110,20 @@ def segment_tiled(
         over = steps.counting(over)
         small = Scratch(folder / "image", shape, np.float32, tile)
         median = _shrink(image, small, config, blocks, parts, over)
-        halos = halos_of(run.model, config)
+        halos = halos_of(model.network, config)
         sides = view_sides(
-            shape, tile, max(halos.field + config.detect.min_distance, halos.record), run.model.stride
+            shape, tile, max(halos.field + config.detect.min_distance, halos.record), model.network.stride
         )
         job = Job(config, small, sides, halos)
         peaks, scores = np.empty((0, 2), np.int64), np.empty(0, np.float32)
         if median is None:
             remark("the image is constant, so it holds no cells")
         else:
-            peaks, scores = detect_in_tiles(run, job, parts, over)
+            peaks, scores = detect_in_tiles(model, job, parts, over)
         fused, winner = small.beside(folder / "fused", np.int32), None
         if median is not None and len(peaks):
             rim, look = observe(job, peaks, parts, over)
-            winner, greatest = propagate_in_tiles(run, job, peaks, folder, parts, over)
+            winner, greatest = propagate_in_tiles(model, job, peaks, folder, parts, over)
             known = Whole(median, rim, look, greatest)
             for _ in over(cut, parts, job=job, peaks=peaks, winner=winner, whole=known, fused=fused):
                 pass
@@ -137,26 +138,26 @@ def segment_tiled(
     return Tiled((peaks + 0.5) * ratio - 0.5, scores, mean_margins(sums, pixels))
 
 
-def _check(run: Run, image: Plane, out: Any, config: Config, tile: int) -> None:
-    """Raises ValueError for what cannot be segmented in tiles."""
+def _check(model: Model, image: Plane, out: Any, config: Config, tile: int) -> None:
+    """Raises UserError for what cannot be segmented in tiles."""
     if len(image.shape) != 2 or min(image.shape) < 1:
-        raise ValueError(f"the image is of shape {tuple(image.shape)}; give one of rows and columns")
+        raise UserError(f"the image is of shape {tuple(image.shape)}; give one of rows and columns")
     if tuple(out.shape) != tuple(image.shape):
-        raise ValueError(f"the labels are to have shape {tuple(out.shape)}; give them the image's {image.shape}")
+        raise UserError(f"the labels are to have shape {tuple(out.shape)}; give them the image's {image.shape}")
     if np.dtype(out.dtype) not in (np.int32, np.uint32):
-        raise ValueError(f"the labels are to be of type {out.dtype}; give them int32 or uint32")
+        raise UserError(f"the labels are to be of type {out.dtype}; give them int32 or uint32")
     if tile < 1:
-        raise ValueError(f"tiles must have a side of at least 1 pixel, not {tile}")
+        raise UserError(f"tiles must have a side of at least 1 pixel, not {tile}")
     whole_only = {
         "cut.overlap=sequential": config.cut.overlap == "sequential",
         "detect.region=response": config.detect.region == "response",
         f"contribution.method={config.contribution.method}": config.contribution.method != "window",
-        "unet.align_corners=true": run.model.align_corners,
+        "unet.align_corners=true": model.network.align_corners,
     }
     for setting, holds in whole_only.items():
         if holds:
-            raise ValueError(f"{setting} needs the whole image at once; change the setting, or do without tiles")
-    halos_of(run.model, config)
+            raise UserError(f"{setting} needs the whole image at once; change the setting, or do without tiles")
+    halos_of(model.network, config)
 
 
 def _blocks(out: Any, shape: tuple[int, int], side: float) -> list[Window]:
@@ -203,7 +204,7 @@ def _grey_bits(block: Window, *, image: Plane) -> Int64[np.ndarray, "65536"]:
     """Returns the `high_bits` of the grey values in a block."""
     values = np.asarray(image[block], np.float32)
     if not np.isfinite(values).all():
-        raise ValueError("the image holds values that are no numbers (NaN or infinite); replace them first")
+        raise UserError("the image holds values that are no numbers (NaN or infinite); replace them first")
     return high_bits(values)
 
 

@@ -5,7 +5,7 @@ import warnings
 
 import pytest
 
-from wsis_jax.core.messages import remark, taking_remarks
+from wsis_jax.core.errors import UserError, remark, taking_remarks
 
 
 def test_a_remark_that_nobody_takes_is_a_warning():
@@ -25,7 +25,7 @@ def test_what_is_taken_is_no_warning_and_stays_in_its_block():
 
 
 def test_an_error_ends_the_taking():
-    with pytest.raises(KeyError), taking_remarks():
+    with pytest.raises(UserError), taking_remarks():
         raise KeyError
     with pytest.warns(UserWarning, match="after"):
         remark("after")
