@@ -38,8 +38,8 @@ from jaxtyping import Float32, Int32, UInt32
 
 from benchmarks.batch import _draw
 from benchmarks.tiles import _CHUNK, _make
-from wsis_jax.core import Config, one_by_one, resize_image, stretch
-from wsis_jax.cutting import Whole, costs_of, cuts_of, fit_labels, fuse_nearest, greatest_contributions
+from wsis_jax.core import Config, resize_image, serial_map, stretch
+from wsis_jax.cutting import ImageStats, costs_of, cuts_of, fit_labels, fuse_nearest, greatest_contributions
 from wsis_jax.io import open_frames, writing_labels
 from wsis_jax.network import Model
 from wsis_jax.segmentation import Workers, connecting, halos_of, pipeline, segment_files
@@ -124,8 +124,8 @@ def _large(folder: Path, options: Namespace) -> dict[str, Any]:
     if options.side % _GRID:
         raise SystemExit(f"--side {options.side}: give a multiple of {_GRID}")
     _make(folder / "large.zarr", options.side, Namespace(model=options.model, scenes=4))
-    wholes: list[Whole] = []
-    tiling.Whole = lambda *of: wholes.append(Whole(*of)) or wholes[-1]  # what the steps learn of the whole
+    wholes: list[ImageStats] = []
+    tiling.Whole = lambda *of: wholes.append(ImageStats(*of)) or wholes[-1]  # what the steps learn of the whole
     labels = folder / "labels.zarr"
     with open_frames(folder / "large.zarr") as frames:
         image, start = frames.plane(0), time.perf_counter()
@@ -179,7 +179,7 @@ def _memory() -> Iterator[list[int]]:
         thread.join()
 
 
-def _compare(run: Model, config: Config, image: Any, labels: Path, whole: Whole) -> dict[str, int]:
+def _compare(run: Model, config: Config, image: Any, labels: Path, whole: ImageStats) -> dict[str, int]:
     """Returns how many pixels of a piece in the middle have another cell, in tiles and untiled."""
     side = image.shape[0]
     inner = min(_INNER, side)
@@ -187,7 +187,7 @@ def _compare(run: Model, config: Config, image: Any, labels: Path, whole: Whole)
     start = (side - inner) // 2
     low = max((start - margin) // _GRID * _GRID, 0)
     high = min(-(-(start + inner + margin) // _GRID) * _GRID, side)
-    grey = tiling._grey_range(image, config.image, tiling._blocks(image, image.shape, 2048), one_by_one)
+    grey = tiling._grey_range(image, config.image, tiling._blocks(image, image.shape, 2048), serial_map)
     expected = _untiled(run, config, stretch(image[low:high, low:high], *grey), whole)
     within = slice(start - low, start - low + inner)
     with open_frames(labels) as frames:
@@ -200,7 +200,7 @@ def _compare(run: Model, config: Config, image: Any, labels: Path, whole: Whole)
 
 
 def _untiled(
-    run: Model, config: Config, grey: Float32[np.ndarray, "height width"], whole: Whole
+    run: Model, config: Config, grey: Float32[np.ndarray, "height width"], whole: ImageStats
 ) -> Int32[np.ndarray, "height width"]:
     """Returns the labels of a piece of an image, normalised, all at once, with what is known of the whole."""
     small = resize_image(grey, config.network_scale)

@@ -5,48 +5,48 @@ import warnings
 
 import pytest
 
-from wsis_jax.core.errors import UserError, remark, taking_remarks
+from wsis_jax.core.errors import UserError, collecting_warnings, warn_about_image
 
 
 def test_a_remark_that_nobody_takes_is_a_warning():
     with pytest.warns(UserWarning, match="^mind the step$"):
-        remark("mind the step")
+        warn_about_image("mind the step")
 
 
 def test_what_is_taken_is_no_warning_and_stays_in_its_block():
-    with taking_remarks() as outer:
-        remark("one")
-        with taking_remarks() as inner:
-            remark("two")
-        remark("three")
+    with collecting_warnings() as outer:
+        warn_about_image("one")
+        with collecting_warnings() as inner:
+            warn_about_image("two")
+        warn_about_image("three")
     assert (outer, inner) == (["one", "three"], ["two"])
     with pytest.warns(UserWarning, match="four"):
-        remark("four")
+        warn_about_image("four")
 
 
 def test_an_error_ends_the_taking():
-    with pytest.raises(UserError), taking_remarks():
+    with pytest.raises(UserError), collecting_warnings():
         raise KeyError
     with pytest.warns(UserWarning, match="after"):
-        remark("after")
+        warn_about_image("after")
 
 
 def test_each_thread_has_its_own_and_none_is_lost_while_another_ignores_warnings():
     ignoring, said, taken = threading.Event(), threading.Event(), []
 
     def elsewhere():
-        with warnings.catch_warnings(), taking_remarks() as remarks:
+        with warnings.catch_warnings(), collecting_warnings() as remarks:
             warnings.simplefilter("ignore")
             ignoring.set()
             assert said.wait(60)
-            remark("there")
+            warn_about_image("there")
         taken.extend(remarks)
 
     thread = threading.Thread(target=elsewhere)
     thread.start()
     assert ignoring.wait(60)
-    with taking_remarks() as remarks:
-        remark("here")
+    with collecting_warnings() as remarks:
+        warn_about_image("here")
     said.set()
     thread.join()
     assert (remarks, taken) == (["here"], ["there"])

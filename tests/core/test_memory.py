@@ -10,7 +10,7 @@ from wsis_jax.cli import main
 from wsis_jax.core import memory
 from wsis_jax.core.config import ContributionConfig
 from wsis_jax.core.errors import OutOfMemory
-from wsis_jax.core.memory import memory_told
+from wsis_jax.core.memory import explaining_out_of_memory
 from wsis_jax.network import contributions
 from wsis_jax.network.contributions import contribution_maps
 from wsis_jax.segmentation import one_image
@@ -85,7 +85,7 @@ def test_fewer_cells_at_a_time_are_tried(tiny_run, detection, monkeypatch, metho
 
 def test_no_room_for_one_cell_is_told(tiny_run, detection, monkeypatch):
     with_room_for(0, monkeypatch, late=False)
-    monkeypatch.setattr(memory, "remark", lambda *_, **__: None)
+    monkeypatch.setattr(memory, "warn_about_image", lambda *_, **__: None)
     with pytest.raises(OutOfMemory, match="a single cell does not fit into memory; set"):
         propagated(tiny_run, "window", detection)
 
@@ -102,7 +102,7 @@ def test_other_errors_of_the_device_are_not_taken_for_it(tiny_run, detection, mo
 @pytest.mark.parametrize("error", [MemoryError("Unable to allocate 9 GiB"), jax.errors.JaxRuntimeError(FULL)])
 def test_the_innermost_sentence_is_told(error):
     def fails(inner):
-        with memory_told("outer"), memory_told(inner):
+        with explaining_out_of_memory("outer"), explaining_out_of_memory(inner):
             raise error
 
     with pytest.raises(OutOfMemory, match=r"^inner$"):

@@ -13,7 +13,7 @@ import pytest
 import tifffile
 
 from wsis_jax.cli import main
-from wsis_jax.core.errors import remark
+from wsis_jax.core.errors import warn_about_image
 from wsis_jax.segmentation import one_image as images
 from wsis_jax.segmentation.batch import segment_files
 from wsis_jax.segmentation.manifest import Entry, Manifest
@@ -165,7 +165,7 @@ def test_warnings_stay_with_their_image_and_thread(tiny_run, three, tmp_path, mo
 
     def warns(*arguments, **options):
         calls.append(None)
-        remark(f"cut {len(calls)}")
+        warn_about_image(f"cut {len(calls)}")
         return outline(*arguments, **options)
 
     monkeypatch.setattr(images, "outline", warns)

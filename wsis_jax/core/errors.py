@@ -46,17 +46,17 @@ def sentence(error: BaseException) -> str:
 
 
 # Of each thread its own.
-_taken: ContextVar[list[str] | None] = ContextVar("_taken", default=None)
+_collected: ContextVar[list[str] | None] = ContextVar("_taken", default=None)
 
 
-def remark(message: str, *, stacklevel: int = 2) -> None:
-    """Warns as `warnings.warn` does, or, in a block of `taking_remarks`, adds the message to its list.
+def warn_about_image(message: str, *, stacklevel: int = 2) -> None:
+    """Warns as `warnings.warn` does, or, in a block of `collecting_warnings`, adds the message to its list.
 
     Args:
         message: a sentence for people.
         stacklevel: whose line the warning names, as of `warnings.warn`: 2 that of the caller.
     """
-    taken = _taken.get()
+    taken = _collected.get()
     if taken is None:
         warnings.warn(message, stacklevel=stacklevel + 1)
     else:
@@ -64,11 +64,11 @@ def remark(message: str, *, stacklevel: int = 2) -> None:
 
 
 @contextmanager
-def taking_remarks() -> Generator[list[str], None, None]:
+def collecting_warnings() -> Generator[list[str], None, None]:
     """Lends the list of what is remarked in this thread, in the block; none becomes a warning."""
     taken: list[str] = []
-    token = _taken.set(taken)
+    token = _collected.set(taken)
     try:
         yield taken
     finally:
-        _taken.reset(token)
+        _collected.reset(token)

@@ -57,8 +57,8 @@ def write_text(path: str | Path, text: str) -> None:
 
 
 def append_text(path: Path, text: str, *, then: str = "do the same again") -> None:
-    """Adds a text to a file in UTF-8, all of it or nothing; `then` is that of `telling`."""
-    with telling(path, then=then), path.open("ab", buffering=0) as file:
+    """Adds a text to a file in UTF-8, all of it or nothing; `then` is that of `explaining_write_errors`."""
+    with explaining_write_errors(path, then=then), path.open("ab", buffering=0) as file:
         before, left = file.seek(0, os.SEEK_END), memoryview(text.encode())
         try:
             while left:
@@ -69,7 +69,7 @@ def append_text(path: Path, text: str, *, then: str = "do the same again") -> No
 
 
 @contextmanager
-def telling(path: Path, *, then: str = "do the same again") -> Generator[None, None, None]:
+def explaining_write_errors(path: Path, *, then: str = "do the same again") -> Generator[None, None, None]:
     """Tells in a sentence why a block could not write `path`, and what to do first and `then`.
 
     Raises:
@@ -119,11 +119,11 @@ def temporary_name(path: Path, process: int, end: str = "tmp") -> Path:
 def replacing(path: str | Path, *, then: str = "do the same again") -> Generator[Path, None, None]:
     """Lends a name beside `path`; what is written there takes the place of `path`, or goes on an error.
 
-    `then` and errors are those of `telling`.
+    `then` and errors are those of `explaining_write_errors`.
     """
     path = Path(path)
     temporary = temporary_name(path, os.getpid())
-    with telling(path, then=then):
+    with explaining_write_errors(path, then=then):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             yield temporary
@@ -136,11 +136,12 @@ def replacing(path: str | Path, *, then: str = "do the same again") -> Generator
 def replacing_folder(path: str | Path, *, then: str = "do the same again") -> Generator[Path, None, None]:
     """Lends a name beside `path` for a folder, which takes the place of `path`, or goes on an error.
 
-    For a moment, while the old folder is set aside, there is none. `then` and errors are those of `telling`.
+    For a moment, while the old folder is set aside, there is none. `then` and errors are those of
+    `explaining_write_errors`.
     """
     path = Path(path)
     temporary, old = (temporary_name(path, os.getpid(), end) for end in ("tmp", "old"))
-    with telling(path, then=then):
+    with explaining_write_errors(path, then=then):
         path.parent.mkdir(parents=True, exist_ok=True)
         for left in (temporary, old):  # by a process of this very number, as in containers
             shutil.rmtree(left, ignore_errors=True)

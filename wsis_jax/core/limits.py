@@ -45,7 +45,7 @@ def check_values(name: object, values: int, *, remedy: str) -> None:
     most = memory() // _BYTES_A_VALUE
     if values > most:
         raise UserError(
-            f"{name}: asks for {_count(values)} values in one piece, but {in_words(memory())} of memory "
+            f"{name}: asks for {_count(values)} values in one piece, but {format_bytes(memory())} of memory "
             f"allow {_count(most)}; {remedy}"
         )
 
@@ -55,7 +55,7 @@ def check_chunks(path: Path, chunks: int) -> None:
     most = memory() // _BYTES_A_CHUNK
     if chunks > most:
         raise UserError(
-            f"{path}: lies in {_count(chunks)} chunks, but {in_words(memory())} of memory allow "
+            f"{path}: lies in {_count(chunks)} chunks, but {format_bytes(memory())} of memory allow "
             f"{_count(most)} at a time; write it again with larger chunks"
         )
 
@@ -72,7 +72,9 @@ def check_images(path: Path, images: int) -> None:
 def check_bytes(name: str, needed: int | float, *, remedy: str) -> None:
     """Raises UserError if a setting asks for more bytes than this machine has."""
     if needed > memory():
-        raise UserError(f"{name}: would take {in_words(needed)} of the {in_words(memory())} of memory; {remedy}")
+        raise UserError(
+            f"{name}: would take {format_bytes(needed)} of the {format_bytes(memory())} of memory; {remedy}"
+        )
 
 
 def read_text(path: Path, *, encoding: str = "utf-8", errors: str = "strict") -> str:
@@ -85,7 +87,8 @@ def read_text(path: Path, *, encoding: str = "utf-8", errors: str = "strict") ->
     size, most = path.stat().st_size, memory() // _BYTES_A_LETTER
     if size > most:
         raise UserError(
-            f"{path}: is a text of {in_words(size)}, but {in_words(most)} are the most; give a smaller file"
+            f"{path}: is a text of {format_bytes(size)}, but {format_bytes(most)} are the most; "
+            "give a smaller file"
         )
     return path.read_text(encoding=encoding, errors=errors)
 
@@ -116,7 +119,7 @@ def _count(number: int) -> str:
     return f"{number:,}" if number < 10**15 else f"10^{len(str(number)) - 1}"
 
 
-def in_words(count: int | float) -> str:
+def format_bytes(count: int | float) -> str:
     """Returns a number of bytes for reading."""
     gibibytes = count / 2**30
     if gibibytes < 1:

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import jax
 
-from wsis_jax.core.errors import OutOfMemory, remark
+from wsis_jax.core.errors import OutOfMemory, warn_about_image
 
 
 def is_out_of_memory(error: Exception) -> bool:
@@ -15,7 +15,7 @@ def is_out_of_memory(error: Exception) -> bool:
 
 
 @contextmanager
-def memory_told(message: str) -> Generator[None, None, None]:
+def explaining_out_of_memory(message: str) -> Generator[None, None, None]:
     """Raises `OutOfMemory` of this sentence where a block runs out of memory and does not tell itself."""
     try:
         yield
@@ -36,7 +36,7 @@ def fewer_cells(chunk: int, error: Exception) -> int:
             "the contribution map of a single cell does not fit into memory; set cut.reach lower or "
             "contribution.method=window, or segment in tiles (--tiles)"
         ) from error
-    remark(
+    warn_about_image(
         f"the memory is too small for {chunk} cells at a time, so {chunk // 2} were taken; set "
         f"contribution.chunk={chunk // 2} to begin with that",
         stacklevel=3,

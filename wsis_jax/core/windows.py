@@ -5,7 +5,7 @@ from typing import Any, Protocol, runtime_checkable
 
 Window = tuple[slice, slice]
 
-Over = Callable[..., Iterable[Any]]
+ParallelMap = Callable[..., Iterable[Any]]
 """Calls `over(function, parts, **same)` a function with each part and what is the same for all, by keyword.
 
 Returns the results in the order of the parts. The function may be called in other processes.
@@ -31,8 +31,8 @@ class Plane(Protocol):
         ...
 
 
-def one_by_one(function: Callable[..., Any], parts: Iterable[Any], **same: Any) -> Iterable[Any]:
-    """Calls a function with part after part, here: the `Over` of a process that works alone."""
+def serial_map(function: Callable[..., Any], parts: Iterable[Any], **same: Any) -> Iterable[Any]:
+    """Calls a function with part after part, here: the `ParallelMap` of a process that works alone."""
     return (function(part, **same) for part in parts)
 
 
@@ -49,7 +49,7 @@ class Progress:
         self._done, self._total = done, total + self._coming
         self._tell(self._done, self._total)
 
-    def counting(self, over: Over) -> Over:
+    def counting(self, over: ParallelMap) -> ParallelMap:
         """Returns what calls a function likewise, and tells of each part that is done."""
 
         def counted(function: Callable[..., Any], parts: Iterable[Any], **same: Any) -> Iterator[Any]:

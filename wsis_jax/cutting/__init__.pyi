@@ -7,7 +7,7 @@ from .fusing import label_nearest as label_nearest
 from .fusing import settle_orphans as settle_orphans
 from .graphcut import cut as cut
 from .label_cells import Costs as Costs
-from .label_cells import Whole as Whole
+from .label_cells import ImageStats as ImageStats
 from .label_cells import costs_of as costs_of
 from .label_cells import cut_and_fuse as cut_and_fuse
 from .label_cells import cuts_of as cuts_of

@@ -16,7 +16,7 @@ from wsis_jax.cutting.terms import Look, Rim, background_likeness, likeness, rim
 _ENDS = 4.0
 
 
-class Whole(NamedTuple):
+class ImageStats(NamedTuple):
     """What the costs of a part of an image take from the image as a whole.
 
     Attributes:
@@ -86,7 +86,7 @@ def costs_of(
     winner: WinnerMap,
     *,
     config: Config,
-    whole: Whole | None = None,
+    whole: ImageStats | None = None,
 ) -> Costs:
     """Returns what cutting an image costs.
 

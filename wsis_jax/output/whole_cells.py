@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float, Float32, Int64
 from scipy import ndimage
 
-from wsis_jax.core import Over, Plane, Window, lengths
+from wsis_jax.core import ParallelMap, Plane, Window, lengths
 from wsis_jax.output.cell_table import Columns, in_micrometres, measure_cells
 from wsis_jax.output.formats.qupath import cell_features
 
@@ -52,7 +52,7 @@ class Measured(NamedTuple):
     features: list[str]
 
 
-def groups_of(labels: Plane, blocks: Sequence[Window], over: Over) -> list[Group]:
+def groups_of(labels: Plane, blocks: Sequence[Window], over: ParallelMap) -> list[Group]:
     """Returns all cells, each in the group of the first block that it has pixels in.
 
     Args:
@@ -130,7 +130,7 @@ def measure_group(
     return Measured(table, cell_features(features_of, named, table, corner=group.corner))
 
 
-def measure_groups(groups: Sequence[Group], over: Over, **same: Any) -> Measured:
+def measure_groups(groups: Sequence[Group], over: ParallelMap, **same: Any) -> Measured:
     """Returns what is known of the cells of all groups, by rising label; `same` is what `measure_group` takes."""
     nothing = Group((slice(0, 1), slice(0, 1)), *(np.zeros(shape, np.int64) for shape in (0, (0, 2), (0, 2))))
     parts = list(over(measure_group, groups or [nothing], **same))  # a table without rows has columns, too

@@ -7,12 +7,12 @@ from typing import NamedTuple
 from wsis_jax.core import (
     Config,
     Located,
-    Over,
+    ParallelMap,
     WriteError,
+    collecting_warnings,
     fitting,
-    one_by_one,
     rounded_up,
-    taking_remarks,
+    serial_map,
 )
 from wsis_jax.core.errors import sentence
 from wsis_jax.io import Frame, Frames, open_frames
@@ -97,7 +97,7 @@ class Means(NamedTuple):
     model: Model
     write: Write
     shown: frozenset[str] = frozenset()
-    over: Over = one_by_one
+    over: ParallelMap = serial_map
     scratch: Path | None = None
     on_tile: Callable[[str, int, int], None] = lambda name, done, total: None
 
@@ -122,7 +122,7 @@ def begin(work: Work, means: Means, path: Path, frames: Frames, index: int) -> C
     """
     name = frames.names[index]
     shape = seen_shape(frames.shapes[index], work.config)
-    with taking_remarks() as remarks:
+    with collecting_warnings() as remarks:
         try:
             if in_tiles(shape, work.reading.tiles):
                 return _tiled(work, means, path, frames, index, remarks)
@@ -192,7 +192,7 @@ def _cutting(
     """Returns a function that cuts out the cells of an image, writes its files and says what became of it."""
 
     def cut() -> Done:
-        with taking_remarks() as remarks:
+        with collecting_warnings() as remarks:
             try:
                 result = outline(located, frame.image.shape, config=work.config)
                 files = means.write(frame, result)

@@ -12,14 +12,14 @@ from wsis_jax.core import (
     WinnerMap,
     check_values,
     copy,
+    explaining_out_of_memory,
     is_constant,
     local_mesh,
-    memory_told,
     normalize_image,
-    remark,
     resize_image,
     scaled_shape,
     split,
+    warn_about_image,
 )
 from wsis_jax.core.errors import UserError
 from wsis_jax.cutting import cut_and_fuse, fit_labels
@@ -100,7 +100,7 @@ def locate(
     smalls = [_prepare(image, config) for image in images]
     located = []
     height, width = smalls[0].shape
-    with memory_told(
+    with explaining_out_of_memory(
         f"{height} × {width} pixels of the network do not fit into memory; segment in tiles (--tiles)"
     ):
         looks = _look(model, smalls, config=config, sides=sides)
@@ -187,7 +187,7 @@ def _find(
     """Returns what there is to detect in an image."""
     if is_constant(small):
         # The network has never seen an image without any contrast, and there is nothing in it to find.
-        remark("the image is constant, so it holds no cells")
+        warn_about_image("the image is constant, so it holds no cells")
         likelihood = np.zeros_like(small)
     found = config.detect
     peaks = find_peaks(

@@ -13,8 +13,8 @@ from wsis_jax.core import (
     Config,
     check_bytes,
     check_values,
+    explaining_out_of_memory,
     is_constant,
-    memory_told,
     normalize_image,
     scale_points,
     wait_for_all,
@@ -127,7 +127,7 @@ def train_on(
         run_folder.keep_weights(run, int(state.best_step))
     run_folder.save_facts(run, training_facts(samples, names, held if kept != held else [], config))
     shown = [(names[i], samples[i]) for i in held]
-    with memory_told(
+    with explaining_out_of_memory(
         f"{run}: a step of training does not fit into memory; lower train.batch ({settings.batch}) or train.patch "
         f"({settings.patch}), or take a smaller network"
     ):

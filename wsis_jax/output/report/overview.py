@@ -5,12 +5,12 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float32, Int32
 
-from wsis_jax.core import Over, Plane, Window, part_resized_from, resize_labels_part
+from wsis_jax.core import ParallelMap, Plane, Window, part_resized_from, resize_labels_part
 from wsis_jax.output.report.gallery import picture_shape, sampling_step
 
 
 def overview(
-    image: Plane, labels: Plane, blocks: Sequence[Window], over: Over
+    image: Plane, labels: Plane, blocks: Sequence[Window], over: ParallelMap
 ) -> tuple[Float32[np.ndarray, "_ _"], Int32[np.ndarray, "_ _"]]:
     """Returns every n-th pixel of an image, from which `gallery.write_layers` makes the same pictures as from all.
 

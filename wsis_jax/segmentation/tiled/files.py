@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from wsis_jax.core import Config, Over, Plane, Progress, Window, one_by_one, remark, windows_over
+from wsis_jax.core import Config, ParallelMap, Plane, Progress, Window, serial_map, warn_about_image, windows_over
 from wsis_jax.core.errors import UserError, WriteError
 from wsis_jax.io import write_points, writing_labels
 from wsis_jax.network import Model
@@ -63,7 +63,7 @@ def segment_large(
     config: Config,
     kinds: Sequence[str],
     shown: bool = False,
-    over: Over = one_by_one,
+    over: ParallelMap = serial_map,
     scratch: Path | None = None,
     on_tile: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[list[Path], int]:
@@ -115,7 +115,9 @@ def segment_large(
             files += _write_cells(out, large, array, found, kinds, blocks, over)
         later.finish()
     if left_out := [kind for kind in kinds if kind not in KINDS_OF_TILES]:
-        remark(f"is segmented in tiles, so not written: {', '.join(left_out)}; --no-tiles does the whole at once")
+        warn_about_image(
+            f"is segmented in tiles, so not written: {', '.join(left_out)}; --no-tiles does the whole at once"
+        )
     return [*files, labels], len(found.points)
 
 
@@ -125,7 +127,7 @@ def _write_pictures(
     labels: Plane,
     points: Float[np.ndarray, "cells 2"],
     blocks: Sequence[Window],
-    over: Over,
+    over: ParallelMap,
 ) -> list[Path]:
     """Writes the pictures of the page."""
     pixels, seen = overview(large.image, labels, blocks, over)
@@ -140,7 +142,7 @@ def _write_cells(
     found: Tiled,
     kinds: Sequence[str],
     blocks: Sequence[Window],
-    over: Over,
+    over: ParallelMap,
 ) -> list[Path]:
     """Writes the files of some kinds that have a line for each cell."""
     measured = measure_groups(

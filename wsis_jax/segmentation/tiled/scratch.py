@@ -9,7 +9,16 @@ from pathlib import Path
 
 import numpy as np
 
-from wsis_jax.core import Window, _common, in_words, lengths, replacing, telling, windows_over, within
+from wsis_jax.core import (
+    Window,
+    _common,
+    explaining_write_errors,
+    format_bytes,
+    lengths,
+    replacing,
+    windows_over,
+    within,
+)
 from wsis_jax.core.errors import UserError
 
 _ELSEWHERE = "choose another disk for temporary files (TMPDIR; with --dask the folder of results)"
@@ -32,7 +41,7 @@ class Scratch:
     def __init__(self, folder: Path, shape: tuple[int, int], dtype: type, side: int) -> None:
         """Makes the folder; all is zeros. Windows are of `side` by `side`, less at the end."""
         self.shape, self.dtype, self._folder, self._side = shape, np.dtype(dtype), folder, side
-        with telling(folder, then=_THEN):
+        with explaining_write_errors(folder, then=_THEN):
             folder.mkdir()
 
     def beside(self, folder: Path, dtype: type) -> "Scratch":
@@ -89,7 +98,8 @@ def scratch_folder(beside: Path | None = None, *, room: int) -> Generator[Path, 
     with tempfile.TemporaryDirectory(**name, dir=beside) as folder:
         if (free := shutil.disk_usage(folder).free) < room:
             raise UserError(
-                f"the image needs {in_words(room)} of temporary files, and there are {in_words(free)} free; make "
+                f"the image needs {format_bytes(room)} of temporary files, and there are {format_bytes(free)} free; "
+                "make "
                 f"room, {_ELSEWHERE}, or choose a smaller image.scale"
             )
         yield Path(folder)

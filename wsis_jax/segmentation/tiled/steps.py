@@ -14,20 +14,20 @@ from jaxtyping import Float32, Float64, Int, Int64
 
 from wsis_jax.core import (
     Config,
-    Over,
+    ParallelMap,
     Window,
     WinnerMap,
     grown,
     lengths,
     nearest_peak,
-    one_by_one,
     part_resized_from,
     resize_labels_part,
+    serial_map,
     smooth_part,
     within,
 )
 from wsis_jax.cutting import (
-    Whole,
+    ImageStats,
     costs_of,
     cuts_of,
     greatest_contributions,
@@ -95,7 +95,7 @@ class Job(NamedTuple):
 
 
 def detect_in_tiles(
-    model: Model, job: Job, parts: Sequence[Window], over: Over
+    model: Model, job: Job, parts: Sequence[Window], over: ParallelMap
 ) -> tuple[Peaks, Float32[np.ndarray, " cells"]]:
     """Returns the peaks, as `find_peaks` orders them, and the likelihood there."""
     border = job.config.detect.exclude_border
@@ -115,7 +115,7 @@ def detect_in_tiles(
     bent = np.flatnonzero(numbers[index] != wanted)
     beside = [(slice(row, row + 1), slice(column, column + 1)) for row, column in peaks[bent].tolist()]
     scores = scores[index]
-    scores[bent] = [value[0, 0] for value in one_by_one(likelihood_of, beside, model=model, job=job)]
+    scores[bent] = [value[0, 0] for value in serial_map(likelihood_of, beside, model=model, job=job)]
     return peaks, scores
 
 
@@ -149,7 +149,9 @@ def likelihood_of(part: Window, *, model: Model, job: Job) -> Float32[np.ndarray
     return likelihood / 4
 
 
-def observe(job: Job, peaks: Peaks, parts: Sequence[Window], over: Over) -> tuple[terms.Rim, terms.Look | None]:
+def observe(
+    job: Job, peaks: Peaks, parts: Sequence[Window], over: ParallelMap
+) -> tuple[terms.Rim, terms.Look | None]:
     """Returns which rims the cells have, and how background and bodies look."""
     rim, brighter, look = job.config.cut.rim, 0.0, None
     for more_brighter, more in over(_look, parts, job=job, peaks=peaks):
@@ -175,7 +177,7 @@ def _look(part: Window, *, job: Job, peaks: Peaks) -> tuple[float, terms.Look | 
 
 
 def propagate_in_tiles(
-    model: Model, job: Job, peaks: Peaks, folder: Path, parts: Sequence[Window], over: Over
+    model: Model, job: Job, peaks: Peaks, folder: Path, parts: Sequence[Window], over: ParallelMap
 ) -> tuple[Winners, Float32[np.ndarray, " owners"]]:
     """Returns the winner map, and the greatest contribution of every owner."""
     winner = Winners(
@@ -231,7 +233,7 @@ def _winners(model: Model, job: Job, peaks: Peaks, cells: Int64[np.ndarray, " ne
     return WinnerMap(value, _named(cells + 1)[owner], runner_up)
 
 
-def cut(part: Window, *, job: Job, peaks: Peaks, winner: Winners, whole: Whole, fused: Scratch) -> None:
+def cut(part: Window, *, job: Job, peaks: Peaks, winner: Winners, whole: ImageStats, fused: Scratch) -> None:
     """Writes the labels of the cuts in a part, before what is cut off from its peak is settled."""
     cells = _near(peaks, part, job.halos.masks)
     if not len(cells):

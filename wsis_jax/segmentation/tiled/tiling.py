@@ -19,20 +19,20 @@ from jaxtyping import Float32, Float64, Int64
 from wsis_jax.core import (
     Config,
     ImageConfig,
-    Over,
+    ParallelMap,
     Plane,
     Progress,
     Window,
     normalize_image,
-    one_by_one,
     part_before_resizing,
-    remark,
     resize_part,
+    serial_map,
     stretch,
+    warn_about_image,
     windows_over,
 )
 from wsis_jax.core.errors import UserError
-from wsis_jax.cutting import Whole
+from wsis_jax.cutting import ImageStats
 from wsis_jax.network import Model
 from wsis_jax.output import mean_margins
 from wsis_jax.segmentation.pipeline import seen_shape
@@ -72,7 +72,7 @@ def segment_tiled(
     *,
     config: Config | None = None,
     tile: int = 1024,
-    over: Over = one_by_one,
+    over: ParallelMap = serial_map,
     scratch: str | Path | None = None,
     on_tile: Callable[[int, int], None] = lambda done, total: None,
 ) -> Tiled:
@@ -117,14 +117,14 @@ def segment_tiled(
         job = Job(config, small, sides, halos)
         peaks, scores = np.empty((0, 2), np.int64), np.empty(0, np.float32)
         if median is None:
-            remark("the image is constant, so it holds no cells")
+            warn_about_image("the image is constant, so it holds no cells")
         else:
             peaks, scores = detect_in_tiles(model, job, parts, over)
         fused, winner = small.beside(folder / "fused", np.int32), None
         if median is not None and len(peaks):
             rim, look = observe(job, peaks, parts, over)
             winner, greatest = propagate_in_tiles(model, job, peaks, folder, parts, over)
-            known = Whole(median, rim, look, greatest)
+            known = ImageStats(median, rim, look, greatest)
             for _ in over(cut, parts, job=job, peaks=peaks, winner=winner, whole=known, fused=fused):
                 pass
         sums, pixels = np.zeros(len(peaks)), np.zeros(len(peaks), np.int64)
@@ -171,7 +171,7 @@ def _blocks(out: Any, shape: tuple[int, int], side: float) -> list[Window]:
 
 
 def _shrink(
-    image: Plane, small: Scratch, config: Config, blocks: list[Window], parts: list[Window], over: Over
+    image: Plane, small: Scratch, config: Config, blocks: list[Window], parts: list[Window], over: ParallelMap
 ) -> np.float32 | None:
     """Writes the image, normalised and in pixels of the network; returns the median, or None if it is constant."""
     grey = _grey_range(image, config.image, blocks, over)
@@ -181,7 +181,9 @@ def _shrink(
     return None if values[0] == values[-1] else np.median(values[1:3])
 
 
-def _grey_range(image: Plane, settings: ImageConfig, blocks: list[Window], over: Over) -> tuple[float, float]:
+def _grey_range(
+    image: Plane, settings: ImageConfig, blocks: list[Window], over: ParallelMap
+) -> tuple[float, float]:
     """Returns the grey values that become 0 and 1, as `normalize_image` chooses them; equal if all are."""
     # For its errors.
     normalize_image(
@@ -222,7 +224,11 @@ def _shrunk_bits(
 
 
 def _at_ranks(
-    array: Plane | Scratch, parts: list[Window], high: Int64[np.ndarray, "65536"], ranks: list[int], over: Over
+    array: Plane | Scratch,
+    parts: list[Window],
+    high: Int64[np.ndarray, "65536"],
+    ranks: list[int],
+    over: ParallelMap,
 ) -> Float32[np.ndarray, " ranks"]:
     """Returns the values of an array at given ranks, from the `high_bits` of all."""
     low = reduce(np.add, over(_low_bits_of, parts, array=array, tops=tops_of(high, ranks)))
