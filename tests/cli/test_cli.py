@@ -170,7 +170,7 @@ def test_an_interrupted_training_is_resumed(data, tmp_path, capsys, monkeypatch)
     run, options = tmp_path / "run", settings(*TINY, "train.steps=4")
     from wsis_jax.training import trainer
 
-    append = trainer.checkpoint.append_metrics
+    append = trainer.run_folder.append_metrics
 
     def interrupt(folder, metrics):
         if metrics["step"] == 4:
@@ -178,7 +178,7 @@ def test_an_interrupted_training_is_resumed(data, tmp_path, capsys, monkeypatch)
         append(folder, metrics)
 
     with monkeypatch.context() as patch:
-        patch.setattr(trainer.checkpoint, "append_metrics", interrupt)
+        patch.setattr(trainer.run_folder, "append_metrics", interrupt)
         assert main(train_command(data, run, *options)) == 1
     assert capsys.readouterr().err == "wsis: interrupted\n"
     assert [line["step"] for line in read_metrics(run)] == [2]
@@ -191,14 +191,12 @@ def test_an_interrupted_training_is_resumed(data, tmp_path, capsys, monkeypatch)
 
 
 def test_settings_are_those_of_the_preset_the_size_and_the_command_line(data, tmp_path, monkeypatch):
-    import wsis_jax.training.page
-    import wsis_jax.training.trainer
+    import wsis_jax.training
 
     seen = []
     monkeypatch.setattr(wsis_jax.training, "train", lambda *_, config, **__: seen.append(config))
-    monkeypatch.setattr(
-        wsis_jax.training_report, "training_report", lambda run: run
-    )  # nothing was trained to report on
+    # Nothing is trained to report on.
+    monkeypatch.setattr(wsis_jax.training, "training_report", lambda run: run)
     run = tmp_path / "run"
     assert main(train_command(data, run, "--size", "full", "--preset", "reference")) == 0
     assert (

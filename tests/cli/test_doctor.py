@@ -12,7 +12,6 @@ from packaging.requirements import Requirement
 
 from wsis_jax.cli import accelerators, examine, installed, main
 from wsis_jax.cli.accelerators import Start, Surroundings, look_around, start_jax, why_no_accelerator
-from wsis_jax.segmentation import pipeline
 
 GPU = "NVIDIA H100, 550.54.15, 81559 MiB"
 # A machine whose GPU JAX should use; each case changes something.
@@ -197,10 +196,10 @@ def test_wrong_numbers_and_broken_libraries_are_exit_code_3(monkeypatch, capsys,
     def broken():
         raise OSError("libgone.so: cannot open\nand more")
 
-    monkeypatch.setattr(pipeline, "segment", nothing_found)
+    monkeypatch.setattr("wsis_jax.segmentation.segment", nothing_found)
     monkeypatch.setattr(accelerators, "look_around", broken)
     (tmp_path / "file").touch()
-    monkeypatch.setattr("wsis_jax.core.compilation.use_compilation_cache", lambda: tmp_path / "file" / "cache")
+    monkeypatch.setattr("wsis_jax.core.use_compilation_cache", lambda: tmp_path / "file" / "cache")
     assert main(["doctor", "--json"]) == 3
     found = findings(capsys)
     assert [name for name, one in found.items() if one["status"] == "broken"] == ["devices", "cache", "self-test"]

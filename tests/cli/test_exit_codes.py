@@ -93,9 +93,8 @@ def test_help_comes_at_once():
     program = """
 import sys
 from wsis_jax import cli
-from wsis_jax import cli
 try:
-    main(["--help"])
+    cli.main(["--help"])
 except SystemExit:
     pass
 print({name.split(".")[0] for name in sys.modules} & set(sys.argv[1:]), file=sys.stderr)

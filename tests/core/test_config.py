@@ -85,7 +85,7 @@ def test_assignments_apply_in_order_and_leave_the_original():
 
 @pytest.mark.parametrize("text", ["train.steps", "steps=5", "train.steps 5", "=", ""])
 def test_text_that_is_no_assignment(text):
-    with pytest.raises(ValueError, match=rf"'{text}' is no assignment; write section\.key=value"):
+    with pytest.raises(UserError, match=rf"'{text}' is no assignment; write section\.key=value"):
         Config().override([text])
 
 
@@ -123,12 +123,12 @@ def test_unknown_names_are_told_with_the_known_ones():
     ],
 )
 def test_wrong_types_are_told_with_the_right_one(assignment, sentence):
-    with pytest.raises(TypeError, match=sentence):
+    with pytest.raises(UserError, match=sentence):
         Config().override([assignment])
 
 
 def test_a_section_must_be_a_dictionary():
-    with pytest.raises(TypeError, match="section train must hold key-value pairs, not 5"):
+    with pytest.raises(UserError, match="section train must hold key-value pairs, not 5"):
         Config.from_dict({"train": 5})
 
 
@@ -172,5 +172,5 @@ def test_what_paper_and_code_do_not_have_is_off_in_their_presets(name):
 
 
 def test_unknown_preset():
-    with pytest.raises(ValueError, match="unknown preset 'papr'; known are default, paper, reference"):
+    with pytest.raises(UserError, match="unknown preset 'papr'; known are default, paper, reference"):
         inspect.unwrap(preset)("papr")  # as users call it: without the type checks of the tests

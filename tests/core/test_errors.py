@@ -5,7 +5,7 @@ import warnings
 
 import pytest
 
-from wsis_jax.core.errors import UserError, collecting_warnings, warn_about_image
+from wsis_jax.core.errors import collecting_warnings, warn_about_image
 
 
 def test_a_remark_that_nobody_takes_is_a_warning():
@@ -25,7 +25,7 @@ def test_what_is_taken_is_no_warning_and_stays_in_its_block():
 
 
 def test_an_error_ends_the_taking():
-    with pytest.raises(UserError), collecting_warnings():
+    with pytest.raises(KeyError), collecting_warnings():
         raise KeyError
     with pytest.warns(UserWarning, match="after"):
         warn_about_image("after")

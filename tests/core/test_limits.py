@@ -34,13 +34,12 @@ def test_values_fit_into_memory_or_are_refused(monkeypatch):
     [(5 << 20, "5 MiB"), (1.5 * 2**30, "1.5 GiB"), (2.0**50, "1,048,576 GiB"), (1e40, "more than")],
 )
 def test_bytes_in_words(count, words):
-    assert limits.in_words(count).startswith(words)
+    assert limits.format_bytes(count).startswith(words)
 
 
 @pytest.mark.parametrize(
     ("error", "said"),
     [
-        (KeyError("unknown key 'a'"), "unknown key 'a'"),
         (FileExistsError(17, "File exists", "a"), "a: file exists; check"),
         (OSError(28, "No space left on device"), "no space left on device; check"),
         (MemoryError("8 GiB"), "there is not enough memory (8 GiB); close"),

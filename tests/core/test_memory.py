@@ -134,6 +134,6 @@ def test_a_command_without_room_says_so(monkeypatch, capsys):
     def cramped(*_, **__):
         raise MemoryError
 
-    monkeypatch.setattr(importlib.import_module("wsis_jax.evaluation"), "evaluate_files", cramped)
+    monkeypatch.setattr(importlib.import_module("wsis_jax.segmentation"), "evaluate_files", cramped)
     assert main(["evaluate", "a", "b"]) == 2
     assert capsys.readouterr().err.startswith("wsis: error: there is not enough memory; close")

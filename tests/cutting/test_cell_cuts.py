@@ -214,7 +214,7 @@ def test_drawn_cells_are_those_of_the_whole_image(small_windows, name, reach):
     peaks, chosen = np.round(scene.points).astype(int), preset(name).cut
     seeds = discs(peaks, scene.image.shape, 3)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("drawn_cuts.cut_cells", cut_whole_image)
+        patch.setattr("tests.cutting.drawn_cuts.cut_cells", cut_whole_image)
         masks = cut_drawn(scene.image, peaks, seeds, chosen, reach=reach)
     assert_whole(cut_drawn(scene.image, peaks, seeds, chosen, reach=reach), masks)
 

@@ -29,7 +29,8 @@ HEAD = """\
 One sentence names the file or the argument, says what is wrong and what to do. The exit code is 2, or 3 when
 others of a batch went on, or 0 after a warning; nothing half-done is left. `run` is a trained model. The computer
 has 16 GiB of memory and 100 GiB of disk left. This page is written by `WRITE_DOCS=1 pytest
-tests/test_bad_input.py`, and without WRITE_DOCS every line of it is checked; (…) stands for words of a library.
+tests/end_to_end/test_bad_input.py`, and without WRITE_DOCS every line of it is checked; (…) stands for words of a
+library.
 """
 
 
@@ -146,6 +147,6 @@ def test_a_traceback_is_for_mistakes_of_the_program(monkeypatch):
     def broken(*_, **__):
         raise RuntimeError("a mistake of ours")
 
-    monkeypatch.setattr(importlib.import_module("wsis_jax.evaluation"), "evaluate_files", broken)
+    monkeypatch.setattr(importlib.import_module("wsis_jax.segmentation"), "evaluate_files", broken)
     with pytest.raises(RuntimeError, match="a mistake of ours"):
         main(["evaluate", "a", "b"])

@@ -11,8 +11,7 @@ import tifffile
 import wsis_jax.cli.examine
 import wsis_jax.cli.measure
 import wsis_jax.cli.run_demo
-import wsis_jax.training.page
-import wsis_jax.training.trainer
+import wsis_jax.training
 from tests.end_to_end.examples import ROOT, lines
 from tests.zarr_images import write_image
 from wsis_jax.cli import main
@@ -66,10 +65,9 @@ def learned(monkeypatch):
     """What is given to trainings, which are not made here; neither are measurements and self-tests."""
     given = []
     monkeypatch.setattr(wsis_jax.training, "train", lambda images, points, **_: given.append((images, points)))
-    monkeypatch.setattr(
-        wsis_jax.training_report, "training_report", lambda run: run
-    )  # nothing was trained to report on
-    monkeypatch.setattr(wsis_jax.demo, "run_demo", lambda out, **_: evaluate_files("results", "masks"))
+    # Nothing is trained to report on.
+    monkeypatch.setattr(wsis_jax.training, "training_report", lambda run: run)
+    monkeypatch.setattr(wsis_jax.cli.run_demo, "run_demo", lambda out, **_: evaluate_files("results", "masks"))
     row = {
         "method": "loop",
         "cells": 1,
@@ -79,8 +77,8 @@ def learned(monkeypatch):
     }
     seconds = ("forward_seconds", "seconds_per_cell", "end_to_end_seconds", "compile_seconds")
     row |= dict.fromkeys((*seconds, "cells_per_second", "gflop_per_second"), 1.0)
-    monkeypatch.setattr(wsis_jax.bench, "network", lambda width: (None, None))
-    monkeypatch.setattr(wsis_jax.bench, "compare", lambda *_, **__: [row])
+    monkeypatch.setattr(wsis_jax.cli.measure, "network", lambda width: (None, None))
+    monkeypatch.setattr(wsis_jax.cli.measure, "compare", lambda *_, **__: [row])
     monkeypatch.delitem(wsis_jax.cli.examine._CHECKS, "self-test")
     return given
 
@@ -113,7 +111,7 @@ def test_the_lines_of_python(a_users_folder, phase_contrast):
     assert names["cells"].labels.shape == (64, 64)
 
 
-def test_the_tree_names_every_file_of_the_package():
-    named = set(re.findall(r"^      (\w+\.py) ", TEXT, flags=re.MULTILINE))
-    files = {path.name for path in (ROOT / "wsis_jax").glob("*.py") if not path.name.startswith("__")}
-    assert named == files
+def test_the_architecture_names_every_room():
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    rooms = {path.parent.name for path in (ROOT / "wsis_jax").glob("*/__init__.py")}
+    assert rooms == set(re.findall(r"^\| `(\w+)/` \|", text, flags=re.MULTILINE))

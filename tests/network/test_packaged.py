@@ -118,7 +118,7 @@ def test_the_models_of_the_package_are_small_and_complete(phase_contrast):
 
 def test_all_files_of_a_model_are_installed(phase_contrast):
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
-    package = Path(packaged.__file__).parent
+    package = ROOT / "wsis_jax"
     patterns = settings["package-data"]["wsis_jax"]
     installed = {path for pattern in patterns for path in package.glob(pattern)}
     assert set(files_of(phase_contrast)) <= installed

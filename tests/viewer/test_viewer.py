@@ -309,7 +309,7 @@ def test_training_is_stopped_and_goes_on_and_its_model_is_offered(
             press(widget.work.stop_button)
             pressed.set()
 
-    monkeypatch.setattr(trainer, "train", stopped_at_the_third)
+    monkeypatch.setattr("wsis_jax.training.train", stopped_at_the_third)
     press(widget.work.run)
     finish(widget, meanwhile=stop)
     assert run_folder.saved_step(tmp_path / "run") == 3

@@ -22,6 +22,10 @@ from .devices import shared_by_all as shared_by_all
 from .devices import split as split
 from .devices import training_mesh as training_mesh
 from .devices import wait_for_all as wait_for_all
+from .errors import EXPECTED_ERRORS as EXPECTED_ERRORS
+from .errors import MissingFile as MissingFile
+from .errors import OutOfMemory as OutOfMemory
+from .errors import UserError as UserError
 from .errors import WriteError as WriteError
 from .errors import collecting_warnings as collecting_warnings
 from .errors import sentence as sentence

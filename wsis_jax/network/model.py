@@ -98,13 +98,10 @@ def load_config(folder: Path) -> Config:
     file = folder / "config.json"
     if not file.is_file():
         raise MissingFile(f"{folder}: no config.json here, so this is no run folder")
+    tree = read_json(file, what="a configuration of wsis_jax")
     try:
-        tree = read_json(file)
         if not isinstance(tree, dict):
-            raise TypeError(f"it holds a {type(tree).__name__}, not sections of settings")
+            raise UserError(f"it holds a {type(tree).__name__}, not sections of settings")
         return Config.from_dict(tree)
-    except UserError:
-        raise
-    except (ValueError, KeyError, TypeError) as error:
-        reason = error.args[0] if isinstance(error, KeyError) else error  # str() would put it in quotes
-        raise UserError(f"{file}: not a configuration of wsis_jax ({reason})") from error
+    except UserError as error:
+        raise UserError(f"{file}: not a configuration of wsis_jax ({error})") from error

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float64, Int
 
-from wsis_jax.core.errors import UserError
+from wsis_jax.core import UserError
 from wsis_jax.io import (
     LABEL_SUFFIXES,
     POINT_SUFFIXES,

@@ -50,7 +50,9 @@ def load_facts(folder: Path) -> dict[str, Any]:
     file = folder / "training.json"
     facts = read_json(file, remedy="delete it to do without it") if file.is_file() else {}
     if not isinstance(facts, dict):
-        raise UserError(f"{file}: holds a {type(facts).__name__}, not facts by name; delete it to do without it")
+        raise UserError(
+            f"{file}: not readable as JSON (it holds a {type(facts).__name__}); delete it to do without it"
+        )
     return facts
 
 

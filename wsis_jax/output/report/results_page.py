@@ -32,7 +32,7 @@ def read_summary(folder: Path) -> dict[str, Any] | None:
     try:
         return _checked(summary)
     except (ValueError, TypeError, KeyError) as error:
-        raise UserError(f"{file}: is no summary of results ({error}); segment the images again") from error
+        raise UserError(f"{file}: not readable as JSON ({error}); segment the images again") from error
 
 
 def _checked(summary: Any) -> dict[str, Any]:

@@ -98,8 +98,7 @@ def scratch_folder(beside: Path | None = None, *, room: int) -> Generator[Path, 
     with tempfile.TemporaryDirectory(**name, dir=beside) as folder:
         if (free := shutil.disk_usage(folder).free) < room:
             raise UserError(
-                f"the image needs {format_bytes(room)} of temporary files, and there are {format_bytes(free)} free; "
-                "make "
-                f"room, {_ELSEWHERE}, or choose a smaller image.scale"
+                f"the image needs {format_bytes(room)} of temporary files, and there are {format_bytes(free)} "
+                f"free; make room, {_ELSEWHERE}, or choose a smaller image.scale"
             )
         yield Path(folder)
