@@ -1,7 +1,7 @@
 """What is fuzzed: readers, each with whole files to begin with, and the rule that all of them keep.
 
 A reader takes any bytes and either reads them or raises one of a few errors with one sentence. `fuzz/run`
-does it for a night with atheris; `tests/test_fuzz.py` for seconds with hypothesis.
+does it for a night with atheris; `tests/end_to_end/test_fuzz.py` for seconds with hypothesis.
 """
 
 import io

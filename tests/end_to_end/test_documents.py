@@ -1,0 +1,17 @@
+"""What documents say of files holds: those that they name are there."""
+
+import re
+
+import pytest
+
+from tests.end_to_end.examples import DOCUMENTS, ROOT
+
+PAGES = [*DOCUMENTS, *(str(path.relative_to(ROOT)) for path in sorted((ROOT / "docs").glob("*.md")))]
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page != "CHANGELOG.md"])
+def test_the_files_that_a_page_names_are_there(page):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    named = set(re.findall(r"`((?:\w+/)+\w+\.(?:py|md|toml|yaml))`", text))
+    places = [ROOT, ROOT / "wsis_jax", ROOT / "wsis_jax" / "output", (ROOT / page).parent]
+    assert [name for name in sorted(named) if not any((place / name).exists() for place in places)] == []
