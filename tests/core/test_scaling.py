@@ -19,7 +19,7 @@ from wsis_jax.core.scaling import (
     smooth_labels,
     smooth_part,
 )
-from wsis_jax.core.windows import windows_over
+from wsis_jax.core.windows import grid_windows
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_every_new_label_is_that_of_the_nearest_old_pixel(shape):
 def test_the_parts_that_blocks_give_make_up_the_whole(shape, side):
     labels = np.random.default_rng(2).integers(0, 9, (11, 7))
     resized = np.full(shape, -1)
-    for block in windows_over(labels.shape, (side, side + 1)):
+    for block in grid_windows(labels.shape, (side, side + 1)):
         part = part_resized_from(block, shape, whole=labels.shape)
         corner = block[0].start, block[1].start
         assert (resized[part] == -1).all()
@@ -189,7 +189,7 @@ def test_smooth_labels_do_not_depend_on_the_order_of_the_cells():
 def test_parts_of_an_image_are_resized_as_the_whole(shape, scale, side):
     image = np.random.default_rng(0).random(shape, np.float32)
     expected = resize_image(image, scale)
-    for part in windows_over(expected.shape, (side, side)):
+    for part in grid_windows(expected.shape, (side, side)):
         taken = part_before_resizing(expected.shape, part, whole=shape)
         corner = taken[0].start, taken[1].start
         resized = resize_part(image[taken], expected.shape, part, whole=shape, corner=corner)
@@ -207,7 +207,7 @@ def test_parts_of_labels_are_resized_and_smoothed_as_the_whole(seed, factor, blu
         labels[np.hypot(rows - row, columns - column) < random.uniform(0.5, 7)] = label
     shape = scaled_shape(labels.shape, factor)
     smooth, nearest = smooth_labels(labels, peaks, shape, blur=blur), resize_labels(labels, shape)
-    for part in windows_over(shape, (17, 17)):
+    for part in grid_windows(shape, (17, 17)):
         # Cells reach up to 7 pixels from their peaks; blurs a little farther.
         low = [max(int(side.start / factor) - 21, 0) for side in part]
         high = [int(np.ceil(side.stop / factor)) + 21 for side in part]

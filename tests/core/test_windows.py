@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from wsis_jax.core.windows import grown, windows_over, within
+from wsis_jax.core.windows import grid_windows, grow, relative_to, whole_window
 from wsis_jax.segmentation.tiled.scratch import Scratch, scratch_folder
 from wsis_jax.segmentation.tiled.statistics import (
     between,
@@ -61,11 +61,11 @@ def test_percentiles_are_those_of_numpy_to_the_last_bit(values, percentile):
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 50), st.integers(1, 50), st.integers(0, 9))
 def test_windows_cover_every_pixel_once_and_grow_within_the_array(height, width, rows, columns, margin):
     times, shape = np.zeros((height, width), int), (height, width)
-    for window in windows_over(shape, (rows, columns)):
+    for window in grid_windows(shape, (rows, columns)):
         times[window] += 1
-        around = grown(window, margin, shape)
+        around = grow(window, margin, whole_window(shape))
         cut = np.arange(height * width).reshape(shape)
-        np.testing.assert_array_equal(cut[around][within(window, around)], cut[window])
+        np.testing.assert_array_equal(cut[around][relative_to(window, around)], cut[window])
         assert all(a.start <= w.start and a.stop >= w.stop for a, w in zip(around, window, strict=True))
     assert (times == 1).all()
 

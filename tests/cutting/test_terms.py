@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.stats import multivariate_normal
 
 from wsis_jax.core.geometry import nearest_peak
-from wsis_jax.core.windows import grown, windows_over, within
+from wsis_jax.core.windows import grid_windows, grow, relative_to, whole_window
 from wsis_jax.cutting import terms
 from wsis_jax.cutting.terms import background_likeness, brighter_than_dark, likeness, look_of, margin, rim_of
 from wsis_jax.synthetic import draw_scene
@@ -173,22 +173,22 @@ def test_parts_with_a_margin_tell_together_what_the_whole_tells(tile, inverted):
     image, peaks, _ = drawn(2)
     image = 1 - image if inverted else image
     brighter, look = 0.0, None
-    parts = windows_over(image.shape, (tile, tile))
+    parts = grid_windows(image.shape, (tile, tile))
     for part in parts:
-        around = grown(part, margin(**AROUND), image.shape)
+        around = grow(part, margin(**AROUND), whole_window(image.shape))
         corner = np.array([side.start for side in part])
         inside = ((peaks >= corner) & (peaks < [side.stop for side in part])).all(1)
         own = peaks[inside] - [side.start for side in around]
         brighter += brighter_than_dark(image[around], own, **AROUND)
         distance = nearest_peak(peaks, image.shape)[1][part]
-        more = look_of(image[around], distance, within(part, around), **AROUND)
+        more = look_of(image[around], distance, relative_to(part, around), **AROUND)
         look = more if look is None else look.join(more)
     assert brighter == pytest.approx(brighter_than_dark(image, peaks, **AROUND), rel=1e-5)
     expected = background_likeness(image, peaks, **AROUND)
     assert expected.any()
     for part in parts:
-        around = grown(part, margin(**AROUND), image.shape)
-        alike = likeness(image[around], look, body=AROUND["body"])[within(part, around)]
+        around = grow(part, margin(**AROUND), whole_window(image.shape))
+        alike = likeness(image[around], look, body=AROUND["body"])[relative_to(part, around)]
         np.testing.assert_allclose(alike, expected[part], rtol=0, atol=1e-6)
 
 

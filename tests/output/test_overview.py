@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from wsis_jax.core.scaling import resize_labels
-from wsis_jax.core.windows import serial_map, windows_over
+from wsis_jax.core.windows import grid_windows, serial_map
 from wsis_jax.output.report import gallery
 from wsis_jax.output.report.overview import overview
 
@@ -15,7 +15,7 @@ def test_it_is_what_the_whole_is_at_that_size(shape, sides, monkeypatch):
     monkeypatch.setattr(gallery, "_SIDE", 60)
     rng = np.random.default_rng(1)
     image, labels = rng.random(shape).astype(np.float32), rng.integers(0, 2**31, shape)
-    pixels, seen = overview(image, labels, windows_over(shape, sides), serial_map)
+    pixels, seen = overview(image, labels, grid_windows(shape, sides), serial_map)
     step, pictured = gallery.sampling_step(shape), gallery.picture_shape(shape)
     assert max(pictured) <= 60
     np.testing.assert_array_equal(pixels, image[::step, ::step])

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.output.odd_labels import ODD
-from wsis_jax.core.windows import serial_map, windows_over
+from wsis_jax.core.windows import grid_windows, serial_map
 from wsis_jax.output.cell_table import measure_cells
 from wsis_jax.output.formats.qupath import cell_features
 from wsis_jax.output.whole_cells import groups_of, measure_groups
@@ -21,7 +21,7 @@ def assert_as_whole(labels, sides, *, pixel_size=None) -> None:
         labels, channels=channels, scores=scores, confidence=confidence, pixel_size=pixel_size
     )
     measured = measure_groups(
-        groups_of(labels, windows_over(labels.shape, sides), serial_map),
+        groups_of(labels, grid_windows(labels.shape, sides), serial_map),
         serial_map,
         labels=labels,
         channels=list(channels),
@@ -66,7 +66,7 @@ def test_odd_labels_give_the_whole(name):
 def test_a_group_reads_no_more_than_the_box_of_its_cells():
     labels = np.zeros((60, 60), np.int64)
     labels[2:5, 8:12], labels[7:9, 3:5], labels[50:55, 9:12] = 7, 2, 3
-    groups = groups_of(labels, windows_over(labels.shape, (10, 10)), serial_map)
+    groups = groups_of(labels, grid_windows(labels.shape, (10, 10)), serial_map)
     assert [group.window for group in groups] == [
         (slice(2, 9), slice(3, 12)),
         (slice(50, 55), slice(9, 12)),

@@ -41,6 +41,7 @@ from .files import replacing_folder as replacing_folder
 from .files import temporary_name as temporary_name
 from .files import write_text as write_text
 from .geometry import inside as inside
+from .geometry import nearest_distances as nearest_distances
 from .geometry import nearest_peak as nearest_peak
 from .limits import check_bytes as check_bytes
 from .limits import check_chunks as check_chunks
@@ -80,9 +81,12 @@ from .windows import ParallelMap as ParallelMap
 from .windows import Plane as Plane
 from .windows import Progress as Progress
 from .windows import Window as Window
-from .windows import _common as _common
-from .windows import grown as grown
-from .windows import lengths as lengths
+from .windows import corner_of as corner_of
+from .windows import enclose as enclose
+from .windows import grid_windows as grid_windows
+from .windows import grow as grow
+from .windows import intersect as intersect
+from .windows import relative_to as relative_to
 from .windows import serial_map as serial_map
-from .windows import windows_over as windows_over
-from .windows import within as within
+from .windows import whole_window as whole_window
+from .windows import window_shape as window_shape

@@ -5,6 +5,8 @@ from jaxtyping import Float, Float32, Float64, Int, Int32, Real
 from scipy import ndimage
 from skimage.transform import resize
 
+from wsis_jax.core.windows import whole_window
+
 # Above one half no two cells can claim a pixel; a little more, since cuts run on the outer flank of a rim.
 _LEVEL = 0.6
 
@@ -87,7 +89,7 @@ def resize_labels(
     labels: Int[np.ndarray, "height width"], shape: tuple[int, int]
 ) -> Int32[np.ndarray, "new_height new_width"]:
     """Returns the label image at another size, every pixel taking the label of the nearest old one."""
-    return resize_labels_part(labels, shape, _all_of(shape), whole=labels.shape, corner=(0, 0))
+    return resize_labels_part(labels, shape, whole_window(shape), whole=labels.shape, corner=(0, 0))
 
 
 def resize_labels_part(
@@ -157,7 +159,7 @@ def smooth_labels(
         shape: (height, width) of the result.
         blur: standard deviation in pixels of `labels`; above 0.
     """
-    return smooth_part(labels, peaks, shape, _all_of(shape), blur=blur, whole=labels.shape, corner=(0, 0))
+    return smooth_part(labels, peaks, shape, whole_window(shape), blur=blur, whole=labels.shape, corner=(0, 0))
 
 
 def smooth_part(
@@ -210,8 +212,3 @@ def smooth_part(
             thin.append(label)
     # Last, so that it does not matter which cell comes first: what is left of others lies beside these.
     return np.where(np.isin(nearest, thin), nearest, smooth)
-
-
-def _all_of(shape: tuple[int, int]) -> tuple[slice, slice]:
-    """Returns all rows and columns."""
-    return slice(0, shape[0]), slice(0, shape[1])

@@ -67,7 +67,22 @@ class Progress:
             self._tell(self._done, self._total)
 
 
-def windows_over(shape: Sequence[int], sides: tuple[int, int]) -> list[Window]:
+def whole_window(shape: Sequence[int]) -> Window:
+    """Returns the window of all rows and columns of an array of (height, width) `shape`."""
+    return slice(0, shape[0]), slice(0, shape[1])
+
+
+def window_shape(window: Window) -> tuple[int, int]:
+    """Returns the (height, width) of a window."""
+    return window[0].stop - window[0].start, window[1].stop - window[1].start
+
+
+def corner_of(window: Window) -> tuple[int, int]:
+    """Returns the (row, column) of the first pixel of a window."""
+    return window[0].start, window[1].start
+
+
+def grid_windows(shape: Sequence[int], sides: tuple[int, int]) -> list[Window]:
     """Returns windows of (height, width) `sides`, less at the end, that cover an array; row after row."""
     return [
         (slice(row, min(row + sides[0], shape[0])), slice(column, min(column + sides[1], shape[1])))
@@ -76,27 +91,28 @@ def windows_over(shape: Sequence[int], sides: tuple[int, int]) -> list[Window]:
     ]
 
 
-def grown(window: Window, margin: int, shape: Sequence[int]) -> Window:
-    """Returns a window with a margin around it, as far as the array goes."""
-    rows, columns = (
-        slice(max(side.start - margin, 0), min(side.stop + margin, n))
-        for side, n in zip(window, shape, strict=True)
+def grow(window: Window, margin: int, limit: Window) -> Window:
+    """Returns a window with a margin of so many pixels around it, as far as the limit allows."""
+    rows, columns = window
+    return intersect(
+        (slice(rows.start - margin, rows.stop + margin), slice(columns.start - margin, columns.stop + margin)),
+        limit,
     )
-    return rows, columns
 
 
-def within(inner: Window, outer: Window) -> Window:
-    """Returns where one window lies in another."""
-    rows, columns = (slice(i.start - o.start, i.stop - o.start) for i, o in zip(inner, outer, strict=True))
-    return rows, columns
-
-
-def _common(one: Window, other: Window) -> Window:
-    """Returns what two windows share."""
+def intersect(one: Window, other: Window) -> Window:
+    """Returns what two windows share; it has no pixels, or a negative side, where they share none."""
     rows, columns = (slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(one, other, strict=True))
     return rows, columns
 
 
-def lengths(window: Window) -> tuple[int, int]:
-    """Returns the (height, width) of a window."""
-    return window[0].stop - window[0].start, window[1].stop - window[1].start
+def enclose(one: Window, other: Window) -> Window:
+    """Returns the smallest window that holds two windows."""
+    rows, columns = (slice(min(a.start, b.start), max(a.stop, b.stop)) for a, b in zip(one, other, strict=True))
+    return rows, columns
+
+
+def relative_to(inner: Window, outer: Window) -> Window:
+    """Returns a window of an array as a window of what another window shows of that array."""
+    rows, columns = (slice(i.start - o.start, i.stop - o.start) for i, o in zip(inner, outer, strict=True))
+    return rows, columns

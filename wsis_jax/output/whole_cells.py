@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float, Float32, Int64
 from scipy import ndimage
 
-from wsis_jax.core import ParallelMap, Plane, Window, lengths
+from wsis_jax.core import ParallelMap, Plane, Window, window_shape
 from wsis_jax.output.cell_table import Columns, in_micrometres, measure_cells
 from wsis_jax.output.formats.qupath import cell_features
 
@@ -82,7 +82,7 @@ def _boxes(
     """Returns the labels in a block, and the first pixels of each and the ones beyond its last."""
     present, numbers = np.unique(np.asarray(labels[block]), return_inverse=True)
     background = len(present) > 0 and present[0] == 0
-    numbers = numbers.reshape(lengths(block)) + (0 if background else 1)
+    numbers = numbers.reshape(window_shape(block)) + (0 if background else 1)
     boxes = [box for box in ndimage.find_objects(numbers) if box is not None]
     corner = np.array([side.start for side in block])
     low, high = (

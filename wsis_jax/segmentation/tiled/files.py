@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from wsis_jax.core import Config, ParallelMap, Plane, Progress, Window, serial_map, warn_about_image, windows_over
+from wsis_jax.core import Config, ParallelMap, Plane, Progress, Window, grid_windows, serial_map, warn_about_image
 from wsis_jax.core.errors import UserError, WriteError
 from wsis_jax.io import write_points, writing_labels
 from wsis_jax.network import Model
@@ -93,7 +93,7 @@ def segment_large(
             f"{', '.join(kinds)}; add labels to --format, or give --no-tiles if the image fits into memory"
         )
     shape = large.image.shape[0], large.image.shape[1]
-    blocks, of_cells = windows_over(shape, (_BLOCK, _BLOCK)), any(kind in kinds for kind in _OF_CELLS)
+    blocks, of_cells = grid_windows(shape, (_BLOCK, _BLOCK)), any(kind in kinds for kind in _OF_CELLS)
     later = Progress(len(blocks) * (shown + 2 * of_cells), on_tile)
     labels = out / f"{large.name}_labels.ome.zarr"
     with writing_labels(labels, shape, chunks=(_CHUNK, _CHUNK), pixel_size=large.pixel_size) as array:

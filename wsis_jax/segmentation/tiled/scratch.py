@@ -11,13 +11,13 @@ import numpy as np
 
 from wsis_jax.core import (
     Window,
-    _common,
     explaining_write_errors,
     format_bytes,
-    lengths,
+    grid_windows,
+    intersect,
+    relative_to,
     replacing,
-    windows_over,
-    within,
+    window_shape,
 )
 from wsis_jax.core.errors import UserError
 
@@ -28,7 +28,7 @@ _THEN = f"do the same again, or {_ELSEWHERE}"
 
 
 class Scratch:
-    """An array in files, one for each of the `windows_over` it that it is written by.
+    """An array in files, one for each of the `grid_windows` it that it is written by.
 
     Processes, of several machines, too, may write different windows at the same time: no file is written to by
     two, and one that is there is whole. Nothing stays in memory between two accesses.
@@ -50,11 +50,11 @@ class Scratch:
 
     def __getitem__(self, window: Window) -> np.ndarray:
         """Returns a copy of the values in a window, of any place and size."""
-        values = np.zeros(lengths(window), self.dtype)
+        values = np.zeros(window_shape(window), self.dtype)
         for part in self._parts_under(window):
             if (file := self._file(part)).exists():
-                common = _common(part, window)
-                values[within(common, window)] = np.load(file, mmap_mode="r")[within(common, part)]
+                common = intersect(part, window)
+                values[relative_to(common, window)] = np.load(file, mmap_mode="r")[relative_to(common, part)]
         return values
 
     def __setitem__(self, window: Window, values: np.ndarray) -> None:
@@ -70,7 +70,7 @@ class Scratch:
         end = [
             min(-(-side.stop // self._side) * self._side, n) for side, n in zip(window, self.shape, strict=True)
         ]
-        local = windows_over([b - a for a, b in zip(begin, end, strict=True)], (self._side, self._side))
+        local = grid_windows([b - a for a, b in zip(begin, end, strict=True)], (self._side, self._side))
         return [
             (slice(y.start + begin[0], y.stop + begin[0]), slice(x.start + begin[1], x.stop + begin[1]))
             for y, x in local

@@ -17,14 +17,15 @@ from wsis_jax.core import (
     ParallelMap,
     Window,
     WinnerMap,
-    grown,
-    lengths,
+    grow,
     nearest_peak,
     part_resized_from,
+    relative_to,
     resize_labels_part,
     serial_map,
     smooth_part,
-    within,
+    whole_window,
+    window_shape,
 )
 from wsis_jax.cutting import (
     ImageStats,
@@ -124,12 +125,12 @@ def _peak_pixels(
 ) -> tuple[Int64[np.ndarray, "pixels 2"], Float32[np.ndarray, " pixels"]]:
     """Returns the pixels of a part that are peaks or parts of one, and the likelihood there."""
     found = job.config.detect
-    around = grown(part, found.min_distance, job.small.shape)
+    around = grow(part, found.min_distance, whole_window(job.small.shape))
     likelihood = likelihood_of(around, model=model, job=job)
     candidates = peak_pixels(
         likelihood, threshold=found.threshold, min_distance=found.min_distance, quantize=found.quantize
     )
-    inner = within(part, around)
+    inner = relative_to(part, around)
     places = np.argwhere(candidates[inner])
     return places + np.array([part[0].start, part[1].start]), likelihood[inner][tuple(places.T)]
 
@@ -164,15 +165,15 @@ def observe(
 def _look(part: Window, *, job: Job, peaks: Peaks) -> tuple[float, terms.Look | None]:
     """Returns by how much rims are brighter than they are dark in a part, and how background and bodies look."""
     settings, distances = job.config.cut, surroundings(job.config)
-    around = grown(part, terms.margin(**distances), job.small.shape)
+    around = grow(part, terms.margin(**distances), whole_window(job.small.shape))
     image, corner = job.small[around], [side.start for side in around]
     brighter, look = 0.0, None
     if settings.rim == "auto":
         own = peaks[_near(peaks, part, 0)] - corner
         brighter = float(terms.brighter_than_dark(image, own, **distances))
     if settings.background_weight:
-        distance = nearest_peak(peaks, lengths(part), corner=(part[0].start, part[1].start))[1]
-        look = terms.look_of(image, distance, within(part, around), **distances)
+        distance = nearest_peak(peaks, window_shape(part), corner=(part[0].start, part[1].start))[1]
+        look = terms.look_of(image, distance, relative_to(part, around), **distances)
     return brighter, look
 
 
@@ -211,8 +212,8 @@ def _winners(model: Model, job: Job, peaks: Peaks, cells: Int64[np.ndarray, " ne
     """Returns the winner map of a part, from the cells that may contribute to it."""
     view = job.view(model, part, job.halos.record)
     corner = int(view.rows[0]), int(view.columns[0])
-    discs = grown(part, job.halos.contributors + job.halos.half, job.small.shape)
-    index, distance = nearest_peak(peaks, lengths(discs), corner=(discs[0].start, discs[1].start))
+    discs = grow(part, job.halos.contributors + job.halos.half, whole_window(job.small.shape))
+    index, distance = nearest_peak(peaks, window_shape(discs), corner=(discs[0].start, discs[1].start))
     numbers = _numbers(cells, len(peaks))
     regions = np.zeros(job.sides, np.int32)
     there = tuple(slice(s.start - c, s.stop - c) for s, c in zip(discs, corner, strict=True))
@@ -238,7 +239,7 @@ def cut(part: Window, *, job: Job, peaks: Peaks, winner: Winners, whole: ImageSt
     cells = _near(peaks, part, job.halos.masks)
     if not len(cells):
         return
-    around = grown(part, job.halos.cuts, job.small.shape)
+    around = grow(part, job.halos.cuts, whole_window(job.small.shape))
     value, owner, _ = winner.of(around)
     # The cells to cut come first; of others there are seeds and claims.
     others = np.setdiff1d(owner[owner > 0], cells + 1)
@@ -249,7 +250,7 @@ def cut(part: Window, *, job: Job, peaks: Peaks, winner: Winners, whole: ImageSt
     known = whole._replace(greatest=whole.greatest[named])
     costs = costs_of(job.small[around], places, local, config=job.config, whole=known)
     labels = label_nearest(cuts_of(costs, places, config=job.config), places, value.shape)
-    fused[part] = named[labels[within(part, around)]]
+    fused[part] = named[labels[relative_to(part, around)]]
 
 
 def labels_of(
@@ -261,7 +262,7 @@ def labels_of(
         slice(side.start * seen // given, -(-side.stop * seen // given))
         for side, seen, given in zip(block, fused.shape, whole, strict=True)
     )
-    around = grown((rows, columns), job.halos.labels, fused.shape)
+    around = grow((rows, columns), job.halos.labels, whole_window(fused.shape))
     corner = around[0].start, around[1].start
     labels = fused[around]
     named = np.unique(labels[labels > 0])

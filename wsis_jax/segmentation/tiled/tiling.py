@@ -23,13 +23,13 @@ from wsis_jax.core import (
     Plane,
     Progress,
     Window,
+    grid_windows,
     normalize_image,
     part_before_resizing,
     resize_part,
     serial_map,
     stretch,
     warn_about_image,
-    windows_over,
 )
 from wsis_jax.core.errors import UserError
 from wsis_jax.cutting import ImageStats
@@ -105,7 +105,7 @@ def segment_tiled(
     _check(model, image, out, config, tile)
     shape, whole = seen_shape((image.shape[0], image.shape[1]), config), (image.shape[0], image.shape[1])
     with scratch_folder(None if scratch is None else Path(scratch), room=_SCRATCH * shape[0] * shape[1]) as folder:
-        blocks, parts = _blocks(out, whole, tile / config.network_scale), windows_over(shape, (tile, tile))
+        blocks, parts = _blocks(out, whole, tile / config.network_scale), grid_windows(shape, (tile, tile))
         steps = Progress(6 * len(parts) + 3 * len(blocks), on_tile)
         over = steps.counting(over)
         small = Scratch(folder / "image", shape, np.float32, tile)
@@ -164,7 +164,7 @@ def _blocks(out: Any, shape: tuple[int, int], side: float) -> list[Window]:
     """Returns windows over the image, of about a side, that end where chunks of `out` end."""
     chunks = getattr(out, "shards", None) or getattr(out, "chunks", None) or (1, 1)
     rows, columns = (max(round(side / chunk), 1) * chunk for chunk in chunks)
-    return windows_over(shape, (rows, columns))
+    return grid_windows(shape, (rows, columns))
 
 
 # From the image to what the network sees
