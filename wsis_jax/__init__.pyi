@@ -9,7 +9,7 @@ from . import segmentation as segmentation
 from . import synthetic as synthetic
 from . import training as training
 from .core.config import Config as Config
-from .core.normalization import normalize_image as normalize_image
+from .core.images import normalize_image as normalize_image
 from .core.presets import preset as preset
 from .core.types import Segmentation as Segmentation
 from .core.types import WinnerMap as WinnerMap

@@ -7,15 +7,19 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from scipy import ndimage
 
-from wsis_jax.core.scaling import (
+from wsis_jax.core.images import (
+    Resizing,
+    fitting,
     part_before_resizing,
     part_resized_from,
     resize_image,
     resize_labels,
     resize_labels_part,
     resize_part,
+    rounded_up,
     scale_points,
     scaled_shape,
+    shared_sides,
     smooth_labels,
     smooth_part,
 )
@@ -103,10 +107,10 @@ def test_the_parts_that_blocks_give_make_up_the_whole(shape, side):
     labels = np.random.default_rng(2).integers(0, 9, (11, 7))
     resized = np.full(shape, -1)
     for block in grid_windows(labels.shape, (side, side + 1)):
-        part = part_resized_from(block, shape, whole=labels.shape)
+        part = part_resized_from(Resizing(labels.shape, shape), block)
         corner = block[0].start, block[1].start
         assert (resized[part] == -1).all()
-        resized[part] = resize_labels_part(labels[block], shape, part, whole=labels.shape, corner=corner)
+        resized[part] = resize_labels_part(labels[block], Resizing(labels.shape, shape), part, corner=corner)
     np.testing.assert_array_equal(resized, resize_labels(labels, shape))
 
 
@@ -190,9 +194,10 @@ def test_parts_of_an_image_are_resized_as_the_whole(shape, scale, side):
     image = np.random.default_rng(0).random(shape, np.float32)
     expected = resize_image(image, scale)
     for part in grid_windows(expected.shape, (side, side)):
-        taken = part_before_resizing(expected.shape, part, whole=shape)
+        sizes = Resizing(shape, expected.shape)
+        taken = part_before_resizing(sizes, part)
         corner = taken[0].start, taken[1].start
-        resized = resize_part(image[taken], expected.shape, part, whole=shape, corner=corner)
+        resized = resize_part(image[taken], sizes, part, corner=corner)
         np.testing.assert_allclose(resized, expected[part], rtol=0, atol=2e-7)
 
 
@@ -212,6 +217,52 @@ def test_parts_of_labels_are_resized_and_smoothed_as_the_whole(seed, factor, blu
         low = [max(int(side.start / factor) - 21, 0) for side in part]
         high = [int(np.ceil(side.stop / factor)) + 21 for side in part]
         cut = labels[low[0] : high[0], low[1] : high[1]]
-        where = {"whole": labels.shape, "corner": (low[0], low[1])}
-        np.testing.assert_array_equal(smooth_part(cut, peaks, shape, part, blur=blur, **where), smooth[part])
-        np.testing.assert_array_equal(resize_labels_part(cut, shape, part, **where), nearest[part])
+        sizes, corner = Resizing(labels.shape, shape), (low[0], low[1])
+        smoothed = smooth_part(cut, peaks, sizes, part, blur=blur, corner=corner)
+        np.testing.assert_array_equal(smoothed, smooth[part])
+        np.testing.assert_array_equal(resize_labels_part(cut, sizes, part, corner=corner), nearest[part])
+
+
+# Sides that images are padded to: every image fits, programs are few, and no more is padded than that takes
+
+SHAPES = st.lists(st.tuples(st.integers(1, 3000), st.integers(1, 3000)), min_size=1, max_size=30)
+
+
+@given(SHAPES, st.sampled_from([1, 4, 16]), st.integers(1, 5))
+def test_every_shape_fits_into_few_sides(shapes, stride, programs):
+    sides = shared_sides(shapes, stride=stride, programs=programs)
+    assert len(sides) <= programs
+    for pair in sides:
+        assert pair[0] % stride == pair[1] % stride == 0
+    for shape in shapes:
+        found = fitting(rounded_up(shape, stride), sides)
+        assert found is not None
+        assert found[0] >= shape[0]
+        assert found[1] >= shape[1]
+
+
+@given(st.lists(st.tuples(st.integers(1, 900), st.integers(1, 900)), min_size=1, max_size=4), st.just(16))
+def test_few_sizes_are_only_rounded(shapes, stride):
+    assert set(shared_sides(shapes, stride=stride)) == {rounded_up(shape, stride) for shape in shapes}
+
+
+def test_the_cheapest_merge_comes_first():
+    # Two that are nearly alike become one, although a third occurs more often.
+    shapes = [(512, 512), (512, 528), (1024, 1024), (1024, 1024), (64, 2048)]
+    assert shared_sides(shapes, stride=16, programs=3) == [(64, 2048), (512, 528), (1024, 1024)]
+
+
+def test_hundreds_of_sizes_take_no_time():
+    shapes = [(200 + 3 * i, 900 - 2 * i) for i in range(400)]
+    assert len(shared_sides(shapes, stride=16)) == 4
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected"), [((10, 10), (16, 32)), ((17, 10), (32, 32)), ((64, 10), (64, 64)), ((65, 10), None)]
+)
+def test_the_smallest_that_fits(shape, expected):
+    assert fitting(shape, [(64, 64), (16, 32), (32, 32)]) == expected
+
+
+def test_no_images():
+    assert shared_sides([], stride=16) == []

@@ -13,7 +13,7 @@ from experiments.comparison import Outcome, figures
 from experiments.folds import Case
 from experiments.fronts import front
 from experiments.views import DIAMETER, annotated_crops, open_fold
-from wsis_jax.core.scaling import scale_points
+from wsis_jax.core.images import scale_points
 
 METHODS = ["disc in Voronoi cells", "wsis_jax"]
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from wsis_jax.core.scaling import resize_labels
+from wsis_jax.core.images import resize_labels
 from wsis_jax.core.windows import grid_windows, serial_map
 from wsis_jax.output.report import gallery
 from wsis_jax.output.report.overview import overview

@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from wsis_jax.core.normalization import normalize_image
-from wsis_jax.core.scaling import scale_points
+from wsis_jax.core.images import normalize_image, scale_points
 from wsis_jax.metrics import match_points
 from wsis_jax.points import draft
 from wsis_jax.points.draft import draft_scale, draw_draft, study

@@ -1,14 +1,85 @@
-"""Between the pixels of an image as given and the pixels that the network sees."""
+"""Arithmetic of images: grey values, mirror images, sizes before and after resizing, sides to pad to."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from itertools import combinations
+from typing import Literal, NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Float32, Float64, Int, Int32, Real
+from jaxtyping import Bool, Float, Float32, Float64, Int, Int32, Real
 from scipy import ndimage
 from skimage.transform import resize
 
-from wsis_jax.core.windows import whole_window
+from wsis_jax.core.errors import UserError
+from wsis_jax.core.geometry import inside
+from wsis_jax.core.windows import Window, corner_of, grow, intersect, relative_to, whole_window, window_shape
 
 # Above one half no two cells can claim a pixel; a little more, since cuts run on the outer flank of a rim.
 _LEVEL = 0.6
+# Merging looks at all pairs of sizes; beyond so many, sizes are rounded up more coarsely first.
+_MOST_SIZES = 48
+
+Sides = tuple[int, int]
+
+MIRRORS = ((-1, 1), (1, -1), (-1, -1))
+"""Steps along rows and columns of the mirror images that the network may see: upside down, left to right, both."""
+
+
+# Grey values
+
+
+def is_constant(image: Float32[np.ndarray, "height width"]) -> bool:
+    """Tells whether all pixels are equal: nothing can be found in such an image, and a caller may warn."""
+    return bool(image.min() == image.max())
+
+
+def normalize_image(
+    image: Float32[np.ndarray, "height width"],
+    *,
+    method: Literal["percentile", "max"],
+    low: float,
+    high: float,
+) -> Float32[np.ndarray, "height width"]:
+    """Brings finite grey values to 0..1.
+
+    Args:
+        method: `percentile` stretches between two percentiles and clips; where the two are equal (a few cells
+            on an even ground) between the least and the greatest value instead. `max` divides by the greatest
+            value, as the reference does, and clips at 0.
+        low: Lower percentile, from 0; used by `percentile` alone, as is `high`.
+        high: Upper percentile, above `low` and up to 100.
+
+    Returns:
+        A new image. A constant image becomes zeros, silently: see `is_constant`.
+
+    Raises:
+        UserError: If the percentiles are out of order or out of range.
+    """
+    values = image.astype(np.float64)  # A difference of two float32 may overflow, a quotient lose digits.
+    if method == "max":
+        bottom, top = 0.0, values.max()
+    else:
+        if not 0 <= low < high <= 100:
+            raise UserError(f"percentiles {low:g} and {high:g} are no range; choose 0 <= low < high <= 100")
+        bottom, top = np.percentile(values, [low, high])
+        if bottom >= top:
+            bottom, top = values.min(), values.max()
+    if bottom >= top or is_constant(image):
+        return np.zeros_like(image)
+    return stretch(values, bottom, top)
+
+
+def stretch(values: Float[np.ndarray, "_ _"], bottom: float, top: float) -> Float32[np.ndarray, "_ _"]:
+    """Returns grey values with `bottom` at 0 and `top` at 1, clipped to that range."""
+    return np.clip((values.astype(np.float64) - bottom) / (top - bottom), 0, 1).astype(np.float32)
+
+
+def mirror(images: np.ndarray, steps: tuple[int, int]) -> np.ndarray:
+    """Returns a view of images, their last two axes (height, width), mirrored by one of `MIRRORS`."""
+    return images[..., :: steps[0], :: steps[1]]
+
+
+# Sizes
 
 
 def scaled_shape(shape: tuple[int, int], scale: float) -> tuple[int, int]:
@@ -26,27 +97,28 @@ def resize_image(
     return resize(image.astype(np.float32), shape, order=1, mode="reflect", anti_aliasing=scale < 1)
 
 
+class Resizing(NamedTuple):
+    """The (height, width) of a whole image before it is resized, and after."""
+
+    before: Sides
+    after: Sides
+
+
 def resize_part(
-    image: Float32[np.ndarray, "rows columns"],
-    shape: tuple[int, int],
-    part: tuple[slice, slice],
-    *,
-    whole: tuple[int, int],
-    corner: tuple[int, int],
+    image: Float32[np.ndarray, "rows columns"], sizes: Resizing, part: Window, *, corner: tuple[int, int]
 ) -> Float32[np.ndarray, "part_rows part_columns"]:
     """Returns a part of what `resize_image` makes of an image, from the part of the image that it takes.
 
     Args:
         image: grey values 0..1, all that `part_before_resizing` says.
-        shape: (height, width) of the whole image resized.
-        part: which rows and columns of that to return.
-        whole: (height, width) of the whole image.
-        corner: (row, column) where in it `image` begins.
+        sizes: of the whole image.
+        part: the window of the resized image to return.
+        corner: (row, column) where in the whole image `image` begins.
     """
-    if shape == whole:
+    if sizes.after == sizes.before:
         rows, columns = (slice(s.start - c, s.stop - c) for s, c in zip(part, corner, strict=True))
         return image[rows, columns]
-    factors = np.divide(whole, shape)
+    factors = np.divide(sizes.before, sizes.after)
     if (factors > 1).any():
         image = ndimage.gaussian_filter(image, np.maximum(0, (factors - 1) / 2), mode="mirror")
     # Whole pixels are taken off after the place is computed, so that it is the very same within its pixel.
@@ -56,18 +128,16 @@ def resize_part(
     return ndimage.map_coordinates(image, np.meshgrid(*places, indexing="ij"), order=1, mode="mirror").clip(0, 1)
 
 
-def part_before_resizing(
-    shape: tuple[int, int], part: tuple[slice, slice], *, whole: tuple[int, int]
-) -> tuple[slice, slice]:
-    """Returns which rows and columns of an image `resize_part` takes for a part; arguments are its own."""
-    if shape == whole:
+def part_before_resizing(sizes: Resizing, part: Window) -> Window:
+    """Returns the window of an image that `resize_part` takes for a part; arguments are its own."""
+    if sizes.after == sizes.before:
         return part
     rows, columns = (
         slice(
             max(int((s.start + 0.5) * k - 0.5) - _taps(k) - 1, 0),
             min(int(np.ceil((s.stop - 0.5) * k - 0.5)) + _taps(k) + 2, n),
         )
-        for s, k, n in zip(part, np.divide(whole, shape), whole, strict=True)
+        for s, k, n in zip(part, np.divide(sizes.before, sizes.after), sizes.before, strict=True)
     )
     return rows, columns
 
@@ -89,48 +159,35 @@ def resize_labels(
     labels: Int[np.ndarray, "height width"], shape: tuple[int, int]
 ) -> Int32[np.ndarray, "new_height new_width"]:
     """Returns the label image at another size, every pixel taking the label of the nearest old one."""
-    return resize_labels_part(labels, shape, whole_window(shape), whole=labels.shape, corner=(0, 0))
+    return resize_labels_part(labels, Resizing(labels.shape, shape), whole_window(shape), corner=(0, 0))
 
 
 def resize_labels_part(
-    labels: Int[np.ndarray, "rows columns"],
-    shape: tuple[int, int],
-    part: tuple[slice, slice],
-    *,
-    whole: tuple[int, int],
-    corner: tuple[int, int],
+    labels: Int[np.ndarray, "rows columns"], sizes: Resizing, part: Window, *, corner: tuple[int, int]
 ) -> Int32[np.ndarray, "part_rows part_columns"]:
     """Returns a part of what `resize_labels` makes of a label image, from a part of that.
 
     Args:
         labels: a part of the label image that holds all that `part` shows.
-        shape: (height, width) of the whole label image at its new size.
-        part: which rows and columns of that to return.
-        whole: (height, width) of the whole label image.
-        corner: (row, column) where in it `labels` begins.
+        sizes: of the whole label image.
+        part: the window of the resized label image to return.
+        corner: (row, column) where in the whole label image `labels` begins.
     """
     rows, columns = (
         _nearest(np.arange(s.start, s.stop), old, new) - c
-        for s, new, old, c in zip(part, shape, whole, corner, strict=True)
+        for s, old, new, c in zip(part, sizes.before, sizes.after, corner, strict=True)
     )
     return labels[np.ix_(rows, columns)].astype(np.int32)
 
 
-def part_resized_from(
-    block: tuple[slice, slice], shape: tuple[int, int], *, whole: tuple[int, int]
-) -> tuple[slice, slice]:
-    """Returns which rows and columns of a label image at a new size are those that a block of it has.
+def part_resized_from(sizes: Resizing, block: Window) -> Window:
+    """Returns the window of a resized label image whose pixels are those that a block of the label image has.
 
-    The parts of blocks that cover a label image cover the new one, and do not overlap.
-
-    Args:
-        block: rows and columns of the label image.
-        shape: its (height, width) at the new size, as `resize_labels_part` takes it.
-        whole: (height, width) that it has.
+    The windows of blocks that cover a label image cover the resized one, and do not overlap.
     """
     rows, columns = (
         slice(*np.searchsorted(_nearest(np.arange(new), old, new), (side.start, side.stop)).tolist())
-        for side, new, old in zip(block, shape, whole, strict=True)
+        for side, old, new in zip(block, sizes.before, sizes.after, strict=True)
     )
     return rows, columns
 
@@ -149,8 +206,8 @@ def smooth_labels(
 ) -> Int32[np.ndarray, "new_height new_width"]:
     """Returns the label image at another size, with outlines as smooth as if they had been drawn there.
 
-    Every cell is blurred alone and has the pixels where more than 0.6 of it is left, as far as they hang together
-    with its peak: steps of single pixels go, and so does a margin of about a fourth of the blur. A cell that would
+    Every cell is blurred alone and has the pixels where more than 0.6 of it is left, as far as they are connected
+    to its peak: steps of single pixels go, and so does a margin of about a fourth of the blur. A cell that would
     lose its peak, being thinner than the blur, is what `resize_labels` makes of it.
 
     Args:
@@ -159,17 +216,17 @@ def smooth_labels(
         shape: (height, width) of the result.
         blur: standard deviation in pixels of `labels`; above 0.
     """
-    return smooth_part(labels, peaks, shape, whole_window(shape), blur=blur, whole=labels.shape, corner=(0, 0))
+    sizes = Resizing(labels.shape, shape)
+    return smooth_part(labels, peaks, sizes, whole_window(shape), blur=blur, corner=(0, 0))
 
 
 def smooth_part(
     labels: Int[np.ndarray, "rows columns"],
     peaks: Int[np.ndarray, "cells 2"],
-    shape: tuple[int, int],
-    part: tuple[slice, slice],
+    sizes: Resizing,
+    part: Window,
     *,
     blur: float,
-    whole: tuple[int, int],
     corner: tuple[int, int],
 ) -> Int32[np.ndarray, "part_rows part_columns"]:
     """Returns a part of what `smooth_labels` makes of a label image, from a part of that.
@@ -178,37 +235,101 @@ def smooth_part(
         labels: a part of the label image; it holds the whole of all cells of which `part` shows anything, and
             3 blurs and 2 pixels around them, as far as the label image goes.
         peaks: of the cells, in pixels of the whole label image.
-        shape, part, whole, corner: as in `resize_labels_part`.
+        sizes, part, corner: as in `resize_labels_part`.
         blur: as in `smooth_labels`.
     """
-    nearest = resize_labels_part(labels, shape, part, whole=whole, corner=corner)
-    smooth = np.zeros(nearest.shape, np.int32)
-    begin, end = (np.array([getattr(side, name) for side in part]) for name in ("start", "stop"))
-    ratio = np.array(shape) / np.array(whole)
-    places = np.clip(np.round((peaks + 0.5) * ratio - 0.5).astype(int), 0, np.array(shape) - 1)
-    pad, thin = int(np.ceil(3 * blur)) + 1, []
+    nearest = resize_labels_part(labels, sizes, part, corner=corner)
+    smooth, thin = np.zeros(nearest.shape, np.int32), []
+    ratio = np.array(sizes.after) / np.array(sizes.before)
+    places = np.clip(np.round((peaks + 0.5) * ratio - 0.5).astype(int), 0, np.array(sizes.after) - 1)
     for label, window in enumerate(ndimage.find_objects(labels), start=1):
         if window is None:
             continue
-        low = np.array([max(side.start - pad, 0) for side in window])
-        high = np.minimum([side.stop + pad for side in window], labels.shape)
-        around = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
-        low, high = low + corner, high + corner
-        first, last = np.ceil(low * ratio).astype(int), np.minimum((high * ratio).astype(int), shape)
-        if (first >= end).any() or (last <= begin).any():
+        around = grow(window, int(np.ceil(3 * blur)) + 1, whole_window(labels.shape))
+        low = np.array(corner_of(around)) + corner
+        high = low + window_shape(around)
+        first, last = np.ceil(low * ratio).astype(int), np.minimum((high * ratio).astype(int), sizes.after)
+        pixels = slice(int(first[0]), int(last[0])), slice(int(first[1]), int(last[1]))
+        shown = intersect(pixels, part)
+        if min(window_shape(shown)) <= 0:
             continue
-        share = ndimage.gaussian_filter((labels[around] == label).astype(np.float32), blur, mode="nearest")
-        sides = zip(first, last, ratio, low, strict=True)
-        grid = [(np.arange(a, b) + 0.5) / k - 0.5 - n for a, b, k, n in sides]
-        share = ndimage.map_coordinates(share, np.meshgrid(*grid, indexing="ij"), order=1, mode="nearest")
-        parts, _ = ndimage.label(share > _LEVEL, np.ones((3, 3)))
-        row, column = places[label - 1] - first
-        inside = 0 <= row < parts.shape[0] and 0 <= column < parts.shape[1]
-        if own := parts[row, column] if inside else 0:
-            shown = np.argwhere(parts == own) + first
-            shown = shown[((shown >= begin) & (shown < end)).all(1)] - begin
-            smooth[tuple(shown.T)] = label
-        else:
+        grid = [
+            (np.arange(s.start, s.stop) + 0.5) / k - 0.5 - n for s, k, n in zip(pixels, ratio, low, strict=True)
+        ]
+        own = _smooth_cell(labels[around] == label, grid, places[label - 1] - first, blur)
+        if own is None:
             thin.append(label)
+        else:
+            smooth[relative_to(shown, part)][own[relative_to(shown, pixels)]] = label
     # Last, so that it does not matter which cell comes first: what is left of others lies beside these.
     return np.where(np.isin(nearest, thin), nearest, smooth)
+
+
+def _smooth_cell(
+    mask: Bool[np.ndarray, "rows columns"],
+    grid: list[Float64[np.ndarray, " _"]],
+    peak: Int[np.ndarray, " 2"],
+    blur: float,
+) -> Bool[np.ndarray, "_ _"] | None:
+    """Returns a blurred cell at the pixels of a grid, or None where nothing is left at its peak.
+
+    Args:
+        mask: the cell.
+        grid: rows and columns, in pixels of the mask, of the pixels to return.
+        peak: (row, column) among those.
+        blur: standard deviation in pixels of the mask.
+    """
+    share = ndimage.gaussian_filter(mask.astype(np.float32), blur, mode="nearest")
+    share = ndimage.map_coordinates(share, np.meshgrid(*grid, indexing="ij"), order=1, mode="nearest")
+    parts, _ = ndimage.label(share > _LEVEL, np.ones((3, 3)))
+    if not (inside(peak[None], parts.shape)[0] and parts[tuple(peak)]):
+        return None
+    return parts == parts[tuple(peak)]
+
+
+# Sides that images are padded to, so that a folder of many sizes needs few compiled programs
+
+
+def shared_sides(shapes: Iterable[Sides], *, stride: int, programs: int = 4) -> list[Sides]:
+    """Returns at most `programs` pairs of sides; every shape fits into one of them.
+
+    Starting from the shapes themselves, the two whose union wastes the fewest pixels become one, until few
+    enough are left.
+
+    Args:
+        shapes: (height, width) of every image, in pixels of the network.
+        stride: sides are multiples of this.
+        programs: how many pairs may be left, at least 1.
+    """
+    shapes = list(shapes)
+    counts = Counter(rounded_up(shape, stride) for shape in shapes)
+    unit = stride
+    while len(counts) > _MOST_SIZES:
+        unit *= 2
+        counts = Counter(rounded_up(shape, unit) for shape in shapes)
+    while len(counts) > programs:
+        _, a, b = min((_waste(a, b, counts), a, b) for a, b in combinations(sorted(counts), 2))
+        both = counts.pop(a) + counts.pop(b)
+        counts[_union(a, b)] += both
+    return sorted(counts)
+
+
+def fitting(shape: Sides, sides: Sequence[Sides]) -> Sides | None:
+    """Returns the smallest of the sides that a shape fits into, or None if there is none."""
+    large_enough = [pair for pair in sides if pair[0] >= shape[0] and pair[1] >= shape[1]]
+    return min(large_enough, key=lambda pair: pair[0] * pair[1], default=None)
+
+
+def rounded_up(shape: Sides, stride: int) -> Sides:
+    """Returns the sides rounded up to multiples of the stride."""
+    return -(-shape[0] // stride) * stride, -(-shape[1] // stride) * stride
+
+
+def _union(a: Sides, b: Sides) -> Sides:
+    return max(a[0], b[0]), max(a[1], b[1])
+
+
+def _waste(a: Sides, b: Sides, counts: Counter[Sides]) -> int:
+    """Returns how many pixels more are computed when two pairs of sides become one."""
+    union = _union(a, b)
+    return sum(counts[pair] * (union[0] * union[1] - pair[0] * pair[1]) for pair in (a, b))

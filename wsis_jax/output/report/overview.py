@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float32, Int32
 
-from wsis_jax.core import ParallelMap, Plane, Window, part_resized_from, resize_labels_part
+from wsis_jax.core import ParallelMap, Plane, Resizing, Window, corner_of, part_resized_from, resize_labels_part
 from wsis_jax.output.report.gallery import picture_shape, sampling_step
 
 
@@ -26,11 +26,11 @@ def overview(
     whole = image.shape[0], image.shape[1]
     step, shape = sampling_step(whole), picture_shape(whole)
     pixels, seen = np.zeros([-(-side // step) for side in whole], np.float32), np.zeros(shape, np.int32)
-    parts = over(_sampled, blocks, image=image, labels=labels)
+    sizes, parts = Resizing(whole, shape), over(_sampled, blocks, image=image, labels=labels)
     for block, (of_image, of_labels) in zip(blocks, parts, strict=True):
         rows, columns = (slice(-(-side.start // step), -(-side.stop // step)) for side in block)
         pixels[rows, columns] = of_image
-        seen[part_resized_from(block, shape, whole=whole)] = of_labels
+        seen[part_resized_from(sizes, block)] = of_labels
     return pixels, seen
 
 
@@ -41,7 +41,7 @@ def _sampled(
     whole = image.shape[0], image.shape[1]
     step, shape = sampling_step(whole), picture_shape(whole)
     rows, columns = (slice(-side.start % step, None, step) for side in block)
-    part, corner = part_resized_from(block, shape, whole=whole), (block[0].start, block[1].start)
+    sizes = Resizing(whole, shape)
     given = np.asarray(labels[block]).astype(np.int64)
-    shown = resize_labels_part(given, shape, part, whole=whole, corner=corner)
+    shown = resize_labels_part(given, sizes, part_resized_from(sizes, block), corner=corner_of(block))
     return np.asarray(image[block], np.float32)[rows, columns], shown

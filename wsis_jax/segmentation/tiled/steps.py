@@ -15,8 +15,10 @@ from jaxtyping import Float32, Float64, Int, Int64
 from wsis_jax.core import (
     Config,
     ParallelMap,
+    Resizing,
     Window,
     WinnerMap,
+    corner_of,
     grow,
     nearest_peak,
     part_resized_from,
@@ -257,22 +259,23 @@ def labels_of(
     block: Window, *, job: Job, peaks: Peaks, fused: Scratch, winner: Winners | None, whole: tuple[int, int]
 ) -> Labelled:
     """Returns the labels of a block of the image in its own pixels, of which it has (height, width) `whole`."""
+    sizes = Resizing(fused.shape, whole)
     blur = job.config.cut.smooth * job.config.network_sigma
     rows, columns = (
         slice(side.start * seen // given, -(-side.stop * seen // given))
         for side, seen, given in zip(block, fused.shape, whole, strict=True)
     )
     around = grow((rows, columns), job.halos.labels, whole_window(fused.shape))
-    corner = around[0].start, around[1].start
+    corner = corner_of(around)
     labels = fused[around]
     named = np.unique(labels[labels > 0])
     labels = _numbers(named - 1, len(peaks))[labels]
     cells = peaks[named - 1]
     labels = settle_orphans(labels, cells - corner)
     if blur:
-        labels = smooth_part(labels, cells, whole, block, blur=blur, whole=fused.shape, corner=corner)
+        labels = smooth_part(labels, cells, sizes, block, blur=blur, corner=corner)
     else:
-        labels = resize_labels_part(labels, whole, block, whole=fused.shape, corner=corner)
+        labels = resize_labels_part(labels, sizes, block, corner=corner)
     return _labelled(block, labels, _named(named), winner, whole)
 
 
@@ -287,9 +290,9 @@ def _labelled(
     cells = named[1:] - 1
     if winner is None or not len(cells):
         return Labelled(named[labels], cells[:0], np.zeros(0), cells[:0])
-    shape = winner.value.shape
-    part, corner = part_resized_from(block, shape, whole=whole), (block[0].start, block[1].start)
-    seen = resize_labels_part(labels, shape, part, whole=whole, corner=corner)
+    sizes = Resizing(whole, winner.value.shape)
+    part = part_resized_from(sizes, block)
+    seen = resize_labels_part(labels, sizes, part, corner=corner_of(block))
     value, owner, runner_up = winner.of(part)
     # Of owners that are not here no label is.
     numbers = np.searchsorted(named, owner).clip(max=len(named) - 1)

@@ -22,7 +22,9 @@ from wsis_jax.core import (
     ParallelMap,
     Plane,
     Progress,
+    Resizing,
     Window,
+    corner_of,
     grid_windows,
     normalize_image,
     part_before_resizing,
@@ -215,11 +217,11 @@ def _shrunk_bits(
 ) -> Int64[np.ndarray, "65536"]:
     """Writes a part of the image as the network sees it, and returns its `high_bits`."""
     whole, (bottom, top) = (image.shape[0], image.shape[1]), grey
-    taken = part_before_resizing(small.shape, part, whole=whole)
+    sizes = Resizing(whole, small.shape)
+    taken = part_before_resizing(sizes, part)
     values = np.asarray(image[taken], np.float32)
     normalized = stretch(values, bottom, top) if bottom < top else np.zeros_like(values)
-    corner = taken[0].start, taken[1].start
-    small[part] = shrunk = resize_part(normalized, small.shape, part, whole=whole, corner=corner)
+    small[part] = shrunk = resize_part(normalized, sizes, part, corner=corner_of(taken))
     return high_bits(shrunk)
 
 
