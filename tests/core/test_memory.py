@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from wsis_jax.cli import main
-from wsis_jax.core import memory
+from wsis_jax.core import limits
 from wsis_jax.core.config import ContributionConfig
 from wsis_jax.core.errors import OutOfMemory
-from wsis_jax.core.memory import explaining_out_of_memory
+from wsis_jax.core.limits import explaining_out_of_memory
 from wsis_jax.network import contributions
 from wsis_jax.network.contributions import contribution_maps
 from wsis_jax.segmentation import one_image
@@ -85,7 +85,7 @@ def test_fewer_cells_at_a_time_are_tried(tiny_run, detection, monkeypatch, metho
 
 def test_no_room_for_one_cell_is_told(tiny_run, detection, monkeypatch):
     with_room_for(0, monkeypatch, late=False)
-    monkeypatch.setattr(memory, "warn_about_image", lambda *_, **__: None)
+    monkeypatch.setattr(limits, "warn_about_image", lambda *_, **__: None)
     with pytest.raises(OutOfMemory, match="a single cell does not fit into memory; set"):
         propagated(tiny_run, "window", detection)
 

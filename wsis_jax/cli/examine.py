@@ -51,23 +51,15 @@ def examine() -> Iterator[Finding]:
 
 def _versions(name: str) -> Finding:
     """Finds the versions of what numbers depend on, and packages that are missing or of a wrong version."""
-    from importlib.metadata import version
-
     from wsis_jax.cli.installed import command, lacking
+    from wsis_jax.core import versions
 
-    packages = ("wsis-jax", "jax", "jaxlib", "flax", "optax", "numpy")
-    lacks = lacking()
-    facts = {"python": platform.python_version(), "system": platform.platform(), "lacking": lacks}
-    facts |= {package: version(package) for package in packages if not _lost(package, lacks)}
-    text = ", ".join(f"{key} {facts[key]}" for key in ("python", *packages) if key in facts)
+    lacks, found = lacking(), versions(device=False)
+    facts = found | {"system": platform.platform(), "lacking": lacks}
+    text = ", ".join(f"{package} {version}" for package, version in found.items() if package != "system")
     if lacks:
         return Finding(name, "broken", f"{text}; {'; '.join(lacks)}", command(), facts)
     return Finding(name, "ok", text, "", facts)
-
-
-def _lost(package: str, lacks: list[str]) -> bool:
-    """Tells whether a package is among those that are not installed."""
-    return any(line.startswith(package) and line.endswith("not installed") for line in lacks)
 
 
 def _extras(name: str) -> Finding:

@@ -7,10 +7,8 @@ none for a program that a method before compiled.
 """
 
 import os
-import platform
 import time
 from collections.abc import Callable, Sequence
-from importlib.metadata import version
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -18,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float32, Int32, Int64
 
-from wsis_jax.core import Compilations, Config, ContributionConfig, check_values
+from wsis_jax.core import Compilations, Config, ContributionConfig, check_values, versions
 from wsis_jax.core.errors import UserError
 from wsis_jax.network import (
     UNet,
@@ -221,14 +219,7 @@ def compare(
 
 def surroundings() -> dict[str, Any]:
     """Returns the device, the machine and the versions that numbers depend on."""
-    return {
-        "device": jax.devices()[0].device_kind,
-        "devices": jax.local_device_count(),
-        "cores": os.cpu_count(),
-        "machine": platform.machine(),
-        "python": platform.python_version(),
-        **{name: version(name) for name in ("wsis-jax", "jax", "jaxlib", "flax")},
-    }
+    return {"cores": os.cpu_count(), **versions()}
 
 
 def _check(**counts: int) -> None:

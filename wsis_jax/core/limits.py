@@ -1,16 +1,21 @@
-"""How much a file or a setting may ask for; more is refused in words before anything is allocated.
+"""Limits of the machine: how much a file or a setting may ask for, running out of memory, and versions.
 
-There is one rule: what is read or computed in one piece has to fit into the memory of this machine, and a value of
-an image takes 16 bytes on its way (as stored, as float32 and as float64). Images in tiles are no such piece.
+What asks for too much is refused before anything is allocated, by one rule: what is read or computed in one piece
+has to fit into the memory of this machine, and a value of an image takes 16 bytes on its way (as stored, as
+float32 and as float64). An image that is segmented in tiles is not one piece.
 """
 
 import json
 import os
+import platform
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from wsis_jax.core.errors import UserError
+from wsis_jax.core.errors import OutOfMemory, UserError, warn_about_image
 
 _BYTES_A_VALUE = 16
 _BYTES_A_CHUNK = 16 << 10  # of Zarr that is read, and a tenth of a millisecond
@@ -127,3 +132,68 @@ def format_bytes(count: int | float) -> str:
     if gibibytes < 1000:
         return f"{gibibytes:.3g} GiB"
     return f"{gibibytes:,.0f} GiB" if gibibytes < 10**9 else "more than 10^9 GiB"
+
+
+# Running out of memory
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Tells whether an error of NumPy, Python or JAX says that there is not enough memory."""
+    import jax
+
+    of_jax = isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" in str(error)
+    return isinstance(error, MemoryError) or of_jax
+
+
+@contextmanager
+def explaining_out_of_memory(message: str) -> Generator[None, None, None]:
+    """Raises `OutOfMemory` of this sentence where a block runs out of memory and does not tell itself."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, OutOfMemory) or not is_out_of_memory(error):
+            raise
+        raise OutOfMemory(message) from error
+
+
+def fewer_cells(chunk: int, error: Exception) -> int:
+    """Returns how many cells to take at a time where so many were too many for the memory.
+
+    Raises:
+        OutOfMemory: if it was one.
+    """
+    if chunk == 1:
+        raise OutOfMemory(
+            "the contribution map of a single cell does not fit into memory; set cut.reach lower or "
+            "contribution.method=window, or segment in tiles (--tiles)"
+        ) from error
+    warn_about_image(
+        f"the memory is too small for {chunk} cells at a time, so {chunk // 2} were taken; set "
+        f"contribution.chunk={chunk // 2} to begin with that",
+        stacklevel=3,
+    )
+    return chunk // 2
+
+
+# Versions
+
+
+def versions(*, device: bool = True) -> dict[str, str]:
+    """Returns what may change numbers, by name: versions of this package and its libraries, and the device.
+
+    Packages that are not installed are left out.
+
+    Args:
+        device: False leaves the device out, so that JAX is not started.
+    """
+    found: dict[str, str] = {}
+    for package in ("wsis-jax", "jax", "jaxlib", "flax", "optax", "numpy"):
+        with suppress(PackageNotFoundError):
+            found[package.replace("-", "_")] = version(package)
+    found |= {"python": platform.python_version(), "system": f"{platform.system()} {platform.machine()}"}
+    if device:
+        import jax
+
+        devices = jax.devices()
+        found["device"] = f"{len(devices)} × {devices[0].device_kind}"
+    return found

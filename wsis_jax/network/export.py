@@ -7,7 +7,6 @@ compiled when it is first called with. What the rest of the way needs to know is
 
 import json
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ import numpy as np
 from jax.export import Exported, SymbolicScope, export, symbolic_shape
 from jaxtyping import Array, Bool, Float, Int
 
-from wsis_jax.core import Config, replacing, rounded_up, write_text
+from wsis_jax.core import Config, replacing, rounded_up, versions, write_text
 from wsis_jax.core.errors import UserError
 from wsis_jax.network.model import Model
 from wsis_jax.network.receptive_field import Span, Windows, windows, working_bytes
@@ -148,7 +147,7 @@ def describe(model: Model, functions: dict[str, Exported], *, config: Config) ->
         **told,
         "platforms": PLATFORMS,
         "settings": settings,
-        "versions": {"wsis_jax": version("wsis-jax"), "jax": jax.__version__},
+        "versions": versions(),
     }
 
 
