@@ -5,10 +5,10 @@
 #
 # With an NVIDIA GPU (the wheels of JAX bring CUDA; the machine needs a driver and the NVIDIA Container Toolkit):
 #
-#   docker build --tag wsis:cuda --build-arg EXTRAS=cuda,imagej,parquet,zarr .
+#   docker build --tag wsis:cuda --build-arg EXTRAS=cuda,imagej,parquet .
 #   docker run --rm --gpus all --volume "$PWD:/data" wsis:cuda segment phase-contrast images --out found
 FROM python:3.12-slim
-ARG EXTRAS=imagej,parquet,zarr
+ARG EXTRAS=imagej,parquet
 COPY pyproject.toml README.md LICENSE /source/
 COPY wsis_jax /source/wsis_jax
 RUN pip install --no-cache-dir "/source[$EXTRAS]" && rm -rf /source

@@ -29,7 +29,7 @@ import tifffile
 from wsis_jax import draw_scene, load_model
 from wsis_jax.network import model_folder
 from wsis_jax.output import FILES
-from wsis_jax.segmentation import batch, one_image
+from wsis_jax.segmentation import batch
 
 _SCENES = 8  # drawn; the images are these with other noise
 _TENTH = 10  # image, after which all programs are compiled
@@ -55,9 +55,7 @@ def main() -> None:
         spans, memory, start = [], [], time.perf_counter()
         for stage, function in (("network", "locate"), ("cuts", "_cutting")):
             _watch(function, stage, spans, start)
-        outcomes = batch.segment_files(
-            run, files, folder / "out", config=run.config, on_image=lambda *_: memory.append(_resident())
-        )
+        outcomes = batch.segment_files(run, files, folder / "out", on_image=lambda *_: memory.append(_resident()))
         seconds = time.perf_counter() - start
     _show(spans)
     tenth, last = memory[min(_TENTH, len(memory)) - 1], memory[-1]
@@ -104,8 +102,8 @@ def _draw(folder: Path, options: argparse.Namespace, sigma: float) -> list[Path]
 
 
 def _watch(name: str, stage: str, spans: list[Span], start: float) -> None:
-    """Notes when a function of `images`, or the function that it returns, is at work."""
-    real, lock = getattr(one_image, name), threading.Lock()
+    """Notes when a function of `batch`, or the function that it returns, is at work."""
+    real, lock = getattr(batch, name), threading.Lock()
 
     def timed(function: Any) -> Any:
         def call(*arguments: Any, **named: Any) -> Any:
@@ -118,7 +116,7 @@ def _watch(name: str, stage: str, spans: list[Span], start: float) -> None:
 
         return call
 
-    setattr(one_image, name, timed(real) if stage == "network" else lambda *given: timed(real(*given)))
+    setattr(batch, name, timed(real) if stage == "network" else lambda *given: timed(real(*given)))
 
 
 def _overlap(spans: list[Span]) -> dict[str, float]:

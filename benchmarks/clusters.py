@@ -42,7 +42,7 @@ from wsis_jax.core import Config, resize_image, serial_map, stretch
 from wsis_jax.cutting import ImageStats, costs_of, cuts_of, fit_labels, fuse_nearest, greatest_contributions
 from wsis_jax.io import open_frames, writing_labels
 from wsis_jax.network import Model
-from wsis_jax.segmentation import Workers, connecting, halos_of, pipeline, segment_files
+from wsis_jax.segmentation import BatchOptions, TileOptions, Workers, connecting, halos_of, pipeline, segment_files
 from wsis_jax.segmentation.tiled import tiling
 
 _INNER = 2048  # pixels a side that are compared
@@ -107,7 +107,7 @@ def _images(folder: Path, options: Namespace) -> dict[str, Any]:
 def _time(workers: Workers, files: list[Path], out: Path) -> float:
     """Returns the seconds that a batch takes."""
     start = time.perf_counter()
-    outcomes = segment_files(workers.model, files, out, config=workers.model.config, workers=workers)
+    outcomes = segment_files(workers.model, files, out, options=BatchOptions(workers=workers))
     assert all(outcome.error is None for outcome in outcomes)
     return time.perf_counter() - start
 
@@ -125,7 +125,8 @@ def _large(folder: Path, options: Namespace) -> dict[str, Any]:
         raise SystemExit(f"--side {options.side}: give a multiple of {_GRID}")
     _make(folder / "large.zarr", options.side, Namespace(model=options.model, scenes=4))
     wholes: list[ImageStats] = []
-    tiling.Whole = lambda *of: wholes.append(ImageStats(*of)) or wholes[-1]  # what the steps learn of the whole
+    # What the steps learn of the whole image.
+    tiling.ImageStats = lambda *of: wholes.append(ImageStats(*of)) or wholes[-1]
     labels = folder / "labels.zarr"
     with open_frames(folder / "large.zarr") as frames:
         image, start = frames.plane(0), time.perf_counter()
@@ -139,9 +140,9 @@ def _large(folder: Path, options: Namespace) -> dict[str, Any]:
                     array,
                     config=config,
                     tile=options.tile,
-                    over=workers.over,
-                    scratch=folder,
-                    on_tile=lambda done, total: print(f"{done}/{total}", end="\r", flush=True),
+                    options=TileOptions(
+                        workers.map, folder, lambda done, total: print(f"{done}/{total}", end="\r", flush=True)
+                    ),
                 )
         seconds = time.perf_counter() - start
         differing = _compare(workers.model, config, image, labels, wholes[-1])

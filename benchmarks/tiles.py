@@ -25,7 +25,7 @@ import numpy as np
 from wsis_jax import draw_scene, load_model, segment
 from wsis_jax.io import LazyPlane, create_labels, open_frames, writing_labels
 from wsis_jax.network import Model, model_folder
-from wsis_jax.segmentation import segment_tiled
+from wsis_jax.segmentation import TileOptions, segment_tiled
 
 _SCENE = 2048
 _CHUNK = 1024
@@ -120,7 +120,7 @@ def _measure_plane(image: LazyPlane, options: argparse.Namespace) -> None:
         points, *_ = segment_tiled(run, image, labels, tile=options.tile)
     else:
         with writing_labels(options.out, image.shape, chunks=(_CHUNK, _CHUNK)) as array:
-            points, *_ = segment_tiled(run, image, array, tile=options.tile, on_tile=_tell)
+            points, *_ = segment_tiled(run, image, array, tile=options.tile, options=TileOptions(on_tile=_tell))
     seconds, memory = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     if options.way != "zarr":
         np.save(f"{options.out}_labels.npy", labels)

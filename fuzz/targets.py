@@ -180,7 +180,7 @@ TARGETS = {
         [json.dumps({"step": 9, "best_step": 9, **_FIGURES}).encode() + b"\n"],
     ),
     "manifest": Target(
-        lambda path: Manifest(path.parent).finished("a", "0f"),
+        lambda path: Manifest(path.parent).finished(Path("a.tif"), "a", "0f"),
         "manifest.jsonl",
         [json.dumps(_ENTRY).encode() + b"\n" + json.dumps(_ENTRY | {"name": "b"}).encode() + b"\n"],
     ),

@@ -35,6 +35,8 @@ from .points.likelihood import render_likelihood as render_likelihood
 from .points.nuclei import Nuclei as Nuclei
 from .points.nuclei import find_nuclei as find_nuclei
 from .points.suggestions import suggest_sigma as suggest_sigma
+from .segmentation.batch import segment_files as segment_files
+from .segmentation.evaluation import evaluate as evaluate
 from .segmentation.pipeline import segment as segment
 from .segmentation.pipeline import segment_batch as segment_batch
 from .segmentation.tiled.tiling import segment_tiled as segment_tiled

@@ -13,7 +13,7 @@ from wsis_jax.core.errors import OutOfMemory
 from wsis_jax.core.limits import explaining_out_of_memory
 from wsis_jax.network import contributions
 from wsis_jax.network.contributions import contribution_maps
-from wsis_jax.segmentation import one_image
+from wsis_jax.segmentation import batch
 from wsis_jax.segmentation.batch import segment_files
 
 FULL = "RESOURCE_EXHAUSTED: Out of memory allocating 70368744177664 bytes."
@@ -110,7 +110,7 @@ def test_the_innermost_sentence_is_told(error):
 
 
 def test_an_image_without_room_does_not_stop_the_others(tiny_run, draw_small, write_scene, tmp_path, monkeypatch):
-    outline, calls = one_image.outline, []
+    outline, calls = batch.outline, []
 
     def cramped(*arguments, **options):
         calls.append(None)
@@ -118,11 +118,11 @@ def test_an_image_without_room_does_not_stop_the_others(tiny_run, draw_small, wr
             raise MemoryError("Unable to allocate 9 GiB")
         return outline(*arguments, **options)
 
-    monkeypatch.setattr(one_image, "outline", cramped)
+    monkeypatch.setattr(batch, "outline", cramped)
     for seed, name in enumerate("ab"):
         write_scene(tmp_path, name, draw_small(seed))
     files = sorted((tmp_path / "image").iterdir())
-    outcomes = segment_files(tiny_run.model, files, tmp_path / "out", config=tiny_run.model.config)
+    outcomes = segment_files(tiny_run.model, files, tmp_path / "out")
     assert outcomes[0].error == (
         "a: there is not enough memory (Unable to allocate 9 GiB); close other programs, give smaller images, "
         "or segment in tiles (--tiles)"
@@ -134,6 +134,6 @@ def test_a_command_without_room_says_so(monkeypatch, capsys):
     def cramped(*_, **__):
         raise MemoryError
 
-    monkeypatch.setattr(importlib.import_module("wsis_jax.segmentation"), "evaluate_files", cramped)
+    monkeypatch.setattr(importlib.import_module("wsis_jax.segmentation"), "evaluate", cramped)
     assert main(["evaluate", "a", "b"]) == 2
     assert capsys.readouterr().err.startswith("wsis: error: there is not enough memory; close")

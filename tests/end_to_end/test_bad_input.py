@@ -147,6 +147,6 @@ def test_a_traceback_is_for_mistakes_of_the_program(monkeypatch):
     def broken(*_, **__):
         raise RuntimeError("a mistake of ours")
 
-    monkeypatch.setattr(importlib.import_module("wsis_jax.segmentation"), "evaluate_files", broken)
+    monkeypatch.setattr(importlib.import_module("wsis_jax.segmentation"), "evaluate", broken)
     with pytest.raises(RuntimeError, match="a mistake of ours"):
         main(["evaluate", "a", "b"])

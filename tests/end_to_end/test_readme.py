@@ -16,7 +16,7 @@ from tests.end_to_end.examples import ROOT, lines
 from tests.zarr_images import write_image
 from wsis_jax.cli import main
 from wsis_jax.io.label_file import read_labels
-from wsis_jax.segmentation.evaluation import evaluate_files
+from wsis_jax.segmentation.evaluation import evaluate
 
 TEXT = (ROOT / "README.md").read_text()
 CARD = (ROOT / "wsis_jax" / "network" / "models" / "phase-contrast" / "README.md").read_text()
@@ -67,7 +67,7 @@ def learned(monkeypatch):
     monkeypatch.setattr(wsis_jax.training, "train", lambda images, points, **_: given.append((images, points)))
     # Nothing is trained to report on.
     monkeypatch.setattr(wsis_jax.training, "training_report", lambda run: run)
-    monkeypatch.setattr(wsis_jax.cli.run_demo, "run_demo", lambda out, **_: evaluate_files("results", "masks"))
+    monkeypatch.setattr(wsis_jax.cli.run_demo, "run_demo", lambda out, **_: evaluate("results", "masks"))
     row = {
         "method": "loop",
         "cells": 1,

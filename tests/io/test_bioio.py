@@ -8,8 +8,7 @@ from pylibCZIrw import czi
 
 from wsis_jax.io.image_file import open_frames
 from wsis_jax.io.label_file import read_labels
-from wsis_jax.segmentation.batch import segment_files
-from wsis_jax.segmentation.one_image import Reading
+from wsis_jax.segmentation.batch import BatchOptions, segment_files
 
 
 def write_czi(path, values, *, scale=0.5e-6) -> None:
@@ -35,9 +34,7 @@ def test_a_czi_is_read_image_after_image(tmp_path):
 def test_a_czi_is_segmented_as_its_image_is(tiny_run, draw_small, tmp_path):
     image = np.round(draw_small(100, shape=(64, 72)).image * 1000).astype(np.uint16)
     write_czi(tmp_path / "a.czi", image[None, None])
-    (outcome,) = segment_files(
-        tiny_run.model, [tmp_path / "a.czi"], tmp_path, config=tiny_run.model.config, reading=Reading(channel=0)
-    )
+    (outcome,) = segment_files(tiny_run.model, [tmp_path / "a.czi"], tmp_path, options=BatchOptions(channel=0))
     assert outcome.error is None
     assert read_labels(tmp_path / "a_labels.tif").max() == outcome.cells >= 4
 

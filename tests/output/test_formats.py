@@ -14,7 +14,7 @@ from wsis_jax.cli.segment import TEXT
 from wsis_jax.io.image_file import Frame
 from wsis_jax.io.label_file import read_labels
 from wsis_jax.output.formats.registry import CTC, FILES, KINDS, _writing_kinds, format_of
-from wsis_jax.segmentation.batch import segment_files
+from wsis_jax.segmentation.batch import BatchOptions, segment_files
 from wsis_jax.segmentation.pipeline import segment
 
 # What each kind writes of an image called a.
@@ -192,12 +192,14 @@ def test_segment_writes_the_kinds_it_is_told_to_and_does_images_again_for_others
 def test_a_folder_of_results_that_is_gone_is_written_again(tiny_run, write_scene, draw_small, tmp_path):
     write_scene(tmp_path, "a", draw_small(100))
     files, out = [tmp_path / "image" / "a.tif"], tmp_path / "out"
-    options = {"config": tiny_run.model.config, "format": format_of(["zarr", "labels"])}
-    assert [one.skipped for _ in range(2) for one in segment_files(tiny_run.model, files, out, **options)] == [
+    options = BatchOptions(kinds=["zarr", "labels"])
+    assert [
+        one.skipped for _ in range(2) for one in segment_files(tiny_run.model, files, out, options=options)
+    ] == [
         False,
         True,
     ]
     (out / "a.ome.zarr").rename(tmp_path / "elsewhere")
-    (again,) = segment_files(tiny_run.model, files, out, **options)
+    (again,) = segment_files(tiny_run.model, files, out, options=options)
     assert not again.skipped
     assert (out / "a.ome.zarr" / "zarr.json").is_file()

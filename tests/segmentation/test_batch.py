@@ -6,9 +6,8 @@ import tifffile
 
 from wsis_jax.io.label_file import read_image, read_labels
 from wsis_jax.io.point_file import read_points
-from wsis_jax.segmentation import one_image
-from wsis_jax.segmentation.batch import segment_files
-from wsis_jax.segmentation.one_image import Reading
+from wsis_jax.segmentation import batch
+from wsis_jax.segmentation.batch import BatchOptions, segment_files
 
 
 def write_image(path) -> None:
@@ -27,7 +26,6 @@ def test_results_are_written_and_readable(tiny_run, draw_small, write_scene, tmp
         tiny_run.model,
         [tmp_path / "image" / "a.tif"],
         tmp_path / "new" / "out",
-        config=tiny_run.model.config,
         on_image=on_image,
     )
     assert seen == [(outcomes[0], 1)]
@@ -44,9 +42,7 @@ def test_results_are_written_and_readable(tiny_run, draw_small, write_scene, tmp
 def test_pages_get_numbered_results(tiny_run, draw_small, tmp_path):
     pages = np.stack([draw_small(seed).image for seed in (100, 101)])
     tifffile.imwrite(tmp_path / "film.tif", pages, photometric="minisblack")
-    outcomes = segment_files(
-        tiny_run.model, [tmp_path / "film.tif"], tmp_path / "out", config=tiny_run.model.config
-    )
+    outcomes = segment_files(tiny_run.model, [tmp_path / "film.tif"], tmp_path / "out")
     assert [outcome.name for outcome in outcomes] == ["film_0000", "film_0001"]
     for outcome in outcomes:
         assert read_labels(tmp_path / "out" / f"{outcome.name}_labels.tif").max() == outcome.cells
@@ -64,8 +60,7 @@ def test_a_channel_is_segmented_as_an_image_of_its_own(tiny_run, draw_small, tmp
             tiny_run.model,
             [tmp_path / f"{name}.tif"],
             tmp_path,
-            config=tiny_run.model.config,
-            reading=Reading(channel=channel),
+            options=BatchOptions(channel=channel),
         )
         assert (outcome.name, outcome.error) == (name, None)
         return read_labels(tmp_path / f"{name}_labels.tif")
@@ -81,13 +76,11 @@ def test_a_channel_that_one_file_lacks_does_not_stop_the_others(tiny_run, tmp_pa
     write_image(tmp_path / "a.tif")
     tifffile.imwrite(tmp_path / "b.tif", np.zeros((2, 20, 24), np.uint8), imagej=True, metadata={"axes": "CYX"})
     files = [tmp_path / "a.tif", tmp_path / "b.tif"]
-    outcomes = segment_files(
-        tiny_run.model, files, tmp_path, config=tiny_run.model.config, reading=Reading(channel=1)
-    )
+    outcomes = segment_files(tiny_run.model, files, tmp_path, options=BatchOptions(channel=1))
     assert [outcome.cells for outcome in outcomes] == [None, 0]
     assert outcomes[0].error == f"{files[0]}: there is no channel 1; the file has 1 channel, counted from 0"
     with pytest.raises(ValueError, match="there is no channel -1; count"):
-        segment_files(tiny_run.model, files, tmp_path, config=tiny_run.model.config, reading=Reading(channel=-1))
+        segment_files(tiny_run.model, files, tmp_path, options=BatchOptions(channel=-1))
 
 
 def test_a_bad_file_does_not_stop_the_others(tiny_run, draw_small, write_scene, tmp_path):
@@ -95,7 +88,7 @@ def test_a_bad_file_does_not_stop_the_others(tiny_run, draw_small, write_scene, 
     (tmp_path / "a.tif").touch()
     (tmp_path / "b.tif").write_text("no image")
     files = [tmp_path / "a.tif", tmp_path / "b.tif", tmp_path / "image" / "c.tif"]
-    outcomes = segment_files(tiny_run.model, files, tmp_path / "out", config=tiny_run.model.config)
+    outcomes = segment_files(tiny_run.model, files, tmp_path / "out")
     assert [outcome.cells is None for outcome in outcomes] == [True, True, False]
     assert "a.tif: the file is empty" in outcomes[0].error
     assert "b.tif" in outcomes[1].error
@@ -105,7 +98,7 @@ def test_a_bad_file_does_not_stop_the_others(tiny_run, draw_small, write_scene, 
 def test_an_image_that_cannot_be_segmented_does_not_stop_the_others(tiny_run, monkeypatch, tmp_path):
     for name in ("a", "b"):
         write_image(tmp_path / f"{name}.tif")
-    locate, calls = one_image.locate, []
+    locate, calls = batch.locate, []
 
     def fails_at_first(*arguments, **options):
         calls.append(arguments)
@@ -113,18 +106,16 @@ def test_an_image_that_cannot_be_segmented_does_not_stop_the_others(tiny_run, mo
             raise ValueError("too small for the network")
         return locate(*arguments, **options)
 
-    monkeypatch.setattr(one_image, "locate", fails_at_first)
+    monkeypatch.setattr(batch, "locate", fails_at_first)
     files = [tmp_path / "a.tif", tmp_path / "b.tif"]
-    outcomes = segment_files(tiny_run.model, files, tmp_path / "out", config=tiny_run.model.config)
+    outcomes = segment_files(tiny_run.model, files, tmp_path / "out")
     assert outcomes[0].error == "a: too small for the network"
     assert outcomes[1].error is None
 
 
 def test_warnings_are_reported_with_the_image(tiny_run, tmp_path):
     tifffile.imwrite(tmp_path / "flat.tif", np.full((30, 30), 9, np.uint8))
-    (outcome,) = segment_files(
-        tiny_run.model, [tmp_path / "flat.tif"], tmp_path / "out", config=tiny_run.model.config
-    )
+    (outcome,) = segment_files(tiny_run.model, [tmp_path / "flat.tif"], tmp_path / "out")
     assert outcome.cells == 0
     assert outcome.warnings == ["the image is constant, so it holds no cells"]
     assert not read_labels(tmp_path / "out" / "flat_labels.tif").any()
@@ -133,9 +124,7 @@ def test_warnings_are_reported_with_the_image(tiny_run, tmp_path):
 
 def test_two_images_of_one_name_are_refused(tiny_run, tmp_path):
     with pytest.raises(ValueError, match="two images are called a"):
-        segment_files(
-            tiny_run.model, [tmp_path / "a.tif", tmp_path / "a.png"], tmp_path, config=tiny_run.model.config
-        )
+        segment_files(tiny_run.model, [tmp_path / "a.tif", tmp_path / "a.png"], tmp_path)
 
 
 def test_a_damaged_page_does_not_stop_the_others(tiny_run, draw_small, tmp_path):
@@ -146,9 +135,7 @@ def test_a_damaged_page_does_not_stop_the_others(tiny_run, draw_small, tmp_path)
     with (tmp_path / "film.tif").open("r+b") as file:
         file.seek(offset)
         file.write(b"no pixels at all")
-    outcomes = segment_files(
-        tiny_run.model, [tmp_path / "film.tif"], tmp_path / "out", config=tiny_run.model.config
-    )
+    outcomes = segment_files(tiny_run.model, [tmp_path / "film.tif"], tmp_path / "out")
     assert [outcome.name for outcome in outcomes] == ["film_0000", "film_0001", "film_0002"]
     assert [outcome.cells is None for outcome in outcomes] == [False, True, False]
     assert outcomes[1].error.startswith(f"{tmp_path / 'film.tif'}: the image is damaged (")
@@ -162,8 +149,8 @@ def test_the_table_has_all_channels_and_the_size_of_a_pixel(tiny_run, draw_small
     tifffile.imwrite(path, both, imagej=True, resolution=(4, 4), metadata={"axes": "CYX", "unit": "um"})
 
     def columns(**options):
-        reading = Reading(channel=1, **options)
-        (outcome,) = segment_files(tiny_run.model, [path], tmp_path, config=tiny_run.model.config, reading=reading)
+        reading = BatchOptions(channel=1, **options)
+        (outcome,) = segment_files(tiny_run.model, [path], tmp_path, options=reading)
         assert outcome.cells > 4
         return np.genfromtxt(tmp_path / "a_cells.csv", delimiter=",", names=True, dtype=None, encoding="utf-8")
 

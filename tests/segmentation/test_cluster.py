@@ -21,12 +21,10 @@ from wsis_jax.cli import main, parser
 from wsis_jax.core.errors import OutOfMemory, WriteError
 from wsis_jax.io.label_file import read_image
 from wsis_jax.segmentation import cluster as clusters
-from wsis_jax.segmentation.batch import segment_files
-from wsis_jax.segmentation.cluster import Workers, WorkersDied
+from wsis_jax.segmentation.batch import BatchOptions, segment_files
+from wsis_jax.segmentation.cluster import Workers, WorkersDied, connecting, share
 from wsis_jax.segmentation.pipeline import segment
-from wsis_jax.segmentation.schedulers import connecting
-from wsis_jax.segmentation.shares import share
-from wsis_jax.segmentation.tiled.tiling import segment_tiled
+from wsis_jax.segmentation.tiled.tiling import TileOptions, segment_tiled
 
 ROOT = Path(__file__).parents[2]
 
@@ -106,7 +104,7 @@ def test_a_worker_that_dies_loses_nothing(client, workers, images, alone, tmp_pa
 
     files = sorted(images.glob("[0-9f]*.tif"))
     outcomes = segment_files(
-        workers.model, files, tmp_path / "out", config=workers.model.config, workers=workers, on_image=kill
+        workers.model, files, tmp_path / "out", options=BatchOptions(workers=workers), on_image=kill
     )
     assert killed
     assert [outcome.error for outcome in outcomes] == [None] * 7
@@ -125,11 +123,11 @@ def ends_its_worker(part, *, once=None):
 
 
 def test_a_task_is_done_again_unless_it_is_what_ends_workers(workers, tmp_path, monkeypatch):
-    assert list(workers.over(ends_its_worker, [1, 2], once=tmp_path / "once")) == [1, 2]
+    assert list(workers.map(ends_its_worker, [1, 2], once=tmp_path / "once")) == [1, 2]
     # As many deaths as are allowed take their time.
     workers._client.run_on_scheduler(lambda dask_scheduler: setattr(dask_scheduler, "allowed_failures", 0))
     with pytest.raises(WorkersDied, match="1 workers died while they were at it"):
-        list(workers.over(ends_its_worker, [1]))
+        list(workers.map(ends_its_worker, [1]))
 
 
 def runs_out(part):
@@ -141,9 +139,9 @@ def test_what_stops_a_batch_stops_it_from_workers_too(workers, images, tmp_path)
     (tmp_path / "file").touch()
     files = sorted(images.glob("[0-9].tif"))
     with pytest.raises(WriteError, match="cannot be written, since there is a file in the place of its folder"):
-        segment_files(workers.model, files, tmp_path / "file" / "x", config=workers.model.config, workers=workers)
+        segment_files(workers.model, files, tmp_path / "file" / "x", options=BatchOptions(workers=workers))
     with pytest.raises(OutOfMemory, match=r"^1: no room$"):
-        list(workers.over(runs_out, [1]))
+        list(workers.map(runs_out, [1]))
 
 
 def test_tiles_are_those_of_one_process(client, tiny_run, draw_small, tmp_path):
@@ -159,7 +157,7 @@ def test_an_array_of_dask_is_segmented_in_tiles_by_workers(workers, draw_small, 
     image = draw_small(7, cells=20, shape=(110, 97)).image
     labels = np.zeros(image.shape, np.uint32)
     lazy = dask.array.from_array(image, chunks=40)
-    points, *_ = segment_tiled(workers.model, lazy, labels, tile=48, over=workers.over, scratch=tmp_path)
+    points, *_ = segment_tiled(workers.model, lazy, labels, tile=48, options=TileOptions(workers.map, tmp_path))
     expected = segment(workers.model, image)
     assert len(points) > 10
     np.testing.assert_array_equal(labels, expected.labels)
@@ -167,7 +165,7 @@ def test_an_array_of_dask_is_segmented_in_tiles_by_workers(workers, draw_small, 
     assert not list(tmp_path.iterdir())
     image[100, 90] = np.nan
     with pytest.raises(ValueError, match="no numbers"):
-        segment_tiled(workers.model, image, labels, tile=48, over=workers.over, scratch=tmp_path)
+        segment_tiled(workers.model, image, labels, tile=48, options=TileOptions(workers.map, tmp_path))
 
 
 def test_a_cluster_without_workers_is_not_waited_for_for_ever(tiny_run, monkeypatch):
@@ -180,7 +178,7 @@ def test_a_cluster_without_workers_is_not_waited_for_for_ever(tiny_run, monkeypa
             ConnectionError, match="no worker for 0 seconds; start some, and call the same command again"
         ),
     ):
-        list(Workers(client, tiny_run.folder).over(share, [[0]], number=0, count=1))
+        list(Workers(client, tiny_run.folder).map(share, [[0]], number=0, count=1))
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 
 from wsis_jax.io.label_file import write_labels, write_picture
 from wsis_jax.io.point_file import write_points
-from wsis_jax.segmentation.evaluation import evaluate_files
+from wsis_jax.segmentation.evaluation import evaluate
 
 KEYS = [
     *("f_measure", "precision", "recall", "mdice", "dice_one_to_one", "ap50", "ap", "pq", "aji", "seg", "det"),
@@ -37,7 +37,7 @@ def folders(tmp_path):
 
 
 def test_right_labels_have_full_scores(folders):
-    scores = evaluate_files(*folders).to_dict()
+    scores = evaluate(*folders).to_dict()
     assert list(scores) == ["pooled", "images"]
     assert list(scores["images"]) == ["a", "b"]
     for row, cells in [(scores["pooled"], 3), (scores["images"]["a"], 2), (scores["images"]["b"], 1)]:
@@ -49,7 +49,7 @@ def test_right_labels_have_full_scores(folders):
 
 def test_pooled_scores_weigh_every_cell_the_same(folders):
     write_labels(folders[0] / "b_labels.tif", blocks())
-    scores = evaluate_files(*folders)
+    scores = evaluate(*folders)
     assert scores.images["a"].mdice == 1
     assert scores.images["b"].mdice == 0
     assert scores.pooled.mdice == pytest.approx(2 / 3)
@@ -58,7 +58,7 @@ def test_pooled_scores_weigh_every_cell_the_same(folders):
 
 def test_the_points_saved_beside_the_labels_are_the_detections(folders):
     write_points(folders[0] / "a_points.csv", np.array([[4.5, 4.5], [28.0, 38.0], [20.0, 2.0]]))
-    scores = evaluate_files(*folders)
+    scores = evaluate(*folders)
     assert scores.images["a"].recall == 0.5
     assert scores.images["a"].precision == pytest.approx(1 / 3)
     assert scores.images["a"].mdice == 1
@@ -67,21 +67,21 @@ def test_the_points_saved_beside_the_labels_are_the_detections(folders):
 
 def test_the_distance_decides_what_is_found(folders):
     write_points(folders[0] / "b_points.csv", np.array([[4.5, 26.5]]))  # 6 pixels from the centroid
-    assert evaluate_files(*folders, distance=6.0).images["b"].f_measure == 1
-    assert evaluate_files(*folders, distance=5.9).images["b"].f_measure == 0
+    assert evaluate(*folders, distance=6.0).images["b"].f_measure == 1
+    assert evaluate(*folders, distance=5.9).images["b"].f_measure == 0
 
 
 def test_true_points_take_the_place_of_the_centroids_of_the_masks(folders, tmp_path):
     write_points(tmp_path / "points" / "a.csv", np.array([[4.0, 4.0], [14.0, 15.0], [25.0, 35.0]]))
     write_points(tmp_path / "points" / "b.csv", np.array([[20.0, 5.0]]))
-    scores = evaluate_files(*folders, points=tmp_path / "points")
+    scores = evaluate(*folders, points=tmp_path / "points")
     assert scores.images["a"].recall == pytest.approx(2 / 3)
     assert scores.images["b"].recall == 0
 
 
 def test_one_result_one_mask_and_one_file_of_points_need_no_common_name(folders, tmp_path):
     write_points(tmp_path / "clicks.csv", np.array([[4.0, 4.0]]))
-    scores = evaluate_files(folders[0] / "a_labels.tif", folders[1] / "b.tif", points=tmp_path / "clicks.csv")
+    scores = evaluate(folders[0] / "a_labels.tif", folders[1] / "b.tif", points=tmp_path / "clicks.csv")
     assert list(scores.images) == ["a"]
     assert scores.pooled.recall == 1
     assert scores.pooled.mdice == 0
@@ -91,7 +91,7 @@ def test_what_has_no_partner_is_left_out_with_a_warning(folders):
     write_labels(folders[0] / "c_labels.tif", TRUTH["b"])
     write_labels(folders[1] / "d.tif", TRUTH["b"])
     with pytest.warns(UserWarning, match="left out") as caught:
-        scores = evaluate_files(*folders)
+        scores = evaluate(*folders)
     assert [str(w.message).split(":")[0] for w in caught] == [
         str(folders[0] / "c_labels.tif"),
         str(folders[1] / "d.tif"),
@@ -103,30 +103,30 @@ def test_a_missing_file_of_points_is_named(folders, tmp_path):
     for name in ("a", "c"):
         write_points(tmp_path / "points" / f"{name}.csv", np.array([[4.0, 4.0]]))
     with pytest.raises(ValueError, match=r"^b: has no point file"):
-        evaluate_files(*folders, points=tmp_path / "points")
+        evaluate(*folders, points=tmp_path / "points")
 
 
 def test_points_of_several_frames_are_refused(folders):
     (folders[0] / "b_points.csv").write_text("frame,x,y\n0,1,2\n1,1,2\n")
     with pytest.raises(ValueError, match=r"b_points\.csv: holds the points of 2 frames"):
-        evaluate_files(*folders)
+        evaluate(*folders)
 
 
 def test_images_of_different_sizes_are_refused(folders):
     write_labels(folders[1] / "b.tif", TRUTH["b"][:, 1:])
     with pytest.raises(ValueError, match=r"b_labels\.tif: is 30 × 40 pixels but .*b\.tif is 30 × 39"):
-        evaluate_files(*folders)
+        evaluate(*folders)
 
 
 def test_no_common_name_is_refused(folders, tmp_path):
     for name in ("x", "y"):
         write_labels(tmp_path / "other" / f"{name}.tif", TRUTH["a"])
     with pytest.raises(ValueError, match="name them alike"):
-        evaluate_files(folders[0], tmp_path / "other")
+        evaluate(folders[0], tmp_path / "other")
 
 
 def test_masks_of_cellpose_are_not_compared_beside_the_labels_themselves(folders):
     result, mask = folders
-    alone = evaluate_files(result, mask).to_dict()
+    alone = evaluate(result, mask).to_dict()
     write_labels(result / "a_cp_masks.tif", blocks((20, 20)))
-    assert evaluate_files(result, mask).to_dict() == alone
+    assert evaluate(result, mask).to_dict() == alone

@@ -9,9 +9,7 @@ import zarr
 from tests.zarr_images import write_image
 from wsis_jax.io.label_file import read_image, read_labels
 from wsis_jax.io.point_file import read_points
-from wsis_jax.output.formats.registry import CTC, format_of
-from wsis_jax.segmentation.batch import segment_files
-from wsis_jax.segmentation.one_image import Reading
+from wsis_jax.segmentation.batch import BatchOptions, segment_files
 from wsis_jax.segmentation.tiled import files as large
 
 
@@ -21,20 +19,21 @@ def scene(draw_small):
 
 
 def segmented(tiny_run, files, out, **options):
-    return segment_files(tiny_run.model, files, out, config=tiny_run.model.config, **options)
+    told = options.pop("on_tile", lambda *_: None)
+    return segment_files(tiny_run.model, files, out, options=BatchOptions(**options), on_tile=told)
 
 
 def test_tiles_of_an_ome_zarr_have_the_labels_of_the_whole(tiny_run, scene, tmp_path):
     path = write_image(tmp_path / "a.ome.zarr", scene[None], "cyx")
-    kinds = format_of(["labels", "points"])
-    (whole,) = segmented(tiny_run, [path], tmp_path / "whole", format=kinds)
+    kinds = ["labels", "points"]
+    (whole,) = segmented(tiny_run, [path], tmp_path / "whole", kinds=kinds)
     told = []
     (tiled,) = segmented(
         tiny_run,
         [path],
         tmp_path / "tiled",
-        format=kinds,
-        reading=Reading(tiles=True),
+        kinds=kinds,
+        tiles=True,
         on_tile=lambda *of: told.append(of),
     )
     assert (tiled.name, tiled.cells, tiled.error, tiled.warnings) == ("a", whole.cells, None, [])
@@ -48,10 +47,10 @@ def test_tiles_of_an_ome_zarr_have_the_labels_of_the_whole(tiny_run, scene, tmp_
     assert told[-1] == ("a", told[-1][2], told[-1][2])
     scale = zarr.open_group(labels).attrs["ome"]["multiscales"][0]["datasets"][0]["coordinateTransformations"][0]
     assert scale["scale"] == [0.5, 0.5]
-    (again,) = segmented(tiny_run, [path], tmp_path / "tiled", format=kinds, reading=Reading(tiles=True))
+    (again,) = segmented(tiny_run, [path], tmp_path / "tiled", kinds=kinds, tiles=True)
     assert again.skipped
     zarr.open_array(path / "0", mode="r+")[0, :9, :9] = 0
-    (changed,) = segmented(tiny_run, [path], tmp_path / "tiled", format=kinds, reading=Reading(tiles=True))
+    (changed,) = segmented(tiny_run, [path], tmp_path / "tiled", kinds=kinds, tiles=True)
     assert not changed.skipped
 
 
@@ -66,8 +65,9 @@ def test_what_is_written_of_the_cells_is_that_of_the_whole(tiny_run, draw_small,
             tiny_run,
             [path],
             tmp_path / way,
-            format=format_of(kinds),
-            reading=Reading(channel=0, tiles=tiles),
+            kinds=kinds,
+            channel=0,
+            tiles=tiles,
             on_tile=lambda *of: told.append(of),
         )
         assert (outcome.error, outcome.warnings) == (None, [])
@@ -89,12 +89,10 @@ def test_what_is_written_of_the_cells_is_that_of_the_whole(tiny_run, draw_small,
 
 def test_an_image_in_tiles_without_cells_has_a_table_without_rows(tiny_run, tmp_path):
     tifffile.imwrite(tmp_path / "flat.tif", np.full((50, 60), 9, np.uint8))
-    kinds = format_of(["report", "table", "geojson", "labels"])
-    (outcome,) = segmented(
-        tiny_run, [tmp_path / "flat.tif"], tmp_path / "out", format=kinds, reading=Reading(tiles=True)
-    )
+    kinds = ["report", "table", "geojson", "labels"]
+    (outcome,) = segmented(tiny_run, [tmp_path / "flat.tif"], tmp_path / "out", kinds=kinds, tiles=True)
     assert (outcome.error, outcome.cells) == (None, 0)
-    segmented(tiny_run, [tmp_path / "flat.tif"], tmp_path / "whole", format=kinds)
+    segmented(tiny_run, [tmp_path / "flat.tif"], tmp_path / "whole", kinds=kinds)
     for name in ("flat_cells.csv", "flat_cells.geojson"):
         assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
@@ -113,16 +111,14 @@ def test_large_images_go_in_tiles_by_themselves_and_say_what_is_left_out(tiny_ru
     there = {path.name for path in (tmp_path / "out").iterdir()}
     assert {"large_labels.ome.zarr", "large_points.csv", "large_cells.csv", "small_labels.tif"} <= there
     assert not {"large_overlay.png", "small_labels.ome.zarr"} & there
-    whole = segmented(tiny_run, files, tmp_path / "whole", reading=Reading(tiles=False))
+    whole = segmented(tiny_run, files, tmp_path / "whole", tiles=False)
     assert [one.cells for one in whole] == [one.cells for one in outcomes]
     assert (tmp_path / "whole" / "large_labels.tif").is_file()
 
 
 def test_what_cannot_be_done_in_tiles_is_told(tiny_run, scene, tmp_path):
     tifffile.imwrite(tmp_path / "a001.tif", scene)
-    for format in (format_of(["rois"]), CTC):
-        (outcome,) = segmented(
-            tiny_run, [tmp_path / "a001.tif"], tmp_path / "out", format=format, reading=Reading(tiles=True)
-        )
-        assert f"not {format.kinds[0]}; add labels to --format, or give --no-tiles" in outcome.error
+    for kind in ("rois", "ctc"):
+        (outcome,) = segmented(tiny_run, [tmp_path / "a001.tif"], tmp_path / "out", kinds=[kind], tiles=True)
+        assert f"not {kind}; add labels to --format, or give --no-tiles" in outcome.error
         assert not list((tmp_path / "out").glob("a001*"))

@@ -14,10 +14,9 @@ import tifffile
 
 from wsis_jax.cli import main
 from wsis_jax.core.errors import warn_about_image
-from wsis_jax.segmentation import one_image as images
-from wsis_jax.segmentation.batch import segment_files
-from wsis_jax.segmentation.manifest import Entry, Manifest
-from wsis_jax.segmentation.one_image import Reading
+from wsis_jax.segmentation import batch as images
+from wsis_jax.segmentation.batch import BatchOptions, segment_files
+from wsis_jax.segmentation.manifest import ImageResult, Manifest
 
 
 def write_images(folder, draw_small, count: int) -> None:
@@ -33,7 +32,7 @@ def contents(folder) -> dict[str, bytes]:
 
 def segmented(run, files, out, **options) -> list[tuple[str, bool]]:
     """Segments files; returns the names, and whether each was skipped."""
-    outcomes = segment_files(run, files, out, config=options.pop("config", run.config), **options)
+    outcomes = segment_files(run, files, out, options=BatchOptions(**options))
     assert [outcome.error for outcome in outcomes] == [None] * len(outcomes)
     return [(outcome.name, outcome.skipped) for outcome in outcomes]
 
@@ -101,7 +100,7 @@ def test_what_is_finished_is_skipped_and_what_has_changed_is_done_again(tiny_run
     assert segmented(run, three, out) == [("00", True), ("01", True), ("02", False)]
     changed = run.config.override(["cut.reach=4"])
     assert segmented(run, three, out, config=changed) == [("00", False), ("01", False), ("02", False)]
-    assert segmented(run, three, out, config=changed, reading=Reading(channel=0))[0] == ("00", False)
+    assert segmented(run, three, out, config=changed, channel=0)[0] == ("00", False)
 
 
 def test_other_weights_do_all_again(tiny_run, three, tmp_path):
@@ -125,12 +124,14 @@ def test_a_stack_goes_on_with_the_page_where_it_stopped(tiny_run, draw_small, tm
 
 
 def test_a_manifest_keeps_the_last_line_of_an_image(tmp_path):
-    manifest = Manifest(tmp_path)
+    manifest, source = Manifest(tmp_path), tmp_path / "a.tif"
     for key in ("old", "new"):
-        manifest.add(Entry("a", key, 1, [], []))
+        manifest.add(ImageResult("a", source, 1, [], key=key))
     for read in (manifest, Manifest(tmp_path)):
-        assert read.finished("a", "old") is None
-        assert read.finished("a", "new") == Entry("a", "new", 1, [], [])
+        assert read.finished(source, "a", "old") is None
+        assert read.finished(source, "a", "new") == ImageResult(
+            "a", source, 1, [], files=[], key="new", skipped=True
+        )
     assert (tmp_path / "manifest.jsonl").read_text().count("\n") == 1
 
 
@@ -170,8 +171,6 @@ def test_warnings_stay_with_their_image_and_thread(tiny_run, three, tmp_path, mo
 
     monkeypatch.setattr(images, "outline", warns)
     tifffile.imwrite(tmp_path / "flat.tif", np.full((48, 56), 9, np.uint8))
-    outcomes = segment_files(
-        tiny_run.model, [three[0], tmp_path / "flat.tif", three[2]], tmp_path / "out", config=tiny_run.model.config
-    )
+    outcomes = segment_files(tiny_run.model, [three[0], tmp_path / "flat.tif", three[2]], tmp_path / "out")
     constant = "the image is constant, so it holds no cells"
     assert [outcome.warnings for outcome in outcomes] == [["cut 1"], [constant, "cut 2"], ["cut 3"]]

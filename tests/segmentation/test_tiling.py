@@ -1,15 +1,30 @@
 """Tiles: whatever their size, the labels are those of the image in one piece."""
 
+import errno
+import pickle
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
 
+from wsis_jax.core.errors import WriteError
 from wsis_jax.network.unet import pad_to_stride
 from wsis_jax.output.cell_table import contribution_margins
 from wsis_jax.segmentation.pipeline import segment
 from wsis_jax.segmentation.tiled.halos import halos_of, view_of, view_sides
-from wsis_jax.segmentation.tiled.tiling import segment_tiled
+from wsis_jax.segmentation.tiled.steps import scratch_array, scratch_bytes, scratch_folder, write_chunk
+from wsis_jax.segmentation.tiled.tiling import (
+    TileOptions,
+    between,
+    high_bits,
+    low_bits,
+    ordered_values,
+    percentile_ranks,
+    segment_tiled,
+    tops_of,
+)
 
 
 class Slices:
@@ -109,7 +124,12 @@ def test_progress_goes_from_the_first_part_to_the_last(tiny_run, draw_small):
     told = []
     for cells in (5, 0):
         told.clear()
-        tiled(tiny_run.model, draw_small(9, cells=cells).image, tile=40, on_tile=lambda *of: told.append(of))
+        tiled(
+            tiny_run.model,
+            draw_small(9, cells=cells).image,
+            tile=40,
+            options=TileOptions(on_tile=lambda *of: told.append(of)),
+        )
         totals = {total for _, total in told}
         assert len(totals) == 1
         assert [done for done, _ in told] == sorted({done for done, _ in told})
@@ -201,3 +221,81 @@ def test_halos_grow_with_the_reach_and_the_network(tiny_run):
     assert halos_of(deep, run.config).field > far.field
     # The receptive field of three levels, counted by hand: 2 + 4 + 8 pixels down, 8 + 4 up, and what is between.
     assert far.field >= 26
+
+
+# Order statistics of an image that is read in parts
+
+
+def streamed(values: np.ndarray, ranks: list[int], pieces: int = 3) -> np.ndarray:
+    parts = np.array_split(values, pieces)
+    high = np.sum([high_bits(part) for part in parts], axis=0)
+    assert high.sum() == values.size
+    low = np.sum([low_bits(part, tops_of(high, ranks)) for part in parts], axis=0)
+    return ordered_values(high, low, ranks)
+
+
+@settings(deadline=None)
+@given(
+    npst.arrays(
+        np.float32, st.integers(1, 60), elements=st.floats(allow_nan=False, allow_infinity=False, width=32)
+    )
+)
+def test_every_rank_is_that_of_the_sorted_numbers(values):
+    np.testing.assert_array_equal(streamed(values, list(range(values.size))), np.sort(values))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int32, np.float64])
+def test_numbers_of_any_type_are_taken_as_float32(dtype):
+    values = np.random.default_rng(0).integers(0, 250, 1000).astype(dtype)
+    np.testing.assert_array_equal(
+        streamed(values, [0, 500, 999]), np.sort(values.astype(np.float32))[[0, 500, 999]]
+    )
+
+
+@settings(deadline=None)
+@given(
+    npst.arrays(np.float32, st.integers(1, 40), elements=st.floats(-1e3, 1e3, width=32)),
+    st.sampled_from([0.0, 1.0, 12.5, 50.0, 99.8, 100.0]),
+)
+def test_percentiles_are_those_of_numpy_to_the_last_bit(values, percentile):
+    low, high, share = percentile_ranks(percentile, values.size)
+    found = between(*streamed(values, [low, high]), share)
+    assert found == np.percentile(values.astype(np.float64), percentile)
+
+
+# Arrays in files
+
+
+def test_what_is_written_to_a_file_is_read_from_it(tmp_path):
+    with scratch_folder(tmp_path, room=1) as folder:
+        array, expected = scratch_array(folder / "a", (30, 40), np.float32, 16), np.zeros((30, 40), np.float32)
+        elsewhere = pickle.loads(pickle.dumps(array))
+        for window in (np.s_[16:30, 0:16], np.s_[0:16, 32:40], np.s_[16:30, 16:32]):
+            expected[window] = np.random.default_rng(0).random(expected[window].shape)
+            write_chunk(array, window, expected[window])
+        for window in (np.s_[0:30, 0:40], np.s_[3:29, 4:39], np.s_[20:21, 33:34]):
+            np.testing.assert_array_equal(elsewhere[window], expected[window])
+        chunks = [path for path in (folder / "a").rglob("*") if path.is_file() and path.name != "zarr.json"]
+        assert [path.stat().st_size for path in chunks] == [4 * 16 * 16] * 3
+        assert scratch_bytes((30, 40), 16) == 20 * 32 * 48
+    assert not folder.exists()
+
+
+def test_a_full_disk_is_told_while_chunks_are_written(tmp_path, monkeypatch):
+    array = scratch_array(tmp_path / "a", (30, 40), np.float32, 16)
+
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("zarr.storage._local._put", full)
+    with pytest.raises(WriteError, match=r"cannot be written, since the disk is full; .* \(TMPDIR; with --dask"):
+        write_chunk(array, np.s_[0:16, 0:16], np.ones((16, 16), np.float32))
+
+
+def test_a_full_disk_is_told_before_any_work(tmp_path):
+    with (
+        pytest.raises(ValueError, match=r"the image needs .* of temporary files"),
+        scratch_folder(tmp_path, room=1 << 70),
+    ):
+        pass
+    assert not list(tmp_path.iterdir())

@@ -30,11 +30,9 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Runs the command and returns its exit code."""
     from wsis_jax.core import write_text
-    from wsis_jax.segmentation import evaluate_files
+    from wsis_jax.segmentation import evaluate
 
-    scores = evaluate_files(
-        arguments.labels, arguments.masks, points=arguments.points, distance=arguments.distance
-    )
+    scores = evaluate(arguments.labels, arguments.masks, points=arguments.points, distance=arguments.distance)
     print_scores(scores)
     if arguments.json:
         write_text(arguments.json, json.dumps(scores.to_dict(), indent=2) + "\n")

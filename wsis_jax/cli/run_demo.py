@@ -13,7 +13,7 @@ from wsis_jax.core.errors import UserError
 from wsis_jax.io import write_labels, write_picture, write_points
 from wsis_jax.network import Model, load_model
 from wsis_jax.output import contribution_picture, grey_picture, heat_picture, label_picture, overlay, strip
-from wsis_jax.segmentation import Evaluation, evaluate_files, segment, segment_files
+from wsis_jax.segmentation import Evaluation, evaluate, segment, segment_files
 from wsis_jax.synthetic import Scene, draw_scene
 from wsis_jax.training import train, training_report
 
@@ -72,9 +72,9 @@ def run_demo(
     write_labels(out / "mask" / "scene.tif", test.labels)
     (out / "points").mkdir(exist_ok=True)
     write_points(out / "points" / "scene.csv", test.points)
-    segment_files(run, [image], out / "result", config=run.config)
+    segment_files(run, [image], out / "result")
     _draw_stages(out, test, segment(run, test.image))
-    scores = evaluate_files(out / "result" / "scene_labels.tif", out / "mask", points=out / "points")
+    scores = evaluate(out / "result" / "scene_labels.tif", out / "mask", points=out / "points")
     write_text(out / "scores.json", json.dumps(scores.to_dict(), indent=2) + "\n")
     return scores
 

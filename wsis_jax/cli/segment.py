@@ -15,7 +15,7 @@ from wsis_jax.io import stem
 if TYPE_CHECKING:
     from wsis_jax.core import Config
     from wsis_jax.output import Format
-    from wsis_jax.segmentation import Outcome, Workers
+    from wsis_jax.segmentation import ImageResult, Workers
 
 SUMMARY = "find the cells of images"
 
@@ -130,7 +130,7 @@ def run(arguments: argparse.Namespace) -> int:
     from wsis_jax.io import IMAGE_SUFFIXES, list_files
     from wsis_jax.network import load_model
     from wsis_jax.output import FILES, REPORT, segmentation_report
-    from wsis_jax.segmentation import Reading, segment_files
+    from wsis_jax.segmentation import BatchOptions, segment_files
 
     format = arguments.format or FILES
     with ExitStack() as stack:
@@ -141,7 +141,7 @@ def run(arguments: argparse.Namespace) -> int:
         bar = stack.enter_context(progress_bar(rate="images"))
         task = bar.add_task("segmenting", total=None)
 
-        def on_image(outcome: "Outcome", total: int) -> None:
+        def on_image(outcome: "ImageResult", total: int) -> None:
             bar.update(task, advance=1, total=total)
             for message in outcome.warnings:
                 show_warning(f"{outcome.name}: {message}")
@@ -160,10 +160,15 @@ def run(arguments: argparse.Namespace) -> int:
             run,
             files,
             arguments.out,
-            config=config,
-            reading=Reading(arguments.channel, arguments.axes, arguments.pixel_size, arguments.tiles),
-            format=format,
-            workers=workers,
+            options=BatchOptions(
+                config=config,
+                kinds=format.kinds,
+                channel=arguments.channel,
+                axes=arguments.axes,
+                pixel_size=arguments.pixel_size,
+                tiles=arguments.tiles,
+                workers=workers,
+            ),
             on_image=on_image,
             on_tile=on_tile,
         )
@@ -216,12 +221,12 @@ def _format(text: str) -> "Format":
         raise argparse.ArgumentTypeError(str(error)) from error
 
 
-def _called(outcome: "Outcome") -> str:
+def _called(outcome: "ImageResult") -> str:
     """Returns the name of an image's file, or, for one of several in a file, that of the image."""
     return outcome.source.name if stem(outcome.source) == outcome.name else outcome.name
 
 
-def _summary(outcomes: Sequence["Outcome"], run: Path, config: "Config") -> dict[str, Any]:
+def _summary(outcomes: Sequence["ImageResult"], run: Path, config: "Config") -> dict[str, Any]:
     """Returns what became of all images, for the page and for machines; that of an earlier batch, too."""
     return {
         "run": str(run),

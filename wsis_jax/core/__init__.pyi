@@ -77,7 +77,7 @@ from .limits import versions as versions
 from .presets import preset as preset
 from .presets import small_network as small_network
 from .types import Detection as Detection
-from .types import Located as Located
+from .types import LocatedCells as LocatedCells
 from .types import Segmentation as Segmentation
 from .types import WinnerMap as WinnerMap
 from .windows import ParallelMap as ParallelMap

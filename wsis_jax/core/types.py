@@ -36,7 +36,7 @@ class Detection(NamedTuple):
     regions: Int32[np.ndarray, "height width"]
 
 
-class Located(NamedTuple):
+class LocatedCells(NamedTuple):
     """The cells of an image before they are cut out.
 
     Attributes:

@@ -1,53 +1,116 @@
-"""Many files: segmenting images one after the other, while the one before is cut out, or on a cluster.
+"""Many files: each image is read, segmented and written; one that fails does not stop the others.
 
 The network works on one image while a thread cuts out the cells of the image before and writes its files. No more
-than these two are in memory. With the workers of a cluster, each image is a task of its own, and only images in
-tiles are led from here, their tiles tasks.
+than these two are in memory. With the workers of a cluster, each image is a task of its own; only images in tiles
+are led from here, and each of their tiles is a task.
 """
 
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from wsis_jax.core import Config, remove_leftovers, shared_sides
-from wsis_jax.core.errors import UserError
-from wsis_jax.io import Frames, check_axes, check_channel, open_frames, stem
-from wsis_jax.network import Model
-from wsis_jax.output import FILES, SHOWN, Format, evenly
-from wsis_jax.segmentation.cluster import Workers, WorkersDied
-from wsis_jax.segmentation.manifest import Entry, Manifest, digest_of_model, key_of
-from wsis_jax.segmentation.one_image import (
-    AS_IT_IS,
-    FAILURES,
-    Done,
-    Means,
-    Outcome,
-    Reading,
-    Work,
-    begin,
-    failing,
-    segment_alone,
+from wsis_jax.core import (
+    Config,
+    LocatedCells,
+    WriteError,
+    collecting_warnings,
+    fitting,
+    remove_leftovers,
+    rounded_up,
+    shared_sides,
 )
-from wsis_jax.segmentation.pipeline import seen_shape
-from wsis_jax.segmentation.tiled.files import in_tiles
+from wsis_jax.core.errors import UserError, sentence
+from wsis_jax.io import Frame, Frames, check_axes, check_channel, open_frames, stem
+from wsis_jax.network import Model
+from wsis_jax.output import FILES, SHOWN, Write, evenly, format_of
+from wsis_jax.segmentation.cluster import Workers, WorkersDied
+from wsis_jax.segmentation.manifest import ImageResult, Manifest, digest_of_model, key_of
+from wsis_jax.segmentation.pipeline import locate, outline, seen_shape
+from wsis_jax.segmentation.tiled.files import Large, in_tiles, segment_large
+from wsis_jax.segmentation.tiled.tiling import TileOptions
+
+FAILURES = (ValueError, OSError, ImportError, MemoryError)
+"""Errors that one image may fail by while others succeed; any other error is a fault of the program."""
 
 
-class _Batch(NamedTuple):
-    """What is the same for all images of a batch."""
+class BatchOptions(NamedTuple):
+    """How the images of a batch are read, segmented and written.
 
-    work: Work
-    means: Means
-    manifest: Manifest | None
-    made_with: str
-    workers: Workers | None
+    Attributes:
+        config: settings other than those of the model.
+        kinds: names of the kinds of files to write, as `format_of` takes them; of an image in tiles, those that
+            `segment_large` can write.
+        channel: the channel to segment, counted from 0, as `open_frames` takes it.
+        axes: names for the axes of TIFF files instead of those that they give, likewise.
+        pixel_size: side of a pixel in µm instead of what the files tell.
+        tiles: whether images are segmented in tiles; None for those of more than `files.TILED_ABOVE` pixels of the
+            network.
+        workers: workers of a cluster, which segment the images, or the tiles of large ones, and write all files
+            but the manifest; files and results are the same. None: this process does it.
+    """
+
+    config: Config | None = None
+    kinds: Sequence[str] = FILES.kinds
+    channel: int | None = None
+    axes: str | None = None
+    pixel_size: float | None = None
+    tiles: bool | None = None
+    workers: Workers | None = None
 
 
-class _Step(NamedTuple):
-    """What is left to do of an image, and whether that needs no more waiting."""
+DEFAULT_OPTIONS = BatchOptions()
 
-    finish: Callable[[], Outcome]
+
+class Batch(NamedTuple):
+    """What is the same for all images of a batch, in whatever process they are segmented.
+
+    Attributes:
+        out: the folder to write to.
+        options: those of the batch, without workers; their settings and kinds are filled in.
+        sides: (height, width) that programs are compiled for, see `shared_sides`.
+        shown: names of the images in the gallery of the page.
+    """
+
+    out: Path
+    options: BatchOptions
+    sides: list[tuple[int, int]]
+    shown: frozenset[str]
+
+    @property
+    def config(self) -> Config:
+        """The settings."""
+        assert self.options.config is not None
+        return self.options.config
+
+    def in_tiles(self, shape: tuple[int, int]) -> bool:
+        """Tells whether an image of this (height, width) in its own pixels is segmented in tiles."""
+        return in_tiles(seen_shape(shape, self.config), self.options.tiles)
+
+
+class _Image(NamedTuple):
+    """One of the images in an open file."""
+
+    path: Path
+    frames: Frames
+    index: int
+
+    @property
+    def name(self) -> str:
+        return self.frames.names[self.index]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.frames.shapes[self.index]
+
+
+class _Pending(NamedTuple):
+    """The rest of the work on an image: a function that does it, and one that tells whether it would not wait."""
+
+    finish: Callable[[], ImageResult]
     ready: Callable[[], bool] = lambda: True
 
 
@@ -56,172 +119,282 @@ def segment_files(
     files: Sequence[Path],
     out: Path,
     *,
-    config: Config,
-    reading: Reading = AS_IT_IS,
-    format: Format = FILES,
-    workers: Workers | None = None,
-    on_image: Callable[[Outcome, int], None] = lambda outcome, total: None,
+    options: BatchOptions = DEFAULT_OPTIONS,
+    on_image: Callable[[ImageResult, int], None] = lambda result, total: None,
     on_tile: Callable[[str, int, int], None] = lambda name, done, total: None,
-) -> list[Outcome]:
+) -> list[ImageResult]:
     """Segments files one after the other; a file that cannot be segmented does not stop the others.
 
-    The name of an image is that of `Frames.names`: the file's stem, and where it holds several, what tells them
-    apart.
+    An image has the name that `Frames.names` says: the file's stem, and what tells it from others in that file.
     Images that an earlier batch finished in the same folder are skipped, unless the file, the settings, the
-    weights or the format have changed since or a file of the results is gone; `manifest.jsonl` in the folder tells
-    which.
+    weights or the kinds have changed since, or one of its files is gone; `manifest.jsonl` in the folder records
+    them.
 
     Args:
         model: a trained model.
         files: image files.
         out: the folder to write to.
-        config: the settings to use.
-        reading: how the files are read.
-        format: what to write of each image, a result of `registry.format_of`; of an image in tiles, see
-            `files.segment_large`.
-        workers: of a cluster, which do the images, or the tiles of large ones, and write all but the manifest;
-            results, manifest and outcomes are the same. None: this process does.
-        on_image: called with the outcome of each image, in order, and the number of images in all.
+        options: how images are read, segmented and written.
+        on_image: called with the result of each image, in order, and the number of all images.
         on_tile: called with the name of an image in tiles, the number of its parts done, and of all.
 
     Raises:
-        WriteError: if there is no room for results, or their folder takes nothing; what is finished stays so.
+        WriteError: if there is no room for results, or their folder cannot be written to; finished images stay.
         UserError: if two images have the same name, so that one's results would replace the other's, or the names
-            do not suit the format, or if `reading` cannot be, or the manifest is damaged, or the format is not one
-            for workers.
-        UserError: if the cluster is gone; what is finished is noted.
+            do not suit the kinds, or options do not go together, or the manifest is damaged, or the cluster is
+            gone; finished images are recorded.
     """
-    check_channel(reading.channel)
-    check_axes(reading.axes)
-    if workers is not None and not format.resumable:
-        raise UserError(
-            f"{format.kinds[0]} numbers the cells of all images in their order, one by one; leave out --dask"
-        )
-    announced = [_announced(path, reading) for path in files]
-    names = [name for of_file in announced for name in of_file.names]
-    if clash := [name for name, count in Counter(names).items() if count > 1]:
-        raise UserError(f"two images are called {clash[0]}, so their results would be too; rename one")
-    remove_leftovers(out)
-    manifest = Manifest(out) if format.resumable else None
-    made_with = digest_of_model(model, config, *reading, format.kinds)
-    shapes = [seen_shape(shape, config) for of_file in announced for shape in of_file.shapes]
-    whole = [shape for shape in shapes if not in_tiles(shape, reading.tiles)]
-    work = Work(out, config, reading, shared_sides(whole, stride=model.network.stride), format.kinds)
-    outcomes: list[Outcome] = []
+    runner = _BatchRunner(model, files, out, options, on_tile)
+    results: list[ImageResult] = []
 
-    def tell(outcome: Outcome) -> None:
-        outcomes.append(outcome)
-        on_image(outcome, len(names))
+    def tell(result: ImageResult) -> None:
+        results.append(result)
+        on_image(result, len(runner.names))
 
-    with format.writing(out, names) as write:
-        means = Means(model, write, frozenset(evenly(names, SHOWN)), on_tile=on_tile)
-        if workers is not None:
-            means = means._replace(over=workers.over, scratch=out)
-        batch = _Batch(work, means, manifest, made_with, workers)
-        steps = (
-            step
-            for path, of_file in zip(files, announced, strict=True)
-            for step in _steps(batch, path, of_file.names)
+    with runner.format.writing(out, runner.names) as write:
+        pending = (
+            one
+            for path, names in zip(files, runner.names_of_files, strict=True)
+            for one in runner.begin_file(path, names, write)
         )
-        (_finish_beside if workers is None else _finish_when_ready)(steps, tell)
-    if workers is not None:
+        (_finish_beside if options.workers is None else _finish_when_ready)(pending, tell)
+    if options.workers is not None:
         remove_leftovers(out)  # of workers that died
-    return outcomes
+    return results
 
 
-def _finish_beside(steps: Iterable[_Step], tell: Callable[[Outcome], None]) -> None:
+class _BatchRunner:
+    """Begins the images of a batch, here or on a cluster, and records those that are finished.
+
+    Attributes:
+        format: what is written.
+        names: of all images.
+        names_of_files: of the images in each file.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        files: Sequence[Path],
+        out: Path,
+        options: BatchOptions,
+        on_tile: Callable[[str, int, int], None],
+    ) -> None:
+        check_channel(options.channel)
+        check_axes(options.axes)
+        self.format = format_of(options.kinds)
+        if options.workers is not None and not self.format.resumable:
+            kind = self.format.kinds[0]
+            raise UserError(f"{kind} numbers the cells of all images in their order, one by one; leave out --dask")
+        self._model, self._workers, self._on_tile = model, options.workers, on_tile
+        config = options.config or model.config
+        announced = [_announced(path, options) for path in files]
+        self.names_of_files = [names for names, _ in announced]
+        self.names = [name for names in self.names_of_files for name in names]
+        if clash := [name for name, count in Counter(self.names).items() if count > 1]:
+            raise UserError(f"two images are called {clash[0]}, so their results would be too; rename one")
+        remove_leftovers(out)
+        self._manifest = Manifest(out) if self.format.resumable else None
+        kinds = self.format.kinds
+        self._made_with = digest_of_model(
+            model, config, options.channel, options.axes, options.pixel_size, options.tiles, kinds
+        )
+        shapes = [seen_shape(shape, config) for _, shapes in announced for shape in shapes]
+        whole = [shape for shape in shapes if not in_tiles(shape, options.tiles)]
+        self._batch = Batch(
+            out,
+            options._replace(config=config, kinds=kinds, workers=None),
+            shared_sides(whole, stride=model.network.stride),
+            frozenset(evenly(self.names, SHOWN)),
+        )
+
+    def begin_file(self, path: Path, names: list[str], write: Write) -> Generator[_Pending, None, None]:
+        """Begins each image of a file, and yields what is left to do."""
+        key = ""
+        try:
+            if self._manifest is not None:
+                key = key_of(path, self._made_with)
+                done = [self._manifest.finished(path, name, key) for name in names]
+            else:
+                done = [None] * len(names)
+            if None not in done:
+                yield from (_pending_result(result) for result in done if result is not None)
+                return
+            with _open(path, self._batch.options) as frames:
+                if frames.names != names:
+                    count = len(frames.names)
+                    raise UserError(f"{path}: holds {count} images where {len(names)} were there; retry")
+                for index, result in enumerate(done):
+                    if result is None:
+                        yield self._recording(self._begin(_Image(path, frames, index), write), key)
+                    else:
+                        yield _pending_result(result)
+        except FAILURES as error:
+            yield _pending_result(_failed(stem(path), path, error, []))
+
+    def _begin(self, image: _Image, write: Write) -> _Pending:
+        """Begins an image here, or has a worker do all of it."""
+        options = TileOptions(on_tile=partial(self._on_tile, image.name))
+        if self._workers is not None:
+            if not self._batch.in_tiles(image.shape):
+                return self._submit(self._workers, image)
+            options = options._replace(parallel_map=self._workers.map, scratch=self._batch.out)
+        return _Pending(begin_image(self._model, self._batch, image, write, options))
+
+    def _submit(self, workers: Workers, image: _Image) -> _Pending:
+        """Has a worker segment an image."""
+        name, path = image.name, image.path
+        task = workers.submit(segment_alone, model=self._model, batch=self._batch, path=path, index=image.index)
+
+        def finish() -> ImageResult:
+            try:
+                return workers.result(task)
+            except WorkersDied as error:
+                return _failed(name, path, error, [])
+
+        return _Pending(finish, task.done)
+
+    def _recording(self, pending: _Pending, key: str) -> _Pending:
+        """Returns the same work, which also records the image in the manifest when all its files are written."""
+
+        def finish() -> ImageResult:
+            result = pending.finish()
+            if self._manifest is not None and result.error is None:
+                result = result._replace(key=key)
+                self._manifest.add(result)
+            return result
+
+        return pending._replace(finish=finish)
+
+
+def _open(path: Path, options: BatchOptions) -> AbstractContextManager[Frames]:
+    """Opens the images in a file."""
+    return open_frames(path, channel=options.channel, axes=options.axes)
+
+
+def _announced(path: Path, options: BatchOptions) -> tuple[list[str], list[tuple[int, int]]]:
+    """Returns the names of the images that a file says it holds, and their (height, width) if it can be read."""
+    try:
+        with _open(path, options) as frames:
+            return frames.names, frames.shapes
+    except FAILURES:
+        return [stem(path)], []  # opening it again says what is wrong with it
+
+
+def _finish_beside(pending: Iterable[_Pending], tell: Callable[[ImageResult], None]) -> None:
     """Finishes each image in a thread, while the next one is begun."""
-    waiting: list[Future[Outcome]] = []
+    waiting: list[Future[ImageResult]] = []
     with ThreadPoolExecutor(1) as worker:
-        for step in steps:
-            waiting.append(worker.submit(step.finish))
+        for one in pending:
+            waiting.append(worker.submit(one.finish))
             if len(waiting) > 1:
                 tell(waiting.pop(0).result())
         for future in waiting:
             tell(future.result())
 
 
-def _finish_when_ready(steps: Iterable[_Step], tell: Callable[[Outcome], None]) -> None:
+def _finish_when_ready(pending: Iterable[_Pending], tell: Callable[[ImageResult], None]) -> None:
     """Finishes images in order, but begins all, so that no worker waits for work."""
-    waiting: deque[_Step] = deque()
-    for step in steps:
-        waiting.append(step)
+    waiting: deque[_Pending] = deque()
+    for one in pending:
+        waiting.append(one)
         while waiting and waiting[0].ready():
             tell(waiting.popleft().finish())
-    for step in waiting:
-        tell(step.finish())
+    for one in waiting:
+        tell(one.finish())
 
 
-def _steps(batch: _Batch, path: Path, names: list[str]) -> Generator[_Step, None, None]:
-    """Begins each image of a file, here or on a cluster, and yields what is left to do."""
-    try:
-        key = key_of(path, batch.made_with) if batch.manifest else ""
-        done = [None if batch.manifest is None else batch.manifest.finished(name, key) for name in names]
-        if None not in done:
-            yield from (_skipping(path, entry) for entry in done if entry is not None)
-            return
-        with open_frames(path, channel=batch.work.reading.channel, axes=batch.work.reading.axes) as frames:
-            if frames.names != names:
-                raise UserError(f"{path}: holds {len(frames.names)} images where {len(names)} were there; retry")
-            for index, entry in enumerate(done):
-                yield _step(batch, path, frames, index, key) if entry is None else _skipping(path, entry)
-    except FAILURES as error:
-        yield _step_of(batch, key="", finish=failing(stem(path), path, error, []))
+# One image
 
 
-def _step(batch: _Batch, path: Path, frames: Frames, index: int, key: str) -> _Step:
-    """Begins an image; what is left to do ends with a line in the manifest."""
-    name = frames.names[index]
-    tiled = in_tiles(seen_shape(frames.shapes[index], batch.work.config), batch.work.reading.tiles)
-    if batch.workers is None or tiled:
-        return _step_of(batch, key, begin(batch.work, batch.means, path, frames, index))
-    workers = batch.workers
-    task = workers.submit(
-        segment_alone,
-        model=batch.means.model,
-        work=batch.work,
-        path=path,
-        index=index,
-        shown=name in batch.means.shown,
-    )
+def segment_alone(model: Model, batch: Batch, path: Path, index: int) -> ImageResult:
+    """Segments one image of a file and writes its files, in a process that sees no other image of the batch.
 
-    def finish() -> Done:
+    Args:
+        model: a trained model.
+        batch: what is the same for all images; its kinds are of a format that can be resumed.
+        path: the file.
+        index: of the image in it.
+    """
+    with _open(path, batch.options) as frames:
+        image = _Image(path, frames, index)
+        shown = [image.name] if image.name in batch.shown else []
+        with format_of(batch.options.kinds).writing(batch.out, shown) as write:
+            return begin_image(model, batch, image, write, TileOptions())()
+
+
+def begin_image(
+    model: Model, batch: Batch, image: _Image, write: Write, options: TileOptions
+) -> Callable[[], ImageResult]:
+    """Does the network's part of an image, and returns a function that does the rest.
+
+    Both raise `WriteError` alone, which all other images would fail by, too; other errors are in the result.
+    """
+    with collecting_warnings() as warnings:
         try:
-            return workers.result(task)
-        except WorkersDied as error:
-            return failing(name, path, error, [])()
-
-    return _step_of(batch, key, finish)._replace(ready=task.done)
-
-
-def _step_of(batch: _Batch, key: str, finish: Callable[[], Done]) -> _Step:
-    """Returns the step that notes an image in the manifest when all its files are written."""
-
-    def noted() -> Outcome:
-        outcome, files = finish()
-        if batch.manifest is not None and outcome.error is None:
-            written = [file.relative_to(batch.work.out).as_posix() for file in files]
-            batch.manifest.add(Entry(outcome.name, key, outcome.cells or 0, outcome.warnings, written))
-        return outcome
-
-    return _Step(noted)
+            if batch.in_tiles(image.shape):
+                result = _segment_in_tiles(model, batch, image, options, warnings)
+                return lambda: result
+            frame = image.frames.read(image.index)
+            if batch.options.pixel_size is not None:
+                frame = frame._replace(pixel_size=batch.options.pixel_size)
+            seen = seen_shape(image.shape, batch.config)
+            sides = fitting(rounded_up(seen, model.network.stride), batch.sides)
+            (located,) = locate(model, frame.image[None], config=batch.config, sides=sides)
+        except FAILURES as error:
+            failure = _failed(image.name, image.path, error, warnings)
+            return lambda: failure
+    return _cutting(batch, image.path, frame, located, write, warnings)
 
 
-def _skipping(path: Path, entry: Entry) -> _Step:
-    return _Step(lambda: Outcome(entry.name, path, entry.cells, entry.warnings, None, skipped=True))
+def _cutting(
+    batch: Batch, path: Path, frame: Frame, located: LocatedCells, write: Write, before: list[str]
+) -> Callable[[], ImageResult]:
+    """Returns a function that cuts out the cells and writes the files; `before` are the warnings up to here."""
+
+    def cut() -> ImageResult:
+        with collecting_warnings() as warnings:
+            try:
+                result = outline(located, frame.image.shape, config=batch.config)
+                files = write(frame, result)
+            except FAILURES as error:
+                return _failed(frame.name, path, error, before + warnings)
+        return ImageResult(frame.name, path, len(result.points), before + warnings, files=files)
+
+    return cut
 
 
-class _Announced(NamedTuple):
-    """The images of a file by its description: their names, and (height, width) of those that can be read."""
+def _segment_in_tiles(
+    model: Model, batch: Batch, image: _Image, options: TileOptions, warnings: list[str]
+) -> ImageResult:
+    """Segments an image in tiles and writes its files."""
+    frames, index = image.frames, image.index
+    pixel_size = batch.options.pixel_size or frames.pixel_size(index)
+    files, cells = segment_large(
+        model,
+        Large(image.name, frames.plane(index), frames.planes(index), pixel_size),
+        batch.out,
+        config=batch.config,
+        kinds=batch.options.kinds,
+        shown="report" in batch.options.kinds and image.name in batch.shown,
+        options=options,
+    )
+    return ImageResult(image.name, image.path, cells, warnings, files=files)
 
-    names: list[str]
-    shapes: list[tuple[int, int]]
+
+def _failed(name: str, path: Path, error: Exception, warnings: list[str]) -> ImageResult:
+    """Returns the result of an image that failed by an error, and that there were warnings of before.
+
+    Raises:
+        WriteError: if the error is one.
+    """
+    if isinstance(error, WriteError):
+        raise error
+    said = sentence(error)
+    named = isinstance(error, OSError | ImportError) or str(path) in said or said.startswith(f"{name}: ")
+    return ImageResult(name, path, None, warnings, said if named else f"{name}: {said}")
 
 
-def _announced(path: Path, reading: Reading) -> _Announced:
-    """Returns what a file says that it holds."""
-    try:
-        with open_frames(path, channel=reading.channel, axes=reading.axes) as frames:
-            return _Announced(frames.names, frames.shapes)
-    except FAILURES:
-        return _Announced([stem(path)], [])  # opening it again says what is wrong with it
+def _pending_result(result: ImageResult) -> _Pending:
+    """Returns the work that is left on an image that has a result."""
+    return _Pending(lambda: result)

@@ -1,44 +1,49 @@
-"""Clusters: what the workers of a Dask cluster do, asked for and waited for from one process.
+"""Clusters: a process connects to a Dask cluster, sends tasks to its workers, and waits for their results.
 
-A task is a function of this package, called in a worker with the
-run, which each worker loads once from its folder, as the process that asks did: both must see the same files. A
-task whose worker dies is done again by another.
+A task is a call of a function of this package. Each worker loads the model once, from the folder that the leading
+process loaded it from: both must see the same files. A task whose worker dies is done again by another.
 """
 
+import logging
 import os
 import platform
+import re
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from wsis_jax.core import use_compilation_cache
-from wsis_jax.core.errors import UserError
+from wsis_jax.core.errors import MissingFile, UserError
 from wsis_jax.network import Model, best_weights, load_model, model_folder
 from wsis_jax.segmentation.manifest import key_of
 
 if TYPE_CHECKING:
-    from distributed import Client, Future
+    from distributed import Client, Future, LocalCluster, WorkerPlugin
 
 PATIENCE = 300.0
 """Seconds that a cluster may be without any worker."""
 
 _GLANCE = 2.0  # seconds after which it is asked whether there are workers still
+_CONNECTING = "30s"
+# Deaths of a worker that a task may be found at. Dask also counts tasks that only waited there.
+_DEATHS = 10
 
 # One task at a time, however many threads a worker has: they share the current folder and the warnings.
 _ALONE = threading.Lock()
 
 
 class WorkersDied(UserError):
-    """A task of which all workers died that were at it."""
+    """All workers that tried a task died."""
 
 
 class _Stored(NamedTuple):
-    """A run as workers are told of it: its folder, or its name, and the digest of its files."""
+    """A model as workers are told of it: its folder, or its name, and the digest of its files."""
 
     folder: str
     digest: str
@@ -46,20 +51,20 @@ class _Stored(NamedTuple):
 
 @dataclass(frozen=True)
 class _Sealed:
-    """What is the same for many tasks, in which Dask is not to look for tasks."""
+    """Arguments of tasks, in which Dask does not look for other tasks."""
 
     same: dict[str, Any]
 
 
 class Workers:
-    """The workers of a Dask cluster and the run that they work with.
+    """The workers of a Dask cluster and the model that they segment with.
 
     Attributes:
-        run: the run, as `load_model` reads it here.
+        model: the model, as `load_model` reads it here.
     """
 
     def __init__(self, client: "Client", model: str | Path) -> None:
-        """Takes a client of the cluster, and the folder of a run that all its workers see, or a packaged name.
+        """Takes a client of the cluster, and a run folder that all its workers see, or a packaged model's name.
 
         Errors are those of `load_model`.
         """
@@ -68,11 +73,11 @@ class Workers:
         self._stored = _Stored(str(model if folder != Path(model) else folder.resolve()), _digest(folder))
 
     def submit(self, function: Callable[..., Any], **same: Any) -> "Future":
-        """Has a worker call a function of a module; if it is given our `run`, then with that of the worker."""
+        """Has a worker call a function of a module; where an argument is our model, it takes the worker's own."""
         return self._submit(function, [], self._seal(same))
 
-    def over(self, function: Callable[..., Any], parts: Iterable[Any], **same: Any) -> Iterator[Any]:
-        """Has workers call a function with each part; see `windows.Over`.
+    def map(self, function: Callable[..., Any], parts: Iterable[Any], **same: Any) -> Iterator[Any]:
+        """Has workers call a function with each part: a `ParallelMap`.
 
         Raises:
             WorkersDied: if a part ends all workers that try it.
@@ -90,7 +95,7 @@ class Workers:
             yield self.result(waiting.popleft())
 
     def result(self, task: "Future") -> Any:
-        """Waits for the result of a task; an error is its own, or one of `over`."""
+        """Waits for the result of a task; an error is its own, or one of `map`."""
         from distributed import CancelledError, KilledWorker
 
         alive = time.monotonic()
@@ -153,7 +158,7 @@ def _as_it_is(sealed: _Sealed) -> _Sealed:
 
 @lru_cache(maxsize=1)
 def _loaded(folder: str, digest: str) -> Model:
-    """Returns the run of a folder, once a process."""
+    """Returns the model of a folder, which a process loads once."""
     use_compilation_cache()
     if _digest(model_folder(folder)) != digest:
         raise UserError(f"{folder}: the worker sees another model here; give it the same files, or restart it")
@@ -175,3 +180,138 @@ def _gone(client: "Client") -> UserError:
 
 def _address(client: "Client") -> str:
     return str(getattr(client.scheduler, "address", "the cluster"))
+
+
+# Schedulers: that of a cluster that somebody started, or one of workers on this machine
+
+
+@contextmanager
+def connecting(where: str) -> Generator["Client", None, None]:
+    """Context manager yielding a client of a Dask cluster.
+
+    Args:
+        where: the address of its scheduler, as `tcp://host:8786`; its scheduler file; or `local:N` for N workers
+            on this machine, which are ended afterwards: each has its share of the cores, and a GPU of its own if
+            there are any.
+
+    Raises:
+        UserError: if Dask is not installed, or `where` is none of these.
+        MissingFile: if there is no such scheduler file.
+        UserError: if no scheduler answers.
+    """
+    try:
+        from distributed import Client
+    except ImportError as error:
+        raise UserError(
+            "a cluster needs the package distributed, which is not installed; pip install 'wsis-jax[dask]'"
+        ) from error
+    if where.startswith("local:"):
+        with _local_cluster(where) as cluster, Client(cluster, set_as_default=False) as client:
+            client.register_plugin(_sharing(len(cluster.workers)))
+            yield client
+        return
+    if "://" not in where and not Path(where).is_file():
+        raise MissingFile(
+            f"{where}: there is no such scheduler file; call 'dask scheduler --scheduler-file {where}', or give "
+            "an address such as tcp://host:8786, or local:2"
+        )
+    named: dict[str, Any] = {"address": where} if "://" in where else {"scheduler_file": where}
+    try:
+        client = Client(**named, set_as_default=False, timeout=_CONNECTING)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{where}: no scheduler of Dask answers there; start it, or check the address") from error
+    with client:
+        yield client
+
+
+@contextmanager
+def _local_cluster(where: str) -> Generator["LocalCluster", None, None]:
+    """Context manager yielding a cluster of N processes on this machine."""
+    import dask
+    from distributed import LocalCluster
+
+    if not re.fullmatch(r"local:[1-9][0-9]*", where):
+        raise UserError(f"{where}: the number of workers is missing; give it, as in local:2")
+    count, gpus = int(where.removeprefix("local:")), len(gpus_of_machine())
+    if 0 < gpus < count:
+        raise UserError(f"{where}: each worker needs a GPU of its own, and there are {gpus}; give local:{gpus}")
+    settings = {
+        "distributed.scheduler.allowed-failures": _DEATHS,
+        "distributed.nanny.pre-spawn-environ.DASK_LOGGING__DISTRIBUTED": "critical",
+    }
+    with (
+        _quiet(),
+        dask.config.set(settings),
+        LocalCluster(
+            n_workers=count,
+            threads_per_worker=1,
+            memory_limit=0,  # Dask would end workers that take more than their share
+            dashboard_address="localhost:0",  # a free port, where the usual one may be taken
+            silence_logs=logging.CRITICAL,
+        ) as cluster,
+    ):
+        yield cluster
+
+
+@contextmanager
+def _quiet() -> Generator[None, None, None]:
+    """Context manager that silences the scheduler of this process: it logs every worker that is started again."""
+    logger = logging.getLogger("distributed")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+# What each worker of a local cluster has of the machine
+
+
+def _sharing(count: int) -> "WorkerPlugin":
+    """Returns the plugin that gives each of the workers 0, 1, … of a local cluster its share of the machine."""
+    from distributed import Worker, WorkerPlugin
+
+    class Sharing(WorkerPlugin):
+        name = "wsis-shares"
+
+        def setup(self, worker: Worker) -> None:
+            _take_share(int(worker.name), count)
+
+    return Sharing()
+
+
+def _take_share(number: int, count: int) -> None:
+    """Gives this process the cores, and the GPU, of one of so many workers, before it does anything.
+
+    N workers with all cores would fight over them. JAX is started first, since the last bit of its numbers depends
+    on the threads that it makes, one for each core that it sees: so a worker computes what a process with the
+    whole machine does.
+    """
+    import jax
+
+    if gpus := gpus_of_machine():
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpus[number % len(gpus)]
+    if hasattr(os, "sched_setaffinity"):
+        jax.devices()
+        cores = share(sorted(os.sched_getaffinity(0)), number % count, count)
+        # Each thread has its own cores, and hands them on to those that it starts.
+        for thread in Path("/proc/self/task").iterdir():
+            with suppress(ProcessLookupError):  # it has ended meanwhile
+                os.sched_setaffinity(int(thread.name), cores)
+
+
+def share(cores: list[int], number: int, count: int) -> list[int]:
+    """Returns the cores of one of so many workers; neighbours, or where there are too few, one of them."""
+    if count >= len(cores):
+        return [cores[number % len(cores)]]
+    return cores[number * len(cores) // count : (number + 1) * len(cores) // count]
+
+
+def gpus_of_machine() -> list[str]:
+    """Returns the names that CUDA_VISIBLE_DEVICES has for the GPUs of this machine, if JAX may use them."""
+    if "cpu" in os.environ.get("JAX_PLATFORMS", ""):
+        return []
+    if "CUDA_VISIBLE_DEVICES" in os.environ:
+        return [name for name in os.environ["CUDA_VISIBLE_DEVICES"].split(",") if name not in ("", "-1")]
+    return [str(number) for number, _ in enumerate(Path("/dev").glob("nvidia[0-9]*"))]

@@ -36,9 +36,7 @@ class Evaluation(NamedTuple):
         }
 
 
-def evaluate_files(
-    labels: Where, masks: Where, *, points: Where | None = None, distance: float = 10.0
-) -> Evaluation:
+def evaluate(labels: Where, masks: Where, *, points: Where | None = None, distance: float = 10.0) -> Evaluation:
     """Compares label images with masks, each a file, a folder or a pattern, paired by stem.
 
     The detection scores compare points. The predicted ones are those of `<name>_points.csv` beside the label
@@ -57,21 +55,7 @@ def evaluate_files(
     """
     if not distance >= 0:
         raise UserError(f"the distance must be 0 or more, not {distance}")
-    # The masks may be the results of another model.
-    predictions, truths = (
-        [file for file in list_files(where, suffixes=LABEL_SUFFIXES) if not _beside_labels(file)]
-        for where in (labels, masks)
-    )
-    pairs, lonely_labels, lonely_masks = pair_by_stem(predictions, truths)
-    if not pairs:
-        raise UserError(
-            f"{predictions[0]}: neither this label image nor any other has a mask of its name; "
-            "name them alike, as in a_labels.tif and a.tif"
-        )
-    if lonely_labels:
-        warnings.warn(f"{name_some(lonely_labels)}: left out, since no mask has that name", stacklevel=2)
-    if lonely_masks:
-        warnings.warn(f"{name_some(lonely_masks)}: left out, since no label image has that name", stacklevel=2)
+    pairs = _pairs(labels, masks)
     truth = _true_points(points, [stem(label) for label, _ in pairs])
     matches = {}
     for label_path, mask_path in pairs:
@@ -88,6 +72,26 @@ def evaluate_files(
     images = {name: pool_scores([cells], [found]) for name, (cells, found) in matches.items()}
     pooled = pool_scores([cells for cells, _ in matches.values()], [found for _, found in matches.values()])
     return Evaluation(pooled, images)
+
+
+def _pairs(labels: Where, masks: Where) -> list[tuple[Path, Path]]:
+    """Returns label images with the masks of the same stem; warns of those that have none."""
+    # The masks may be the results of another model.
+    predictions, truths = (
+        [file for file in list_files(where, suffixes=LABEL_SUFFIXES) if not _beside_labels(file)]
+        for where in (labels, masks)
+    )
+    pairs, lonely_labels, lonely_masks = pair_by_stem(predictions, truths)
+    if not pairs:
+        raise UserError(
+            f"{predictions[0]}: neither this label image nor any other has a mask of its name; "
+            "name them alike, as in a_labels.tif and a.tif"
+        )
+    if lonely_labels:
+        warnings.warn(f"{name_some(lonely_labels)}: left out, since no mask has that name", stacklevel=3)
+    if lonely_masks:
+        warnings.warn(f"{name_some(lonely_masks)}: left out, since no label image has that name", stacklevel=3)
+    return pairs
 
 
 def _predicted_points(label_path: Path, labels: Int[np.ndarray, "height width"]) -> Float64[np.ndarray, "cells 2"]:

@@ -1,13 +1,15 @@
-"""What a batch has done, so that it goes on where it stopped.
+"""The record of finished images, by which a batch goes on where it stopped.
 
-A line of JSON for each finished image, written when all its files are. The key of a line tells of what its files
-were made: the image's bytes, the settings and the weights.
+`manifest.jsonl` has a line of JSON for each image: name, key, cells, warnings, and files by their paths in the
+folder. It is written when all files of the image are. The key tells what they were made of: the image's bytes, the
+settings and the weights.
 """
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -17,16 +19,31 @@ from wsis_jax.core.errors import UserError
 from wsis_jax.network import Model
 
 _FILE = "manifest.jsonl"
+_KEYS = {"name", "key", "cells", "warnings", "files"}
 
 
-class Entry(NamedTuple):
-    """A finished image: its name, what it was made of, its cells, warnings, and its files, from the folder on."""
+class ImageResult(NamedTuple):
+    """The result of one image of a batch.
+
+    Attributes:
+        name: of the image.
+        source: the file that it is in.
+        cells: how many were found; None where it failed.
+        warnings: what there is to say about it.
+        error: why it failed, or None.
+        files: those that were written.
+        key: tells what the files were made of, see `key_of`; empty where the image is not recorded.
+        skipped: whether an earlier batch had finished it.
+    """
 
     name: str
-    key: str
-    cells: int
+    source: Path
+    cells: int | None
     warnings: list[str]
-    files: list[str]
+    error: str | None = None
+    files: Sequence[Path] = ()
+    key: str = ""
+    skipped: bool = False
 
 
 class Manifest:
@@ -42,7 +59,7 @@ class Manifest:
 
     def __init__(self, folder: Path) -> None:
         self._folder, self._path = folder, folder / _FILE
-        self._entries: dict[str, Entry] = {}
+        self._entries: dict[str, dict[str, Any]] = {}
         check_inside(folder, self._path)
         if not self._path.is_file():
             return
@@ -58,23 +75,33 @@ class Manifest:
                 raise UserError(
                     f"{self._path}: line {number} is damaged; delete the file, and all images are done again"
                 ) from error
-            self._entries[entry.name] = entry
+            self._entries[entry["name"]] = entry
         kept = "".join(_line(entry) for entry in self._entries.values())
         if kept != text:
             write_text(self._path, kept)
 
-    def finished(self, name: str, key: str) -> Entry | None:
-        """Returns the entry of an image if it was made of the same, and its files are still there."""
+    def finished(self, source: Path, name: str, key: str) -> ImageResult | None:
+        """Returns the result of an image of a file if it was made of the same, and its files are still there."""
         entry = self._entries.get(name)
-        if entry is None or entry.key != key:
+        if entry is None or entry["key"] != key:
             return None
-        return entry if all((self._folder / file).exists() for file in entry.files) else None
+        files = [self._folder / file for file in entry["files"]]
+        if not all(file.exists() for file in files):
+            return None
+        return ImageResult(name, source, entry["cells"], entry["warnings"], files=files, key=key, skipped=True)
 
-    def add(self, entry: Entry) -> None:
-        """Notes an image whose files are all written."""
+    def add(self, result: ImageResult) -> None:
+        """Records an image whose files are all written."""
+        entry = {
+            "name": result.name,
+            "key": result.key,
+            "cells": result.cells or 0,
+            "warnings": result.warnings,
+            "files": [file.relative_to(self._folder).as_posix() for file in result.files],
+        }
         self._folder.mkdir(parents=True, exist_ok=True)
         append_text(self._path, _line(entry))
-        self._entries[entry.name] = entry
+        self._entries[result.name] = entry
 
 
 def digest_of_model(model: Model, config: Config, *options: object) -> str:
@@ -104,17 +131,19 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _entry(line: str) -> Entry:
-    """Returns the entry in a line; UserError or TypeError if it is none, or its files are not of the folder."""
-    entry = Entry(**json.loads(line))
-    texts = (entry.name, entry.key, *entry.warnings, *entry.files)
-    if not all(isinstance(text, str) for text in texts) or type(entry.cells) is not int:
+def _entry(line: str) -> dict[str, Any]:
+    """Returns what a line records; ValueError or TypeError if it is damaged, or a file is of another folder."""
+    entry = json.loads(line)
+    if not isinstance(entry, dict) or set(entry) != _KEYS:
+        raise TypeError("it records something else")
+    texts = (entry["name"], entry["key"], *entry["warnings"], *entry["files"])
+    if not all(isinstance(text, str) for text in texts) or type(entry["cells"]) is not int:
         raise TypeError("a value is of another kind")
-    for file in entry.files:
+    for file in entry["files"]:
         for part in file.split("/"):
             check_name(part)
     return entry
 
 
-def _line(entry: Entry) -> str:
-    return json.dumps(entry._asdict()) + "\n"
+def _line(entry: dict[str, Any]) -> str:
+    return json.dumps(entry) + "\n"

@@ -5,9 +5,10 @@ import numpy as np
 from jaxtyping import Float, Float32
 
 from wsis_jax.core import (
+    MIRRORS,
     Config,
     Detection,
-    Located,
+    LocatedCells,
     Segmentation,
     WinnerMap,
     check_values,
@@ -15,6 +16,7 @@ from wsis_jax.core import (
     explaining_out_of_memory,
     is_constant,
     local_mesh,
+    mirror,
     normalize_image,
     resize_image,
     scaled_shape,
@@ -25,9 +27,6 @@ from wsis_jax.core.errors import UserError
 from wsis_jax.cutting import cut_and_fuse, fit_labels
 from wsis_jax.network import Model, Record, forward, in_precision, one_of, pad_to_stride, record_images, winner_map
 from wsis_jax.points import centre_regions, find_peaks
-
-# Upside down, left to right, and both.
-_FLIPS = (np.s_[::-1, :], np.s_[:, ::-1], np.s_[::-1, ::-1])
 
 
 def detect(model: Model, image: Float[np.ndarray, "height width"], *, config: Config | None = None) -> Detection:
@@ -90,7 +89,7 @@ def locate(
     *,
     config: Config,
     sides: tuple[int, int] | None = None,
-) -> list[Located]:
+) -> list[LocatedCells]:
     """Returns the cells of images of equal size and their winner maps: the network's half of `segment_batch`.
 
     Arguments and errors are those of `segment_batch`.
@@ -106,11 +105,11 @@ def locate(
         looks = _look(model, smalls, config=config, sides=sides)
         for small, (recorded, likelihood) in zip(smalls, looks, strict=True):
             detection = _find(small, likelihood, config=config)
-            located.append(Located(detection, propagate(model, detection, config=config, recorded=recorded)))
+            located.append(LocatedCells(detection, propagate(model, detection, config=config, recorded=recorded)))
     return located
 
 
-def outline(located: Located, shape: tuple[int, int], *, config: Config) -> Segmentation:
+def outline(located: LocatedCells, shape: tuple[int, int], *, config: Config) -> Segmentation:
     """Returns the cells cut out: the half of `segment_batch` that needs no network, only the CPU.
 
     Args:
@@ -173,10 +172,10 @@ def _look(
     likelihoods = np.asarray(records.likelihood)[:, : shape[0], : shape[1]]
     if config.detect.views == 4:
         # The network is not quite as blind to mirroring as cells are: where its views agree there is a cell.
-        for flip in _FLIPS:
-            mirrored = split(padded([small[flip] for small in smalls]), mesh)
+        for steps in MIRRORS:
+            mirrored = split(padded([mirror(small, steps) for small in smalls]), mesh)
             view = np.asarray(forward(model.network, variables, mirrored, copy(np.array(frame), mesh)))
-            likelihoods = likelihoods + view[:, : shape[0], : shape[1]][:, *flip]
+            likelihoods = likelihoods + mirror(view[:, : shape[0], : shape[1]], steps)
         likelihoods = likelihoods / 4
     return [(one_of(records, jnp.array(i)), likelihood) for i, likelihood in enumerate(likelihoods)]
 

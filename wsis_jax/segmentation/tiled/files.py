@@ -1,13 +1,13 @@
 """Images too large to be segmented whole: in tiles, with labels written by chunks."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
-from wsis_jax.core import Config, ParallelMap, Plane, Progress, Window, grid_windows, serial_map, warn_about_image
+from wsis_jax.core import Config, ParallelMap, Plane, Progress, Window, grid_windows, warn_about_image
 from wsis_jax.core.errors import UserError, WriteError
 from wsis_jax.io import write_points, writing_labels
 from wsis_jax.network import Model
@@ -20,7 +20,7 @@ from wsis_jax.output import (
     write_overview,
     write_parquet,
 )
-from wsis_jax.segmentation.tiled.tiling import Tiled, segment_tiled
+from wsis_jax.segmentation.tiled.tiling import DEFAULT_TILE_OPTIONS, TiledCells, TileOptions, segment_tiled
 
 TILED_ABOVE = 4096 * 4096
 """Pixels of the network that an image may have to be segmented whole, if nobody says otherwise."""
@@ -63,9 +63,7 @@ def segment_large(
     config: Config,
     kinds: Sequence[str],
     shown: bool = False,
-    over: ParallelMap = serial_map,
-    scratch: Path | None = None,
-    on_tile: Callable[[int, int], None] = lambda done, total: None,
+    options: TileOptions = DEFAULT_TILE_OPTIONS,
 ) -> tuple[list[Path], int]:
     """Segments an image in tiles and writes its labels, `<name>_labels.ome.zarr`, and files of other kinds.
 
@@ -76,8 +74,7 @@ def segment_large(
         config: the settings to use.
         kinds: kinds of files that were asked for; those not in `KINDS_OF_TILES` are left out with a warning.
         shown: whether there are to be pictures of the image for the page.
-        over, scratch: see `segment_tiled`.
-        on_tile: called with the number of parts done and of all.
+        options: how tiles are segmented.
 
     Returns:
         The files, the labels last, and the number of cells.
@@ -94,18 +91,18 @@ def segment_large(
         )
     shape = large.image.shape[0], large.image.shape[1]
     blocks, of_cells = grid_windows(shape, (_BLOCK, _BLOCK)), any(kind in kinds for kind in _OF_CELLS)
-    later = Progress(len(blocks) * (shown + 2 * of_cells), on_tile)
+    later = Progress(len(blocks) * (shown + 2 * of_cells), options.on_tile)
     labels = out / f"{large.name}_labels.ome.zarr"
     with writing_labels(labels, shape, chunks=(_CHUNK, _CHUNK), pixel_size=large.pixel_size) as array:
         try:
             found = segment_tiled(
-                model, large.image, array, config=config, over=over, scratch=scratch, on_tile=later.before
+                model, large.image, array, config=config, options=options._replace(on_tile=later.before)
             )
         except WriteError:
             raise
         except UserError as error:
             raise UserError(f"{large.name}: {error}") from error
-        over, files = later.counting(over), []
+        over, files = later.counting(options.parallel_map), []
         if shown:
             files += _write_pictures(out, large, array, found.points, blocks, over)
         if "points" in kinds:
@@ -139,7 +136,7 @@ def _write_cells(
     out: Path,
     large: Large,
     labels: Plane,
-    found: Tiled,
+    found: TiledCells,
     kinds: Sequence[str],
     blocks: Sequence[Window],
     over: ParallelMap,

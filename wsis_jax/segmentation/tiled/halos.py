@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float32, Int64
 
-from wsis_jax.core import Config, Plane, Window, rounded_up
+from wsis_jax.core import Config, Plane, Window, mirror, rounded_up
 from wsis_jax.core.errors import UserError
 from wsis_jax.cutting import surroundings, terms
 from wsis_jax.network import UNet, half_of, windows
@@ -92,7 +92,7 @@ class View(NamedTuple):
 
     def shown(self, seen: Float32[np.ndarray, "height width"]) -> Float32[np.ndarray, "rows columns"]:
         """Returns the part of the image in what the network made of the view."""
-        return seen[self.part][:: self.flip[0], :: self.flip[1]]
+        return mirror(seen[self.part], self.flip)
 
 
 def view_sides(shape: tuple[int, int], tile: int, halo: int, stride: int) -> tuple[int, int]:

@@ -1,24 +1,33 @@
-"""The steps of a segmentation in tiles: each takes all parts of the image and leaves numbers or files behind.
+"""The steps of a segmentation in tiles: each takes all parts of the image, and returns numbers or writes files.
 
-What a step does with a part is a function of its own, which any process may call: it knows the part, the run and
-the `Job`, and leaves files behind that no other part's are.
+What a step does with a part is a function of its own, which any process may call with the part, the model and the
+`TiledImage`. It writes to chunks of files that no other part writes to.
 """
 
-from collections.abc import Sequence
+import os
+import shutil
+import tempfile
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
+import zarr
 from jaxtyping import Float32, Float64, Int, Int64
 
 from wsis_jax.core import (
+    MIRRORS,
     Config,
     ParallelMap,
+    Plane,
     Resizing,
     Window,
     WinnerMap,
     corner_of,
+    explaining_write_errors,
+    format_bytes,
     grow,
     nearest_peak,
     part_resized_from,
@@ -29,6 +38,7 @@ from wsis_jax.core import (
     whole_window,
     window_shape,
 )
+from wsis_jax.core.errors import UserError
 from wsis_jax.cutting import (
     ImageStats,
     costs_of,
@@ -43,27 +53,32 @@ from wsis_jax.network import Model, Record, forward, in_precision, one_of, recor
 from wsis_jax.output import margin_sums
 from wsis_jax.points import peak_pixels, plateau_centres
 from wsis_jax.segmentation.tiled.halos import Halos, View, view_of
-from wsis_jax.segmentation.tiled.scratch import Scratch
 
-# The mirror images that the network sees beside the image: upside down, left to right, and both.
-_FLIPS = ((-1, 1), (1, -1), (-1, -1))
+_ELSEWHERE = "choose another disk for temporary files (TMPDIR; with --dask the folder of results)"
+_THEN = f"do the same again, or {_ELSEWHERE}"
 
 Peaks = Int64[np.ndarray, "cells 2"]
 
 
-class Winners(NamedTuple):
-    """The layers of a winner map, in files."""
+class WinnerMapFiles(NamedTuple):
+    """The arrays of a winner map, in files."""
 
-    value: Scratch
-    owner: Scratch
-    runner_up: Scratch
+    value: Plane
+    owner: Plane
+    runner_up: Plane
+
+    @classmethod
+    def create(cls, folder: Path, shape: tuple[int, int], side: int) -> "WinnerMapFiles":
+        """Returns a new winner map without cells; arguments are those of `scratch_array`."""
+        dtypes = {"value": np.float32, "owner": np.int32, "runner_up": np.float32}
+        return cls(**{name: scratch_array(folder / name, shape, dtype, side) for name, dtype in dtypes.items()})
 
     def of(self, window: Window) -> WinnerMap:
         """Returns the winner map of a part."""
         return WinnerMap(*(layer[window] for layer in self))
 
 
-class Labelled(NamedTuple):
+class BlockLabels(NamedTuple):
     """The labels of a block of the image, and what its pixels say of how sure their cells are.
 
     Attributes:
@@ -78,18 +93,31 @@ class Labelled(NamedTuple):
     pixels: Int[np.ndarray, " here"]
 
 
-class Job(NamedTuple):
-    """What all steps need beside the run: settings, the image in pixels of the network, and margins of parts."""
+class TiledImage(NamedTuple):
+    """An image in tiles, and what all steps need beside the model.
+
+    Attributes:
+        config: the settings.
+        image: normalised, in pixels of the network, in a file.
+        sides: (height, width) of what the network is shown at a time.
+        halos: margins around a part.
+    """
 
     config: Config
-    small: Scratch
+    image: Plane
     sides: tuple[int, int]
     halos: Halos
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(height, width) in pixels of the network."""
+        height, width = self.image.shape
+        return height, width
 
     def view(self, model: Model, part: Window, halo: int, flip: tuple[int, int] = (1, 1)) -> View:
         """Returns what the network is shown for a part."""
         stride = model.network.stride
-        return view_of(part, self.small.shape, sides=self.sides, halo=halo, stride=stride, flip=flip)
+        return view_of(part, self.shape, sides=self.sides, halo=halo, stride=stride, flip=flip)
 
     def record(self, model: Model, seen: Float32[np.ndarray, "height width"]) -> Record:
         """Returns the record of a view."""
@@ -98,37 +126,37 @@ class Job(NamedTuple):
 
 
 def detect_in_tiles(
-    model: Model, job: Job, parts: Sequence[Window], over: ParallelMap
+    model: Model, tiled: TiledImage, parts: Sequence[Window], parallel_map: ParallelMap
 ) -> tuple[Peaks, Float32[np.ndarray, " cells"]]:
     """Returns the peaks, as `find_peaks` orders them, and the likelihood there."""
-    border = job.config.detect.exclude_border
+    border = tiled.config.detect.exclude_border
     pixels, values = [np.empty((0, 2), np.int64)], [np.empty(0, np.float32)]
-    for places, likelihood in over(_peak_pixels, parts, model=model, job=job):
+    for places, likelihood in parallel_map(_peak_pixels, parts, model=model, tiled=tiled):
         pixels.append(places)
         values.append(likelihood)
     at, scores = np.concatenate(pixels), np.concatenate(values)
-    kept = ((at >= border) & (at < np.array(job.small.shape) - border)).all(1)
+    kept = ((at >= border) & (at < np.array(tiled.shape) - border)).all(1)
     at, scores = at[kept], scores[kept]
     order = np.lexsort(at.T[::-1])
     at, scores = at[order], scores[order]
     peaks = plateau_centres(at)
-    numbers, wanted = (np.ravel_multi_index(tuple(places.T), job.small.shape) for places in (at, peaks))
+    numbers, wanted = (np.ravel_multi_index(tuple(places.T), tiled.shape) for places in (at, peaks))
     index = np.minimum(np.searchsorted(numbers, wanted), max(len(numbers) - 1, 0))
     # The middle of a bent plateau lies beside it.
     bent = np.flatnonzero(numbers[index] != wanted)
     beside = [(slice(row, row + 1), slice(column, column + 1)) for row, column in peaks[bent].tolist()]
     scores = scores[index]
-    scores[bent] = [value[0, 0] for value in serial_map(likelihood_of, beside, model=model, job=job)]
+    scores[bent] = [value[0, 0] for value in serial_map(likelihood_of, beside, model=model, tiled=tiled)]
     return peaks, scores
 
 
 def _peak_pixels(
-    part: Window, *, model: Model, job: Job
+    part: Window, *, model: Model, tiled: TiledImage
 ) -> tuple[Int64[np.ndarray, "pixels 2"], Float32[np.ndarray, " pixels"]]:
     """Returns the pixels of a part that are peaks or parts of one, and the likelihood there."""
-    found = job.config.detect
-    around = grow(part, found.min_distance, whole_window(job.small.shape))
-    likelihood = likelihood_of(around, model=model, job=job)
+    found = tiled.config.detect
+    around = grow(part, found.min_distance, whole_window(tiled.shape))
+    likelihood = likelihood_of(around, model=model, tiled=tiled)
     candidates = peak_pixels(
         likelihood, threshold=found.threshold, min_distance=found.min_distance, quantize=found.quantize
     )
@@ -137,38 +165,38 @@ def _peak_pixels(
     return places + np.array([part[0].start, part[1].start]), likelihood[inner][tuple(places.T)]
 
 
-def likelihood_of(part: Window, *, model: Model, job: Job) -> Float32[np.ndarray, "rows columns"]:
+def likelihood_of(part: Window, *, model: Model, tiled: TiledImage) -> Float32[np.ndarray, "rows columns"]:
     """Returns the likelihood map of a part, as `pipeline.detect` computes it."""
-    view = job.view(model, part, job.halos.field)
-    likelihood = view.shown(np.asarray(job.record(model, view.of(job.small)).likelihood)[0])
-    if job.config.detect.views == 1:
+    view = tiled.view(model, part, tiled.halos.field)
+    likelihood = view.shown(np.asarray(tiled.record(model, view.of(tiled.image)).likelihood)[0])
+    if tiled.config.detect.views == 1:
         return likelihood
-    variables = in_precision(model.variables, job.config.unet.precision)
-    for flip in _FLIPS:
-        view = job.view(model, part, job.halos.field, flip)
-        seen = jnp.asarray(view.of(job.small)[None], jnp.float32)
-        mirrored = np.asarray(forward(model.network, variables, seen, jnp.array(job.sides)))[0]
+    variables = in_precision(model.variables, tiled.config.unet.precision)
+    for flip in MIRRORS:
+        view = tiled.view(model, part, tiled.halos.field, flip)
+        seen = jnp.asarray(view.of(tiled.image)[None], jnp.float32)
+        mirrored = np.asarray(forward(model.network, variables, seen, jnp.array(tiled.sides)))[0]
         likelihood = likelihood + view.shown(mirrored)
     return likelihood / 4
 
 
 def observe(
-    job: Job, peaks: Peaks, parts: Sequence[Window], over: ParallelMap
+    tiled: TiledImage, peaks: Peaks, parts: Sequence[Window], parallel_map: ParallelMap
 ) -> tuple[terms.Rim, terms.Look | None]:
     """Returns which rims the cells have, and how background and bodies look."""
-    rim, brighter, look = job.config.cut.rim, 0.0, None
-    for more_brighter, more in over(_look, parts, job=job, peaks=peaks):
+    rim, brighter, look = tiled.config.cut.rim, 0.0, None
+    for more_brighter, more in parallel_map(_look, parts, tiled=tiled, peaks=peaks):
         brighter += more_brighter
         look = more if look is None or more is None else look.join(more)
     rim = rim if rim != "auto" else "bright" if brighter >= 0 else "dark"
     return rim, look if look is not None and look.tells else None
 
 
-def _look(part: Window, *, job: Job, peaks: Peaks) -> tuple[float, terms.Look | None]:
+def _look(part: Window, *, tiled: TiledImage, peaks: Peaks) -> tuple[float, terms.Look | None]:
     """Returns by how much rims are brighter than they are dark in a part, and how background and bodies look."""
-    settings, distances = job.config.cut, surroundings(job.config)
-    around = grow(part, terms.margin(**distances), whole_window(job.small.shape))
-    image, corner = job.small[around], [side.start for side in around]
+    settings, distances = tiled.config.cut, surroundings(tiled.config)
+    around = grow(part, terms.margin(**distances), whole_window(tiled.shape))
+    image, corner = tiled.image[around], [side.start for side in around]
     brighter, look = 0.0, None
     if settings.rim == "auto":
         own = peaks[_near(peaks, part, 0)] - corner
@@ -180,68 +208,72 @@ def _look(part: Window, *, job: Job, peaks: Peaks) -> tuple[float, terms.Look | 
 
 
 def propagate_in_tiles(
-    model: Model, job: Job, peaks: Peaks, folder: Path, parts: Sequence[Window], over: ParallelMap
-) -> tuple[Winners, Float32[np.ndarray, " owners"]]:
-    """Returns the winner map, and the greatest contribution of every owner."""
-    winner = Winners(
-        job.small.beside(folder / "value", np.float32),
-        job.small.beside(folder / "owner", np.int32),
-        job.small.beside(folder / "runner_up", np.float32),
-    )
+    model: Model,
+    tiled: TiledImage,
+    peaks: Peaks,
+    winner: WinnerMapFiles,
+    parts: Sequence[Window],
+    parallel_map: ParallelMap,
+) -> Float32[np.ndarray, " owners"]:
+    """Writes the winner map, and returns the greatest contribution of every owner."""
     greatest = np.zeros(len(peaks) + 1, np.float32)
-    for owners, more in over(_contribute, parts, model=model, job=job, peaks=peaks, layers=winner):
+    for owners, more in parallel_map(_contribute, parts, model=model, tiled=tiled, peaks=peaks, layers=winner):
         greatest[owners] = np.maximum(greatest[owners], more)
-    if job.config.cut.seed_scale == "max":
+    if tiled.config.cut.seed_scale == "max":
         greatest[:] = greatest.max()
-    return winner, greatest
+    return greatest
 
 
 def _contribute(
-    part: Window, *, model: Model, job: Job, peaks: Peaks, layers: Winners
+    part: Window, *, model: Model, tiled: TiledImage, peaks: Peaks, layers: WinnerMapFiles
 ) -> tuple[Int64[np.ndarray, " here"], Float32[np.ndarray, " here"]]:
     """Writes the winner map of a part; returns its owners, and the greatest contribution of each."""
-    cells = _near(peaks, part, job.halos.contributors)
+    cells = _near(peaks, part, tiled.halos.contributors)
     if not len(cells):
         return cells, np.zeros(0, np.float32)
-    winner = _winners(model, job, peaks, cells, part)
+    winner = _winner_map(model, tiled, peaks, cells, part)
     for layer, values in zip(layers, winner, strict=True):
-        layer[part] = values
+        write_chunk(layer, part, values)
     owners = np.union1d(0, cells + 1)
     return owners, greatest_contributions(winner.value, winner.owner, owners=len(peaks) + 1)[owners]
 
 
-def _winners(model: Model, job: Job, peaks: Peaks, cells: Int64[np.ndarray, " near"], part: Window) -> WinnerMap:
+def _winner_map(
+    model: Model, tiled: TiledImage, peaks: Peaks, cells: Int64[np.ndarray, " near"], part: Window
+) -> WinnerMap:
     """Returns the winner map of a part, from the cells that may contribute to it."""
-    view = job.view(model, part, job.halos.record)
+    view = tiled.view(model, part, tiled.halos.record)
     corner = int(view.rows[0]), int(view.columns[0])
-    discs = grow(part, job.halos.contributors + job.halos.half, whole_window(job.small.shape))
+    discs = grow(part, tiled.halos.contributors + tiled.halos.half, whole_window(tiled.shape))
     index, distance = nearest_peak(peaks, window_shape(discs), corner=(discs[0].start, discs[1].start))
     numbers = _numbers(cells, len(peaks))
-    regions = np.zeros(job.sides, np.int32)
+    regions = np.zeros(tiled.sides, np.int32)
     there = tuple(slice(s.start - c, s.stop - c) for s, c in zip(discs, corner, strict=True))
-    regions[there] = np.where(distance <= job.config.region_radius, numbers[index + 1], 0)
-    seen = view.of(job.small)
+    regions[there] = np.where(distance <= tiled.config.region_radius, numbers[index + 1], 0)
+    seen = view.of(tiled.image)
     winner = winner_map(
         model.network,
-        in_precision(model.variables, job.config.unet.precision),
+        in_precision(model.variables, tiled.config.unet.precision),
         seen,
         regions,
         peaks[cells] - corner,
-        reach=job.config.cell_reach,
-        settings=job.config.contribution,
-        recorded=one_of(job.record(model, seen), jnp.array(0)),
-        half=job.halos.half,
+        reach=tiled.config.cell_reach,
+        settings=tiled.config.contribution,
+        recorded=one_of(tiled.record(model, seen), jnp.array(0)),
+        half=tiled.halos.half,
     )
     value, owner, runner_up = (layer[view.part] for layer in winner)
     return WinnerMap(value, _named(cells + 1)[owner], runner_up)
 
 
-def cut(part: Window, *, job: Job, peaks: Peaks, winner: Winners, whole: ImageStats, fused: Scratch) -> None:
+def cut(
+    part: Window, *, tiled: TiledImage, peaks: Peaks, winner: WinnerMapFiles, whole: ImageStats, fused: Plane
+) -> None:
     """Writes the labels of the cuts in a part, before what is cut off from its peak is settled."""
-    cells = _near(peaks, part, job.halos.masks)
+    cells = _near(peaks, part, tiled.halos.masks)
     if not len(cells):
         return
-    around = grow(part, job.halos.cuts, whole_window(job.small.shape))
+    around = grow(part, tiled.halos.cuts, whole_window(tiled.shape))
     value, owner, _ = winner.of(around)
     # The cells to cut come first; of others there are seeds and claims.
     others = np.setdiff1d(owner[owner > 0], cells + 1)
@@ -250,22 +282,28 @@ def cut(part: Window, *, job: Job, peaks: Peaks, winner: Winners, whole: ImageSt
     local = WinnerMap(value, numbers[owner], np.zeros_like(value))
     places = peaks[cells] - [side.start for side in around]
     known = whole._replace(greatest=whole.greatest[named])
-    costs = costs_of(job.small[around], places, local, config=job.config, whole=known)
-    labels = label_nearest(cuts_of(costs, places, config=job.config), places, value.shape)
-    fused[part] = named[labels[relative_to(part, around)]]
+    costs = costs_of(tiled.image[around], places, local, config=tiled.config, whole=known)
+    labels = label_nearest(cuts_of(costs, places, config=tiled.config), places, value.shape)
+    write_chunk(fused, part, named[labels[relative_to(part, around)]])
 
 
 def labels_of(
-    block: Window, *, job: Job, peaks: Peaks, fused: Scratch, winner: Winners | None, whole: tuple[int, int]
-) -> Labelled:
+    block: Window,
+    *,
+    tiled: TiledImage,
+    peaks: Peaks,
+    fused: Plane,
+    winner: WinnerMapFiles | None,
+    whole: tuple[int, int],
+) -> BlockLabels:
     """Returns the labels of a block of the image in its own pixels, of which it has (height, width) `whole`."""
-    sizes = Resizing(fused.shape, whole)
-    blur = job.config.cut.smooth * job.config.network_sigma
+    sizes = Resizing(tiled.shape, whole)
+    blur = tiled.config.cut.smooth * tiled.config.network_sigma
     rows, columns = (
         slice(side.start * seen // given, -(-side.stop * seen // given))
-        for side, seen, given in zip(block, fused.shape, whole, strict=True)
+        for side, seen, given in zip(block, tiled.shape, whole, strict=True)
     )
-    around = grow((rows, columns), job.halos.labels, whole_window(fused.shape))
+    around = grow((rows, columns), tiled.halos.labels, whole_window(tiled.shape))
     corner = corner_of(around)
     labels = fused[around]
     named = np.unique(labels[labels > 0])
@@ -276,28 +314,27 @@ def labels_of(
         labels = smooth_part(labels, cells, sizes, block, blur=blur, corner=corner)
     else:
         labels = resize_labels_part(labels, sizes, block, corner=corner)
-    return _labelled(block, labels, _named(named), winner, whole)
+    return _block_labels(block, labels, _named(named), winner, Resizing(whole, tiled.shape))
 
 
-def _labelled(
+def _block_labels(
     block: Window,
     labels: Int[np.ndarray, "rows columns"],
     named: Int[np.ndarray, " numbers"],
-    winner: Winners | None,
-    whole: tuple[int, int],
-) -> Labelled:
+    winner: WinnerMapFiles | None,
+    sizes: Resizing,
+) -> BlockLabels:
     """Returns the labels of a block, given as numbers of some cells, and how sure these are by it."""
     cells = named[1:] - 1
     if winner is None or not len(cells):
-        return Labelled(named[labels], cells[:0], np.zeros(0), cells[:0])
-    sizes = Resizing(whole, winner.value.shape)
+        return BlockLabels(named[labels], cells[:0], np.zeros(0), cells[:0])
     part = part_resized_from(sizes, block)
     seen = resize_labels_part(labels, sizes, part, corner=corner_of(block))
     value, owner, runner_up = winner.of(part)
     # Of owners that are not here no label is.
     numbers = np.searchsorted(named, owner).clip(max=len(named) - 1)
     local = WinnerMap(value, np.where(named[numbers] == owner, numbers, 0).astype(np.int32), runner_up)
-    return Labelled(named[labels], cells, *margin_sums(seen, local, len(cells)))
+    return BlockLabels(named[labels], cells, *margin_sums(seen, local, len(cells)))
 
 
 # Cells
@@ -319,3 +356,65 @@ def _numbers(cells: Int[np.ndarray, " some"], count: int) -> Int[np.ndarray, " l
 def _named(labels: Int[np.ndarray, " some"]) -> Int[np.ndarray, " numbers"]:
     """Returns what turns numbers of some cells, from 1, into their labels."""
     return np.concatenate([[0], labels]).astype(np.int32)
+
+
+# Arrays in files, for what does not fit into memory
+
+
+def scratch_array(path: Path, shape: tuple[int, int], dtype: type, side: int) -> Plane:
+    """Returns a new array of zeros in a folder, in chunks of `side` by `side` pixels, one file for each.
+
+    Several processes, also of several machines, may write different chunks at the same time. No values stay in
+    memory between two accesses.
+
+    Raises:
+        WriteError: if the disk has no room, or the folder cannot be made.
+    """
+    chunks = min(side, shape[0]), min(side, shape[1])
+    with explaining_write_errors(path, then=_THEN):
+        return zarr.create_array(path, shape=shape, dtype=dtype, chunks=chunks, compressors=None, fill_value=0)
+
+
+def write_chunk(array: Any, chunk: Window, values: np.ndarray) -> None:
+    """Writes one whole chunk of an array of `scratch_array`.
+
+    Raises:
+        WriteError: if the disk has no room for it.
+    """
+    # Zarr writes a chunk under another name and renames it (LocalStore, from 3.1.3), so that no other process ever
+    # reads half of one, and a chunk that is written twice, since a worker seemed to have died, is whole as well.
+    with explaining_write_errors(Path(array.store.root), then=_THEN):
+        array[chunk] = values
+
+
+def scratch_bytes(shape: tuple[int, int], side: int) -> int:
+    """Returns the bytes that all scratch arrays of an image take, in whole chunks.
+
+    They are 20 a pixel of the network: the image, three layers of the winner map, and the cuts.
+    """
+    height, width = (-(-length // min(side, length)) * min(side, length) for length in shape)
+    return 20 * height * width
+
+
+@contextmanager
+def scratch_folder(beside: Path | None = None, *, room: int) -> Generator[Path, None, None]:
+    """Context manager yielding a folder for arrays of `scratch_array`, which is deleted afterwards.
+
+    Args:
+        beside: the folder to make it in; None for where TMPDIR says.
+        room: bytes that are needed at most.
+
+    Raises:
+        UserError: if the disk has no room for them.
+    """
+    if beside is not None:
+        beside.mkdir(parents=True, exist_ok=True)
+    # `remove_leftovers` deletes folders of such a name, where a process that was killed left one.
+    name = {"prefix": ".wsis-", "suffix": f".{os.getpid()}.tmp"}
+    with tempfile.TemporaryDirectory(**name, dir=beside) as folder:
+        if (free := shutil.disk_usage(folder).free) < room:
+            raise UserError(
+                f"the image needs {format_bytes(room)} of temporary files, and there are {format_bytes(free)} "
+                f"free; make room, {_ELSEWHERE}, or choose a smaller image.scale"
+            )
+        yield Path(folder)

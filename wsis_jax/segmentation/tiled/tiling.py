@@ -1,20 +1,19 @@
 """Segmentation of images that do not fit into memory: tile after tile, equal to that of the whole image.
 
-Each step of `pipeline.segment` is done for all tiles before the next begins. What it leaves behind is in files
-until then (`streaming.Scratch`): the image in pixels of the network, the winner map, and the cuts fused, 20 bytes
-a pixel of the network. In memory are one tile with its halo (`halos.Halos`), the peaks, and a few numbers that
-tell of the whole image: range and median of its grey values, whether rims are bright, how the ground looks.
+Each step of `pipeline.segment` is done for all tiles before the next begins. Between steps, 20 bytes for each
+pixel of the network are in files (`steps.scratch_array`): the image, the winner map, and the fused cuts. In memory
+are one tile with its halo (`halos.Halos`), the peaks, and the statistics of the whole image (`ImageStats`).
 
-The tiles of a step do not know of each other, so that other processes may do them (`cluster.Workers`).
+The tiles of a step do not depend on each other, so that other processes may do them (`cluster.Workers`).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from functools import reduce
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int64
+from jaxtyping import Float32, Float64, Int64, Num, UInt32
 
 from wsis_jax.core import (
     Config,
@@ -39,22 +38,42 @@ from wsis_jax.network import Model
 from wsis_jax.output import mean_margins
 from wsis_jax.segmentation.pipeline import seen_shape
 from wsis_jax.segmentation.tiled.halos import halos_of, view_sides
-from wsis_jax.segmentation.tiled.scratch import Scratch, scratch_folder
-from wsis_jax.segmentation.tiled.statistics import (
-    between,
-    high_bits,
-    low_bits,
-    ordered_values,
-    percentile_ranks,
-    tops_of,
+from wsis_jax.segmentation.tiled.steps import (
+    BlockLabels,
+    TiledImage,
+    WinnerMapFiles,
+    cut,
+    detect_in_tiles,
+    labels_of,
+    observe,
+    propagate_in_tiles,
+    scratch_array,
+    scratch_bytes,
+    scratch_folder,
+    write_chunk,
 )
-from wsis_jax.segmentation.tiled.steps import Job, cut, detect_in_tiles, labels_of, observe, propagate_in_tiles
-
-_SCRATCH = 20  # bytes a pixel of the network: image, three layers of the winner map, cuts
 
 
-class Tiled(NamedTuple):
-    """What was found in an image in tiles, beside its labels.
+class TileOptions(NamedTuple):
+    """How the tiles of an image are segmented.
+
+    Attributes:
+        parallel_map: calls the function of a step with tile after tile; `cluster.Workers.map` has the workers of a
+            cluster do it. The image is then read there, and labels are still written here.
+        scratch: folder for temporary files, which all workers must see; None for where TMPDIR says.
+        on_tile: called with the number of parts done, of all steps, and the number of all parts.
+    """
+
+    parallel_map: ParallelMap = serial_map
+    scratch: str | Path | None = None
+    on_tile: Callable[[int, int], None] = lambda done, total: None
+
+
+DEFAULT_TILE_OPTIONS = TileOptions()
+
+
+class TiledCells(NamedTuple):
+    """The cells of an image in tiles; their labels are written elsewhere.
 
     Attributes:
         points: (row, column) of the cells in pixels of the image.
@@ -74,10 +93,8 @@ def segment_tiled(
     *,
     config: Config | None = None,
     tile: int = 1024,
-    over: ParallelMap = serial_map,
-    scratch: str | Path | None = None,
-    on_tile: Callable[[int, int], None] = lambda done, total: None,
-) -> Tiled:
+    options: TileOptions = DEFAULT_TILE_OPTIONS,
+) -> TiledCells:
     """Segments an image of any size tile by tile; the labels are those that `segment` gives for the whole.
 
     They are equal label for label, but for what rounding may do: the network's numbers differ in the last bit
@@ -92,52 +109,56 @@ def segment_tiled(
         config: settings other than those of the model.
         tile: side of a tile in pixels of the network. The network is shown 300 to 400 pixels more, which takes
             a few hundred bytes of memory a pixel, by its width.
-        over: what calls the functions of a step with tile after tile; `clusters.Workers.over` has the workers of a
-            cluster do it. `image` is then read there, `out` still written to here.
-        scratch: folder for temporary files; None for where TMPDIR says. Workers must see it.
-        on_tile: called with the number of parts done, of all steps, and of parts in all.
+        options: how tiles are segmented, and where temporary files are.
 
     Raises:
-        UserError: if the image holds NaN or infinite values, image and `out` do not fit together, or a setting
-            needs the whole image at once; names it. Also if there is no room for 20 bytes a pixel of the network
-            in the folder of temporary files.
-        WriteError: if that is full in the meantime.
+        UserError: if the image holds NaN or infinite values, image and `out` do not fit together, a setting needs
+            the whole image at once, or temporary files, 20 bytes for each pixel of the network, have no room.
+        WriteError: if the disk of that folder is full in the meantime.
     """
     config = config or model.config
     _check(model, image, out, config, tile)
-    shape, whole = seen_shape((image.shape[0], image.shape[1]), config), (image.shape[0], image.shape[1])
-    with scratch_folder(None if scratch is None else Path(scratch), room=_SCRATCH * shape[0] * shape[1]) as folder:
-        blocks, parts = _blocks(out, whole, tile / config.network_scale), grid_windows(shape, (tile, tile))
-        steps = Progress(6 * len(parts) + 3 * len(blocks), on_tile)
-        over = steps.counting(over)
-        small = Scratch(folder / "image", shape, np.float32, tile)
-        median = _shrink(image, small, config, blocks, parts, over)
+    whole = image.shape[0], image.shape[1]
+    shape, scratch = seen_shape(whole, config), None if options.scratch is None else Path(options.scratch)
+    blocks, parts = _blocks(out, whole, tile / config.network_scale), grid_windows(shape, (tile, tile))
+    steps = Progress(6 * len(parts) + 3 * len(blocks), options.on_tile)
+    parallel_map = steps.counting(options.parallel_map)
+    with scratch_folder(scratch, room=scratch_bytes(shape, tile)) as folder:
+        small = scratch_array(folder / "image", shape, np.float32, tile)
+        median = _shrink(image, small, config, blocks, parts, parallel_map)
         halos = halos_of(model.network, config)
-        sides = view_sides(
-            shape, tile, max(halos.field + config.detect.min_distance, halos.record), model.network.stride
-        )
-        job = Job(config, small, sides, halos)
+        halo = max(halos.field + config.detect.min_distance, halos.record)
+        tiled = TiledImage(config, small, view_sides(shape, tile, halo, model.network.stride), halos)
         peaks, scores = np.empty((0, 2), np.int64), np.empty(0, np.float32)
         if median is None:
             warn_about_image("the image is constant, so it holds no cells")
         else:
-            peaks, scores = detect_in_tiles(model, job, parts, over)
-        fused, winner = small.beside(folder / "fused", np.int32), None
+            peaks, scores = detect_in_tiles(model, tiled, parts, parallel_map)
+        fused, winner = scratch_array(folder / "fused", shape, np.int32, tile), None
         if median is not None and len(peaks):
-            rim, look = observe(job, peaks, parts, over)
-            winner, greatest = propagate_in_tiles(model, job, peaks, folder, parts, over)
+            winner = WinnerMapFiles.create(folder, shape, tile)
+            rim, look = observe(tiled, peaks, parts, parallel_map)
+            greatest = propagate_in_tiles(model, tiled, peaks, winner, parts, parallel_map)
             known = ImageStats(median, rim, look, greatest)
-            for _ in over(cut, parts, job=job, peaks=peaks, winner=winner, whole=known, fused=fused):
+            for _ in parallel_map(cut, parts, tiled=tiled, peaks=peaks, winner=winner, whole=known, fused=fused):
                 pass
-        sums, pixels = np.zeros(len(peaks)), np.zeros(len(peaks), np.int64)
-        labels = over(labels_of, blocks, job=job, peaks=peaks, fused=fused, winner=winner, whole=whole)
-        for block, here in zip(blocks, labels, strict=True):
-            out[block] = here.labels.astype(out.dtype)
-            sums[here.cells] += here.sums
-            pixels[here.cells] += here.pixels
+        labels = parallel_map(labels_of, blocks, tiled=tiled, peaks=peaks, fused=fused, winner=winner, whole=whole)
+        confidence = _write_labels(out, blocks, labels, len(peaks))
     steps.finish()
     ratio = np.array(whole) / np.array(shape)
-    return Tiled((peaks + 0.5) * ratio - 0.5, scores, mean_margins(sums, pixels))
+    return TiledCells((peaks + 0.5) * ratio - 0.5, scores, confidence)
+
+
+def _write_labels(
+    out: Any, blocks: list[Window], labels: Iterable[BlockLabels], count: int
+) -> Float64[np.ndarray, " cells"]:
+    """Writes the labels of all blocks, and returns how sure each of so many cells is."""
+    sums, pixels = np.zeros(count), np.zeros(count, np.int64)
+    for block, here in zip(blocks, labels, strict=True):
+        out[block] = here.labels.astype(out.dtype)
+        sums[here.cells] += here.sums
+        pixels[here.cells] += here.pixels
+    return mean_margins(sums, pixels)
 
 
 def _check(model: Model, image: Plane, out: Any, config: Config, tile: int) -> None:
@@ -173,29 +194,35 @@ def _blocks(out: Any, shape: tuple[int, int], side: float) -> list[Window]:
 
 
 def _shrink(
-    image: Plane, small: Scratch, config: Config, blocks: list[Window], parts: list[Window], over: ParallelMap
+    image: Plane,
+    small: Plane,
+    config: Config,
+    blocks: list[Window],
+    parts: list[Window],
+    parallel_map: ParallelMap,
 ) -> np.float32 | None:
     """Writes the image, normalised and in pixels of the network; returns the median, or None if it is constant."""
-    grey = _grey_range(image, config.image, blocks, over)
-    high = reduce(np.add, over(_shrunk_bits, parts, image=image, small=small, grey=grey))
+    grey = _grey_range(image, config.image, blocks, parallel_map)
+    sizes = Resizing((image.shape[0], image.shape[1]), (small.shape[0], small.shape[1]))
+    high = reduce(np.add, parallel_map(_shrunk_bits, parts, image=image, small=small, sizes=sizes, grey=grey))
     total = int(high.sum())
-    values = _at_ranks(small, parts, high, [0, (total - 1) // 2, total // 2, total - 1], over)
+    values = _at_ranks(small, parts, high, [0, (total - 1) // 2, total // 2, total - 1], parallel_map)
     return None if values[0] == values[-1] else np.median(values[1:3])
 
 
 def _grey_range(
-    image: Plane, settings: ImageConfig, blocks: list[Window], over: ParallelMap
+    image: Plane, settings: ImageConfig, blocks: list[Window], parallel_map: ParallelMap
 ) -> tuple[float, float]:
     """Returns the grey values that become 0 and 1, as `normalize_image` chooses them; equal if all are."""
     # For its errors.
     normalize_image(
         np.zeros((1, 1), np.float32), method=settings.normalization, low=settings.low, high=settings.high
     )
-    high = reduce(np.add, over(_grey_bits, blocks, image=image))
+    high = reduce(np.add, parallel_map(_grey_bits, blocks, image=image))
     total = int(high.sum())
     places = [percentile_ranks(p, total) for p in (settings.low, settings.high)]
     ranks = [0, total - 1, *(rank for low, above, _ in places for rank in (low, above))]
-    least, greatest, *found = _at_ranks(image, blocks, high, ranks, over)
+    least, greatest, *found = _at_ranks(image, blocks, high, ranks, parallel_map)
     if least == greatest:
         return float(least), float(greatest)
     if settings.normalization == "max":
@@ -213,30 +240,95 @@ def _grey_bits(block: Window, *, image: Plane) -> Int64[np.ndarray, "65536"]:
 
 
 def _shrunk_bits(
-    part: Window, *, image: Plane, small: Scratch, grey: tuple[float, float]
+    part: Window, *, image: Plane, small: Plane, sizes: Resizing, grey: tuple[float, float]
 ) -> Int64[np.ndarray, "65536"]:
     """Writes a part of the image as the network sees it, and returns its `high_bits`."""
-    whole, (bottom, top) = (image.shape[0], image.shape[1]), grey
-    sizes = Resizing(whole, small.shape)
+    bottom, top = grey
     taken = part_before_resizing(sizes, part)
     values = np.asarray(image[taken], np.float32)
     normalized = stretch(values, bottom, top) if bottom < top else np.zeros_like(values)
-    small[part] = shrunk = resize_part(normalized, sizes, part, corner=corner_of(taken))
+    shrunk = resize_part(normalized, sizes, part, corner=corner_of(taken))
+    write_chunk(small, part, shrunk)
     return high_bits(shrunk)
 
 
 def _at_ranks(
-    array: Plane | Scratch,
+    array: Plane,
     parts: list[Window],
     high: Int64[np.ndarray, "65536"],
     ranks: list[int],
-    over: ParallelMap,
+    parallel_map: ParallelMap,
 ) -> Float32[np.ndarray, " ranks"]:
     """Returns the values of an array at given ranks, from the `high_bits` of all."""
-    low = reduce(np.add, over(_low_bits_of, parts, array=array, tops=tops_of(high, ranks)))
+    low = reduce(np.add, parallel_map(_low_bits_of, parts, array=array, tops=tops_of(high, ranks)))
     return ordered_values(high, low, ranks)
 
 
-def _low_bits_of(part: Window, *, array: Plane | Scratch, tops: list[int]) -> Int64[np.ndarray, "tops 65536"]:
+def _low_bits_of(part: Window, *, array: Plane, tops: list[int]) -> Int64[np.ndarray, "tops 65536"]:
     """Returns the `low_bits` of a part of an array."""
     return low_bits(np.asarray(array[part]), tops)
+
+
+# Order statistics of an array that is read in parts: exact, in two passes whose counts add up
+
+
+def high_bits(values: Num[np.ndarray, "..."]) -> Int64[np.ndarray, "65536"]:
+    """Returns how many numbers have each upper half of their bits, in the order of the numbers: the first pass.
+
+    Numbers are taken as float32 and must be finite.
+    """
+    return np.bincount(_ordered(values) >> 16, minlength=1 << 16)
+
+
+def tops_of(high: Int64[np.ndarray, "65536"], ranks: Sequence[int]) -> list[int]:
+    """Returns the upper halves that numbers of given ranks have, sorted, from the counts of all numbers."""
+    return np.unique(np.searchsorted(np.cumsum(high), ranks, side="right")).tolist()
+
+
+def low_bits(values: Num[np.ndarray, "..."], tops: Sequence[int]) -> Int64[np.ndarray, "tops 65536"]:
+    """Returns how many numbers have each lower half, of those with each of some upper halves: the second pass."""
+    bits = _ordered(values)
+    upper = bits >> 16
+    return np.stack([np.bincount(bits[upper == top] & 0xFFFF, minlength=1 << 16) for top in tops])
+
+
+def ordered_values(
+    high: Int64[np.ndarray, "65536"], low: Int64[np.ndarray, "tops 65536"], ranks: Sequence[int]
+) -> Float32[np.ndarray, " ranks"]:
+    """Returns the numbers of given ranks, exactly.
+
+    Args:
+        high: the sum of the `high_bits` of all parts.
+        low: the sum of the `low_bits` of all parts, for the `tops_of` these ranks.
+        ranks: 0 for the least number, up to one less than there are.
+    """
+    ends, tops, found = np.cumsum(high), tops_of(high, ranks), []
+    for rank in ranks:
+        top = int(np.searchsorted(ends, rank, side="right"))
+        below = ends[top] - high[top]
+        half = np.searchsorted(np.cumsum(low[tops.index(top)]), rank - below, side="right")
+        found.append((top << 16) | int(half))
+    return _number(np.array(found, np.uint32))
+
+
+def percentile_ranks(percentile: float, total: int) -> tuple[int, int, float]:
+    """Returns the ranks that a percentile of so many numbers lies between, and how far from the first, 0..1."""
+    place = percentile / 100 * (total - 1)
+    rank = min(int(place), total - 1)
+    return rank, min(rank + 1, total - 1), place - rank
+
+
+def between(low: np.floating, high: np.floating, share: float) -> float:
+    """Returns what `np.percentile` makes of the numbers at both ranks."""
+    return float(np.quantile(np.array([low, high], np.float64), share))
+
+
+def _ordered(values: Num[np.ndarray, "..."]) -> UInt32[np.ndarray, " numbers"]:
+    """Returns the bits of float32 numbers, changed so that they have the order of the numbers."""
+    bits = (np.asarray(values, np.float32).ravel() + np.float32(0)).view(np.uint32)  # -0 becomes 0
+    return np.where(bits >> 31, ~bits, bits | np.uint32(1 << 31))
+
+
+def _number(ordered: UInt32[np.ndarray, " numbers"]) -> Float32[np.ndarray, " numbers"]:
+    """Returns the numbers of changed bits."""
+    return np.where(ordered >> 31, ordered & np.uint32(0x7FFFFFFF), ~ordered).astype(np.uint32).view(np.float32)
