@@ -10,7 +10,7 @@ import tifffile
 
 from wsis_jax import cli
 from wsis_jax.cli import main, run_demo
-from wsis_jax.core.presets import preset
+from wsis_jax.core.config import preset
 from wsis_jax.io.label_file import read_labels
 from wsis_jax.network.model import load_config
 from wsis_jax.training.run_folder import read_metrics

@@ -5,7 +5,7 @@ import pytest
 import tifffile
 from scipy import ndimage
 
-from wsis_jax.core.presets import preset
+from wsis_jax.core.config import preset
 from wsis_jax.core.scaling import scaled_shape
 from wsis_jax.core.types import Segmentation
 from wsis_jax.io.label_file import write_labels

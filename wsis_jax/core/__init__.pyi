@@ -8,6 +8,8 @@ from .config import ImageConfig as ImageConfig
 from .config import LikelihoodConfig as LikelihoodConfig
 from .config import TrainConfig as TrainConfig
 from .config import UNetConfig as UNetConfig
+from .config import preset as preset
+from .config import small_network as small_network
 from .devices import as_first as as_first
 from .devices import by_first as by_first
 from .devices import copy as copy
@@ -56,8 +58,6 @@ from .memory import is_out_of_memory as is_out_of_memory
 from .normalization import is_constant as is_constant
 from .normalization import normalize_image as normalize_image
 from .normalization import stretch as stretch
-from .presets import preset as preset
-from .presets import small_network as small_network
 from .scaling import part_before_resizing as part_before_resizing
 from .scaling import part_resized_from as part_resized_from
 from .scaling import resize_image as resize_image

@@ -100,7 +100,7 @@ def _training_figures(
 
 def _chosen_by(config: Config) -> str:
     """Returns which figure chose the best model, in words."""
-    return "the F-measure" if config.train.select == "f_measure" else "this loss"
+    return "this loss"
 
 
 def _curves(metrics: Sequence[dict[str, Any]], best: dict[str, Any] | None) -> str:
