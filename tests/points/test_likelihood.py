@@ -10,9 +10,9 @@ from hypothesis.extra import numpy as npst
 from PIL import Image
 from scipy import ndimage
 
+from wsis_jax.core import geometry
 from wsis_jax.core.config import preset
 from wsis_jax.core.geometry import nearest_peak
-from wsis_jax.points import likelihood
 from wsis_jax.points.likelihood import centre_regions, find_peaks, plateau_centres, render_likelihood
 
 SAMPLE = Path(__file__).parents[3] / "shared" / "data" / "wsispdr_sample"
@@ -209,7 +209,7 @@ def test_nearest_peak_against_all_distances(peaks):
 @pytest.mark.parametrize("strip", [1, 60, 10**6])
 def test_of_peaks_at_the_same_distance_the_first_in_raster_order_is_nearest(strip, monkeypatch):
     """On a grid many pixels are as far from two peaks, or four; peaks far away do not matter."""
-    monkeypatch.setattr(likelihood, "_STRIP", strip)
+    monkeypatch.setattr(geometry, "_STRIP", strip)
     grid = np.stack(np.meshgrid(np.arange(0, 64, 4), np.arange(0, 64, 4), indexing="ij"), -1).reshape(-1, 2)
     index, _ = nearest_peak(grid, (64, 64))
     rows, columns = ((np.arange(64) + 1) // 4 for _ in range(2))

@@ -43,6 +43,7 @@ from .files import replacing_folder as replacing_folder
 from .files import temporary_name as temporary_name
 from .files import write_text as write_text
 from .geometry import inside as inside
+from .geometry import nearest_distances as nearest_distances
 from .geometry import nearest_peak as nearest_peak
 from .limits import check_bytes as check_bytes
 from .limits import check_chunks as check_chunks

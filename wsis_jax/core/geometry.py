@@ -1,7 +1,7 @@
 """Points and pixels: which point is nearest, and which points are in an image."""
 
 import numpy as np
-from jaxtyping import Float32, Int, Int32, Int64
+from jaxtyping import Float32, Float64, Int, Int32, Int64, Real
 from scipy.spatial import KDTree
 
 _STRIP = 1 << 20  # pixels of which the nearest peaks are looked for at a time
@@ -48,3 +48,8 @@ def _first_of_nearest(tree: KDTree, pixels: Int[np.ndarray, "pixels 2"]) -> Int6
 def inside(points: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """Tells of each point whether it lies on a pixel of the image; NaN does not."""
     return np.all((points >= -0.5) & (points < np.array(shape) - 0.5), axis=1)
+
+
+def nearest_distances(points: Real[np.ndarray, "points 2"]) -> Float64[np.ndarray, " points"]:
+    """Returns the distance from each point to the nearest other one, in pixels; infinite for a point alone."""
+    return KDTree(points).query(points, k=2)[0][:, 1] if len(points) else np.empty(0)
