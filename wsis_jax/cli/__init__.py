@@ -103,9 +103,7 @@ def _no_device() -> str | None:
     """Returns why JAX does not start: it says so when something is to be computed, with errors of many kinds."""
     if "jax" not in sys.modules:
         return None
-    from wsis_jax.cli.accelerators import why_no_device
-
-    return why_no_device()
+    return doctor.why_no_device()
 
 
 def parser() -> argparse.ArgumentParser:

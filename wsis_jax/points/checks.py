@@ -1,9 +1,9 @@
 """Checks points before a model learns from them, and reports what is wrong.
 
 Some faults show in the points alone: points outside of the image, or two points on one cell. Others show only
-beside the image. A draft of the likelihood map (`draft`) is high where there are cells. If it is high at the points,
-they fit their image. If it is high at the points shifted, or with rows and columns swapped, they are misplaced. Where
-it is high without a point, a point may be missing.
+beside the image. A draft of the likelihood map (`draft`) is high where there are cells: where it is high at the
+points, they fit their image; where it is high at the points shifted, or with rows and columns swapped, they are
+misplaced; where it is high without a point, a point may be missing.
 """
 
 from collections.abc import Callable, Sequence
@@ -347,7 +347,7 @@ def fit(values: Float[np.ndarray, "height width"], points: Float[np.ndarray, "po
 
 
 def best_placement(values: Float[np.ndarray, "height width"], points: Float[np.ndarray, "points 2"]) -> Placement:
-    """Returns the best of all shifts by up to a quarter of the shorter side, of the points as they are or swapped."""
+    """Returns the best of all shifts by up to a quarter of the shorter side, of points as they are or swapped."""
     reach = int(_SEARCHED * min(values.shape))
     straight, swapped = (_fits_of_shifts(values, own, reach) for own in (points, points[:, ::-1]))
     best = max(straight, swapped, key=np.max)

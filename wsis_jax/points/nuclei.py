@@ -1,7 +1,7 @@
 """Finds nuclei in an image of a nuclear stain: their centres can replace clicks on the cells.
 
-A nucleus is a bright blob. The response to blobs is the scale-normalised Laplacian of a Gaussian, -σ² ∇² (G_σ * image)
-(Lindeberg 1998, International Journal of Computer Vision 30, 79-116); it is greatest for a disc of diameter
+A nucleus is a bright blob. The response to blobs is the scale-normalised Laplacian of a Gaussian, -σ² ∇² (G_σ *
+image) (Lindeberg 1998, International Journal of Computer Vision 30, 79-116); it is greatest for a disc of diameter
 2 √2 σ. Everything else is estimated from the image: the background, the noise, the size of the nuclei and how much
 they stand out.
 """
