@@ -9,7 +9,7 @@ import pytest
 import tifffile
 
 from wsis_jax import cli
-from wsis_jax.cli import main, run_demo
+from wsis_jax.cli import demo, main
 from wsis_jax.core.config import preset
 from wsis_jax.io.label_file import read_labels
 from wsis_jax.network.model import load_config
@@ -245,14 +245,14 @@ def test_errors_are_raised_for_who_debugs(tmp_path, monkeypatch):
 
 
 def test_the_demo_keeps_its_promises(tmp_path, monkeypatch, capsys):
-    quick = run_demo.DEMO_CONFIG.override(["unet.encoder=[2,4]", "unet.decoder=[2]", "image.scale=1"])
+    quick = demo.DEMO_CONFIG.override(["unet.encoder=[2,4]", "unet.decoder=[2]", "image.scale=1"])
     steps = dataclasses.replace(
         quick.train, steps=2, batch=2, patch=32, warmup=1, evaluate_every=2, validation=0.5
     )
-    monkeypatch.setattr(run_demo, "DEMO_CONFIG", dataclasses.replace(quick, train=steps))
-    monkeypatch.setattr(run_demo, "_SHAPE", (64, 80))
-    monkeypatch.setattr(run_demo, "_CELLS", 3)
-    monkeypatch.setattr(run_demo, "_TRAINING_SCENES", 2)
+    monkeypatch.setattr(demo, "DEMO_CONFIG", dataclasses.replace(quick, train=steps))
+    monkeypatch.setattr(demo, "_SHAPE", (64, 80))
+    monkeypatch.setattr(demo, "_CELLS", 3)
+    monkeypatch.setattr(demo, "_TRAINING_SCENES", 2)
     out = tmp_path / "demo"
     assert main(["demo", "--out", str(out), "--seed", "3"]) == 0
     printed = capsys.readouterr()

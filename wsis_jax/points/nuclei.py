@@ -48,11 +48,11 @@ class Nuclei(NamedTuple):
 def find_nuclei(stain: Real[np.ndarray, "height width"], *, diameter: float | int | None = None) -> Nuclei:
     """Finds the nuclei in an image of a nuclear stain.
 
-    Grey values are compressed by an inverse hyperbolic sine in units of the noise; otherwise bright nuclei would hide
-    faint ones beside them. The typical size is that of the blobs with the greatest response over all scales. The
-    nuclei are the maxima of the response at that size that exceed the noise and a quarter of the response of a typical
-    nucleus. The size of each, half to twice the typical one, is that of its greatest response. A maximum within half a
-    diameter of a greater one is dropped: it is the same nucleus.
+    Grey values are compressed by an inverse hyperbolic sine in units of the noise; otherwise bright nuclei would
+    hide faint ones beside them. The typical size is that of the blobs with the greatest response over all scales.
+    The nuclei are the maxima of the response at that size that exceed the noise and a quarter of the response of a
+    typical nucleus. The size of each, half to twice the typical one, is that of its greatest response. A maximum
+    within half a diameter of a greater one is dropped: it is the same nucleus.
 
     Args:
         stain: Finite grey values of any range; nuclei are bright. Multiplying them by a constant or adding one
@@ -97,8 +97,8 @@ def _no_nuclei() -> Nuclei:
 def _compress(values: _Map) -> _Map:
     """Returns asinh((values - background) / noise): linear in the noise, logarithmic in what is bright.
 
-    The background is the median, and the noise the standard deviation, of the pixels that remain after those farther
-    than three deviations from the median are removed, again and again.
+    The background is the median, and the noise the standard deviation, of the pixels that remain after those
+    farther than three deviations from the median are removed, again and again.
     """
     kept = values.ravel()
     while True:
@@ -129,8 +129,8 @@ def _responses(contrast: _Map, sigmas: Float64[np.ndarray, " scales"]) -> tuple[
 def _peaks(response: _Map, smooth: _Map) -> tuple[_Places, _Values]:
     """Returns the places and values of the maxima of a response that exceed those of the background.
 
-    The background is where the smoothed image is within the noise. A single maximum of it is enough to compare with,
-    and is itself never a nucleus.
+    The background is where the smoothed image is within the noise. A single maximum of it is enough to compare
+    with, and is itself never a nucleus.
     """
     places = np.argwhere((response == ndimage.maximum_filter(response, 3, mode="nearest")) & (response > 0))
     values = response[tuple(places.T)]
@@ -142,8 +142,9 @@ def _peaks(response: _Map, smooth: _Map) -> tuple[_Places, _Values]:
 def _typical_sigma(contrast: _Map) -> float | None:
     """Returns the sigma of the greatest response of a typical nucleus, or None if nothing exceeds the background.
 
-    It is the median over the maxima in space and scale, weighted by their squared responses: grains in a nucleus and
-    clusters of nuclei, with gaps in them, respond less than a nucleus. The image is halved from octave to octave.
+    It is the median over the maxima in space and scale, weighted by their squared responses: grains in a nucleus
+    and clusters of nuclei, with gaps in them, respond less than a nucleus. The image is halved from octave to
+    octave.
     """
     logs, values, factor = [], [], 1.0
     while min(contrast.shape) >= _LEAST_SIDE:
@@ -163,8 +164,8 @@ def _typical_sigma(contrast: _Map) -> float | None:
 def _halved(image: _Map) -> Float64[np.ndarray, "half_height half_width"]:
     """Returns an image of half the sides, rounded up; halving commutes with flipping.
 
-    Along an even side, pairs of pixels are averaged. Along an odd one, every other pixel is kept, the first and the
-    last among them, each averaged with half of its neighbours.
+    Along an even side, pairs of pixels are averaged. Along an odd one, every other pixel is kept, the first and
+    the last among them, each averaged with half of its neighbours.
     """
     for axis, side in enumerate(image.shape):
         weights, origin = ([0.25, 0.5, 0.25], 0) if side % 2 else ([0.5, 0.5], -1)

@@ -9,8 +9,8 @@ from jaxtyping import Float64
 from wsis_jax.core import nearest_distances
 from wsis_jax.core.errors import UserError
 
-# Sigma in pixels of the network, which the scale is chosen for. Cells of every size then look alike to the network,
-# and its receptive field holds several of them.
+# In pixels of the network; the scale is chosen for it. Then cells of every size look alike to the network, and its
+# receptive field holds several of them.
 _NETWORK_SIGMA = 5.0
 
 
