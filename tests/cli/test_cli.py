@@ -13,6 +13,7 @@ from wsis_jax.cli import demo, main
 from wsis_jax.core.config import preset
 from wsis_jax.io.label_file import read_labels
 from wsis_jax.network.model import load_config
+from wsis_jax.training import run_folder
 from wsis_jax.training.run_folder import read_metrics
 
 KEYS = [
@@ -168,9 +169,7 @@ def test_a_trained_model_finds_cells_from_the_command_line(tiny_run, data, tmp_p
 
 def test_an_interrupted_training_is_resumed(data, tmp_path, capsys, monkeypatch):
     run, options = tmp_path / "run", settings(*TINY, "train.steps=4")
-    from wsis_jax.training import trainer
-
-    append = trainer.run_folder.append_metrics
+    append = run_folder.append_metrics
 
     def interrupt(folder, metrics):
         if metrics["step"] == 4:
@@ -178,7 +177,7 @@ def test_an_interrupted_training_is_resumed(data, tmp_path, capsys, monkeypatch)
         append(folder, metrics)
 
     with monkeypatch.context() as patch:
-        patch.setattr(trainer.run_folder, "append_metrics", interrupt)
+        patch.setattr(run_folder, "append_metrics", interrupt)
         assert main(train_command(data, run, *options)) == 1
     assert capsys.readouterr().err == "wsis: interrupted\n"
     assert [line["step"] for line in read_metrics(run)] == [2]
@@ -191,12 +190,14 @@ def test_an_interrupted_training_is_resumed(data, tmp_path, capsys, monkeypatch)
 
 
 def test_settings_are_those_of_the_preset_the_size_and_the_command_line(data, tmp_path, monkeypatch):
-    import wsis_jax.training
+    import wsis_jax.training.page
+    import wsis_jax.training.trainer
 
     seen = []
     monkeypatch.setattr(wsis_jax.training, "train", lambda *_, config, **__: seen.append(config))
-    # Nothing is trained to report on.
-    monkeypatch.setattr(wsis_jax.training, "training_report", lambda run: run)
+    monkeypatch.setattr(
+        wsis_jax.training_report, "training_report", lambda run: run
+    )  # nothing was trained to report on
     run = tmp_path / "run"
     assert main(train_command(data, run, "--size", "full", "--preset", "reference")) == 0
     assert (

@@ -34,8 +34,8 @@ def suggest_sigma(points_per_image: Sequence[Float64[np.ndarray, "_ 2"]]) -> flo
     """Suggests the sigma of the cell-position likelihood from the spacing of the points.
 
     It is a quarter of the median distance from a point to the nearest other one. That keeps neighbouring peaks
-    apart: two neighbours are then 4 sigma from each other, and the maximum of two Gaussians dips between peaks that
-    are more than 2 sigma apart.
+    apart: two neighbours are then 4 sigma from each other, and the maximum of two Gaussians dips between peaks
+    that are more than 2 sigma apart.
 
     Args:
         points_per_image: Points of each image, in pixels. Points at the very same place count as one, and an
