@@ -142,7 +142,7 @@ def _settings(config: Config, steps: int) -> Config:
 
     Quarter turns alone: zooming would sharpen maps as it does Gaussians. A student's map has no peaks to count.
     """
-    training = dataclasses.replace(config.train, steps=steps, warmup=20, augment="exact", select="loss")
+    training = dataclasses.replace(config.train, steps=steps, warmup=20, augment="exact")
     return dataclasses.replace(config, train=training)
 
 

@@ -9,8 +9,8 @@ from . import segmentation as segmentation
 from . import synthetic as synthetic
 from . import training as training
 from .core.config import Config as Config
+from .core.config import preset as preset
 from .core.images import normalize_image as normalize_image
-from .core.presets import preset as preset
 from .core.types import Segmentation as Segmentation
 from .core.types import WinnerMap as WinnerMap
 from .io.label_file import read_image as read_image

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import tifffile
 
-from wsis_jax.cli import main, measure
+from wsis_jax.cli import main
+from wsis_jax.cli.measure import measure
 
 NUMBERS = [
     *("forward_seconds", "seconds_per_cell", "cells_per_second", "end_to_end_seconds"),

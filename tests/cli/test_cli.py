@@ -9,10 +9,11 @@ import pytest
 import tifffile
 
 from wsis_jax import cli
-from wsis_jax.cli import main, run_demo
-from wsis_jax.core.presets import preset
+from wsis_jax.cli import demo, main
+from wsis_jax.core.config import preset
 from wsis_jax.io.label_file import read_labels
 from wsis_jax.network.model import load_config
+from wsis_jax.training import run_folder
 from wsis_jax.training.run_folder import read_metrics
 
 KEYS = [
@@ -168,9 +169,7 @@ def test_a_trained_model_finds_cells_from_the_command_line(tiny_run, data, tmp_p
 
 def test_an_interrupted_training_is_resumed(data, tmp_path, capsys, monkeypatch):
     run, options = tmp_path / "run", settings(*TINY, "train.steps=4")
-    from wsis_jax.training import trainer
-
-    append = trainer.run_folder.append_metrics
+    append = run_folder.append_metrics
 
     def interrupt(folder, metrics):
         if metrics["step"] == 4:
@@ -178,7 +177,7 @@ def test_an_interrupted_training_is_resumed(data, tmp_path, capsys, monkeypatch)
         append(folder, metrics)
 
     with monkeypatch.context() as patch:
-        patch.setattr(trainer.run_folder, "append_metrics", interrupt)
+        patch.setattr(run_folder, "append_metrics", interrupt)
         assert main(train_command(data, run, *options)) == 1
     assert capsys.readouterr().err == "wsis: interrupted\n"
     assert [line["step"] for line in read_metrics(run)] == [2]
@@ -191,12 +190,14 @@ def test_an_interrupted_training_is_resumed(data, tmp_path, capsys, monkeypatch)
 
 
 def test_settings_are_those_of_the_preset_the_size_and_the_command_line(data, tmp_path, monkeypatch):
-    import wsis_jax.training
+    import wsis_jax.training.page
+    import wsis_jax.training.trainer
 
     seen = []
     monkeypatch.setattr(wsis_jax.training, "train", lambda *_, config, **__: seen.append(config))
-    # Nothing is trained to report on.
-    monkeypatch.setattr(wsis_jax.training, "training_report", lambda run: run)
+    monkeypatch.setattr(
+        wsis_jax.training_report, "training_report", lambda run: run
+    )  # nothing was trained to report on
     run = tmp_path / "run"
     assert main(train_command(data, run, "--size", "full", "--preset", "reference")) == 0
     assert (
@@ -245,14 +246,14 @@ def test_errors_are_raised_for_who_debugs(tmp_path, monkeypatch):
 
 
 def test_the_demo_keeps_its_promises(tmp_path, monkeypatch, capsys):
-    quick = run_demo.DEMO_CONFIG.override(["unet.encoder=[2,4]", "unet.decoder=[2]", "image.scale=1"])
+    quick = demo.DEMO_CONFIG.override(["unet.encoder=[2,4]", "unet.decoder=[2]", "image.scale=1"])
     steps = dataclasses.replace(
         quick.train, steps=2, batch=2, patch=32, warmup=1, evaluate_every=2, validation=0.5
     )
-    monkeypatch.setattr(run_demo, "DEMO_CONFIG", dataclasses.replace(quick, train=steps))
-    monkeypatch.setattr(run_demo, "_SHAPE", (64, 80))
-    monkeypatch.setattr(run_demo, "_CELLS", 3)
-    monkeypatch.setattr(run_demo, "_TRAINING_SCENES", 2)
+    monkeypatch.setattr(demo, "DEMO_CONFIG", dataclasses.replace(quick, train=steps))
+    monkeypatch.setattr(demo, "_SHAPE", (64, 80))
+    monkeypatch.setattr(demo, "_CELLS", 3)
+    monkeypatch.setattr(demo, "_TRAINING_SCENES", 2)
     out = tmp_path / "demo"
     assert main(["demo", "--out", str(out), "--seed", "3"]) == 0
     printed = capsys.readouterr()

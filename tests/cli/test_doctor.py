@@ -8,10 +8,10 @@ from types import SimpleNamespace
 import jax
 import numpy as np
 import pytest
-from packaging.requirements import Requirement
 
-from wsis_jax.cli import accelerators, examine, installed, main
-from wsis_jax.cli.accelerators import Start, Surroundings, look_around, start_jax, why_no_accelerator
+from wsis_jax import segmentation
+from wsis_jax.cli import doctor, main
+from wsis_jax.cli.doctor import Start, Surroundings, start_jax, surroundings, why_no_accelerator
 
 GPU = "NVIDIA H100, 550.54.15, 81559 MiB"
 # A machine whose GPU JAX should use; each case changes something.
@@ -92,9 +92,9 @@ def test_nvidia_smi_is_asked(tmp_path, monkeypatch, script, gpus, smi):
         (tmp_path / "nvidia-smi").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
-    around = look_around()
+    around = surroundings()
     assert (around.gpus, around.smi, around.visible) == (gpus, smi, "1")
-    assert around.jaxlib == installed.version("jaxlib")
+    assert around.jaxlib == doctor.version("jaxlib")
 
 
 def test_what_jax_says_when_it_starts_is_caught(monkeypatch, capsys):
@@ -148,23 +148,31 @@ def test_what_an_extra_lacks(monkeypatch):
 
     def version(name):
         if name not in versions:
-            raise installed.PackageNotFoundError(name)
+            raise doctor.PackageNotFoundError(name)
         return versions[name]
 
-    monkeypatch.setattr(installed, "version", version)
-    monkeypatch.setattr(installed, "requires", needs.get)
-    assert installed.lacking_for(Requirement("one>=1")) == []
-    assert installed.lacking_for(Requirement("one>=2")) == ["one>=2: 1.5 installed"]
-    assert installed.lacking_for(Requirement("one[more]")) == ["three: not installed"]
-    assert installed.lacking_for(Requirement("six>6")) == ["six>6: not installed"]
+    monkeypatch.setattr(doctor, "version", version)
+    monkeypatch.setattr(doctor, "requires", needs.get)
+    assert doctor.missing_for("one>=1") == []
+    assert doctor.missing_for("one>=2") == ["one>=2: 1.5 installed"]
+    assert doctor.missing_for("one[more]") == ["three: not installed"]
+    assert doctor.missing_for("six>6") == ["six>6: not installed"]
 
 
 def test_the_extras_are_those_of_users():
-    assert installed.lacking() == []
-    extras = installed.extras()
+    assert doctor.missing_packages() == []
+    extras = doctor.extras()
     assert {"cuda", "tpu", "zarr", "imagej"} <= set(extras)
     assert not {"test", "dev"} & set(extras)
     assert extras["zarr"] == []  # which the tests need
+
+
+def test_what_the_system_does_not_tell_is_left_out(monkeypatch):
+    monkeypatch.delattr("os.sysconf")
+    monkeypatch.delattr("os.sched_getaffinity")
+    finding = doctor._machine("machine")
+    assert set(finding.facts) == {"cores", "usable_cores", "temporary_folder", "temporary_space"}
+    assert finding.text.startswith(f"{finding.facts['cores']} of {finding.facts['cores']} cores to use; ")
 
 
 def findings(capsys) -> dict[str, dict]:
@@ -180,6 +188,7 @@ def test_all_is_well_here(capsys, phase_contrast):
     assert found["extras"]["facts"]["installed"]["parquet"] is True
     assert found["devices"]["facts"]["devices"][0]["platform"] == jax.devices()[0].platform
     assert 0 < found["machine"]["facts"]["usable_cores"] <= found["machine"]["facts"]["cores"]
+    assert 0 < found["machine"]["facts"]["available"] <= found["machine"]["facts"]["memory"]
     assert found["cache"]["facts"]["writable"] is True
     assert found["models"]["facts"]["models"] == ["phase-contrast"]
     test = found["self-test"]["facts"]
@@ -196,8 +205,8 @@ def test_wrong_numbers_and_broken_libraries_are_exit_code_3(monkeypatch, capsys,
     def broken():
         raise OSError("libgone.so: cannot open\nand more")
 
-    monkeypatch.setattr("wsis_jax.segmentation.segment", nothing_found)
-    monkeypatch.setattr(accelerators, "look_around", broken)
+    monkeypatch.setattr(segmentation, "segment", nothing_found)
+    monkeypatch.setattr(doctor, "surroundings", broken)
     (tmp_path / "file").touch()
     monkeypatch.setattr("wsis_jax.core.use_compilation_cache", lambda: tmp_path / "file" / "cache")
     assert main(["doctor", "--json"]) == 3
@@ -210,10 +219,10 @@ def test_wrong_numbers_and_broken_libraries_are_exit_code_3(monkeypatch, capsys,
 
 def test_the_table_shows_what_is_wrong_and_what_to_do(monkeypatch, capsys):
     made = [
-        examine.Finding("cache", "ok", "12 compiled programs", "", {}),
-        examine.Finding("devices", "broken", "no [GPU] here", "pip install 'wsis-jax[cuda]'", {}),
+        doctor.Finding("cache", "ok", "12 compiled programs", "", {}),
+        doctor.Finding("devices", "broken", "no [GPU] here", "pip install 'wsis-jax[cuda]'", {}),
     ]
-    monkeypatch.setattr(examine, "examine", lambda: iter(made))
+    monkeypatch.setattr(doctor, "examine", lambda: iter(made))
     assert main(["doctor"]) == 3
     out = capsys.readouterr().out
     assert "cache     ok       12 compiled programs" in out

@@ -99,6 +99,6 @@ except SystemExit:
     pass
 print({name.split(".")[0] for name in sys.modules} & set(sys.argv[1:]), file=sys.stderr)
 """
-    heavy = ["jax", "flax", "numpy", "scipy", "skimage", "rich", "shtab", "psutil", "packaging"]
+    heavy = ["jax", "flax", "numpy", "scipy", "skimage", "rich", "shtab", "zarr", "packaging"]
     done = subprocess.run([sys.executable, "-c", program, *heavy], capture_output=True, text=True, check=True)
     assert done.stderr == "set()\n"

@@ -3,12 +3,12 @@
 import dataclasses
 import inspect
 import json
+import re
 
 import pytest
 
-from wsis_jax.core.config import Config, ImageConfig, TrainConfig, UNetConfig
+from wsis_jax.core.config import Config, ImageConfig, TrainConfig, UNetConfig, preset, small_network
 from wsis_jax.core.errors import UserError
-from wsis_jax.core.presets import preset, small_network
 
 PRESETS = ["default", "paper", "reference"]
 
@@ -40,6 +40,30 @@ def test_missing_sections_and_keys_get_defaults():
     assert Config.from_dict({}) == Config()
     config = Config.from_dict({"train": {"steps": 7}})
     assert config == dataclasses.replace(Config(), train=TrainConfig(steps=7))
+
+
+def test_settings_that_are_gone_are_ignored_in_old_run_folders_and_unknown_elsewhere():
+    assert Config.from_dict({"train": {"select": "f_measure", "steps": 7}}) == Config.from_dict(
+        {"train": {"steps": 7}}
+    )
+    with pytest.raises(UserError, match=r"unknown key 'select' in .*; section train has steps, batch,"):
+        Config().override(["train.select=loss"])
+
+
+def test_every_number_has_bounds_and_keeps_them():
+    for section in dataclasses.fields(Config()):
+        values = getattr(Config(), section.name)
+        for one in dataclasses.fields(values):
+            default = getattr(values, one.name)
+            assert bool(one.metadata) == (default is None or type(default) in (int, float)) or one.name == "views"
+            if one.metadata:
+                path, most = f"{section.name}.{one.name}", one.metadata["most"]
+                beyond = 2 * int(most) if isinstance(default, int) or one.name == "chunk" else 2.0 * most
+                with pytest.raises(UserError, match=re.escape(f"{path} must be at most {most:,}, not ")):
+                    Config.from_dict({section.name: {one.name: beyond}})
+                below = "above 0" if one.metadata.get("above_zero") else f"at least {one.metadata['least']}"
+                with pytest.raises(UserError, match=rf"{path} must be {below}, not -1"):
+                    Config.from_dict({section.name: {one.name: -1}})
 
 
 @pytest.mark.parametrize("name", PRESETS)

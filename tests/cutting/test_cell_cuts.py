@@ -10,8 +10,7 @@ from scipy import ndimage
 from skimage.morphology import disk
 
 from tests.cutting.drawn_cuts import cut_drawn, cut_options, discs, whole
-from wsis_jax.core.config import Config
-from wsis_jax.core.presets import preset
+from wsis_jax.core.config import Config, preset
 from wsis_jax.cutting import cell_cuts
 from wsis_jax.cutting.cell_cuts import cut_cells
 from wsis_jax.cutting.graphcut import cut

@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-from wsis_jax.core.config import Config
+from wsis_jax.core.config import Config, preset
 from wsis_jax.core.geometry import nearest_peak
-from wsis_jax.core.presets import preset
 from wsis_jax.core.types import Detection, WinnerMap
 from wsis_jax.cutting import label_cells as outlines
 from wsis_jax.cutting import terms

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import tifffile
 
-import wsis_jax.cli.examine
+import wsis_jax.cli.demo
+import wsis_jax.cli.doctor
 import wsis_jax.cli.measure
-import wsis_jax.cli.run_demo
 import wsis_jax.training
 from tests.end_to_end.examples import ROOT, lines
 from tests.zarr_images import write_image
@@ -67,7 +67,7 @@ def learned(monkeypatch):
     monkeypatch.setattr(wsis_jax.training, "train", lambda images, points, **_: given.append((images, points)))
     # Nothing is trained to report on.
     monkeypatch.setattr(wsis_jax.training, "training_report", lambda run: run)
-    monkeypatch.setattr(wsis_jax.cli.run_demo, "run_demo", lambda out, **_: evaluate("results", "masks"))
+    monkeypatch.setattr(wsis_jax.cli.demo, "run_demo", lambda out, **_: evaluate("results", "masks"))
     row = {
         "method": "loop",
         "cells": 1,
@@ -79,7 +79,7 @@ def learned(monkeypatch):
     row |= dict.fromkeys((*seconds, "cells_per_second", "gflop_per_second"), 1.0)
     monkeypatch.setattr(wsis_jax.cli.measure, "network", lambda width: (None, None))
     monkeypatch.setattr(wsis_jax.cli.measure, "compare", lambda *_, **__: [row])
-    monkeypatch.delitem(wsis_jax.cli.examine._CHECKS, "self-test")
+    monkeypatch.delitem(wsis_jax.cli.doctor._CHECKS, "self-test")
     return given
 
 

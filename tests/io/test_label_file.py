@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from PIL import Image
 
-from wsis_jax.core import normalization
+from wsis_jax.core import images
 from wsis_jax.io import label_file
 
 
@@ -227,42 +227,42 @@ images = npst.arrays(
 @settings(deadline=None, max_examples=80)
 @given(image=images, method=st.sampled_from(["percentile", "max"]), low=st.floats(0, 50), high=st.floats(51, 100))
 def test_normalised_values_are_in_0_to_1_and_keep_their_order(image, method, low, high):
-    result = normalization.normalize_image(image, method=method, low=low, high=high)
+    result = images.normalize_image(image, method=method, low=low, high=high)
     assert 0 <= result.min() <= result.max() <= 1
     assert (np.diff(result.ravel()[np.argsort(image, axis=None)]) >= 0).all()
 
 
 def test_percentiles_are_stretched_and_clipped():
     image = np.arange(101, dtype=np.float32)[None]
-    result = normalization.normalize_image(image, method="percentile", low=10.0, high=90.0)
+    result = images.normalize_image(image, method="percentile", low=10.0, high=90.0)
     np.testing.assert_allclose(result, np.clip((image - 10) / 80, 0, 1), atol=1e-6)
 
 
 def test_a_few_bright_pixels_on_an_even_ground_are_not_lost():
     image = np.full((20, 20), 7, np.float32)
     image[3, 3] = 9
-    result = normalization.normalize_image(image, method="percentile", low=1.0, high=99.0)
+    result = images.normalize_image(image, method="percentile", low=1.0, high=99.0)
     assert result[3, 3] == 1
     assert result.sum() == 1
 
 
 def test_division_by_the_greatest_value():
     image = np.array([[-2, 0, 1, 4]], np.float32)
-    result = normalization.normalize_image(image, method="max", low=0.0, high=100.0)
+    result = images.normalize_image(image, method="max", low=0.0, high=100.0)
     np.testing.assert_array_equal(result, [[0, 0, 0.25, 1]])
-    assert not normalization.normalize_image(-image[:, 1:], method="max", low=0.0, high=100.0).any()
+    assert not images.normalize_image(-image[:, 1:], method="max", low=0.0, high=100.0).any()
 
 
 @pytest.mark.parametrize("value", [0, 5, -5])
 @pytest.mark.parametrize("method", ["percentile", "max"])
 def test_a_constant_image_becomes_zeros(method, value):
     image = np.full((4, 4), value, np.float32)
-    assert normalization.is_constant(image)
-    assert not normalization.normalize_image(image, method=method, low=1.0, high=99.0).any()
+    assert images.is_constant(image)
+    assert not images.normalize_image(image, method=method, low=1.0, high=99.0).any()
 
 
 def test_one_pixel_makes_an_image_not_constant():
-    assert not normalization.is_constant(np.eye(2, dtype=np.float32))
+    assert not images.is_constant(np.eye(2, dtype=np.float32))
 
 
 @pytest.mark.parametrize(
@@ -270,4 +270,4 @@ def test_one_pixel_makes_an_image_not_constant():
 )
 def test_percentiles_out_of_order(low, high):
     with pytest.raises(ValueError, match=r"percentiles .* are no range; choose 0 <= low < high <= 100"):
-        normalization.normalize_image(np.eye(2, dtype=np.float32), method="percentile", low=low, high=high)
+        images.normalize_image(np.eye(2, dtype=np.float32), method="percentile", low=low, high=high)

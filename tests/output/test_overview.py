@@ -5,7 +5,7 @@ import pytest
 
 from wsis_jax.core.images import resize_labels
 from wsis_jax.core.windows import grid_windows, serial_map
-from wsis_jax.output.report import gallery
+from wsis_jax.output.report.gallery import gallery
 from wsis_jax.output.report.overview import overview
 
 

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wsis_jax.points.checks import inspect_points
+from wsis_jax.points.checks import best_placement, fit, inspect_points
+from wsis_jax.points.likelihood import render_likelihood
 from wsis_jax.synthetic import draw_scene
 
 NAMES = ["a", "b", "c"]
@@ -141,3 +142,73 @@ def test_outside_border_and_doubled_are_those_of_their_definitions(seed, count):
     assert report.border.tolist() == np.flatnonzero(near & ~out).tolist()
     pairs = [[i, j] for i in range(count) for j in range(i + 1, count) if distances[i, j] <= 0.8 * sigma]
     assert report.doubled.tolist() == pairs
+
+
+# How well points fit a map: zero by chance, and greatest where they belong
+
+MAP_SHAPE = (90, 120)
+# No two of them are as far apart as two others.
+MAP_POINTS = np.array([[30.0, 40.0], [33.0, 71.0], [50.0, 52.0], [61.0, 88.0], [44.0, 33.0], [58.0, 60.0]])
+MAP = render_likelihood(MAP_POINTS, MAP_SHAPE, sigma=3.0)
+
+
+def plain_fit(values: np.ndarray, points: np.ndarray) -> float:
+    """The definition, point by point."""
+    total = 0.0
+    for row, column in np.round(points).astype(int):
+        if 0 <= row < values.shape[0] and 0 <= column < values.shape[1]:
+            total += (values[row, column] - values.mean()) / values.std()
+    return total / len(points) ** 0.5
+
+
+@settings(deadline=None, max_examples=30)
+@given(seed=st.integers(0, 1000), count=st.integers(1, 30))
+def test_the_fit_is_that_of_its_definition(seed, count):
+    rng = np.random.default_rng(seed)
+    values, points = rng.random((20, 30)), rng.uniform(-10, 40, (count, 2))
+    assert fit(values, points) == pytest.approx(plain_fit(values, points), abs=1e-8)
+
+
+def test_points_at_random_fit_by_chance():
+    rng = np.random.default_rng(0)
+    fits = [fit(rng.random(MAP_SHAPE), rng.uniform(0, 89, (50, 2))) for _ in range(400)]
+    assert abs(np.mean(fits)) < 0.2
+    assert np.std(fits) == pytest.approx(1, abs=0.15)
+
+
+@settings(deadline=None, max_examples=20)
+@given(rows=st.integers(-22, 22), columns=st.integers(-22, 22))
+def test_shifted_points_are_found_where_they_belong(rows, columns):
+    placement = best_placement(MAP, MAP_POINTS + np.array([rows, columns]))
+    assert not placement.swapped
+    assert placement.shift == (-rows, -columns)
+    assert placement.best == pytest.approx(fit(MAP, MAP_POINTS))
+
+
+@settings(deadline=None, max_examples=10)
+@given(rows=st.integers(-22, 22), columns=st.integers(-22, 22))
+def test_the_best_place_is_that_of_all_places_tried(rows, columns):
+    moved = MAP_POINTS + np.array([rows, columns])
+    reach = range(-22, 23)  # a quarter of 90
+    fits = [
+        plain_fit(MAP, own + np.array([r, c])) for own in (moved, moved[:, ::-1]) for r in reach for c in reach
+    ]
+    assert best_placement(MAP, moved).best == pytest.approx(max(fits))
+
+
+def test_swapped_points_are_known():
+    placement = best_placement(MAP, MAP_POINTS[:, ::-1])
+    assert placement.swapped
+    assert placement.shift == (0, 0)
+    assert placement.here < 0.3 * placement.best
+
+
+def test_points_that_fit_stay():
+    placement = best_placement(MAP, MAP_POINTS)
+    assert placement[1:] == (placement.here, False, (0, 0))
+
+
+@pytest.mark.parametrize(("values", "points"), [(MAP, np.empty((0, 2))), (np.ones(MAP_SHAPE), MAP_POINTS)])
+def test_where_there_is_nothing_to_compare_the_fit_is_zero(values, points):
+    assert fit(values, points) == 0
+    assert best_placement(values, points).best == 0

@@ -62,12 +62,12 @@ def test_a_quarter_does_not_learn_from_its_own_points():
 
 
 def test_the_weights_are_those_of_ridge_regression_on_all_terms(studies):
-    looks = draft._looks(IMAGES[0].astype(np.float32))[::16, ::16].astype(np.float64)
-    target = np.random.default_rng(0).random(looks.shape[:2]).astype(np.float32)
+    features = draft._features(IMAGES[0].astype(np.float32))[::16, ::16].astype(np.float64)
+    target = np.random.default_rng(0).random(features.shape[:2]).astype(np.float32)
     # Looks are every second pixel only where moments are taken; here all are wanted.
-    spread = np.repeat(np.repeat(looks, 2, 0), 2, 1).astype(np.float32)
+    spread = np.repeat(np.repeat(features, 2, 0), 2, 1).astype(np.float32)
     moments = draft._moments(spread, np.repeat(np.repeat(target, 2, 0), 2, 1))
-    flat = looks.reshape(-1, looks.shape[-1])
+    flat = features.reshape(-1, features.shape[-1])
     pairs = [flat[:, i] * flat[:, j] for i in range(flat.shape[1]) for j in range(i, flat.shape[1])]
     terms = np.column_stack([flat, *pairs, np.ones(len(flat))])
     # The price of squared weights is as good as more pixels, which ask for weights of 0.

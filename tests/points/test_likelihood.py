@@ -11,8 +11,8 @@ from PIL import Image
 from scipy import ndimage
 
 from wsis_jax.core import geometry
+from wsis_jax.core.config import preset
 from wsis_jax.core.geometry import nearest_peak
-from wsis_jax.core.presets import preset
 from wsis_jax.points.likelihood import centre_regions, find_peaks, plateau_centres, render_likelihood
 
 SAMPLE = Path(__file__).parents[3] / "shared" / "data" / "wsispdr_sample"

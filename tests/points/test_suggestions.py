@@ -1,11 +1,11 @@
-"""What points suggest: sigma from their spacing, the scale and the patch from sigma."""
+"""What points suggest: sigma from their spacing, the scale from sigma."""
 
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from wsis_jax.points.suggestions import suggest_patch, suggest_scale, suggest_sigma
+from wsis_jax.points.suggestions import suggest, suggest_scale, suggest_sigma
 
 
 def grid(spacing: float, *, side: int = 5) -> np.ndarray:
@@ -50,17 +50,6 @@ def test_images_are_never_enlarged(sigma):
     assert suggest_scale(sigma) == 1
 
 
-def test_a_patch_spans_ten_spacings():
-    # Spacings of 43 pixels: 10 of them are 430 pixels, of which the network sees 200; 192 is a multiple of 16.
-    assert suggest_patch([(1080, 1280)], sigma=10.75) == 192
-
-
-def test_a_patch_is_no_larger_than_the_smallest_image():
-    assert suggest_patch([(1080, 1280), (300, 240)], sigma=10.0) == 112
-
-
-@given(height=st.integers(1, 3000), width=st.integers(1, 3000), sigma=st.floats(0.5, 200))
-def test_a_patch_suits_the_network(height, width, sigma):
-    patch = suggest_patch([(height, width)], sigma=sigma)
-    assert patch % 16 == 0
-    assert 32 <= patch <= 200
+def test_sigma_and_scale_are_suggested_together():
+    assert suggest([grid(40), np.empty((0, 2))]) == (10.0, 0.5)
+    assert suggest([np.zeros((1, 2))]) is None

@@ -5,8 +5,8 @@ import pytest
 import tifffile
 from scipy import ndimage
 
+from wsis_jax.core.config import preset
 from wsis_jax.core.images import scaled_shape
-from wsis_jax.core.presets import preset
 from wsis_jax.core.types import Segmentation
 from wsis_jax.io.label_file import write_labels
 from wsis_jax.metrics import match_labels, match_points

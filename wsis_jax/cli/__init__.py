@@ -1,4 +1,4 @@
-"""The command line: which command was called, and what its exit code is."""
+"""The command line: finds the command that was called, and returns its exit code."""
 
 import argparse
 import os
@@ -7,10 +7,12 @@ import warnings
 from collections.abc import Sequence
 from importlib.metadata import version
 
-from wsis_jax.cli import bench, demo, doctor, evaluate, export, points, report, segment, train
-from wsis_jax.cli.completion import add_print_completion
+from wsis_jax.cli import bench, demo, doctor, export, points, report
+from wsis_jax.cli.arguments import add_print_completion
 from wsis_jax.cli.terminal import compilations, show_error, show_warning
-from wsis_jax.core import sentence
+from wsis_jax.core import EXPECTED_ERRORS, sentence
+from wsis_jax.segmentation import evaluate, segment
+from wsis_jax.training import train
 
 # Heavy libraries are imported where they are used, so that --help comes at once.
 
@@ -22,11 +24,11 @@ Segment cells after learning from rough cell centroids alone.
   wsis points   points --images images                    check clicks before you learn from them
   wsis train    images --points points --run run          learn from images and clicks
   wsis segment  run images --out results                  find the cells of other images
-  wsis report   results                                   make the page of results, or of a training, anew
+  wsis report   results                                   write the page of results, or of a training, again
   wsis evaluate results masks                             compare them with hand-made masks
   wsis export   run --out exported                        use the model where this package is not installed
   wsis bench                                              measure how fast it is here
-  wsis doctor                                             see whether all is well here, and why there is no GPU
+  wsis doctor                                             see whether wsis works here, and why there is no GPU
 
 Tab completes commands, options and files after: eval "$(wsis --print-completion bash)" (or zsh)
 """
@@ -34,27 +36,27 @@ Tab completes commands, options and files after: eval "$(wsis --print-completion
 _EPILOG = """\
 exit codes:
   0  done
-  1  interrupted, or a fault of wsis, which then shows where it happened
+  1  interrupted, or a fault of wsis, with a traceback
   2  bad input: arguments, files, settings, or a device in JAX_PLATFORMS that is not there;
      or no room, on the disk or in memory
-  3  done, but not well: segment failed on some images, points or doctor found something wrong
-  above 128: ended by a signal; 130 by Ctrl-C before it began, 137 mostly by the system, out of memory, 143 by
-     SIGTERM, which a training takes like Ctrl-C: it saves and returns 1
+  3  done, but segment failed on some images, or points or doctor found something wrong
+  above 128: ended by a signal; 130 by Ctrl-C before the command began, 137 mostly by the system because memory ran
+     out, 143 by SIGTERM; a training treats SIGTERM like Ctrl-C: it saves and returns 1
 
 environment variables:
   WSIS_DEBUG=1                         show where an error happened
-  JAX_PLATFORMS=cpu                    compute on the CPU, though there be a GPU
+  JAX_PLATFORMS=cpu                    compute on the CPU, even if there is a GPU
   CUDA_VISIBLE_DEVICES=0               the GPUs to use, counted from 0
-  XLA_PYTHON_CLIENT_MEM_FRACTION=0.5   the share of a GPU's memory to take at the start (0.75)
-  XLA_PYTHON_CLIENT_PREALLOCATE=false  take it as it is needed, beside other programs
-  JAX_COMPILATION_CACHE_DIR=DIR        where compiled programs are kept; else below XDG_CACHE_HOME (~/.cache),
-                                       on Windows LOCALAPPDATA
-  JAX_ENABLE_COMPILATION_CACHE=false   keep none
+  XLA_PYTHON_CLIENT_MEM_FRACTION=0.5   the share of a GPU's memory that is reserved at the start (0.75)
+  XLA_PYTHON_CLIENT_PREALLOCATE=false  reserve memory as it is needed, to share the GPU with other programs
+  JAX_COMPILATION_CACHE_DIR=DIR        where compiled programs are kept; by default below XDG_CACHE_HOME
+                                       (~/.cache), on Windows LOCALAPPDATA
+  JAX_ENABLE_COMPILATION_CACHE=false   keep no compiled programs
   JAX_COORDINATOR_ADDRESS=HOST:PORT    the first of several processes that train together; JAX_NUM_PROCESSES says
                                        how many there are, JAX_PROCESS_ID which this is (with srun, which sets
                                        SLURM_STEP_NUM_TASKS, neither is needed)
-  TMPDIR=DIR                           where large images are put for the time being
-  NO_COLOR=1, COLUMNS=160              tables without colours, and as wide as that
+  TMPDIR=DIR                           the folder of temporary files, which large images need
+  NO_COLOR=1, COLUMNS=160              tables without colours, and their width
 """
 
 _COMMANDS = {
@@ -80,14 +82,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()  # here, where a reader that has gone is noticed
         return code
     except KeyboardInterrupt as stop:
-        # What stopped where nothing is lost says how to go on.
+        # A training that was stopped says how to go on.
         print(f"wsis: {stop}" if str(stop) else "wsis: interrupted", file=sys.stderr)
         return 1
     except BrokenPipeError:
-        # Whoever read the output has gone, as `head` does; Python must not try to write the rest at its end.
+        # The reader of the output has closed it, as `head` does; Python must not try to write the rest at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except (ValueError, KeyError, TypeError, OSError, ImportError, MemoryError) as error:
+    except EXPECTED_ERRORS as error:
         if os.environ.get("WSIS_DEBUG"):
             raise
         show_error(sentence(error))
@@ -100,12 +102,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _no_device() -> str | None:
-    """Returns why JAX does not start: it says so when something is to be computed, with errors of many kinds."""
+    """Returns why JAX does not start, or None if it does; it tells so by errors of many classes."""
     if "jax" not in sys.modules:
         return None
-    from wsis_jax.cli.accelerators import why_no_device
-
-    return why_no_device()
+    return doctor.why_no_device()
 
 
 def parser() -> argparse.ArgumentParser:

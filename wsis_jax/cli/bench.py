@@ -6,8 +6,7 @@ from pathlib import Path
 
 from wsis_jax.cli.arguments import which_run
 from wsis_jax.cli.terminal import print_measurements, waiting
-from wsis_jax.core import Config
-from wsis_jax.core.errors import UserError
+from wsis_jax.core import Config, UserError
 
 SUMMARY = "measure how fast it is here"
 

@@ -16,8 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float32, Int32, Int64
 
-from wsis_jax.core import Compilations, Config, ContributionConfig, check_values, versions
-from wsis_jax.core.errors import UserError
+from wsis_jax.core import Compilations, Config, ContributionConfig, UserError, check_values, versions
 from wsis_jax.network import (
     UNet,
     Variables,

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wsis_jax.cli.terminal import print_point_reports, print_suggestion, progress_bar, show_error
-from wsis_jax.core.errors import UserError
+from wsis_jax.core import UserError
 
 if TYPE_CHECKING:
     from wsis_jax.training import PointFiles
@@ -87,7 +87,7 @@ def run(arguments: argparse.Namespace) -> int:
             on_image=on_image,
         )
     print_point_reports(reports)
-    suggested = suggest([one.points for one in sets], [one.shape for one in reports if one.shape is not None])
+    suggested = suggest([one.points for one in sets])
     if suggested is not None:
         print_suggestion(suggested)
     write_pictures(arguments.out, sets, reports, radius=2 * suggested.sigma if suggested else 10.0)

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from wsis_jax.core.errors import MissingFile
+from wsis_jax.core import MissingFile
 
 SUMMARY = "make the page of a training or of results anew"
 

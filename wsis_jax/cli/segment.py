@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from wsis_jax.cli.arguments import add_channel, add_settings, add_verbose, changed_settings, which_run
 from wsis_jax.cli.terminal import one_line, progress_bar, show_error, show_warning
-from wsis_jax.core.errors import UserError
+from wsis_jax.core import UserError
 from wsis_jax.io import stem
 
 if TYPE_CHECKING:

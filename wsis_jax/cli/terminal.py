@@ -52,10 +52,9 @@ def print_point_reports(reports: Sequence[Any]) -> None:
 
 def print_suggestion(suggested: Any) -> None:
     """Prints the settings that points suggest."""
-    sigma, scale, patch = suggested
     print(
-        f"Suggested: likelihood.sigma={sigma} (a quarter of the spacing), image.scale={scale}, train.patch={patch}"
-        f" ({patch / scale:.0f} pixels of the images); wsis train chooses the first two by itself."
+        f"Suggested: likelihood.sigma={suggested.sigma} (a quarter of the spacing), "
+        f"image.scale={suggested.scale}; wsis train chooses both by itself."
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from wsis_jax.cli.arguments import add_channel, add_settings, add_verbose
 from wsis_jax.cli.terminal import silence, training_progress, waiting
-from wsis_jax.core.errors import UserError
+from wsis_jax.core import UserError
 
 SUMMARY = "learn from images and clicks"
 

@@ -8,6 +8,8 @@ from .config import ImageConfig as ImageConfig
 from .config import LikelihoodConfig as LikelihoodConfig
 from .config import TrainConfig as TrainConfig
 from .config import UNetConfig as UNetConfig
+from .config import preset as preset
+from .config import small_network as small_network
 from .devices import as_first as as_first
 from .devices import by_first as by_first
 from .devices import copy as copy
@@ -24,7 +26,6 @@ from .devices import training_mesh as training_mesh
 from .devices import wait_for_all as wait_for_all
 from .errors import EXPECTED_ERRORS as EXPECTED_ERRORS
 from .errors import MissingFile as MissingFile
-from .errors import OutOfMemory as OutOfMemory
 from .errors import UserError as UserError
 from .errors import WriteError as WriteError
 from .errors import collecting_warnings as collecting_warnings
@@ -74,8 +75,6 @@ from .limits import memory as memory
 from .limits import read_json as read_json
 from .limits import read_text as read_text
 from .limits import versions as versions
-from .presets import preset as preset
-from .presets import small_network as small_network
 from .types import Detection as Detection
 from .types import LocatedCells as LocatedCells
 from .types import Segmentation as Segmentation
@@ -85,10 +84,8 @@ from .windows import Plane as Plane
 from .windows import Progress as Progress
 from .windows import Window as Window
 from .windows import corner_of as corner_of
-from .windows import enclose as enclose
 from .windows import grid_windows as grid_windows
 from .windows import grow as grow
-from .windows import intersect as intersect
 from .windows import relative_to as relative_to
 from .windows import serial_map as serial_map
 from .windows import whole_window as whole_window

@@ -1,4 +1,4 @@
-"""Every setting of the method, with its default: frozen dataclasses, JSON, `section.key=value` overrides.
+"""Every setting of the method, with its default and its bounds; presets; JSON; `section.key=value` overrides.
 
 Lengths are pixels of the images as given unless a comment says otherwise; "× sigma" counts in units of
 `likelihood.sigma`. `None` means: chosen from the data when a model is trained, and stored in its run folder.
@@ -6,7 +6,6 @@ Lengths are pixels of the images as given unless a comment says otherwise; "× s
 
 import dataclasses
 import json
-import operator
 import types
 import typing
 from collections.abc import Iterable
@@ -15,22 +14,38 @@ from typing import Any, Literal
 
 from wsis_jax.core.errors import UserError
 
+_MOST_LEVELS, _MOST_WIDTH = 10, 16_384  # of the network
+
+
+def number(default: float | int | None, least: int = 0, most: int | float = 1e30) -> Any:
+    """Returns the field of a number from `least` to `most`.
+
+    `most` is far above what makes sense: beyond it, a typing mistake would take days or terabytes.
+    """
+    return field(default=default, metadata={"least": least, "most": most})
+
+
+def positive(default: float | int | None, most: int | float = 1e30) -> Any:
+    """Returns the field of a number above 0 and up to `most`."""
+    return field(default=default, metadata={"least": 0, "most": most, "above_zero": True})
+
 
 @dataclass(frozen=True)
 class ImageConfig:
     """How an image becomes the input of the network; the same at training and at inference."""
 
     normalization: Literal["percentile", "max"] = "percentile"
-    low: float = 1.0  # percentile that becomes 0
-    high: float = 99.8  # percentile that becomes 1
-    scale: float | None = None  # images are resized by this before the network; None: sigma becomes 5 pixels
+    low: float = number(1.0, 0, 100)  # percentile that becomes 0
+    high: float = number(99.8, 0, 100)  # percentile that becomes 1
+    # Images are resized by this before the network; None: sigma becomes 5 pixels
+    scale: float | None = positive(None, 64)
 
 
 @dataclass(frozen=True)
 class LikelihoodConfig:
     """The training target (paper §3.1)."""
 
-    sigma: float | None = None  # None: suggested from the spacing of the points
+    sigma: float | None = positive(None, 10_000)  # None: suggested from the spacing of the points
 
 
 @dataclass(frozen=True)
@@ -47,20 +62,19 @@ class UNetConfig:
 class TrainConfig:
     """How the network is trained. Patches are in pixels of the network, after `image.scale`."""
 
-    steps: int = 4000
-    batch: int = 16
-    patch: int = 320
-    learning_rate: float = 1e-3
+    steps: int = number(4000, 1, 10**9)
+    batch: int = number(16, 1, 10_000)
+    patch: int = number(320, 1, 10_000)
+    learning_rate: float = positive(1e-3)
     schedule: Literal["cosine", "constant"] = "cosine"
-    warmup: int = 100  # steps of linear warm-up before the schedule
+    warmup: int = number(100, 0, 10**9)  # steps of linear warm-up before the schedule
     augment: Literal["none", "exact", "free"] = (
         "free"  # exact: quarter turns, flips, intensity; free: any angle, zoom
     )
-    validation: float = 0.2  # share of the images held out, rounded down
-    evaluate_every: int = 100  # steps between validations and checkpoints
-    select: Literal["f_measure", "loss"] = "loss"  # which validation figure chooses the best model
-    patience: int = 20  # validations without a better model before the training stops
-    seed: int = 0
+    validation: float = number(0.2, 0, 1)  # share of the images held out, rounded down
+    evaluate_every: int = number(100, 1, 10**9)  # steps between validations and checkpoints
+    patience: int = number(20, 1, 10**9)  # validations without a better model before the training stops
+    seed: int = number(0, 0, 2**32 - 1)
 
 
 @dataclass(frozen=True)
@@ -68,13 +82,13 @@ class DetectConfig:
     """From the likelihood map to peaks and centre regions (paper §3.2). Pixels are those of the network."""
 
     views: Literal[1, 4] = 4  # likelihood maps averaged: of the image, or of its mirror images as well
-    threshold: float = 0.49  # a peak's likelihood is above this
-    min_distance: int = 3  # a peak is the greatest value this far around (Chebyshev)
-    exclude_border: int = 0  # peaks nearer to the image's border are dropped
+    threshold: float = number(0.49, 0, 1)  # a peak's likelihood is above this
+    min_distance: int = number(3, 1, 1000)  # a peak is the greatest value this far around (Chebyshev)
+    exclude_border: int = number(0, 0, 10_000)  # peaks nearer to the image's border are dropped
     quantize: bool = False  # look for peaks in the map rounded down to 8 bits
     region: Literal["disc", "response"] = "disc"
-    radius: float = 2.58  # "disc": × sigma; "Voronoi ∩ disc" of the authors' code
-    response: float = 0.1  # "response": likelihood above which a pixel belongs to a component
+    radius: float = positive(2.58, 100)  # "disc": × sigma; "Voronoi ∩ disc" of the authors' code
+    response: float = number(0.1, 0, 1)  # "response": likelihood above which a pixel belongs to a component
 
 
 @dataclass(frozen=True)
@@ -85,8 +99,10 @@ class ContributionConfig:
     rule: Literal["guided", "gradient", "deconvnet"] = "guided"
     start: Literal["one", "likelihood"] = "one"  # inside the region: 1, as in the code, or y, as in Eq. 1
     start_at: Literal["likelihood", "logit"] = "likelihood"  # enters after or before the sigmoid
-    memory: float = 0.5  # working memory of the cells propagated at a time, in GiB; one cell may pass it
-    chunk: int | None = None  # cells propagated at a time, one a device at least; None: as the memory allows
+    # Working memory of the cells propagated at a time, in GiB; one cell may pass it
+    memory: float = positive(0.5, 10_000)
+    # Cells propagated at a time, one a device at least; None: as the memory allows
+    chunk: int | None = number(None, 1, 10_000)
 
 
 @dataclass(frozen=True)
@@ -97,29 +113,32 @@ class CutConfig:
     """
 
     seed_scale: Literal["cell", "max", "raw"] = "cell"  # relative to the cell's greatest, the image's, or 255
-    seed_threshold: float = 0.1  # scaled contributions above this are foreground seeds
-    min_seed_area: int = 3  # smaller seed components are dropped, pixels of the network
+    seed_threshold: float = number(0.1)  # scaled contributions above this are foreground seeds
+    min_seed_area: int = number(3, 0, 10**9)  # smaller seed components are dropped, pixels of the network
     fill_others: bool = False  # fill holes in the union of the other cells' seeds too
     conflict: Literal["foreground", "background"] = "foreground"  # which seed wins where both claim a pixel
-    claim_weight: float = 1.0  # cost of cutting from a cell what it contributes to, or giving it to another
-    claim_full: float = 0.1  # scaled contribution from which that cost is whole
-    reach: float | None = 6.0  # × sigma: pixels farther from the peak are background; None: no such seeds
+    # Cost of cutting from a cell what it contributes to, or giving it to another
+    claim_weight: float = number(1.0)
+    claim_full: float = positive(0.1)  # scaled contribution from which that cost is whole
+    # × sigma: pixels farther from the peak are background; None: no such seeds
+    reach: float | None = positive(6.0, 1000)
     data: Literal["inverse", "flat"] = "inverse"  # dark is cell, or a hair's preference for background
-    data_weight: float = 0.75
-    background_weight: float = 0.3  # cost of a pixel that looks like the ground beyond all cells
-    edge_weight: float = 20.0  # what it costs to cut between two pixels that are nothing like a rim
-    edge_falloff: float = 9.0  # how fast that falls towards the grey value of rims, which outlines follow
+    data_weight: float = number(0.75)
+    background_weight: float = number(0.3)  # cost of a pixel that looks like the ground beyond all cells
+    edge_weight: float = number(20.0)  # what it costs to cut between two pixels that are nothing like a rim
+    edge_falloff: float = number(9.0)  # how fast that falls towards the grey value of rims, which outlines follow
     edge_pixel: Literal["max", "first"] = "max"  # of the pair: the more like a rim, or the top/left one
     rim: Literal["auto", "bright", "dark"] = "auto"  # of cells: told from the image, or known
-    dilate: int = 0  # radius of the dilation of each cut, before holes are filled
-    erode: int = 0  # radius of the erosion after it
+    dilate: int = number(0, 0, 100)  # radius of the dilation of each cut, before holes are filled
+    erode: int = number(0, 0, 100)  # radius of the erosion after it
     overlap: Literal["nearest", "sequential"] = "nearest"  # order-free, or as in the authors' code
-    smooth: float = 0.2  # × sigma: blur of each outline on its way to the pixels of the image; 0: none
+    # × sigma: blur of each outline on its way to the pixels of the image; 0: none
+    smooth: float = number(0.2, 0, 100)
 
 
 @dataclass(frozen=True)
 class Config:
-    """All settings. `Config()` is the default; see `presets.preset` for the paper's and the authors' code's."""
+    """All settings. `Config()` is the default; see `preset` for the paper's and the authors' code's."""
 
     image: ImageConfig = field(default_factory=ImageConfig)
     likelihood: LikelihoodConfig = field(default_factory=LikelihoodConfig)
@@ -131,18 +150,12 @@ class Config:
 
     def __post_init__(self) -> None:
         """Raises UserError for a number that makes no sense, such as a negative length."""
-        for path, (least, most) in _RANGES.items():
-            value = operator.attrgetter(path)(self)
-            if value is None:
-                continue
-            if path in _ABOVE_ZERO and not value > 0:
-                raise UserError(f"{path} must be above 0, not {_short(value)}")
-            if not value >= least:
-                raise UserError(f"{path} must be at least {least}, not {_short(value)}")
-            if value > most:
-                raise UserError(f"{path} must be at most {most:,}, not {_short(value)}")
-        for path in ("unet.encoder", "unet.decoder"):
-            widths = operator.attrgetter(path)(self)
+        for section in dataclasses.fields(self):
+            values = getattr(self, section.name)
+            for one in dataclasses.fields(values):
+                if one.metadata:
+                    _check_bounds(f"{section.name}.{one.name}", getattr(values, one.name), **one.metadata)
+        for path, widths in (("unet.encoder", self.unet.encoder), ("unet.decoder", self.unet.decoder)):
             if len(widths) > _MOST_LEVELS or not all(1 <= width <= _MOST_WIDTH for width in widths):
                 raise UserError(
                     f"{path} must be at most {_MOST_LEVELS} widths from 1 to {_MOST_WIDTH}, not {_short(widths)}"
@@ -202,7 +215,9 @@ class Config:
 
     @staticmethod
     def from_dict(tree: dict[str, Any]) -> "Config":
-        """Returns the configuration of nested dictionaries, such as `to_dict` makes; missing keys get defaults.
+        """Returns the configuration of nested dictionaries, such as `to_dict` makes.
+
+        Missing keys get their defaults. Settings that earlier versions had are ignored.
 
         Raises:
             UserError: for an unknown section or key.
@@ -218,51 +233,20 @@ class Config:
         return Config(**sections)
 
 
-# The least and the most of each number: beyond the most, a slip of the finger would take days or terabytes.
-_RANGES = {
-    "image.low": (0, 100),
-    "image.high": (0, 100),
-    "image.scale": (0, 64),
-    "likelihood.sigma": (0, 10_000),
-    "train.steps": (1, 10**9),
-    "train.batch": (1, 10_000),
-    "train.patch": (1, 10_000),
-    "train.learning_rate": (0, 1e30),
-    "train.warmup": (0, 10**9),
-    "train.validation": (0, 1),
-    "train.evaluate_every": (1, 10**9),
-    "train.patience": (1, 10**9),
-    "train.seed": (0, 2**32 - 1),
-    "detect.threshold": (0, 1),
-    "detect.min_distance": (1, 1000),
-    "detect.exclude_border": (0, 10_000),
-    "detect.radius": (0, 100),
-    "detect.response": (0, 1),
-    "contribution.memory": (0, 10_000),
-    "contribution.chunk": (1, 10_000),
-    "cut.seed_threshold": (0, 1e30),
-    "cut.min_seed_area": (0, 10**9),
-    "cut.claim_weight": (0, 1e30),
-    "cut.claim_full": (0, 1e30),
-    "cut.reach": (0, 1000),
-    "cut.data_weight": (0, 1e30),
-    "cut.background_weight": (0, 1e30),
-    "cut.edge_weight": (0, 1e30),
-    "cut.edge_falloff": (0, 1e30),
-    "cut.dilate": (0, 100),
-    "cut.erode": (0, 100),
-    "cut.smooth": (0, 100),
-}
-_ABOVE_ZERO = (  # of these, 0 is not allowed either
-    "image.scale",
-    "likelihood.sigma",
-    "contribution.memory",
-    "train.learning_rate",
-    "detect.radius",
-    "cut.claim_full",
-    "cut.reach",
-)
-_MOST_LEVELS, _MOST_WIDTH = 10, 16_384  # of the network
+# Settings of earlier versions, which the run folders of old trainings name and nothing reads any more.
+_RETIRED = {"train": {"select"}}
+
+
+def _check_bounds(path: str, value: Any, *, least: int, most: int | float, above_zero: bool = False) -> None:
+    """Raises UserError for a number out of its bounds; None and its meaning are the setting's own."""
+    if value is None:
+        return
+    if above_zero and not value > 0:
+        raise UserError(f"{path} must be above 0, not {_short(value)}")
+    if not value >= least:  # of NaN too
+        raise UserError(f"{path} must be at least {least}, not {_short(value)}")
+    if value > most:
+        raise UserError(f"{path} must be at most {most:,}, not {_short(value)}")
 
 
 def _short(value: Any) -> str:
@@ -286,6 +270,8 @@ def _section(kind: type, section: str, values: Any) -> Any:
     hints = typing.get_type_hints(kind)
     checked: dict[str, Any] = {}
     for key, value in values.items():
+        if key in _RETIRED.get(section, ()):
+            continue
         if key not in hints:
             raise UserError(f"unknown key '{section}.{key}'; section {section} has {', '.join(hints)}")
         checked[key] = _checked(hints[key], f"{section}.{key}", value)
@@ -293,7 +279,7 @@ def _section(kind: type, section: str, values: Any) -> Any:
 
 
 def _checked(hint: Any, path: str, value: Any) -> Any:
-    """Returns the value as the hinted type, or raises TypeError naming the path."""
+    """Returns the value as the hinted type, or raises UserError that names the setting."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is Literal:
         # By type as well: true is no 1.
@@ -313,3 +299,88 @@ def _checked(hint: Any, path: str, value: Any) -> Any:
     if type(value) is not hint:
         raise UserError(f"{path} must be {hint.__name__}, not {_short(value)}")
     return value
+
+
+PresetName = Literal["default", "paper", "reference"]
+
+
+def preset(name: PresetName, base: Config | None = None) -> Config:
+    """Returns the named preset; of `base`, only what concerns a trained model's use is replaced.
+
+    "default" is the project's choice, "paper" follows the text, "reference" the authors' released code
+    (wherever the two differ; the README lists the differences that are not copied). With a `base`, the
+    configuration of a trained model, image, likelihood, network and training stay what the model was made with.
+
+    Raises:
+        UserError: for an unknown name.
+    """
+    presets = {"default": Config(), "paper": _PAPER, "reference": _REFERENCE}
+    if name not in presets:
+        raise UserError(f"unknown preset '{name}'; known are {', '.join(presets)}")
+    chosen = presets[name]
+    if base is None:
+        return chosen
+    return dataclasses.replace(base, detect=chosen.detect, contribution=chosen.contribution, cut=chosen.cut)
+
+
+def small_network(config: Config) -> Config:
+    """Returns the settings with the network, and the training, for a computer without an accelerator.
+
+    A quarter of the widths, smaller patches and fewer of them.
+    """
+    return dataclasses.replace(
+        config,
+        unet=dataclasses.replace(config.unet, encoder=(16, 32, 64, 128, 128), decoder=(64, 32, 16, 16)),
+        train=dataclasses.replace(config.train, batch=8, patch=192, steps=900, learning_rate=2e-3),
+    )
+
+
+_PAPER = Config(
+    image=ImageConfig(normalization="max", scale=1.0),
+    train=TrainConfig(augment="none", schedule="constant"),
+    detect=DetectConfig(views=1, region="response"),
+    contribution=ContributionConfig(start="likelihood"),
+    cut=CutConfig(
+        seed_scale="max",
+        seed_threshold=0.03,
+        claim_weight=0.0,
+        conflict="background",
+        reach=None,
+        data_weight=1.5,
+        background_weight=0.0,
+        edge_weight=20.0,
+        edge_falloff=10.0,
+        rim="bright",
+        smooth=0.0,
+    ),
+)
+
+_REFERENCE = Config(
+    image=ImageConfig(normalization="max", scale=1.0),
+    likelihood=LikelihoodConfig(sigma=12.0),
+    unet=UNetConfig(align_corners=True),
+    train=TrainConfig(patch=256, augment="exact", schedule="constant", warmup=0),
+    detect=DetectConfig(
+        views=1, threshold=125 / 255, min_distance=2, exclude_border=2, quantize=True, region="disc", radius=2.58
+    ),
+    contribution=ContributionConfig(start="one"),
+    cut=CutConfig(
+        seed_scale="raw",
+        seed_threshold=0.01,
+        claim_weight=0.0,
+        fill_others=True,
+        conflict="background",
+        reach=None,
+        data="flat",
+        data_weight=2e-4,
+        background_weight=0.0,
+        edge_weight=20.0,
+        edge_falloff=10.0,
+        rim="bright",
+        smooth=0.0,
+        edge_pixel="first",
+        dilate=2,
+        erode=1,
+        overlap="sequential",
+    ),
+)

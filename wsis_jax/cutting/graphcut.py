@@ -6,7 +6,7 @@ import maxflow
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Float64, Int64
 
-from wsis_jax.core.errors import UserError
+from wsis_jax.core import UserError
 
 
 def edge_weights(

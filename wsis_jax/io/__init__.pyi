@@ -22,7 +22,7 @@ from .point_file import PointFormat as PointFormat
 from .point_file import check_points as check_points
 from .point_file import read_points as read_points
 from .point_file import write_points as write_points
-from .readers.stacks import check_axes as check_axes
+from .readers import check_axes as check_axes
 from .readers.zarr import NGFF as NGFF
 from .readers.zarr import create_labels as create_labels
 from .readers.zarr import multiscales as multiscales

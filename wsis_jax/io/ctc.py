@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float64
 
-from wsis_jax.core.errors import MissingFile, UserError
+from wsis_jax.core import MissingFile, UserError
 from wsis_jax.io.label_file import count_frames, read_labels, read_shape
 from wsis_jax.io.paths import name_some
 from wsis_jax.metrics import centroids

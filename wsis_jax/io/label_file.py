@@ -11,11 +11,10 @@ import tifffile
 from jaxtyping import Float32, Int32, Integer, UInt8
 from PIL import Image
 
-from wsis_jax.core import replacing
-from wsis_jax.core.errors import UserError
+from wsis_jax.core import UserError, replacing
 from wsis_jax.io.image_file import open_frames
+from wsis_jax.io.readers import WHOLE, open_stacks
 from wsis_jax.io.readers.bioio import ENDINGS
-from wsis_jax.io.readers.stacks import WHOLE, open_stacks
 
 IMAGE_SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".zarr", *ENDINGS)
 LABEL_SUFFIXES = (".tif", ".tiff", ".png")

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from wsis_jax.core.errors import MissingFile, UserError
+from wsis_jax.core import MissingFile, UserError
 
 Where = str | Path | Sequence[str | Path]
 """A file, a folder or a pattern; or several of them."""

@@ -12,8 +12,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float64
 
-from wsis_jax.core import inside, read_text, write_text
-from wsis_jax.core.errors import MissingFile, UserError
+from wsis_jax.core import MissingFile, UserError, inside, read_text, write_text
 
 POINT_SUFFIXES = (".csv", ".txt", ".tsv")
 

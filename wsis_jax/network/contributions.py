@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, Float32, Int
 
 from wsis_jax.core import (
     ContributionConfig,
+    UserError,
     WinnerMap,
     check_bytes,
     copy,
@@ -19,7 +20,6 @@ from wsis_jax.core import (
     shared_by_all,
     split,
 )
-from wsis_jax.core.errors import UserError
 from wsis_jax.network.full_pass import Linear, back_many, back_one, linearize
 from wsis_jax.network.receptive_field import Windows, windows, working_bytes
 from wsis_jax.network.record import Record, one_of, record, start_signal

@@ -16,8 +16,7 @@ import numpy as np
 from jax.export import Exported, SymbolicScope, export, symbolic_shape
 from jaxtyping import Array, Bool, Float, Int
 
-from wsis_jax.core import Config, replacing, rounded_up, versions, write_text
-from wsis_jax.core.errors import UserError
+from wsis_jax.core import Config, UserError, replacing, rounded_up, versions, write_text
 from wsis_jax.network.model import Model
 from wsis_jax.network.receptive_field import Span, Windows, windows, working_bytes
 from wsis_jax.network.record import record, start_signal

@@ -6,8 +6,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from wsis_jax.core import Config, check_bytes, read_json
-from wsis_jax.core.errors import MissingFile, UserError
+from wsis_jax.core import Config, MissingFile, UserError, check_bytes, read_json
 from wsis_jax.network.packaged import model_folder, packaged_models
 from wsis_jax.network.receptive_field import widths
 from wsis_jax.network.unet import UNet, Variables, fold_batch_norm, initial_variables

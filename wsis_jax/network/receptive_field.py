@@ -13,7 +13,7 @@ serves all cells. Nothing here touches an array.
 from functools import partial, reduce
 from typing import NamedTuple
 
-from wsis_jax.core.errors import UserError
+from wsis_jax.core import UserError
 
 
 class Span(NamedTuple):

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Float32, Int
 
-from wsis_jax.core.errors import UserError
+from wsis_jax.core import UserError
 from wsis_jax.network.layers import BatchNorm, convolve, max_pool
 
 Variables = Mapping[str, Any]

@@ -1,5 +1,6 @@
 from .cell_table import margin_sums as margin_sums
 from .cell_table import mean_margins as mean_margins
+from .cell_table import measure_cells as measure_cells
 from .formats.qupath import write_features as write_features
 from .formats.registry import FILES as FILES
 from .formats.registry import KINDS as KINDS

@@ -3,8 +3,7 @@
 import numpy as np
 from jaxtyping import Float, Float64, Int, Shaped
 
-from wsis_jax.core import WinnerMap, resize_labels
-from wsis_jax.core.errors import UserError
+from wsis_jax.core import UserError, WinnerMap, resize_labels
 
 Columns = dict[str, Shaped[np.ndarray, " cells"]]
 """A table: a column under each name."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32
 
-from wsis_jax.core.errors import UserError
+from wsis_jax.core import UserError
 
 _LARGEST = float(np.finfo(np.float32).max)
 

@@ -1,9 +1,9 @@
-"""Is anything wrong with the points? What a careful person would notice before learning from them.
+"""Checks points before a model learns from them, and reports what is wrong.
 
-Some faults show in the points alone: they lie outside, or two on one cell. Others show only beside the image. A
-draft of the likelihood map (`draft`) is high where there are cells: at the points, if they fit their image; if
-not, perhaps at the points moved a little, or with rows and columns swapped; and where it is high without a
-point, one may be missing.
+Some faults show in the points alone: points outside of the image, or two points on one cell. Others show only
+beside the image. A draft of the likelihood map (`draft`) is high where there are cells: where it is high at the
+points, they fit their image; where it is high at the points shifted, or with rows and columns swapped, they are
+misplaced; where it is high without a point, a point may be missing.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,42 +11,55 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Float32, Float64, Int64
+from scipy.signal import fftconvolve
 from scipy.spatial import KDTree
 
-from wsis_jax.core import ImageConfig, inside, normalize_image, scale_points
-from wsis_jax.core.errors import UserError
+from wsis_jax.core import ImageConfig, UserError, inside, nearest_distances, normalize_image, scale_points
 from wsis_jax.points.draft import Study, draft_scale, draw_draft, study
-from wsis_jax.points.fitting import Place, best_place, fit
 from wsis_jax.points.likelihood import find_peaks
 from wsis_jax.points.suggestions import suggest_sigma
 
 _Points = Float64[np.ndarray, "_ 2"]
 _Draft = Float32[np.ndarray, "_ _"]
 
-_DOUBLED = 0.8  # × sigma, a fifth of the usual spacing: nearer points are of one cell
-_APART = 2.0  # × sigma, half the usual spacing: no point within means that none is of this place
-_CHANCE = 3.5  # a fit below may be chance
-_SURE = 7.0  # a fit above is none, even if it is the best of all places tried; that rarely exceeds 5
-_BETTER = 1.5  # × the fit of the points as they are: where they fit that much better they belong
-_POOR = 0.5  # × the usual fit of so many points: what is below does not fit
-_FEW = 0.2  # of the points: more missing ones are a fault
-_MANY = 30  # points that fit their image well above chance, if they fit it at all
-_CROWDED = 100  # pairs a point within that distance beyond which only the nearest of each is told
+_DOUBLED = 0.8  # × sigma, a fifth of the usual spacing: points nearer than this are on one cell
+_APART = 2.0  # × sigma, half the usual spacing: a place without a point this near has no point
+_CHANCE = 3.5  # a fit below this may be chance
+_SURE = 7.0  # a fit above this is not chance, even as the best of all shifts tried, which rarely exceeds 5
+_BETTER = 1.5  # × the fit of the points as they are: points that fit so much better elsewhere are misplaced
+_POOR = 0.5  # × the usual fit of so many points: points below this do not fit
+_FEW = 0.2  # of the points: more missing ones than this are a fault
+_MANY = 30  # so many points fit their image well above chance if they fit it at all
+_CROWDED = 100  # pairs per point within the distance of doubled points; beyond, only nearest pairs are listed
+_SEARCHED = 0.25  # of the shorter side: the greatest shift that is tried
 
 
 class PointReport(NamedTuple):
-    """What there is to know of the points of one image. Places are (row, column) in pixels of the image."""
+    """What was found out about the points of one image. Places are (row, column) in pixels of the image.
+
+    Attributes:
+        name: of the image.
+        points: the number of points.
+        shape: (height, width) of the image; None without one: what is found with its help is then empty.
+        spacing: median distance from a point to the nearest other one, in pixels; None below two points.
+        outside: indices of the points outside of the image.
+        border: indices of the points in the image, but within sigma of its border.
+        doubled: pairs of indices of points at about the same place.
+        missing: places that look like cells and have no point.
+        fit: how well the points fit the image, in deviations from chance, usually above 10; None if unknown.
+        faults: what is wrong, each a sentence that says what to do.
+    """
 
     name: str
     points: int
-    shape: tuple[int, int] | None  # of the image; None without one, and then what needs it is empty
-    spacing: float | None  # median distance to the nearest other point, in pixels; None below two points
-    outside: Int64[np.ndarray, " outside"]  # indices of the points outside of the image
-    border: Int64[np.ndarray, " border"]  # indices of those inside, but within sigma of its border
-    doubled: Int64[np.ndarray, "pairs 2"]  # indices of two points at about the same place
-    missing: Float64[np.ndarray, "missing 2"]  # places that look like cells and have no point
-    fit: float | None  # in deviations from chance, usually above 10; None where it cannot be told
-    faults: tuple[str, ...]  # what is wrong, each with what to do
+    shape: tuple[int, int] | None
+    spacing: float | None
+    outside: Int64[np.ndarray, " outside"]
+    border: Int64[np.ndarray, " border"]
+    doubled: Int64[np.ndarray, "pairs 2"]
+    missing: Float64[np.ndarray, "missing 2"]
+    fit: float | None
+    faults: tuple[str, ...]
 
     @property
     def density(self) -> float | None:
@@ -59,22 +72,38 @@ class PointReport(NamedTuple):
         return self._asdict() | arrays | {"density": self.density, "faults": list(self.faults)}
 
 
+class Placement(NamedTuple):
+    """The shift at which points fit a map best.
+
+    Attributes:
+        here: the fit of the points as they are.
+        best: the greatest fit found.
+        swapped: whether it is found after rows and columns are swapped.
+        shift: (rows, columns) to add to the points then, in pixels of the map.
+    """
+
+    here: float
+    best: float
+    swapped: bool
+    shift: tuple[int, int]
+
+
 class _Case(NamedTuple):
-    """One image on its way to the report."""
+    """An image with its points, and what the report is made from."""
 
     name: str
     points: _Points
     image: np.ndarray | None  # normalised
-    draft: _Draft | None  # None where there is nothing to learn from
-    place: Place | None  # where the points fit the draft best
+    draft: _Draft | None  # None if there is nothing to learn it from
+    placement: Placement | None  # at which the points fit the draft best
 
 
-class _Usual(NamedTuple):
-    """What is usual of all images."""
+class _Typical(NamedTuple):
+    """What is typical of the images whose points fit."""
 
     sigma: float
     fit: float  # of one point
-    level: float  # of a draft at a point
+    level: float  # the value of a draft at a point
 
 
 def inspect_points(
@@ -84,35 +113,39 @@ def inspect_points(
     *,
     on_image: Callable[[int, int], None] = lambda done, count: None,
 ) -> list[PointReport]:
-    """Reports on the points of each image; takes about two seconds of computing for a million pixels.
+    """Reports on the points of each image; it takes about two seconds for a million pixels.
 
     Args:
         names: of the images, for the sentences.
-        points: (row, column) of each image's cells, in its pixels.
-        images: finite grey values of any range; None where there is no image to compare with.
-        on_image: called with (done, in all) as images are looked at, each twice.
+        points: (row, column) of the cells of each image, in its pixels.
+        images: finite grey values of any range; None if there is no image to compare with.
+        on_image: called with (steps done, steps in all); each image takes two steps.
     """
     places = [np.asarray(own, np.float64) for own in points]
     try:
         sigma = suggest_sigma(places)
     except UserError:  # nowhere two points
         sigma = None
-    looked_at = [None if image is None else _normalize(image) for image in images]
-    drafts = [None] * len(places) if sigma is None else _drafts(places, looked_at, sigma, on_image)
+    normalized = [None if image is None else _normalize(image) for image in images]
+    drafts = [None] * len(places) if sigma is None else _drafts(places, normalized, sigma, on_image)
     cases = []
-    for name, own, image, draft in zip(names, places, looked_at, drafts, strict=True):
-        place = (
-            None if draft is None or sigma is None else best_place(draft, scale_points(own, draft_scale(sigma)))
+    for name, own, image, draft in zip(names, places, normalized, drafts, strict=True):
+        placement = (
+            None
+            if draft is None or sigma is None
+            else best_placement(draft, scale_points(own, draft_scale(sigma)))
         )
-        cases.append(_Case(name, own, image, draft, place))
-    usual = None if sigma is None else _usual(cases, sigma)
-    return [_report(case, sigma or 0.0, usual, cases) for case in cases]
+        cases.append(_Case(name, own, image, draft, placement))
+    typical = None if sigma is None else _typical(cases, sigma)
+    return [_report(case, sigma or 0.0, typical, cases) for case in cases]
 
 
 def _normalize(image: Float[np.ndarray, "height width"]) -> Float32[np.ndarray, "height width"]:
     """Brings grey values to 0..1, as the network sees them by default."""
-    look = ImageConfig()
-    return normalize_image(image.astype(np.float32), method=look.normalization, low=look.low, high=look.high)
+    default = ImageConfig()
+    return normalize_image(
+        image.astype(np.float32), method=default.normalization, low=default.low, high=default.high
+    )
 
 
 def _drafts(
@@ -123,8 +156,8 @@ def _drafts(
 ) -> list[_Draft | None]:
     """Returns the draft of each image, made from all others whose points can be trusted.
 
-    Those are images whose quarters agree with each other: where points are misplaced, the quarters of an image
-    have little to learn from each other.
+    Points can be trusted if the quarters of their image agree with each other: of misplaced points one quarter
+    teaches little about another.
     """
     scale, count = draft_scale(sigma), 2 * len(images)
     studies: list[Study | None] = []
@@ -147,23 +180,23 @@ def _drafts(
     return drafts
 
 
-def _usual(cases: Sequence[_Case], sigma: float) -> _Usual | None:
-    """Returns what is usual where points fit at all, or None where they do so nowhere."""
+def _typical(cases: Sequence[_Case], sigma: float) -> _Typical | None:
+    """Returns what is typical of the images whose points fit, or None if they fit nowhere."""
     fits, levels = [], []
     for case in cases:
-        if case.draft is None or case.place is None or case.place.here < _SURE:
+        if case.draft is None or case.placement is None or case.placement.here < _SURE:
             continue
-        fits.append(case.place.here / np.sqrt(len(case.points)))
+        fits.append(case.placement.here / np.sqrt(len(case.points)))
         levels.append(_at_points(case.draft, case.points, sigma))
-    return _Usual(sigma, float(np.median(fits)), float(np.median(np.concatenate(levels)))) if fits else None
+    return _Typical(sigma, float(np.median(fits)), float(np.median(np.concatenate(levels)))) if fits else None
 
 
-def _report(case: _Case, sigma: float, usual: _Usual | None, cases: Sequence[_Case]) -> PointReport:
+def _report(case: _Case, sigma: float, typical: _Typical | None, cases: Sequence[_Case]) -> PointReport:
     """Returns the report on one image."""
     points, shape = case.points, None if case.image is None else case.image.shape
     within = np.ones(len(points), bool) if shape is None else inside(points, shape)
     margin = np.inf if shape is None else np.minimum(points + 0.5, np.array(shape) - 0.5 - points).min(axis=1)
-    misplaced = _misplaced(case, usual, cases)
+    misplaced = _misplaced(case, typical, cases)
     report = PointReport(
         name=case.name,
         points=len(points),
@@ -172,22 +205,22 @@ def _report(case: _Case, sigma: float, usual: _Usual | None, cases: Sequence[_Ca
         outside=np.flatnonzero(~within),
         border=np.flatnonzero(within & (margin < sigma)),
         doubled=_doubled(points, _DOUBLED * sigma),
-        missing=np.empty((0, 2)) if misplaced else _missing(case, usual),
-        fit=case.place.here if case.place is not None and len(points) else None,
+        missing=np.empty((0, 2)) if misplaced else _missing(case, typical),
+        fit=case.placement.here if case.placement is not None and len(points) else None,
         faults=(),
     )
     faults = (
-        *_say_outside(report, points, known=bool(misplaced) and usual is not None),
+        *_outside_faults(report, points, known=bool(misplaced) and typical is not None),
         *misplaced,
-        *_say_doubled(report, points),
-        *_say_missing(report),
+        *_doubled_faults(report, points),
+        *_missing_faults(report),
     )
     return report._replace(faults=faults)
 
 
 def _spacing(points: _Points) -> float | None:
-    """Returns the median distance of a point to the nearest other one."""
-    return float(np.median(KDTree(points).query(points, k=2)[0][:, 1])) if len(points) > 1 else None
+    """Returns the median distance from a point to the nearest other one."""
+    return float(np.median(nearest_distances(points))) if len(points) > 1 else None
 
 
 def _doubled(points: _Points, distance: float) -> Int64[np.ndarray, "pairs 2"]:
@@ -195,7 +228,7 @@ def _doubled(points: _Points, distance: float) -> Int64[np.ndarray, "pairs 2"]:
     if not len(points):
         return np.empty((0, 2), np.int64)
     tree = KDTree(points)
-    if tree.count_neighbors(tree, distance) > _CROWDED * len(points):  # a heap has more pairs than memory holds
+    if tree.count_neighbors(tree, distance) > _CROWDED * len(points):  # all pairs would fill the memory
         near, nearest = tree.query(points, k=2)
         both = np.stack([np.arange(len(points)), nearest[:, 1]], axis=1)
         pairs = np.unique(np.sort(both[near[:, 1] <= distance], axis=1), axis=0)
@@ -205,19 +238,19 @@ def _doubled(points: _Points, distance: float) -> Int64[np.ndarray, "pairs 2"]:
     return pairs[np.lexsort(pairs.T[::-1])]
 
 
-def _missing(case: _Case, usual: _Usual | None) -> Float64[np.ndarray, "missing 2"]:
+def _missing(case: _Case, typical: _Typical | None) -> Float64[np.ndarray, "missing 2"]:
     """Returns the places where the draft is as high as at a typical point and there is no point."""
-    if case.draft is None or case.image is None or usual is None:
+    if case.draft is None or case.image is None or typical is None:
         return np.empty((0, 2))
-    scale = draft_scale(usual.sigma)
-    level = usual.level
-    if case.place is not None and case.place.here > _SURE:
-        level = max(level, float(np.median(_at_points(case.draft, case.points, usual.sigma))))
-    peaks = find_peaks(case.draft, threshold=level, min_distance=max(round(usual.sigma * scale), 1))
+    scale = draft_scale(typical.sigma)
+    level = typical.level
+    if case.placement is not None and case.placement.here > _SURE:
+        level = max(level, float(np.median(_at_points(case.draft, case.points, typical.sigma))))
+    peaks = find_peaks(case.draft, threshold=level, min_distance=max(round(typical.sigma * scale), 1))
     places = (peaks + 0.5) * (np.array(case.image.shape) / np.array(case.draft.shape)) - 0.5
     if not len(case.points):
         return places
-    return places[KDTree(case.points).query(places)[0] > _APART * usual.sigma]
+    return places[KDTree(case.points).query(places)[0] > _APART * typical.sigma]
 
 
 def _at_points(draft: _Draft, points: _Points, sigma: float) -> Float32[np.ndarray, " inside"]:
@@ -226,27 +259,27 @@ def _at_points(draft: _Draft, points: _Points, sigma: float) -> Float32[np.ndarr
     return draft[tuple(places[inside(places, draft.shape)].astype(np.int64).T)]
 
 
-def _misplaced(case: _Case, usual: _Usual | None, cases: Sequence[_Case]) -> list[str]:
-    """Returns what to say of points that do not fit their image; nothing where they do, or nobody knows."""
-    place, count = case.place, len(case.points)
-    if place is None or case.draft is None or not count:
+def _misplaced(case: _Case, typical: _Typical | None, cases: Sequence[_Case]) -> list[str]:
+    """Returns the fault of points that do not fit their image; none if they fit, or if it is unknown."""
+    placement, count = case.placement, len(case.points)
+    if placement is None or case.draft is None or not count:
         return []
-    if usual is None:
-        if count < _MANY or place.here > _CHANCE:
+    if typical is None:
+        if count < _MANY or placement.here > _CHANCE:
             return []
         look = "nothing in the image tells why the points are where they are; look at the picture"
         return [f"{look}, and check that they are of this image"]
-    scale, expected = draft_scale(usual.sigma), usual.fit * np.sqrt(count)
-    moved = place.swapped or np.hypot(*place.shift) > usual.sigma * scale
-    if moved and place.best > max(_SURE, _BETTER * place.here, _POOR * expected):
-        if place.swapped:
+    scale, expected = draft_scale(typical.sigma), typical.fit * np.sqrt(count)
+    misfit = placement.swapped or np.hypot(*placement.shift) > typical.sigma * scale
+    if misfit and placement.best > max(_SURE, _BETTER * placement.here, _POOR * expected):
+        if placement.swapped:
             return ["rows and columns look swapped; swap their names in the header"]
-        down, right = (round(step / scale) for step in place.shift)
+        down, right = (round(step / scale) for step in placement.shift)
         return [
             f"the points look shifted, since they fit the image much better when moved by {down:+d} rows and "
             f"{right:+d} columns; move them"
         ]
-    if place.here > _CHANCE or expected < _SURE:
+    if placement.here > _CHANCE or expected < _SURE:
         return []
     scaled = scale_points(case.points, scale)
     fitting = [
@@ -258,8 +291,8 @@ def _misplaced(case: _Case, usual: _Usual | None, cases: Sequence[_Case]) -> lis
     return [f"the points fit the image no better than chance; {whose}"]
 
 
-def _say_outside(report: PointReport, points: _Points, *, known: bool) -> list[str]:
-    """Returns what to say of points outside of the image; `known`: a reason will be given."""
+def _outside_faults(report: PointReport, points: _Points, *, known: bool) -> list[str]:
+    """Returns the fault of points outside of the image; `known`: another fault gives the reason."""
     if not len(report.outside) or report.shape is None:
         return []
     row, column = points[report.outside[0]]
@@ -273,8 +306,8 @@ def _say_outside(report: PointReport, points: _Points, *, known: bool) -> list[s
     ]
 
 
-def _say_doubled(report: PointReport, points: _Points) -> list[str]:
-    """Returns what to say of two points at about the same place."""
+def _doubled_faults(report: PointReport, points: _Points) -> list[str]:
+    """Returns the fault of two points at about the same place."""
     if not len(report.doubled):
         return []
     first, second = report.doubled[0]
@@ -286,8 +319,8 @@ def _say_doubled(report: PointReport, points: _Points) -> list[str]:
     ]
 
 
-def _say_missing(report: PointReport) -> list[str]:
-    """Returns what to say where many places look like cells and have no point."""
+def _missing_faults(report: PointReport) -> list[str]:
+    """Returns the fault of an image in which many places look like cells and have no point."""
     count = len(report.missing)
     if not report.points:
         seen = f", but {_count(count, 'place looks like a cell', 'places look like cells')}" if count else ""
@@ -299,5 +332,41 @@ def _say_missing(report: PointReport) -> list[str]:
 
 
 def _count(number: int, one: str, many: str) -> str:
-    """Returns a number with the word that it asks for."""
+    """Returns a number with the word for one or for many."""
     return f"{number} {one if number == 1 else many}"
+
+
+def fit(values: Float[np.ndarray, "height width"], points: Float[np.ndarray, "points 2"]) -> float:
+    """Returns how far the values of a map at points are above chance, in standard deviations of chance.
+
+    It is Σ z / √n, where z are the standardised values at the n points: about -1..1 for points at random. A point
+    outside of the map counts as 0.
+    """
+    return float(_fits_of_shifts(values, points, 0)[0, 0])
+
+
+def best_placement(values: Float[np.ndarray, "height width"], points: Float[np.ndarray, "points 2"]) -> Placement:
+    """Returns the best of all shifts by up to a quarter of the shorter side, of points as they are or swapped."""
+    reach = int(_SEARCHED * min(values.shape))
+    straight, swapped = (_fits_of_shifts(values, own, reach) for own in (points, points[:, ::-1]))
+    best = max(straight, swapped, key=np.max)
+    row, column = (int(index) for index in np.unravel_index(best.argmax(), best.shape))
+    return Placement(
+        float(straight[reach, reach]), float(best.max()), best is swapped, (row - reach, column - reach)
+    )
+
+
+def _fits_of_shifts(
+    values: Float[np.ndarray, "height width"], points: Float[np.ndarray, "points 2"], reach: int
+) -> Float64[np.ndarray, "shifts shifts"]:
+    """Returns the fit of points shifted by -reach..reach rows and columns: a correlation of map and points."""
+    deviation = values.std()
+    if not len(points) or deviation == 0:
+        return np.zeros((2 * reach + 1, 2 * reach + 1))
+    standard = np.pad((values - values.mean()).astype(np.float64) / deviation, 2 * reach)
+    counts = np.zeros(np.array(values.shape) + 2 * reach)
+    # Points farther outside do not reach the map by any shift.
+    places = np.round(points).astype(np.int64) + reach
+    near = ((places >= 0) & (places < np.array(counts.shape))).all(axis=1)
+    np.add.at(counts, tuple(places[near].T), 1.0)
+    return fftconvolve(standard, counts[::-1, ::-1], mode="valid") / np.sqrt(len(points))

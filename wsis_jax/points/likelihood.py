@@ -1,4 +1,4 @@
-"""Points to likelihood map; likelihood map to peaks; peaks to centre regions."""
+"""From points to the likelihood map, from the likelihood map to peaks, from peaks to centre regions."""
 
 from typing import Literal
 
@@ -9,11 +9,9 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import KDTree
 
-from wsis_jax.core import nearest_peak
-from wsis_jax.core.errors import UserError
+from wsis_jax.core import UserError, nearest_peak
 
-# Gaussians are drawn as far as they exceed 4e-6, which is 5 sigma.
-_EXTENT = 5.0
+_EXTENT = 5.0  # × sigma: the radius to which Gaussians are drawn; they are below 4e-6 beyond
 
 
 def render_likelihood(
@@ -78,9 +76,9 @@ def find_peaks(
 def peak_pixels(
     likelihood: Float[np.ndarray, "height width"], *, threshold: float, min_distance: int, quantize: bool
 ) -> Bool[np.ndarray, "height width"]:
-    """Returns which pixels are of a peak, see `find_peaks`; what is within `min_distance` of each decides."""
+    """Returns which pixels belong to a peak, see `find_peaks`; it depends on pixels within `min_distance`."""
     if quantize:
-        likelihood = np.floor(likelihood * 255 + 1e-3) / 255  # the margin: 8-bit values come back exactly
+        likelihood = np.floor(likelihood * 255 + 1e-3) / 255  # the margin keeps 8-bit values exact
     greatest = ndimage.maximum_filter(likelihood, size=2 * min_distance + 1, mode="nearest")
     return (likelihood == greatest) & (likelihood > threshold)
 
@@ -96,7 +94,7 @@ def plateau_centres(pixels: Int64[np.ndarray, "pixels 2"]) -> Int64[np.ndarray, 
     pairs = KDTree(pixels).query_pairs(1, p=np.inf, output_type="ndarray")
     graph = coo_array((np.ones(len(pairs), bool), tuple(pairs.T)), (len(pixels), len(pixels)))
     groups = connected_components(graph, directed=False)[1]
-    # Numbered by their first pixel, whatever order the components come in.
+    # The order of components is not defined, so they are sorted by their first pixel.
     _, first, groups = np.unique(groups, return_index=True, return_inverse=True)
     sums = np.zeros((len(first), 2), np.int64)
     np.add.at(sums, groups, pixels)
@@ -113,10 +111,9 @@ def centre_regions(
 ) -> Int32[np.ndarray, "height width"]:
     """Returns the centre regions S_u: 0 outside, i + 1 in the region of `peaks[i]`.
 
-    "disc" is a peak's Voronoi cell within `radius` pixels of it, as the authors' code has it. It is the default
-    because every peak has a region, of a size that no threshold decides. "response" is the paper's: the
-    8-connected components of the map above `response` that hold a peak, divided by the Voronoi lines where
-    peaks share one.
+    "disc" is the Voronoi cell of a peak within `radius` pixels of it, as in the authors' code. It is the default
+    because every peak then has a region, whose size does not depend on a threshold. "response" is the paper's: the
+    8-connected components of the map above `response` that hold a peak; the Voronoi lines divide one with several.
     """
     if region == "disc":
         index, distance = nearest_peak(peaks, likelihood.shape)
@@ -127,7 +124,7 @@ def centre_regions(
     regions = np.zeros(likelihood.shape, np.int32)
     for component in np.unique(component_of[component_of > 0]):
         window = windows[component - 1]
-        sharers = np.flatnonzero(component_of == component)  # only they: a nearer peak may be of another component
+        sharers = np.flatnonzero(component_of == component)  # a nearer peak may belong to another component
         mask = components[window] == component
         index, _ = nearest_peak(peaks[sharers] - [side.start for side in window], mask.shape)
         regions[window][mask] = sharers[index[mask]] + 1

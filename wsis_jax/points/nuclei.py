@@ -1,9 +1,9 @@
-"""Finds nuclei in an image of a nuclear stain: their centres can stand in for clicks on the cells.
+"""Finds nuclei in an image of a nuclear stain: their centres can replace clicks on the cells.
 
-A nucleus is a bright blob, and the scale-normalised Laplacian of a Gaussian (Lindeberg 1998, International Journal
-of Computer Vision 30, 79-116), sigma² times the negative Laplacian, answers most to a disc of diameter
-2 sqrt(2) sigma. What else is to be known is read from the image: the background, the noise, how large the nuclei
-are and how much they stand out.
+A nucleus is a bright blob. The response to blobs is the scale-normalised Laplacian of a Gaussian, -σ² ∇² (G_σ *
+image) (Lindeberg 1998, International Journal of Computer Vision 30, 79-116); it is greatest for a disc of diameter
+2 √2 σ. Everything else is estimated from the image: the background, the noise, the size of the nuclei and how much
+they stand out.
 """
 
 from typing import NamedTuple
@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float64, Int64, Real
 from scipy import ndimage
 
-from wsis_jax.core.errors import UserError
+from wsis_jax.core import UserError
 
 _Map = Float64[np.ndarray, "height width"]
 _Stack = Float64[np.ndarray, "scales height width"]
@@ -20,33 +20,39 @@ _Places = Int64[np.ndarray, "peaks 2"]
 _Tops = Int64[np.ndarray, "peaks 3"]  # scale, row, column
 _Values = Float64[np.ndarray, " peaks"]
 
-_DIAMETER = 2 * 2**0.5  # × sigma: the disc that answers most
-_OCTAVE = 1.25 * 2.0 ** np.array([0, 0.5, 1, 1.5])  # sigmas looked at before the image is halved, in its pixels
+_DIAMETER = 2 * 2**0.5  # × sigma: the disc with the greatest response
+_OCTAVE = 1.25 * 2.0 ** np.array([0, 0.5, 1, 1.5])  # sigmas tried before the image is halved, in its pixels
 _LEAST_SIDE = 8  # pixels of the smallest halved image
 _SIZES = 2.0 ** np.array([-1, -0.5, 0, 0.5, 1])  # × the typical sigma: those of the nuclei
 _CLIP = 3.0  # deviations of the noise up to which a pixel is background
-_RANGE = 1e3  # greatest ratio of the brightest pixel to the noise: where there is no noise, what counts as such
-_NOISE = 4.0  # × the median of the background's maxima; noise alone hardly ever has one above
-_FAINT = 0.25  # × the response of a typical nucleus; cytoplasm, which takes up some stain, is below
-_APART = 0.5  # diameters between the centres of two nuclei; nearer maxima are of one
+_RANGE = 1e3  # greatest ratio of the brightest pixel to the noise: the least noise that is assumed
+_NOISE = 4.0  # × the median of the background's maxima; noise alone hardly ever exceeds it
+_FAINT = 0.25  # × the response of a typical nucleus; cytoplasm, which takes up some stain, stays below
+_APART = 0.5  # diameters between the centres of two nuclei; maxima nearer than this are one nucleus
 
 
 class Nuclei(NamedTuple):
-    """The nuclei of an image, those that stand out most first."""
+    """The nuclei of an image, sorted by falling response.
 
-    points: Float64[np.ndarray, "nuclei 2"]  # (row, column) of the centres, to a fraction of a pixel
-    diameters: Float64[np.ndarray, " nuclei"]  # in pixels; some 2 to 5 too many, as the compressed edges are wide
-    contrasts: Float64[np.ndarray, " nuclei"]  # 0..1: 1 stands out as a typical nucleus does, or more; 0.25 hardly
+    Attributes:
+        points: (row, column) of the centres, to a fraction of a pixel.
+        diameters: in pixels; 2 to 5 pixels too large, since compression widens the edges.
+        contrasts: response divided by that of a typical nucleus, 0.25..1; greater ones are 1.
+    """
+
+    points: Float64[np.ndarray, "nuclei 2"]
+    diameters: Float64[np.ndarray, " nuclei"]
+    contrasts: Float64[np.ndarray, " nuclei"]
 
 
 def find_nuclei(stain: Real[np.ndarray, "height width"], *, diameter: float | int | None = None) -> Nuclei:
     """Finds the nuclei in an image of a nuclear stain.
 
-    The image is compressed by an inverse hyperbolic sine in units of its noise, since bright nuclei would hide
-    faint ones beside them. The typical size is that of the blobs that answer most, over all scales. The nuclei
-    are the maxima of the response at that size that stand out of the noise and are no fainter than a quarter of
-    a typical nucleus. Each then takes the size, half to twice the typical one, at which it answers most there,
-    and those within half of that from a greater one are dropped: they are of the same nucleus.
+    Grey values are compressed by an inverse hyperbolic sine in units of the noise; otherwise bright nuclei would
+    hide faint ones beside them. The typical size is that of the blobs with the greatest response over all scales.
+    The nuclei are the maxima of the response at that size that exceed the noise and a quarter of the response of a
+    typical nucleus. The size of each, half to twice the typical one, is that of its greatest response. A maximum
+    within half a diameter of a greater one is dropped: it is the same nucleus.
 
     Args:
         stain: Finite grey values of any range; nuclei are bright. Multiplying them by a constant or adding one
@@ -55,7 +61,7 @@ def find_nuclei(stain: Real[np.ndarray, "height width"], *, diameter: float | in
             pixels at least and two fifths of the image's shorter side at most.
 
     Returns:
-        The nuclei, also those cut by the border, with centres in the image; none where there is only background.
+        The nuclei, with those cut by the border, and with centres in the image; none if there is only background.
 
     Raises:
         UserError: If `stain` holds NaN or infinite values, or `diameter` is not above 0 or exceeds the image.
@@ -91,19 +97,21 @@ def _no_nuclei() -> Nuclei:
 def _compress(values: _Map) -> _Map:
     """Returns asinh((values - background) / noise): linear in the noise, logarithmic in what is bright.
 
-    The background is the median, and the noise the deviation about it, of the pixels that are left when those
-    three deviations away are taken out again and again.
+    The background is the median, and the noise the standard deviation, of the pixels that remain after those
+    farther than three deviations from the median are removed, again and again.
     """
     kept = values.ravel()
     while True:
         level = np.median(kept)
         away = np.abs(kept - level)
-        noise = 1.4826 * np.median(away)  # that of a normal distribution, from the median deviation
+        noise = 1.4826 * np.median(
+            away
+        )  # the standard deviation of a normal distribution, from the median deviation
         if away.max() <= _CLIP * noise or noise == 0:
             break
         kept = kept[away <= _CLIP * noise]
     greys = np.unique(values)
-    if noise == 0:  # most pixels are equal, so that the noise is less than a step from grey value to grey value
+    if noise == 0:  # most pixels are equal, so the noise is below the difference of two grey values
         noise = np.diff(greys).min()
     return np.arcsinh((values - level) / max(noise, (greys[-1] - greys[0]) / _RANGE))
 
@@ -119,10 +127,10 @@ def _responses(contrast: _Map, sigmas: Float64[np.ndarray, " scales"]) -> tuple[
 
 
 def _peaks(response: _Map, smooth: _Map) -> tuple[_Places, _Values]:
-    """Returns the places and values of those maxima of a response that stand out of the background's.
+    """Returns the places and values of the maxima of a response that exceed those of the background.
 
-    The background is where the smoothed image is within the noise. Its maxima are known as soon as there is one: a
-    single one is no nucleus either.
+    The background is where the smoothed image is within the noise. A single maximum of it is enough to compare
+    with, and is itself never a nucleus.
     """
     places = np.argwhere((response == ndimage.maximum_filter(response, 3, mode="nearest")) & (response > 0))
     values = response[tuple(places.T)]
@@ -132,10 +140,10 @@ def _peaks(response: _Map, smooth: _Map) -> tuple[_Places, _Values]:
 
 
 def _typical_sigma(contrast: _Map) -> float | None:
-    """Returns the sigma that answers most to a typical nucleus, or None where nothing stands out.
+    """Returns the sigma of the greatest response of a typical nucleus, or None if nothing exceeds the background.
 
     It is the median over the maxima in space and scale, weighted by their squared responses: grains in a nucleus
-    answer less than the nucleus, and so do clusters, with the gaps in them. The image is halved from octave to
+    and clusters of nuclei, with gaps in them, respond less than a nucleus. The image is halved from octave to
     octave.
     """
     logs, values, factor = [], [], 1.0
@@ -154,10 +162,10 @@ def _typical_sigma(contrast: _Map) -> float | None:
 
 
 def _halved(image: _Map) -> Float64[np.ndarray, "half_height half_width"]:
-    """Returns an image of half the sides, rounded up; that of a flipped image is the flipped one.
+    """Returns an image of half the sides, rounded up; halving commutes with flipping.
 
-    An even side becomes the means of pairs. Of an odd one, every other pixel is kept, the first and the last among
-    them, each with a half of its neighbours.
+    Along an even side, pairs of pixels are averaged. Along an odd one, every other pixel is kept, the first and
+    the last among them, each averaged with half of its neighbours.
     """
     for axis, side in enumerate(image.shape):
         weights, origin = ([0.25, 0.5, 0.25], 0) if side % 2 else ([0.5, 0.5], -1)
@@ -166,14 +174,14 @@ def _halved(image: _Map) -> Float64[np.ndarray, "half_height half_width"]:
 
 
 def _weighted_median(values: _Values, weights: _Values) -> float:
-    """Returns the value below which half of the weight is."""
+    """Returns the value at which half of the weight is reached."""
     order = np.argsort(values)
     below = np.cumsum(weights[order])
     return float(values[order][np.searchsorted(below, below[-1] / 2)])
 
 
 def _measure(stack: _Stack, places: _Places, sigma: float, typical: float) -> Nuclei:
-    """Returns centres, diameters and contrasts of the maxima, of those that are too close only the greatest."""
+    """Returns centres, diameters and contrasts of the maxima; of those too near each other only the greatest."""
     tops = np.column_stack([stack[:, *places.T].argmax(0), places])
     values = stack[tuple(tops.T)]
     order = np.argsort(-values, kind="stable")
@@ -181,7 +189,7 @@ def _measure(stack: _Stack, places: _Places, sigma: float, typical: float) -> Nu
     middle = len(_SIZES) // 2
     steps = tops[:, 0] - middle + _vertex(stack, tops, 0)
     diameters = _DIAMETER * sigma * 2.0 ** (0.5 * steps)
-    tops[:, 0] = middle  # only there are they maxima in space
+    tops[:, 0] = middle  # the scale at which they are maxima in space
     rows, columns = (tops[:, axis] + _vertex(stack, tops, axis) for axis in (1, 2))
     points = np.clip(np.stack([rows, columns], axis=1), 0, np.array(stack.shape[1:]) - 1.0)
     alone = np.ones(len(points), bool)
@@ -193,7 +201,7 @@ def _measure(stack: _Stack, places: _Places, sigma: float, typical: float) -> Nu
 
 
 def _vertex(stack: _Stack, tops: _Tops, axis: int) -> _Values:
-    """Returns how far the vertex of the parabola through three neighbours is from the middle one, -0.5..0.5."""
+    """Returns the offset of the vertex of the parabola through three neighbours from the middle one, -0.5..0.5."""
     step, last = np.eye(3, dtype=np.int64)[axis], np.array(stack.shape) - 1
     before, at, after = (stack[tuple(np.clip(tops + way * step, 0, last).T)] for way in (-1, 0, 1))
     bend = before - 2 * at + after

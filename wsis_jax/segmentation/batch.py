@@ -16,14 +16,15 @@ from typing import NamedTuple
 from wsis_jax.core import (
     Config,
     LocatedCells,
+    UserError,
     WriteError,
     collecting_warnings,
     fitting,
     remove_leftovers,
     rounded_up,
+    sentence,
     shared_sides,
 )
-from wsis_jax.core.errors import UserError, sentence
 from wsis_jax.io import Frame, Frames, check_axes, check_channel, open_frames, stem
 from wsis_jax.network import Model
 from wsis_jax.output import FILES, SHOWN, Write, evenly, format_of

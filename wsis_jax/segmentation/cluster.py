@@ -18,8 +18,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from wsis_jax.core import use_compilation_cache
-from wsis_jax.core.errors import MissingFile, UserError
+from wsis_jax.core import MissingFile, UserError, use_compilation_cache
 from wsis_jax.network import Model, best_weights, load_model, model_folder
 from wsis_jax.segmentation.manifest import key_of
 

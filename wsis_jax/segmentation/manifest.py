@@ -14,8 +14,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from wsis_jax.core import Config, append_text, check_inside, check_name, read_text, write_text
-from wsis_jax.core.errors import UserError
+from wsis_jax.core import Config, UserError, append_text, check_inside, check_name, read_text, write_text
 from wsis_jax.network import Model
 
 _FILE = "manifest.jsonl"

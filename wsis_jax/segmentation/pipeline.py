@@ -10,6 +10,7 @@ from wsis_jax.core import (
     Detection,
     LocatedCells,
     Segmentation,
+    UserError,
     WinnerMap,
     check_values,
     copy,
@@ -23,7 +24,6 @@ from wsis_jax.core import (
     split,
     warn_about_image,
 )
-from wsis_jax.core.errors import UserError
 from wsis_jax.cutting import cut_and_fuse, fit_labels
 from wsis_jax.network import Model, Record, forward, in_precision, one_of, pad_to_stride, record_images, winner_map
 from wsis_jax.points import centre_regions, find_peaks

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float32, Float64
 
-from wsis_jax.core.errors import UserError
+from wsis_jax.core import UserError
 from wsis_jax.io import (
     IMAGE_SUFFIXES,
     POINT_SUFFIXES,

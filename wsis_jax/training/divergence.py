@@ -7,8 +7,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float
 
-from wsis_jax.core import TrainConfig
-from wsis_jax.core.errors import MissingFile, UserError
+from wsis_jax.core import MissingFile, TrainConfig, UserError
 from wsis_jax.network import best_weights
 from wsis_jax.training.step import TrainState
 

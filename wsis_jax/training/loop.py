@@ -143,7 +143,7 @@ def _evaluate(
     scores = as_first(validate(model, here, [sample for _, sample in held_out], config))
     watch.check_validation(scores["validation_loss"])
     score = np.array([scores["f_measure"], -scores["validation_loss"]], np.float32)
-    order = [0, 1] if config.train.select == "f_measure" else [1, 0]
+    order = [1, 0]  # by the loss, and where that is equal by the F-measure
     if tuple(score[order]) > tuple(np.asarray(state.best)[order]):
         run_folder.save_weights(run, step, variables)
         best, best_step = copy_everywhere((jnp.asarray(score), jnp.array(step)), mesh)

@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from wsis_jax.core import Config, check_inside, write_text
-from wsis_jax.core.errors import UserError
+from wsis_jax.core import Config, UserError, check_inside, write_text
 from wsis_jax.network import load_config
 from wsis_jax.output import (
     SHOWN,
@@ -100,7 +99,7 @@ def _training_figures(
 
 def _chosen_by(config: Config) -> str:
     """Returns which figure chose the best model, in words."""
-    return "the F-measure" if config.train.select == "f_measure" else "this loss"
+    return "this loss"
 
 
 def _curves(metrics: Sequence[dict[str, Any]], best: dict[str, Any] | None) -> str:

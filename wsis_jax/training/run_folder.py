@@ -17,6 +17,7 @@ from typing import Any
 
 from wsis_jax.core import (
     Config,
+    UserError,
     append_text,
     by_first,
     check_inside,
@@ -25,7 +26,6 @@ from wsis_jax.core import (
     remove_leftovers,
     write_text,
 )
-from wsis_jax.core.errors import UserError
 from wsis_jax.network import GO_ON, Variables, keep, latest, load, remove_halves, save
 
 

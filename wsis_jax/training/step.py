@@ -17,7 +17,7 @@ class TrainState(NamedTuple):
     Attributes:
         step: number of steps done.
         params, batch_stats, optimizer: of the network and of optax.
-        best: (f_measure, -loss) of the best validation so far, compared in the order of `train.select`.
+        best: (f_measure, -loss) of the best validation so far, compared by the loss, then by the F-measure.
         best_step: the step of that validation.
         loss_sum: of all steps since the last validation; whoever trains adds to it.
     """

@@ -8,7 +8,7 @@ from magicgui.widgets import CheckBox, ComboBox, Container, FileEdit, LineEdit
 from napari.components import ViewerModel
 from napari.layers import Image, Layer
 
-from wsis_jax.core.errors import UserError
+from wsis_jax.core import UserError
 from wsis_jax.viewer.layers import pixels_of, read_plane, result_layers, shown_step, steps_of
 from wsis_jax.viewer.models import OFFERED
 from wsis_jax.viewer.work import Ending, Tell, Work

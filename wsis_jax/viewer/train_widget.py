@@ -11,7 +11,7 @@ from napari.components import ViewerModel
 from napari.layers import Image, Layer, Points
 from napari.utils.notifications import show_info
 
-from wsis_jax.core.errors import MissingFile, UserError
+from wsis_jax.core import MissingFile, UserError
 from wsis_jax.viewer.layers import pixels_of, points_by_step, read_plane
 from wsis_jax.viewer.models import OFFERED
 from wsis_jax.viewer.work import Ending, Tell, Work

@@ -5,7 +5,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from wsis_jax.core.errors import UserError
+from wsis_jax.core import UserError
 from wsis_jax.io.pixel_sizes import square
 
 ENDINGS = (".czi", ".nd2", ".lif")

@@ -6,8 +6,7 @@ from xml.etree import ElementTree
 
 import tifffile
 
-from wsis_jax.core import check_name
-from wsis_jax.core.errors import UserError
+from wsis_jax.core import UserError, check_name
 
 
 def check_pages(tiff: tifffile.TiffFile) -> None:

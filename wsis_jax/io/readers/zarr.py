@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from wsis_jax.core import check_values, replacing_folder
-from wsis_jax.core.errors import MissingFile, UserError
+from wsis_jax.core import MissingFile, UserError, check_values, replacing_folder
 from wsis_jax.io.pixel_sizes import in_micrometres, square
 
 if TYPE_CHECKING:

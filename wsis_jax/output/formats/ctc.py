@@ -10,8 +10,7 @@ import numpy as np
 from jaxtyping import Int32
 from skimage.segmentation import relabel_sequential
 
-from wsis_jax.core import write_text
-from wsis_jax.core.errors import UserError
+from wsis_jax.core import UserError, write_text
 from wsis_jax.io import write_labels
 
 Labels = Int32[np.ndarray, "height width"]

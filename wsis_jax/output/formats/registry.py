@@ -13,8 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
-from wsis_jax.core import Segmentation, check_inside
-from wsis_jax.core.errors import UserError
+from wsis_jax.core import Segmentation, UserError, check_inside
 from wsis_jax.io import Frame, write_labels, write_picture, write_points
 from wsis_jax.output.cell_table import Columns, contribution_margins, measure_cells
 from wsis_jax.output.formats.cellpose import write_masks, write_outlines, write_seg

@@ -10,8 +10,7 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 from PIL import Image
 
-from wsis_jax.core import Segmentation, replacing, resize_labels
-from wsis_jax.core.errors import UserError
+from wsis_jax.core import Segmentation, UserError, replacing, resize_labels
 from wsis_jax.io import Frame
 from wsis_jax.output.pictures import contribution_picture, grey_picture, heat_picture, label_picture, overlay
 from wsis_jax.output.report.page import text

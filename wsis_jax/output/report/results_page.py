@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from wsis_jax.core import Config, check_inside, check_name, read_json, write_text
-from wsis_jax.core.errors import UserError
+from wsis_jax.core import Config, UserError, check_inside, check_name, read_json, write_text
 from wsis_jax.output.columns import read_columns
 from wsis_jax.output.report.charts import histogram
 from wsis_jax.output.report.gallery import SHOWN, Item, evenly, gallery, layer_files

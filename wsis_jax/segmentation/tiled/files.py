@@ -7,8 +7,17 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from wsis_jax.core import Config, ParallelMap, Plane, Progress, Window, grid_windows, warn_about_image
-from wsis_jax.core.errors import UserError, WriteError
+from wsis_jax.core import (
+    Config,
+    ParallelMap,
+    Plane,
+    Progress,
+    UserError,
+    Window,
+    WriteError,
+    grid_windows,
+    warn_about_image,
+)
 from wsis_jax.io import write_points, writing_labels
 from wsis_jax.network import Model
 from wsis_jax.output import (

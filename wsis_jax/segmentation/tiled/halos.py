@@ -5,8 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float32, Int64
 
-from wsis_jax.core import Config, Plane, Window, mirror, rounded_up
-from wsis_jax.core.errors import UserError
+from wsis_jax.core import Config, Plane, UserError, Window, mirror, rounded_up
 from wsis_jax.cutting import surroundings, terms
 from wsis_jax.network import UNet, half_of, windows
 

@@ -23,6 +23,7 @@ from wsis_jax.core import (
     ParallelMap,
     Plane,
     Resizing,
+    UserError,
     Window,
     WinnerMap,
     corner_of,
@@ -38,7 +39,6 @@ from wsis_jax.core import (
     whole_window,
     window_shape,
 )
-from wsis_jax.core.errors import UserError
 from wsis_jax.cutting import (
     ImageStats,
     costs_of,

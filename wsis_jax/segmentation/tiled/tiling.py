@@ -22,6 +22,7 @@ from wsis_jax.core import (
     Plane,
     Progress,
     Resizing,
+    UserError,
     Window,
     corner_of,
     grid_windows,
@@ -32,7 +33,6 @@ from wsis_jax.core import (
     stretch,
     warn_about_image,
 )
-from wsis_jax.core.errors import UserError
 from wsis_jax.cutting import ImageStats
 from wsis_jax.network import Model
 from wsis_jax.output import mean_margins
