@@ -217,7 +217,7 @@ def test_images_of_the_wrong_kind(tmp_path):
 
 # Normalising
 
-images = npst.arrays(
+grey_images = npst.arrays(
     np.float32,
     npst.array_shapes(min_dims=2, max_dims=2, max_side=6),
     elements=st.floats(width=32, allow_nan=False, allow_infinity=False),
@@ -225,7 +225,9 @@ images = npst.arrays(
 
 
 @settings(deadline=None, max_examples=80)
-@given(image=images, method=st.sampled_from(["percentile", "max"]), low=st.floats(0, 50), high=st.floats(51, 100))
+@given(
+    image=grey_images, method=st.sampled_from(["percentile", "max"]), low=st.floats(0, 50), high=st.floats(51, 100)
+)
 def test_normalised_values_are_in_0_to_1_and_keep_their_order(image, method, low, high):
     result = images.normalize_image(image, method=method, low=low, high=high)
     assert 0 <= result.min() <= result.max() <= 1

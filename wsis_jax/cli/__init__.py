@@ -7,12 +7,10 @@ import warnings
 from collections.abc import Sequence
 from importlib.metadata import version
 
-from wsis_jax.cli import bench, demo, doctor, export, points, report
+from wsis_jax.cli import bench, demo, doctor, evaluate, export, points, report, segment, train
 from wsis_jax.cli.arguments import add_print_completion
 from wsis_jax.cli.terminal import compilations, show_error, show_warning
 from wsis_jax.core import EXPECTED_ERRORS, sentence
-from wsis_jax.segmentation import evaluate, segment
-from wsis_jax.training import train
 
 # Heavy libraries are imported where they are used, so that --help comes at once.
 
