@@ -1,45 +1,10 @@
-"""Binary graph cuts, from seeds and an image. The only file that imports maxflow."""
-
-from typing import Literal
+"""Binary graph cuts of an image, from costs and seeds. The only file that imports maxflow."""
 
 import maxflow
 import numpy as np
-from jaxtyping import Bool, Float, Float32, Float64, Int64
+from jaxtyping import Bool, Float, Float64, Int64
 
 from wsis_jax.core import UserError
-
-
-def edge_weights(
-    image: Float[np.ndarray, "height width"],
-    *,
-    weight: float,
-    falloff: float,
-    rim: Literal["bright", "dark"],
-    pixel: Literal["max", "first"],
-) -> tuple[Float32[np.ndarray, "height width"], Float32[np.ndarray, "height width"]]:
-    """Returns what it costs to cut between each pixel and its right, and its lower, neighbour.
-
-    The cost is `weight` · exp(-`falloff` · I), where I is the intensity of the pair, or 1 - I where rims are dark:
-    outlines run along the bright halo of phase contrast, or along dark rims.
-
-    Args:
-        image: 0..1.
-        weight: cost between two pixels that are nothing like a rim.
-        falloff: how fast the cost falls with the likeness.
-        rim: of cells in this image.
-        pixel: I is that of the pixel more like a rim ("max"), or of the upper or left one ("first", as in the
-            authors' code, which shifts outlines by up to half a pixel).
-
-    Returns:
-        Costs to the right and down; the last column and the last row, which have no neighbour, are of no use.
-    """
-    likeness = image if rim == "bright" else 1 - image
-
-    def cost(axis: int) -> Float32[np.ndarray, "height width"]:
-        pair = np.maximum(likeness, np.roll(likeness, -1, axis=axis)) if pixel == "max" else likeness
-        return (weight * np.exp(-falloff * pair)).astype(np.float32)
-
-    return cost(1), cost(0)
 
 
 def cut(

@@ -137,9 +137,9 @@ def segment_tiled(
         fused, winner = scratch_array(folder / "fused", shape, np.int32, tile), None
         if median is not None and len(peaks):
             winner = WinnerMapFiles.create(folder, shape, tile)
-            rim, look = observe(tiled, peaks, parts, parallel_map)
+            rim, background = observe(tiled, peaks, parts, parallel_map)
             greatest = propagate_in_tiles(model, tiled, peaks, winner, parts, parallel_map)
-            known = ImageStats(median, rim, look, greatest)
+            known = ImageStats(median, rim, background, greatest)
             for _ in parallel_map(cut, parts, tiled=tiled, peaks=peaks, winner=winner, whole=known, fused=fused):
                 pass
         labels = parallel_map(labels_of, blocks, tiled=tiled, peaks=peaks, fused=fused, winner=winner, whole=whole)
