@@ -133,10 +133,8 @@ def against_whole_image(scene: Scene, reach: float | None, whole_cells: int, rou
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         whole = list(pool.map(lambda cell: cut_whole_image(scene, cell, reach), some))
     whole_seconds = time.perf_counter() - start
-    ours, theirs = (
-        fuse_nearest(masks, scene.peaks[some], scene.costs.seeds.shape)
-        for masks in ([cuts[i] for i in some], whole)
-    )
+    shape = scene.costs.seeds.shape
+    ours, theirs = (fuse_nearest(masks, scene.peaks[some], shape) for masks in ([cuts[i] for i in some], whole))
     return {
         "reach": reach,
         "cells": cells,

@@ -33,7 +33,7 @@ from wsis_jax.core import (
     stretch,
     warn_about_image,
 )
-from wsis_jax.cutting import ImageStats
+from wsis_jax.cutting import ImageStats, data_term
 from wsis_jax.network import Model
 from wsis_jax.output import mean_margins
 from wsis_jax.segmentation.pipeline import seen_shape
@@ -181,6 +181,7 @@ def _check(model: Model, image: Plane, out: Any, config: Config, tile: int) -> N
         if holds:
             raise UserError(f"{setting} needs the whole image at once; change the setting, or do without tiles")
     halos_of(model.network, config)
+    data_term(config.cut.data)
 
 
 def _blocks(out: Any, shape: tuple[int, int], side: float) -> list[Window]:
