@@ -25,8 +25,7 @@ from jaxtyping import Float, Float32, Float64, Int, Int32, Integer
 from scipy import ndimage
 from skimage import measure
 
-from wsis_jax.core import Config, CutConfig, Window
-from wsis_jax.core.errors import UserError
+from wsis_jax.core import Config, CutConfig, UserError, Window
 
 Rim = Literal["bright", "dark"]
 
