@@ -39,7 +39,7 @@ from jaxtyping import Float32, Int32, UInt32
 from benchmarks.batch import _draw
 from benchmarks.tiles import _CHUNK, _make
 from wsis_jax.core import Config, resize_image, serial_map, stretch
-from wsis_jax.cutting import ImageStats, costs_of, cuts_of, fit_labels, fuse_nearest, greatest_contributions
+from wsis_jax.cutting import ImageStats, costs_of, cut_cells, fit_labels, fuse_nearest, greatest_contributions
 from wsis_jax.io import open_frames, writing_labels
 from wsis_jax.network import Model
 from wsis_jax.segmentation import BatchOptions, TileOptions, Workers, connecting, halos_of, pipeline, segment_files
@@ -210,8 +210,8 @@ def _untiled(
     winner = pipeline.propagate(run, detection, config=config, recorded=recorded)
     peaks = detection.peaks
     greatest = greatest_contributions(winner.value, winner.owner, owners=len(peaks) + 1)
-    costs = costs_of(small, peaks, winner, config=config, whole=whole._replace(greatest=greatest))
-    fused = fuse_nearest(cuts_of(costs, peaks, config=config), peaks, small.shape)
+    costs = costs_of(small, peaks, winner, config=config, stats=whole._replace(greatest=greatest))
+    fused = fuse_nearest(cut_cells(costs, peaks, config=config), peaks, small.shape)
     return fit_labels(fused, peaks, grey.shape, config=config)
 
 

@@ -39,7 +39,18 @@ from scipy import ndimage
 
 from wsis_jax import draw_scene
 from wsis_jax.core import Config, CutConfig, preset
-from wsis_jax.cutting import CellMask, cell_cuts, component_of, cut_cells, distance_to, fuse_nearest, graphcut
+from wsis_jax.cutting import (
+    CellMask,
+    Costs,
+    cell_cuts,
+    component_of,
+    cut_cells,
+    data_term,
+    distance_to,
+    edge_weights,
+    fuse_nearest,
+    graphcut,
+)
 
 _SIGMA = 7.0  # of the likelihood map, in pixels of the network: images are scaled to that
 _DIAMETER = 20.0  # of a cell, in the same pixels
@@ -49,11 +60,8 @@ _RADIUS = 4.0  # of the seeds
 class Scene(NamedTuple):
     """What cuts are made of."""
 
-    preference: np.ndarray
-    right: np.ndarray
-    down: np.ndarray
+    costs: Costs
     peaks: np.ndarray
-    seeds: np.ndarray
 
 
 def main() -> None:
@@ -82,7 +90,7 @@ def main() -> None:
 
 
 def draw(shape: tuple[int, int], cells: int, chosen: CutConfig) -> Scene:
-    """Returns a scene with what settings with the inverse image as data make of it."""
+    """Returns the costs that settings make of a scene."""
     image, points, _, _ = draw_scene(0, shape=shape, cells=cells, diameter=_DIAMETER)
     peaks = np.round(points).astype(int)
     seeds = np.zeros(shape, np.int32)
@@ -90,21 +98,23 @@ def draw(shape: tuple[int, int], cells: int, chosen: CutConfig) -> Scene:
     for cell, (row, column) in enumerate(peaks):
         near = slice(max(row - 9, 0), row + 10), slice(max(column - 9, 0), column + 10)
         seeds[near][np.hypot(rows[near] - row, columns[near] - column) <= _RADIUS] = cell + 1
-    right, down = graphcut.edge_weights(
+    right, down = edge_weights(
         image, weight=chosen.edge_weight, falloff=chosen.edge_falloff, rim="bright", pixel=chosen.edge_pixel
     )
-    return Scene(chosen.data_weight * (np.median(image) - image), right, down, peaks, seeds)
+    preference = data_term(chosen.data)(image, np.median(image), chosen)
+    return Scene(Costs(preference, right, down, seeds), peaks)
 
 
 def cuts_of(scene: Scene, reach: float | None) -> list[CellMask]:
     """Returns what is measured."""
-    return cut_cells(*scene, reach=reach, conflict="foreground", fill_others=False, dilate=0, erode=0)
+    assignments = ["image.scale=1", "likelihood.sigma=1", f"cut.reach={json.dumps(reach)}"]
+    return cut_cells(scene.costs, scene.peaks, config=Config().override(assignments))
 
 
 def cut_whole_image(scene: Scene, cell: int, reach: float | None) -> CellMask:
     """Returns the cut of a cell as it is without windows."""
-    preference, right, down, peaks, seeds = scene
-    peak, own = peaks[cell], seeds == cell + 1
+    preference, right, down, seeds, _ = scene.costs
+    peak, own = scene.peaks[cell], seeds == cell + 1
     background = (seeds > 0) & ~own
     if reach is not None:
         background |= distance_to(peak, seeds.shape) > reach
@@ -123,9 +133,8 @@ def against_whole_image(scene: Scene, reach: float | None, whole_cells: int, rou
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         whole = list(pool.map(lambda cell: cut_whole_image(scene, cell, reach), some))
     whole_seconds = time.perf_counter() - start
-    ours, theirs = (
-        fuse_nearest(masks, scene.peaks[some], scene.seeds.shape) for masks in ([cuts[i] for i in some], whole)
-    )
+    shape = scene.costs.seeds.shape
+    ours, theirs = (fuse_nearest(masks, scene.peaks[some], shape) for masks in ([cuts[i] for i in some], whole))
     return {
         "reach": reach,
         "cells": cells,

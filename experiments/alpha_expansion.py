@@ -19,7 +19,7 @@ from scipy import ndimage
 
 from experiments.ablation import training_fronts
 from experiments.fronts import Front, cut_front, score
-from wsis_jax.core import Config
+from wsis_jax.core import Config, Window, corner_of, grow, whole_window
 from wsis_jax.cutting import CellMask, Costs, component_of, costs_of, cut_and_fuse, fit_labels, fuse_nearest
 
 _SWEEPS = 4
@@ -54,8 +54,12 @@ def joint(one: Front, config: Config) -> Int32[np.ndarray, "height width"]:
     assert reach is not None
     labels = cut_and_fuse(image, peaks, one.winner, config=config)
     costs.seeds[tuple(peaks.T)] = np.arange(1, len(peaks) + 1)  # a peak is its cell's, whatever else is
-    windows = [_window(peak, reach, image.shape) for peak in peaks]
-    whole = slice(0, image.shape[0]), slice(0, image.shape[1])
+    whole = whole_window(image.shape)
+    # The part of the image within reach of each peak, and a rim of one pixel.
+    windows = [
+        grow((slice(row, row + 1), slice(column, column + 1)), int(np.ceil(reach)) + 1, whole)
+        for row, column in peaks.tolist()
+    ]
     for _ in range(_SWEEPS):
         before = labels.copy()
         for label, window in enumerate([whole, *windows]):
@@ -65,24 +69,15 @@ def joint(one: Front, config: Config) -> Int32[np.ndarray, "height width"]:
     # As the method does: a cell is the part that holds its peak, without holes.
     parts = []
     for label, (peak, window) in enumerate(zip(peaks, windows, strict=True), start=1):
-        place = peak - [window[0].start, window[1].start]
+        place = peak - corner_of(window)
         parts.append(CellMask(window, ndimage.binary_fill_holes(component_of(labels[window] == label, place))))
     labels = fuse_nearest(parts, peaks, image.shape)
     return fit_labels(labels, peaks, one.case.image.shape, config=config)
 
 
-def _window(peak: Int[np.ndarray, " 2"], reach: float, shape: tuple[int, int]) -> tuple[slice, slice]:
-    """Returns the part of the image within reach of a peak, and a rim of one pixel."""
-    half = int(np.ceil(reach)) + 1
-    rows, columns = (
-        slice(max(int(p) - half, 0), min(int(p) + half + 1, n)) for p, n in zip(peak, shape, strict=True)
-    )
-    return rows, columns
-
-
 def _unary(
     labels: Int[np.ndarray, "rows columns"],
-    window: tuple[slice, slice],
+    window: Window,
     costs: Costs,
     peaks: Int[np.ndarray, "cells 2"],
     reach: float,
@@ -99,7 +94,7 @@ def _unary(
 
 def _expand(
     label: int,
-    window: tuple[slice, slice],
+    window: Window,
     labels: Int[np.ndarray, "height width"],
     costs: Costs,
     peaks: Int[np.ndarray, "cells 2"],

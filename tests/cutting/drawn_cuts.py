@@ -1,13 +1,13 @@
 """Cuts of drawn cells, for the tests of cutting and of fusing."""
 
+import dataclasses
 from typing import Any
 
 import numpy as np
 
-from wsis_jax.core.config import CutConfig
+from wsis_jax.core.config import Config, CutConfig, ImageConfig, LikelihoodConfig
 from wsis_jax.cutting.cell_cuts import CellMask, cut_cells
-from wsis_jax.cutting.graphcut import edge_weights
-from wsis_jax.cutting.seeds import Claims
+from wsis_jax.cutting.terms import Claims, Costs, data_term, edge_weights
 
 
 def cut_drawn(
@@ -20,7 +20,6 @@ def cut_drawn(
     claims: Claims | None = None,
 ) -> list[CellMask]:
     """The cuts of an image by the settings chosen; `reach` is in pixels."""
-    inverse = chosen.data_weight * (np.median(image) - image)
     right, down = edge_weights(
         image,
         weight=chosen.edge_weight,
@@ -28,21 +27,14 @@ def cut_drawn(
         rim="bright",  # as drawn scenes have it
         pixel=chosen.edge_pixel,
     )
-    return cut_cells(
-        inverse if chosen.data == "inverse" else np.full_like(image, -chosen.data_weight),
-        right,
-        down,
-        peaks,
-        seeds,
-        claims=claims,
-        reach=reach,
-        **cut_options(chosen),
-    )
+    preference = data_term(chosen.data)(image, np.median(image), chosen)
+    return cut_cells(Costs(preference, right, down, seeds, claims), peaks, config=cut_config(chosen, reach))
 
 
-def cut_options(chosen: CutConfig) -> dict[str, Any]:
-    """The settings that `cut_cells` takes but for the reach."""
-    return {name: getattr(chosen, name) for name in ("conflict", "fill_others", "dilate", "erode")}
+def cut_config(chosen: CutConfig, reach: float | None, **changes: Any) -> Config:
+    """The settings chosen for the cut, with some changed and a reach in pixels."""
+    cut = dataclasses.replace(chosen, reach=reach, **changes)
+    return Config(image=ImageConfig(scale=1.0), likelihood=LikelihoodConfig(sigma=1.0), cut=cut)
 
 
 def discs(peaks: np.ndarray, shape: tuple[int, int], radius: float) -> np.ndarray:

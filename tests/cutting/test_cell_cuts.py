@@ -1,4 +1,4 @@
-"""Instances: one cut per cell that is the cut of the whole image, with claims and without."""
+"""A cut per cell, which is the cut of the whole image, with claims and without; and fusing cuts to labels."""
 
 import os
 
@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from scipy import ndimage
 from skimage.morphology import disk
 
-from tests.cutting.drawn_cuts import cut_drawn, cut_options, discs, whole
-from wsis_jax.core.config import Config, preset
+from tests.cutting.drawn_cuts import cut_config, cut_drawn, discs, whole
+from wsis_jax.core.config import Config, CutConfig, preset
 from wsis_jax.cutting import cell_cuts
-from wsis_jax.cutting.cell_cuts import cut_cells
+from wsis_jax.cutting.cell_cuts import CellMask, cut_cells, fuse_nearest, fuse_sequentially
 from wsis_jax.cutting.graphcut import cut
-from wsis_jax.cutting.seeds import Claims
+from wsis_jax.cutting.terms import Claims, Costs
 from wsis_jax.synthetic import draw_scene
 
 # Cuts
@@ -76,19 +76,18 @@ def test_the_number_of_threads_makes_no_difference(monkeypatch, reach, claimed):
 # Windows against the whole image
 
 
-def cut_whole_image(
-    preference, right, down, peaks, seeds, *, claims=None, reach, conflict, fill_others, dilate, erode
-):
+def cut_whole_image(costs, peaks, *, config):
     """What `cut_cells` promises, done as plainly as it can be: every step of every cell on the whole image."""
-    masks = []
+    preference, right, down, seeds, claims = costs
+    reach, chosen, masks = config.cell_reach, config.cut, []
     for cell, (row, column) in enumerate(peaks):
         rows, columns = np.indices(seeds.shape)
         far = np.hypot(rows - row, columns - column) > (np.inf if reach is None else reach)
         own, others = (seeds == cell + 1) & ~far, (seeds > 0) & (seeds != cell + 1) & ~far
         own = ndimage.binary_fill_holes(own)
-        if fill_others:
+        if chosen.fill_others:
             others = ndimage.binary_fill_holes(others)
-        own = own & ~others if conflict == "background" else own
+        own = own & ~others if chosen.conflict == "background" else own
         own[row, column] = True
         data = preference
         if claims is not None:
@@ -96,18 +95,18 @@ def cut_whole_image(
         mask = cut(data, right, down, own, (others | far) & ~own)
         components, _ = ndimage.label(mask, np.ones((3, 3)))
         mask = components == components[row, column]
-        if dilate:
-            mask = ndimage.binary_dilation(mask, disk(dilate))
+        if chosen.dilate:
+            mask = ndimage.binary_dilation(mask, disk(chosen.dilate))
         mask = ndimage.binary_fill_holes(mask)
-        if erode:
-            mask = ndimage.binary_erosion(mask, disk(erode), border_value=True)
+        if chosen.erode:
+            mask = ndimage.binary_erosion(mask, disk(chosen.erode), border_value=True)
         masks.append(mask)
     return masks
 
 
 @st.composite
 def problems(draw, sides=(1, 26)):
-    """Weights that add up exactly (multiples of 1/8), ragged seeds, peaks anywhere, and settings."""
+    """Costs that add up exactly (multiples of 1/8), ragged seeds, peaks anywhere, and settings."""
     shape = draw(st.integers(*sides)), draw(st.integers(*sides))
     random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     count = min(draw(st.integers(1, 5)), shape[0] * shape[1])
@@ -124,15 +123,15 @@ def problems(draw, sides=(1, 26)):
     owner, weight = random.integers(0, count + 1, shape), random.integers(0, 25, shape) / 8
     near = discs(peaks, shape, draw(st.sampled_from([3.0, 20.0])))
     claims = Claims(np.where(draw(st.booleans()), owner, near), np.where(random.random(shape) < 0.5, weight, 0))
+    costs = Costs(preference, right, down, seeds, draw(st.sampled_from([None, claims])))
     options = {
-        "claims": draw(st.sampled_from([None, claims])),
         "reach": draw(st.sampled_from([None, None, 2.0, 6.5])),
         "conflict": draw(st.sampled_from(["foreground", "background"])),
         "fill_others": draw(st.booleans()),
         "dilate": draw(st.integers(0, 2)),
         "erode": draw(st.integers(0, 2)),
     }
-    return (preference, right, down, peaks, seeds), options
+    return costs, peaks, options
 
 
 @pytest.fixture
@@ -151,30 +150,34 @@ def assert_whole(cuts, masks):
 @settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(problems())
 def test_a_cell_is_that_of_the_whole_image(small_windows, case):
-    maps, options = case
-    assert_whole(cut_cells(*maps, **options), cut_whole_image(*maps, **options))
+    costs, peaks, options = case
+    config = cut_config(CutConfig(), **options)
+    assert_whole(cut_cells(costs, peaks, config=config), cut_whole_image(costs, peaks, config=config))
 
 
 @settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(problems(), st.randoms(use_true_random=False))
 def test_the_order_of_the_cells_makes_no_difference(small_windows, case, random):
-    (preference, right, down, peaks, seeds), options = case
+    costs, peaks, options = case
+    config = cut_config(CutConfig(), **options)
     order = random.sample(range(len(peaks)), len(peaks))
     names = np.array([0, *(order.index(i) + 1 for i in range(len(peaks)))])
-    claims = options["claims"]
-    renamed = options | {"claims": claims and Claims(names[claims.owner], claims.weight)}
-    shuffled = cut_cells(preference, right, down, peaks[order], names[seeds], **renamed)
-    parts = cut_cells(preference, right, down, peaks, seeds, **options)
-    assert_whole(shuffled, [whole(parts[i], seeds.shape) for i in order])
+    claims = costs.claims and Claims(names[costs.claims.owner], costs.claims.weight)
+    renamed = costs._replace(seeds=names[costs.seeds], claims=claims)
+    shuffled = cut_cells(renamed, peaks[order], config=config)
+    parts = cut_cells(costs, peaks, config=config)
+    assert_whole(shuffled, [whole(parts[i], costs.seeds.shape) for i in order])
 
 
 @settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(problems())
 def test_claims_that_weigh_nothing_change_nothing(small_windows, case):
-    maps, options = case
-    owner = np.ones(maps[-1].shape, int) if options["claims"] is None else options["claims"].owner
-    without = cut_cells(*maps, **options | {"claims": None})
-    weightless = cut_cells(*maps, **options | {"claims": Claims(owner, np.zeros(owner.shape))})
+    costs, peaks, options = case
+    config = cut_config(CutConfig(), **options)
+    owner = np.ones(costs.seeds.shape, int) if costs.claims is None else costs.claims.owner
+    without = cut_cells(costs._replace(claims=None), peaks, config=config)
+    claims = Claims(owner, np.zeros(owner.shape))
+    weightless = cut_cells(costs._replace(claims=claims), peaks, config=config)
     assert_whole(weightless, [whole(part, owner.shape) for part in without])
 
 
@@ -183,12 +186,13 @@ def test_a_claim_moves_pixels_to_its_owner(reach):
     """Between two cells that nothing else tells apart, the heavier claim decides, and it decides both cuts."""
     shape, peaks = (11, 21), np.array([[5, 5], [5, 15]])
     ones = np.ones(shape, np.float32)
-    seeds, options = discs(peaks, shape, 1), cut_options(Config().cut) | {"dilate": 0, "erode": 0}
-    maps = -0.125 * ones, 0.125 * ones, 0.125 * ones, peaks, seeds
+    seeds, config = discs(peaks, shape, 1), cut_config(CutConfig(), reach, dilate=0, erode=0)
+    maps = -0.125 * ones, 0.125 * ones, 0.125 * ones, seeds
     wide = np.abs(np.indices(shape)[1] - 7) <= 4
     wide &= np.abs(np.indices(shape)[0] - 5) <= 2
     for weight in (0.0, 1.0):
-        first, second = cut_cells(*maps, claims=Claims(wide.astype(int), weight * ones), reach=reach, **options)
+        costs = Costs(*maps, Claims(wide.astype(int), weight * ones))
+        first, second = cut_cells(costs, peaks, config=config)
         assert np.array_equal(whole(first, shape), wide | (seeds == 1)) == bool(weight)
         np.testing.assert_array_equal(whole(second, shape), seeds == 2)
 
@@ -198,12 +202,9 @@ def test_claims_as_great_as_the_preference_leave_seeds_in_force(monkeypatch):
     monkeypatch.setattr(cell_cuts, "_MARGINS", (1, 1))
     shape, peaks = (9, 30), np.array([[4, 4], [4, 25]])
     ones, seeds = np.ones(shape, np.float32), discs(peaks, shape, 1)
-    maps, options = (50 * ones, 0 * ones, 0 * ones, peaks, seeds), cut_options(Config().cut)
-    claims = Claims(discs(peaks, shape, 3), 50 * ones)
-    assert_whole(
-        cut_cells(*maps, claims=claims, reach=None, **options),
-        cut_whole_image(*maps, claims=claims, reach=None, **options),
-    )
+    costs = Costs(50 * ones, 0 * ones, 0 * ones, seeds, Claims(discs(peaks, shape, 3), 50 * ones))
+    config = cut_config(CutConfig(), None)
+    assert_whole(cut_cells(costs, peaks, config=config), cut_whole_image(costs, peaks, config=config))
 
 
 @pytest.mark.parametrize("name", ["default", "paper", "reference"])
@@ -221,7 +222,7 @@ def test_drawn_cells_are_those_of_the_whole_image(small_windows, name, reach):
 def test_windows_grow_until_they_prove_enough_and_then_the_image_is_cut(monkeypatch):
     shape, peaks = (90, 100), np.array([[10, 10], [45, 60]])
     right = down = np.ones(shape, np.float32)
-    seeds, options = discs(peaks, shape, 2), cut_options(Config().cut)
+    seeds, config = discs(peaks, shape, 2), cut_config(CutConfig(), None)
     seen = []
 
     def spy(data, *rest):
@@ -230,11 +231,11 @@ def test_windows_grow_until_they_prove_enough_and_then_the_image_is_cut(monkeypa
 
     monkeypatch.setattr(cell_cuts, "cut", spy)
     # Where all prefer the background, a cell is its seeds, and that its first window proves in two cuts.
-    parts = cut_cells(np.full(shape, -3, np.float32), right, down, peaks, seeds, reach=None, **options)
+    parts = cut_cells(Costs(np.full(shape, -3, np.float32), right, down, seeds), peaks, config=config)
     assert_whole(parts, [seeds == 1, seeds == 2])
     assert sorted(seen) == [(29, 29)] * 2 + [(37, 37)] * 2
     # Where nothing holds it back it is all but the seeds of the other, a hole; no window proves that.
-    parts = cut_cells(np.full(shape, 1, np.float32), right, down, peaks, seeds, reach=None, **options)
+    parts = cut_cells(Costs(np.full(shape, 1, np.float32), right, down, seeds), peaks, config=config)
     assert_whole(parts, [np.ones(shape, bool)] * 2)
     assert all(part.mask.shape == shape for part in parts)
 
@@ -256,9 +257,148 @@ def test_with_a_reach_there_is_one_cut_in_one_window(monkeypatch):
 def test_arguments_are_only_read():
     scene = draw_scene(1, shape=(48, 48), cells=4, diameter=12.0)
     peaks = np.round(scene.points).astype(int)
-    maps = [np.full((48, 48), value, np.float32) for value in (-1, 1, 1)] + [peaks, discs(peaks, (48, 48), 2)]
-    for array in maps:
+    maps = [np.full((48, 48), value, np.float32) for value in (-1, 1, 1)] + [discs(peaks, (48, 48), 2)]
+    for array in (*maps, peaks):
         array.flags.writeable = False
-    claims = Claims(maps[-1], maps[1])
+    costs = Costs(*maps, Claims(maps[-1], maps[1]))
     for reach in (10.0, None):
-        assert len(cut_cells(*maps, claims=claims, reach=reach, **cut_options(Config().cut))) == 4
+        assert len(cut_cells(costs, peaks, config=cut_config(CutConfig(), reach))) == 4
+
+
+# Fusing
+
+NO_PEAKS = np.empty((0, 2), np.int64)
+
+
+def bar(shape: tuple[int, int], rows: slice, columns: slice) -> CellMask:
+    """A rectangular cut in a window of the whole image."""
+    mask = np.zeros(shape, bool)
+    mask[rows, columns] = True
+    return CellMask((slice(0, shape[0]), slice(0, shape[1])), mask)
+
+
+@pytest.mark.parametrize("fuse", [fuse_nearest, fuse_sequentially])
+def test_no_cell_is_an_empty_label_image(fuse):
+    image, seeds = np.zeros((6, 7), np.float32), np.zeros((6, 7), np.int32)
+    cuts = cut_drawn(image, NO_PEAKS, seeds, Config().cut, reach=3.0)
+    assert cuts == []
+    labels = fuse(cuts, NO_PEAKS, (6, 7))
+    assert labels.shape == (6, 7)
+    assert labels.dtype == np.int32
+    assert not labels.any()
+
+
+@pytest.mark.parametrize("fuse", [fuse_nearest, fuse_sequentially])
+def test_one_cell_is_its_cut(fuse):
+    part = bar((9, 9), slice(2, 5), slice(3, 8))
+    np.testing.assert_array_equal(fuse([part], np.array([[3, 4]]), (9, 9)), part.mask)
+
+
+@pytest.mark.parametrize("fuse", [fuse_nearest, fuse_sequentially])
+def test_labels_follow_the_order_of_the_peaks(fuse):
+    scene = draw_scene(3, shape=(96, 96), cells=12, diameter=14.0)
+    peaks = np.random.default_rng(0).permutation(np.round(scene.points).astype(int))
+    cuts = cut_drawn(scene.image, peaks, discs(peaks, (96, 96), 2), Config().cut, reach=10.0)
+    labels = fuse(cuts, peaks, (96, 96))
+    np.testing.assert_array_equal(labels[tuple(peaks.T)], np.arange(1, 13))
+
+
+@pytest.mark.parametrize("fuse", [fuse_nearest, fuse_sequentially])
+def test_more_cells_than_eight_bits_can_count(fuse):
+    peaks = np.stack(np.meshgrid(np.arange(2, 100, 5), np.arange(2, 100, 5)), axis=-1).reshape(-1, 2)
+    seeds = discs(peaks, (100, 100), 1)
+    cuts = cut_drawn(np.full((100, 100), 0.5, np.float32), peaks, seeds, Config().cut, reach=2.0)
+    labels = fuse(cuts, peaks, (100, 100))
+    assert len(peaks) == 400
+    np.testing.assert_array_equal(np.unique(labels), np.arange(401))
+    np.testing.assert_array_equal(labels[tuple(peaks.T)], np.arange(1, 401))
+
+
+def test_contested_pixels_go_to_the_nearest_peak():
+    cuts = [bar((3, 12), slice(0, 3), slice(0, 9)), bar((3, 12), slice(0, 3), slice(4, 12))]
+    labels = fuse_nearest(cuts, np.array([[1, 2], [1, 9]]), (3, 12))
+    np.testing.assert_array_equal(labels, np.tile([1] * 6 + [2] * 6, (3, 1)))
+
+
+def test_a_contested_pixel_midway_goes_to_the_first_peak_in_raster_order():
+    cuts = [bar((1, 7), slice(0, 1), slice(0, 7))] * 2
+    labels = fuse_nearest(cuts, np.array([[0, 5], [0, 1]]), (1, 7))
+    np.testing.assert_array_equal(labels, [[2, 2, 2, 2, 1, 1, 1]])
+
+
+def test_a_part_cut_off_from_its_peak_goes_to_the_cell_it_touches_most():
+    shape, peaks = (10, 16), np.array([[5, 2], [5, 8], [8, 12]])
+    cuts = [
+        bar(shape, slice(5, 6), slice(0, 15)),  # cut in two by the next
+        bar(shape, slice(3, 8), slice(6, 11)),
+        bar(shape, slice(6, 10), slice(11, 15)),  # lies along the four pixels that are cut off
+    ]
+    labels = fuse_nearest(cuts, peaks, shape)
+    assert (labels[5, :6] == 1).all()
+    assert (labels[5, 6:11] == 2).all()
+    assert (labels[5, 11:15] == 3).all()
+    alone = fuse_nearest([*cuts[:1], bar(shape, slice(0, 10), slice(6, 9))], peaks[:2], shape)
+    assert (alone[5, 9:15] == 2).all()  # the only neighbour it has
+
+
+@st.composite
+def random_cuts(draw: st.DrawFn) -> tuple[list[CellMask], np.ndarray, list[int]]:
+    """Up to seven overlapping ragged cuts in an image of 12 × 14, their peaks, and another order of them."""
+    count = draw(st.integers(1, 7))
+    random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    places = random.choice(12 * 14, count, replace=False)
+    peaks = np.stack(np.divmod(places, 14), axis=1)
+    cuts = []
+    for row, column in peaks.tolist():
+        window = slice(max(row - 5, 0), min(row + 6, 12)), slice(max(column - 5, 0), min(column + 6, 14))
+        shape = window[0].stop - window[0].start, window[1].stop - window[1].start
+        cuts.append(CellMask(window, random.random(shape) < random.uniform(0.3, 1)))
+        cuts[-1].mask[row - window[0].start, column - window[1].start] = True
+    return cuts, peaks, draw(st.permutations(range(count)))
+
+
+@settings(deadline=None, max_examples=150)
+@given(random_cuts())
+def test_fusing_does_not_depend_on_the_order_of_the_cells(case):
+    cuts, peaks, order = case
+    labels = fuse_nearest(cuts, peaks, (12, 14))
+    shuffled = fuse_nearest([cuts[i] for i in order], peaks[order], (12, 14))
+    renamed = np.array([0, *(i + 1 for i in order)])[shuffled]
+    np.testing.assert_array_equal(renamed, labels)
+
+
+@settings(deadline=None, max_examples=60)
+@given(random_cuts())
+def test_fused_cells_are_whole_and_lie_in_the_cuts(case):
+    cuts, peaks, _ = case
+    labels = fuse_nearest(cuts, peaks, (12, 14))
+    np.testing.assert_array_equal(labels[tuple(peaks.T)], np.arange(1, len(peaks) + 1))
+    assert not labels[~np.any([whole(part, (12, 14)) for part in cuts], axis=0)].any()
+    for label in range(1, len(peaks) + 1):
+        assert ndimage.label(labels == label, np.ones((3, 3)))[1] == 1
+
+
+def test_fusing_sequentially_divides_by_distance_and_the_later_cell_takes_what_is_cut_off():
+    cuts = [bar((9, 15), slice(5, 6), slice(0, 15)), bar((9, 15), slice(3, 8), slice(6, 11))]
+    peaks = np.array([[5, 2], [5, 8]])
+    labels = fuse_sequentially(cuts, peaks, (9, 15))
+    expected = np.zeros((9, 15), int)
+    expected[3:8, 6:11] = 2
+    expected[5] = [1] * 6 + [2] * 9  # of the contested 6..10 all are nearer to 8; 11..14 are cut off
+    np.testing.assert_array_equal(labels, expected)
+
+
+def test_fusing_sequentially_leaves_ties_to_the_earlier_cell():
+    cuts = [bar((1, 7), slice(0, 1), slice(0, 7))] * 2
+    labels = fuse_sequentially(cuts, np.array([[0, 5], [0, 1]]), (1, 7))
+    np.testing.assert_array_equal(labels, [[2, 2, 2, 1, 1, 1, 1]])
+
+
+@pytest.mark.parametrize("fuse", [fuse_nearest, fuse_sequentially])
+def test_fusing_only_reads_its_arguments(fuse):
+    peaks = np.array([[1, 2], [1, 9]])
+    cuts = [bar((3, 12), slice(0, 3), slice(0, 9)), bar((3, 12), slice(0, 3), slice(4, 12))]
+    peaks.flags.writeable = False
+    for part in cuts:
+        part.mask.flags.writeable = False
+    assert fuse(cuts, peaks, (3, 12)).max() == 2

@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from scipy import ndimage
 
-from tests.cutting.drawn_cuts import whole
+from tests.cutting.drawn_cuts import cut_config, whole
+from wsis_jax.core.config import CutConfig
 from wsis_jax.cutting.cell_cuts import component_of, cut_cells
-from wsis_jax.cutting.graphcut import SharedCut, cut, edge_weights
-from wsis_jax.cutting.seeds import Claims
+from wsis_jax.cutting.graphcut import SharedCut, cut
+from wsis_jax.cutting.terms import Claims, Costs, edge_weights
 
 MASKS_3X3 = np.array(list(itertools.product([False, True], repeat=9))).reshape(-1, 3, 3)
 
@@ -136,13 +137,13 @@ def test_data_that_exceed_the_greatest_are_refused():
 def test_claims_are_what_it_costs_to_go_against_them(preference, right, down, weight, owner):
     """Against every mask there is: a cell's must hold its peak, and pays for each claim that it goes against."""
     peaks, seeds = np.array([[0, 0], [2, 1]]), np.zeros((3, 3), np.int32)
-    options = {"conflict": "foreground", "fill_others": False, "dilate": 0, "erode": 0}
-    cells = cut_cells(preference, right, down, peaks, seeds, claims=Claims(owner, weight), reach=None, **options)
+    costs = Costs(preference, right, down, seeds, Claims(owner, weight))
+    cells = cut_cells(costs, peaks, config=cut_config(CutConfig(), None))
     for cell, (peak, part) in enumerate(zip(peaks, cells, strict=True), start=1):
         holds_peak = MASKS_3X3[:, *peak]
         against = np.where(owner == cell, weight * ~MASKS_3X3, weight * MASKS_3X3).sum((1, 2))
-        costs = np.where(holds_peak, energy(MASKS_3X3, preference, right, down) + against, np.inf)
-        largest = MASKS_3X3[costs == costs.min()].any(axis=0)
+        all_costs = np.where(holds_peak, energy(MASKS_3X3, preference, right, down) + against, np.inf)
+        largest = MASKS_3X3[all_costs == all_costs.min()].any(axis=0)
         expected = ndimage.binary_fill_holes(component_of(largest, peak))
         np.testing.assert_array_equal(whole(part, (3, 3)), expected)
 
@@ -155,33 +156,3 @@ def test_of_equal_masks_the_cut_is_the_largest(data, right, down):
     np.testing.assert_array_equal(
         cut(data, right, down, nothing, nothing), MASKS_3X3[costs == costs.min()].any(axis=0)
     )
-
-
-@pytest.mark.parametrize("rim", ["bright", "dark"])
-@pytest.mark.parametrize("falloff", [0.0, 3.0])
-@pytest.mark.parametrize("pixel", ["max", "first"])
-def test_edge_weights_against_loops(rim, falloff, pixel):
-    image = np.random.default_rng(0).random((5, 4)).astype(np.float32)
-    right, down = edge_weights(image, weight=3.0, falloff=falloff, rim=rim, pixel=pixel)
-
-    def cost(here, there):
-        if rim == "bright":
-            intensity = max(here, there) if pixel == "max" else here
-            return 3 * np.exp(-falloff * intensity)
-        darkness = 1 - (min(here, there) if pixel == "max" else here)
-        return 3 * np.exp(-falloff * darkness)
-
-    for row, column in np.ndindex(image.shape):
-        if column + 1 < 4:
-            assert right[row, column] == pytest.approx(cost(image[row, column], image[row, column + 1]))
-        if row + 1 < 5:
-            assert down[row, column] == pytest.approx(cost(image[row, column], image[row + 1, column]))
-
-
-@pytest.mark.parametrize("pixel", ["max", "first"])
-def test_dark_rims_are_the_bright_ones_of_the_inverted_image(pixel):
-    image = np.random.default_rng(0).integers(0, 257, (5, 4)) / np.float32(256)  # exact when inverted
-    dark = edge_weights(image, weight=3.0, falloff=2.0, rim="dark", pixel=pixel)
-    bright = edge_weights(1 - image, weight=3.0, falloff=2.0, rim="bright", pixel=pixel)
-    np.testing.assert_array_equal(dark, bright)
-    assert not np.array_equal(dark, edge_weights(image, weight=3.0, falloff=2.0, rim="bright", pixel=pixel))

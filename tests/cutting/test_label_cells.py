@@ -6,8 +6,8 @@ import pytest
 from wsis_jax.core.config import Config, preset
 from wsis_jax.core.geometry import nearest_peak
 from wsis_jax.core.types import Detection, WinnerMap
-from wsis_jax.cutting import label_cells as outlines
-from wsis_jax.cutting import terms
+from wsis_jax.cutting import label_cells
+from wsis_jax.cutting.terms import CellExtent, background_features, background_score, fit_background
 from wsis_jax.synthetic import draw_scene
 
 # Sigma in pixels of the network, and edges and data so weak that what a test adds decides.
@@ -16,7 +16,7 @@ OFF = ["cut.claim_weight=0", "cut.background_weight=0", "cut.min_seed_area=0", "
 
 
 def cut_and_fuse(detection, winner, *, config):
-    return outlines.cut_and_fuse(detection.image, detection.peaks, winner, config=config)
+    return label_cells.cut_and_fuse(detection.image, detection.peaks, winner, config=config)
 
 
 def configured(*assignments: str) -> Config:
@@ -62,12 +62,12 @@ def test_heavy_claims_give_pixels_to_those_that_contribute_to_them(detection, wi
 def test_claims_weigh_in_proportion_up_to_the_full_contribution(detection, winner, monkeypatch):
     seen = []
 
-    def spy(*arguments, claims, **options):
-        seen.append(claims)
-        return cut_cells(*arguments, claims=claims, **options)
+    def spy(costs, *arguments, **options):
+        seen.append(costs.claims)
+        return cut_cells(costs, *arguments, **options)
 
-    cut_cells = outlines.cut_cells
-    monkeypatch.setattr(outlines, "cut_cells", spy)
+    cut_cells = label_cells.cut_cells
+    monkeypatch.setattr(label_cells, "cut_cells", spy)
     settings = ["cut.claim_weight=3", "cut.claim_full=0.4", "cut.seed_scale=cell"]
     cut_and_fuse(detection, winner, config=configured(*settings))
     cut_and_fuse(detection, winner, config=configured("cut.claim_weight=0"))
@@ -88,10 +88,12 @@ def test_what_looks_like_background_is_left_out(detection, winner):
     everything = cut_and_fuse(detection, spread, config=configured(*settings))
     np.testing.assert_array_equal(everything, np.where(distance <= 25, index + 1, 0))
     bounded = cut_and_fuse(detection, spread, config=configured(*settings, "cut.background_weight=2"))
-    likeness = terms.background_likeness(detection.image, detection.peaks, body=5.0, reach=20.0)
-    assert not bounded[likeness > 0.55].any()
+    extent = CellExtent(body=5.0, end=20.0)
+    features = background_features(detection.image, extent)
+    score = background_score(features, fit_background(features, distance, extent))
+    assert not bounded[score > 0.55].any()
     # But for single pixels that are cut off from their cell.
-    assert (bounded == everything)[likeness < 0.45].mean() > 0.999
+    assert (bounded == everything)[score < 0.45].mean() > 0.999
     assert 0 < (bounded > 0).sum() < 0.8 * (everything > 0).sum()
 
 

@@ -122,7 +122,7 @@ class CutConfig:
     claim_full: float = positive(0.1)  # scaled contribution from which that cost is whole
     # × sigma: pixels farther from the peak are background; None: no such seeds
     reach: float | None = positive(6.0, 1000)
-    data: Literal["inverse", "flat"] = "inverse"  # dark is cell, or a hair's preference for background
+    data: str = "inverse"  # a name in `cutting.DATA_TERMS`: dark is cell; "flat": all prefer background a little
     data_weight: float = number(0.75)
     background_weight: float = number(0.3)  # cost of a pixel that looks like the ground beyond all cells
     edge_weight: float = number(20.0)  # what it costs to cut between two pixels that are nothing like a rim

@@ -1,23 +1,33 @@
-"""Seeds to one cut per cell, each in its window (paper §4)."""
+"""Costs to a cut per cell, each in its window, and the cuts of all cells to one label image (paper §4)."""
 
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32, Int, Integer
+from jaxtyping import Bool, Float32, Int, Int32, Integer
 from scipy import ndimage
 from skimage.morphology import disk
 
+from wsis_jax.core import (
+    Config,
+    Window,
+    corner_of,
+    enclose,
+    grow,
+    intersect,
+    relative_to,
+    whole_window,
+    window_shape,
+)
 from wsis_jax.cutting.graphcut import SharedCut, cut
-from wsis_jax.cutting.seeds import Claims
+from wsis_jax.cutting.terms import Costs
 
 _CONNECTED_8 = np.ones((3, 3), bool)
 # Pixels around the seeds of a cell in the windows that are tried for it where cells have no reach.
 _MARGINS = (16, 32)
 
-_Window = tuple[slice, slice]
 _Mask = Bool[np.ndarray, "rows columns"]
 
 
@@ -25,65 +35,50 @@ _Mask = Bool[np.ndarray, "rows columns"]
 class CellMask:
     """The cut of one cell: a mask and the place of its window in the image."""
 
-    window: tuple[slice, slice]
+    window: Window
     mask: Bool[np.ndarray, "rows columns"]
 
 
-def cut_cells(
-    preference: Float[np.ndarray, "height width"],
-    right: Float[np.ndarray, "height width"],
-    down: Float[np.ndarray, "height width"],
-    peaks: Int[np.ndarray, "cells 2"],
-    seeds: Integer[np.ndarray, "height width"],
-    *,
-    claims: Claims | None = None,
-    reach: float | None,
-    conflict: Literal["foreground", "background"],
-    fill_others: bool,
-    dilate: int,
-    erode: int,
-) -> list[CellMask]:
+def cut_cells(costs: Costs, peaks: Int[np.ndarray, "cells 2"], *, config: Config) -> list[CellMask]:
     """Returns the cut of every cell, each what a cut of the whole image for that cell alone would give.
 
-    A pixel farther than `reach` from the peak is background by decree, so a window of that size is enough. Without
-    a reach, small windows are tried until one proves that the rest of the image makes no difference to the cell;
-    the cells for which none does are cut in the whole image, from the flow that they share.
+    A pixel farther than `config.cell_reach` from the peak is background by definition, so a window of that size is
+    enough. Without a reach, as in the authors' code, an isolated cell may flood the image: small windows are tried
+    until one proves that the rest of the image makes no difference to the cell; the cells for which none does are
+    cut in the whole image, from the flow that they share.
 
     Args:
-        preference: what leaving a pixel out of a cell costs; where negative, what taking it in costs.
-        right, down: what it costs to cut between pixels, as `graphcut.edge_weights` gives it.
+        costs: of the image; seed i + 1 is that of `peaks[i]`, greater ones are of cells not asked for.
         peaks: (row, column) of the cells.
-        seeds: i + 1 at the foreground seeds of cell i; to every other cell they are background.
-        claims: what is likely to be whose, beside the seeds; added to the preference of each cell.
-        reach: pixels from the peak beyond which nothing belongs to the cell; None for the authors' way, in
-            which an isolated cell may flood the image.
-        conflict: which seed wins where filled seeds of two cells meet.
-        fill_others: fill holes in the union of the other cells' seeds; a ring of neighbours then swallows the
-            cell between them, as in the authors' code.
-        dilate, erode: radius of a dilation before holes in a cut are filled, and of an erosion after it.
+        config: the settings to use. Of `config.cut`, `conflict` says which seed wins where filled seeds of two
+            cells meet; `fill_others` fills holes in the union of the other cells' seeds, so that a ring of
+            neighbours swallows the cell between them, as in the authors' code; `dilate` and `erode` are the radii
+            of a dilation before holes in a cut are filled, and of an erosion after it.
     """
-    costs = _Costs(preference, right, down, claims)
-    boxes = ndimage.find_objects(seeds, max(len(peaks), 1))
-    if claims is not None:
-        # A cell that shares a flow with others costs, beyond its box, what it costs a stranger.
-        claimed = ndimage.find_objects(np.where(claims.weight > 0, claims.owner, 0), len(boxes))
-        boxes = [_around(own, more) for own, more in zip(boxes, claimed, strict=True)]
+    boxes = _boxes(costs, len(peaks))
 
     def cell_of(number: int) -> _Cell:
-        return _cell(number, peaks[number], boxes[number], seeds, reach, conflict, fill_others)
+        return _cell(number + 1, peaks[number], boxes[number], costs.seeds, config)
 
     def solve(number: int) -> CellMask | None:
-        return _cut_in_windows(cell_of(number), costs, seeds)
+        return _cut_in_windows(cell_of(number), costs)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         cuts = list(pool.map(solve, range(len(peaks))))
     if any(part is None for part in cuts):
-        shared = SharedCut(costs.to_strangers(), right, down, seeds > 0, greatest=costs.greatest())
+        shared = SharedCut(
+            costs.unclaimed_preference(),
+            costs.right,
+            costs.down,
+            costs.seeds > 0,
+            greatest=costs.greatest_preference(),
+        )
         cuts = [
-            _cut_in_image(cell_of(i), costs, shared, seeds) if part is None else part
-            for i, part in enumerate(cuts)
+            _cut_in_image(cell_of(number), costs, shared) if part is None else part
+            for number, part in enumerate(cuts)
         ]
-    return [_tidy(part, preference.shape, dilate, erode) for part in cuts if part is not None]
+    limit = whole_window(costs.seeds.shape)
+    return [_fill_holes(part, limit, config.cut.dilate, config.cut.erode) for part in cuts if part is not None]
 
 
 def component_of(mask: _Mask, peak: Int[np.ndarray, " 2"]) -> _Mask:
@@ -104,195 +99,240 @@ def distance_to(peak: Int[np.ndarray, " 2"], shape: tuple[int, ...]) -> Float32[
     return np.hypot(rows - peak[0], columns - peak[1]).astype(np.float32)
 
 
-class _Costs(NamedTuple):
-    """What cutting an image costs; attributes are arguments of `cut_cells`."""
-
-    preference: Float[np.ndarray, "height width"]
-    right: Float[np.ndarray, "height width"]
-    down: Float[np.ndarray, "height width"]
-    claims: Claims | None
-
-    def to_strangers(self) -> Float[np.ndarray, "height width"]:
-        """Returns the preference for a cell that owns no pixel."""
-        return self.preference if self.claims is None else self.preference - self.claims.weight
-
-    def greatest(self) -> float:
-        """Returns what no preference, of whatever cell, exceeds."""
-        weight = 0 if self.claims is None else self.claims.weight
-        return float((np.abs(self.preference) + weight).max(initial=0))
-
-    def of(self, label: int, window: _Window) -> Float[np.ndarray, "rows columns"]:
-        """Returns the preference for a cell in a window."""
-        if self.claims is None:
-            return self.preference[window]
-        weight = self.claims.weight[window]
-        return self.preference[window] + np.where(self.claims.owner[window] == label, weight, -weight)
-
-
 class _Cell(NamedTuple):
     """One cell and what is known of it whatever its window.
 
     Attributes:
         label: of its seeds.
         peak: (row, column).
-        reach: pixels from the peak beyond which nothing belongs to it.
+        reach: pixels from the peak beyond which nothing belongs to it; None: no such bound.
         limit: the part of the image that it may lie in.
         own: its seeds within reach, holes filled; the window holds the peak, too, and all that it claims.
         others: the seeds of all others within the limit, holes filled, if they are to be filled.
-        yields: where it has to give way to seeds of others.
+        others_win: whether a pixel in its seeds and in those of others is of the others.
     """
 
     label: int
     peak: Int[np.ndarray, " 2"]
     reach: float | None
-    limit: _Window
+    limit: Window
     own: CellMask
     others: _Mask | None
-    yields: bool
+    others_win: bool
 
-    def seeds_in(self, window: _Window, seeds: Integer[np.ndarray, "height width"]) -> tuple[_Mask, _Mask]:
+    def seeds_in(self, window: Window, seeds: Integer[np.ndarray, "height width"]) -> tuple[_Mask, _Mask]:
         """Returns what is foreground and what is background to the cell in a window that holds its own seeds."""
-        far = _beyond(self.reach, self.peak, window)
+        far = _out_of_reach(self.reach, self.peak, window)
         own = np.zeros(far.shape, bool)
-        own[_within(self.own.window, window)] = self.own.mask
+        own[relative_to(self.own.window, window)] = self.own.mask
         if self.others is None:
             others = (seeds[window] > 0) & (seeds[window] != self.label) & ~far
         else:
-            others = self.others[_within(window, self.limit)]
-        if self.yields:
+            others = self.others[relative_to(window, self.limit)]
+        if self.others_win:
             own &= ~others
-        # Its peak is the cell's whatever else is: one without seeds, or between stronger ones, does not vanish.
+        # Its peak is always the cell's: one without seeds, or between stronger ones, does not vanish.
         own[tuple(_place(self.peak, window))] = True
         return own, (others | far) & ~own
 
 
+def _boxes(costs: Costs, cells: int) -> list[Window | None]:
+    """Returns the box around the seeds and the claims of each cell, or None without any."""
+    boxes = ndimage.find_objects(costs.seeds, max(cells, 1))
+    if costs.claims is None:
+        return boxes
+    # A cell that shares a flow with others costs, beyond its box, what it costs a cell without claims.
+    claimed = ndimage.find_objects(np.where(costs.claims.weight > 0, costs.claims.owner, 0), len(boxes))
+    return [enclose(own, more) if own and more else own or more for own, more in zip(boxes, claimed, strict=True)]
+
+
 def _cell(
-    number: int,
+    label: int,
     peak: Int[np.ndarray, " 2"],
-    box: _Window | None,
+    box: Window | None,
     seeds: Integer[np.ndarray, "height width"],
-    reach: float | None,
-    conflict: Literal["foreground", "background"],
-    fill_others: bool,
+    config: Config,
 ) -> _Cell:
-    """Returns the cell of a number, from its peak and the box around its seeds and claims (None without)."""
+    """Returns the cell of a label, from its peak and the box around its seeds and claims (None without)."""
     row, column = map(int, peak)
     at_peak = slice(row, row + 1), slice(column, column + 1)
-    image = slice(0, seeds.shape[0]), slice(0, seeds.shape[1])
-    # One pixel more than it reaches, so that all around it is background.
-    limit = image if reach is None else _grown(at_peak, int(np.ceil(reach)) + 1, image)
-    rows, columns = (
-        slice(max(min(a.start, p.start), n.start), min(max(a.stop, p.stop), n.stop))
-        for a, p, n in zip(box or at_peak, at_peak, limit, strict=True)
-    )
-    box = rows, columns
+    limit, reach = whole_window(seeds.shape), config.cell_reach
+    if reach is not None:
+        # One pixel more than it reaches, so that all around it is background.
+        limit = grow(at_peak, int(np.ceil(reach)) + 1, limit)
+    box = intersect(enclose(box or at_peak, at_peak), limit)
     # Seeds out of reach are dropped before holes are filled: no window shows all that lies there.
-    own = ndimage.binary_fill_holes((seeds[box] == number + 1) & ~_beyond(reach, peak, box))
+    own = ndimage.binary_fill_holes((seeds[box] == label) & ~_out_of_reach(reach, peak, box))
     others = None
-    if fill_others:
-        theirs = (seeds[limit] > 0) & (seeds[limit] != number + 1) & ~_beyond(reach, peak, limit)
+    if config.cut.fill_others:
+        theirs = (seeds[limit] > 0) & (seeds[limit] != label) & ~_out_of_reach(reach, peak, limit)
         others = ndimage.binary_fill_holes(theirs)
-    return _Cell(number + 1, peak, reach, limit, CellMask(box, own), others, conflict == "background")
+    return _Cell(label, peak, reach, limit, CellMask(box, own), others, config.cut.conflict == "background")
 
 
-def _cut_in_windows(cell: _Cell, costs: _Costs, seeds: Integer[np.ndarray, "height width"]) -> CellMask | None:
-    """Returns the cut of a cell before it is tidied, from the first window that proves it; None if none does.
+def _cut_in_windows(cell: _Cell, costs: Costs) -> CellMask | None:
+    """Returns the cut of a cell, holes and all, from the first window that proves it; None if none does.
 
     Whatever the cut of the whole image is outside a window, inside it is no smaller than the window's cut with all
     outside as background, and no larger than that with all outside as foreground: of the cheapest cuts `cut` gives
     the largest, and that grows with its surroundings. Where the two agree on the component of the peak, it is that
-    of the whole image. Outside is stood for by the outermost pixels of the window, which the first cut leaves out:
+    of the whole image. The outermost pixels of the window stand for the outside. The first cut leaves them out, so
     a component in which the two agree ends within the window.
     """
 
     def component(foreground: _Mask, background: _Mask) -> _Mask:
-        data = costs.of(cell.label, window)
-        mask = cut(data, costs.right[window], costs.down[window], foreground, background)
+        preference = costs.preference_of(cell.label, window)
+        mask = cut(preference, costs.right[window], costs.down[window], foreground, background)
         return component_of(mask, _place(cell.peak, window))
 
-    margins = _MARGINS if cell.reach is None else (max(seeds.shape),)
-    for window in (_grown(cell.own.window, margin, cell.limit) for margin in margins):
-        foreground, background = cell.seeds_in(window, seeds)
-        rim = _rim(window, cell.limit)
-        least = component(foreground, background | rim)
-        if window == cell.limit or np.array_equal(least, component(foreground | (rim & ~background), background)):
+    windows = (grow(cell.own.window, margin, cell.limit) for margin in _MARGINS)
+    for window in windows if cell.reach is None else [cell.limit]:
+        foreground, background = cell.seeds_in(window, costs.seeds)
+        border = _border(window, cell.limit)
+        least = component(foreground, background | border)
+        if window == cell.limit:
+            return CellMask(window, least)
+        if np.array_equal(least, component(foreground | (border & ~background), background)):
             return CellMask(window, least)
     return None
 
 
-def _cut_in_image(
-    cell: _Cell, costs: _Costs, shared: SharedCut, seeds: Integer[np.ndarray, "height width"]
-) -> CellMask:
-    """Returns the cut of a cell without a reach before it is tidied, from the cut of the whole image."""
+def _cut_in_image(cell: _Cell, costs: Costs, shared: SharedCut) -> CellMask:
+    """Returns the cut of a cell without a reach, holes and all, from the cut of the whole image."""
     # Elsewhere the seeds are those of all cells, if holes between them are not filled.
     window = cell.own.window if cell.others is None else cell.limit
-    shared.solve(window, costs.of(cell.label, window), *cell.seeds_in(window, seeds))
+    shared.solve(window, costs.preference_of(cell.label, window), *cell.seeds_in(window, costs.seeds))
     margin = _MARGINS[0]
     while True:
-        window = _grown(cell.own.window, margin, cell.limit)
+        window = grow(cell.own.window, margin, cell.limit)
         mask = component_of(shared.mask(window), _place(cell.peak, window))
-        if not (mask & _rim(window, cell.limit)).any():
+        if not (mask & _border(window, cell.limit)).any():
             return CellMask(window, mask)
         margin *= 2
 
 
-def _around(one: _Window | None, other: _Window | None) -> _Window | None:
-    """Returns the box around two boxes."""
-    if one is None or other is None:
-        return one or other
-    rows, columns = (slice(min(a.start, b.start), max(a.stop, b.stop)) for a, b in zip(one, other, strict=True))
-    return rows, columns
-
-
-def _grown(window: _Window, margin: int, limit: _Window) -> _Window:
-    """Returns a window with a margin around it, as far as the limit allows."""
-    rows, columns = (
-        slice(max(w.start - margin, n.start), min(w.stop + margin, n.stop))
-        for w, n in zip(window, limit, strict=True)
-    )
-    return rows, columns
-
-
-def _within(inner: _Window, outer: _Window) -> _Window:
-    """Returns where one window lies in another."""
-    rows, columns = (slice(i.start - o.start, i.stop - o.start) for i, o in zip(inner, outer, strict=True))
-    return rows, columns
-
-
-def _place(point: Int[np.ndarray, " 2"], window: _Window) -> Int[np.ndarray, " 2"]:
+def _place(point: Int[np.ndarray, " 2"], window: Window) -> Int[np.ndarray, " 2"]:
     """Returns where a point of the image lies in a window."""
-    return point - [window[0].start, window[1].start]
+    return point - corner_of(window)
 
 
-def _rim(window: _Window, limit: _Window) -> _Mask:
+def _border(window: Window, limit: Window) -> _Mask:
     """Returns the outermost pixels of a window on those of its sides that are not the limit's."""
-    rows, columns = _within(window, limit)
-    height, width = (s.stop - s.start for s in limit)
-    inner = np.zeros((rows.stop - rows.start, columns.stop - columns.start), bool)
-    inner[:1] |= rows.start > 0
-    inner[-1:] |= rows.stop < height
-    inner[:, :1] |= columns.start > 0
-    inner[:, -1:] |= columns.stop < width
-    return inner
+    (rows, columns), (height, width) = relative_to(window, limit), window_shape(limit)
+    border = np.zeros(window_shape(window), bool)
+    border[:1] |= rows.start > 0
+    border[-1:] |= rows.stop < height
+    border[:, :1] |= columns.start > 0
+    border[:, -1:] |= columns.stop < width
+    return border
 
 
-def _beyond(reach: float | None, peak: Int[np.ndarray, " 2"], window: _Window) -> _Mask:
-    """Returns the pixels of a window that are farther from the peak than cells reach."""
-    shape = window[0].stop - window[0].start, window[1].stop - window[1].start
+def _out_of_reach(reach: float | None, peak: Int[np.ndarray, " 2"], window: Window) -> _Mask:
+    """Returns the pixels of a window that are farther from the peak than the cell reaches."""
+    shape = window_shape(window)
     return np.zeros(shape, bool) if reach is None else distance_to(_place(peak, window), shape) > reach
 
 
-def _tidy(part: CellMask, shape: tuple[int, ...], dilate: int, erode: int) -> CellMask:
-    """Returns a cut without holes, in a window just large enough for what it is dilated and eroded by."""
+def _fill_holes(part: CellMask, limit: Window, dilate: int, erode: int) -> CellMask:
+    """Returns a cut without holes, dilated before and eroded after, in a window just large enough for both."""
     (found,) = ndimage.find_objects(part.mask.astype(np.int8))
-    top, left = (s.start for s in part.window)
+    top, left = corner_of(part.window)
     box = slice(found[0].start + top, found[0].stop + top), slice(found[1].start + left, found[1].stop + left)
-    window = _grown(box, dilate + erode, (slice(0, shape[0]), slice(0, shape[1])))
-    mask = np.zeros((window[0].stop - window[0].start, window[1].stop - window[1].start), bool)
-    mask[_within(box, window)] = part.mask[found]
+    window = grow(box, dilate + erode, limit)
+    mask = np.zeros(window_shape(window), bool)
+    mask[relative_to(box, window)] = part.mask[found]
     if dilate:
         mask = ndimage.binary_dilation(mask, disk(dilate))
     mask = ndimage.binary_fill_holes(mask)
     if erode:
         mask = ndimage.binary_erosion(mask, disk(erode), border_value=True)
     return CellMask(window, mask)
+
+
+# Fusing
+
+
+def fuse_nearest(
+    cuts: list[CellMask], peaks: Int[np.ndarray, "cells 2"], shape: tuple[int, int]
+) -> Int32[np.ndarray, "height width"]:
+    """Returns one label image; a pixel in several cuts goes to the nearest of their peaks.
+
+    Then every cell keeps the part that holds its peak, and a part cut off from it goes to the cell that it
+    touches along most pixel sides, or to the background. Of equals the one whose peak comes first in raster order
+    is taken, so that no step depends on the order of the cells.
+    """
+    return reassign_fragments(label_nearest(cuts, peaks, shape), peaks)
+
+
+def label_nearest(
+    cuts: list[CellMask], peaks: Int[np.ndarray, "cells 2"], shape: tuple[int, int]
+) -> Int32[np.ndarray, "height width"]:
+    """Returns the first step of `fuse_nearest`: labels of which parts may be cut off from their peak."""
+    labels = np.zeros(shape, np.int32)
+    nearest = np.full(shape, np.inf, np.float32)
+    for cell in np.lexsort(peaks.T[::-1]):
+        window, mask = cuts[cell].window, cuts[cell].mask
+        distance = distance_to(_place(peaks[cell], window), mask.shape)
+        closer = mask & (distance < nearest[window])
+        labels[window][closer] = cell + 1
+        nearest[window][closer] = distance[closer]
+    return labels
+
+
+def reassign_fragments(
+    labels: Int32[np.ndarray, "height width"], peaks: Int[np.ndarray, "cells 2"]
+) -> Int32[np.ndarray, "height width"]:
+    """Returns the second step of `fuse_nearest`: labels in which each cell is in one piece, around its peak."""
+    order = np.lexsort(peaks.T[::-1])
+    ranks = np.zeros(len(peaks) + 1, np.int32)
+    ranks[order + 1] = np.arange(1, len(peaks) + 1)
+    return np.concatenate([[0], order + 1]).astype(np.int32)[_reassign(ranks[labels], peaks[order])]
+
+
+def _reassign(
+    labels: Int32[np.ndarray, "height width"], peaks: Int[np.ndarray, "cells 2"]
+) -> Int32[np.ndarray, "height width"]:
+    """Returns labels with parts cut off from their peak given to the cell that they touch most."""
+    kept = np.zeros_like(labels)
+    for label, window in enumerate(ndimage.find_objects(labels), start=1):
+        if window is None:
+            continue
+        own = labels[window] == label
+        inside = np.clip(_place(peaks[label - 1], window), 0, np.array(own.shape) - 1)
+        kept[window][component_of(own, inside)] = label
+    fragments, count = ndimage.label((labels > 0) & (kept == 0))
+    settled = kept.copy()
+    for part, window in zip(range(1, count + 1), ndimage.find_objects(fragments), strict=True):
+        around = grow(window, 1, whole_window(labels.shape))
+        own, neighbours = fragments[around] == part, np.pad(kept[around], 1)
+        beside = [neighbours[:-2, 1:-1], neighbours[2:, 1:-1], neighbours[1:-1, :-2], neighbours[1:-1, 2:]]
+        sides = np.concatenate([labels_beside[own] for labels_beside in beside])
+        votes = np.bincount(sides[sides > 0])
+        if len(votes):
+            settled[around][own] = np.argmax(votes)
+    return settled
+
+
+def fuse_sequentially(
+    cuts: list[CellMask], peaks: Int[np.ndarray, "cells 2"], shape: tuple[int, int]
+) -> Int32[np.ndarray, "height width"]:
+    """Returns one label image as the authors' code does: cell after cell, in the order of the peaks.
+
+    Where a cut meets an earlier cell's pixels they are divided by the distance to the two peaks; parts of the
+    earlier cell that this cuts off go to the new one. The result depends on the order of the cells.
+    """
+    labels = np.zeros(shape, np.int32)
+    distances = [distance_to(peak, shape) for peak in peaks]
+    for cell, part in enumerate(cuts):
+        new = np.zeros(shape, bool)
+        new[part.window] = part.mask
+        for other in np.unique(labels[new & (labels > 0)]) - 1:
+            shared = new & (labels == other + 1)
+            new[shared & (distances[other] <= distances[cell])] = False
+            labels[shared & new] = 0
+            rest = labels == other + 1
+            detached = rest & ~component_of(rest, peaks[other])
+            labels[detached] = 0
+            new |= detached
+        labels[new] = cell + 1
+    return labels

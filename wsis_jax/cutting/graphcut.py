@@ -1,45 +1,10 @@
-"""Binary graph cuts, from seeds and an image. The only file that imports maxflow."""
-
-from typing import Literal
+"""Binary graph cuts of an image, from costs and seeds. The only file that imports maxflow."""
 
 import maxflow
 import numpy as np
-from jaxtyping import Bool, Float, Float32, Float64, Int64
+from jaxtyping import Bool, Float, Float64, Int64
 
-from wsis_jax.core import UserError
-
-
-def edge_weights(
-    image: Float[np.ndarray, "height width"],
-    *,
-    weight: float,
-    falloff: float,
-    rim: Literal["bright", "dark"],
-    pixel: Literal["max", "first"],
-) -> tuple[Float32[np.ndarray, "height width"], Float32[np.ndarray, "height width"]]:
-    """Returns what it costs to cut between each pixel and its right, and its lower, neighbour.
-
-    The cost is `weight` · exp(-`falloff` · I), where I is the intensity of the pair, or 1 - I where rims are dark:
-    outlines run along the bright halo of phase contrast, or along dark rims.
-
-    Args:
-        image: 0..1.
-        weight: cost between two pixels that are nothing like a rim.
-        falloff: how fast the cost falls with the likeness.
-        rim: of cells in this image.
-        pixel: I is that of the pixel more like a rim ("max"), or of the upper or left one ("first", as in the
-            authors' code, which shifts outlines by up to half a pixel).
-
-    Returns:
-        Costs to the right and down; the last column and the last row, which have no neighbour, are of no use.
-    """
-    likeness = image if rim == "bright" else 1 - image
-
-    def cost(axis: int) -> Float32[np.ndarray, "height width"]:
-        pair = np.maximum(likeness, np.roll(likeness, -1, axis=axis)) if pixel == "max" else likeness
-        return (weight * np.exp(-falloff * pair)).astype(np.float32)
-
-    return cost(1), cost(0)
+from wsis_jax.core import UserError, Window
 
 
 def cut(
@@ -49,34 +14,36 @@ def cut(
     foreground: Bool[np.ndarray, "height width"],
     background: Bool[np.ndarray, "height width"],
 ) -> Bool[np.ndarray, "height width"]:
-    """Returns the mask of least cost: the sum of the edges it cuts and of the data it goes against.
+    """Returns the mask of least cost: the sum of the edges it cuts and of the data terms it goes against.
 
-    Of several that cost as little it is the largest, which holds all others.
+    Of several masks of that cost it is the largest, which holds all others.
 
     Args:
-        data: a pixel with a positive value costs that much when it is left out of the mask; one with a
-            negative value costs as much when it is in.
-        right, down: costs of separating a pixel from its right and its lower neighbour, as `edge_weights` gives.
+        data: unary costs. A pixel with a positive value costs that much when it is left out of the mask; one with
+            a negative value costs as much when it is in.
+        right, down: costs of separating a pixel from its right and its lower neighbour, at least 0, as
+            `terms.edge_weights` gives them.
         foreground: pixels that must be in the mask.
         background: pixels that must not; disjoint from `foreground`.
 
     Raises:
-        UserError: if a pixel is in both seeds.
+        UserError: if a pixel is both foreground and background seed.
     """
     if np.any(foreground & background):
         raise UserError("a pixel is both foreground and background seed; decide which before the cut")
-    graph, nodes = _build(data, right, down, foreground, background, _hard(_greatest(data), right, down))
+    graph, nodes = _build(data, right, down, foreground, background, _seed_cost(_greatest(data), right, down))
     graph.maxflow()
     return _mask(graph, nodes)
 
 
 class SharedCut:
-    """Cuts of one image for seeds that differ in few places: each starts from the flow of the one before.
+    """Cuts of one image for seeds that differ in few places: each starts from the flow of the cut before.
 
-    The masks are those that `cut` gives, in whatever order. The graph takes about 190 bytes a pixel.
+    The masks are those that `cut` gives, whatever the order of the cuts. The graph takes about 190 bytes a pixel.
 
-    Args: those of `cut`; `data` and `background` hold wherever `solve` is not told of others. `greatest` is what
-    no data exceed, those that `solve` is told of included: seeds must overrule them.
+    Args:
+        data, right, down, background: those of `cut`; data and background hold wherever `solve` gets no others.
+        greatest: how far any data are from 0 at most, those that `solve` gets included: seeds must overrule them.
 
     Raises:
         UserError: if the data exceed the greatest.
@@ -93,33 +60,34 @@ class SharedCut:
     ) -> None:
         self._data, self._background, self._greatest = data, background, greatest
         self._check(data)
-        self._hard = _hard(greatest, right, down)
-        self._graph, self._nodes = _build(data, right, down, np.zeros_like(background), background, self._hard)
+        self._seed_cost = _seed_cost(greatest, right, down)
+        nothing = np.zeros_like(background)
+        self._graph, self._nodes = _build(data, right, down, nothing, background, self._seed_cost)
         self._graph.maxflow()
         self._changed = np.empty(0, np.int64)
         self._changes = np.empty(0)
 
     def solve(
         self,
-        window: tuple[slice, slice],
+        window: Window,
         data: Float[np.ndarray, "rows columns"],
         foreground: Bool[np.ndarray, "rows columns"],
         background: Bool[np.ndarray, "rows columns"],
     ) -> None:
-        """Cuts the image with other data and seeds inside a window; those of the call before are forgotten.
+        """Cuts the image with other data and seeds inside a window, without those of the call before.
 
         Raises:
-            UserError: if the data exceed the greatest that the constructor was told of.
+            UserError: if the data exceed the greatest of the constructor.
         """
         self._check(data)
-        change = self._hard * (foreground.astype(float) - background + self._background[window])
+        change = self._seed_cost * (foreground.astype(float) - background + self._background[window])
         change += data.astype(float) - self._data[window]
         self._add(self._changed, -self._changes)
         self._changed, self._changes = self._nodes[window][change != 0], change[change != 0]
         self._add(self._changed, self._changes)
         self._graph.maxflow(True)
 
-    def mask(self, window: tuple[slice, slice]) -> Bool[np.ndarray, "rows columns"]:
+    def mask(self, window: Window) -> Bool[np.ndarray, "rows columns"]:
         """Returns the part of the mask in a window."""
         return _mask(self._graph, np.ascontiguousarray(self._nodes[window]))
 
@@ -132,8 +100,8 @@ class SharedCut:
             )
 
     def _add(self, nodes: Int64[np.ndarray, " pixels"], amounts: Float64[np.ndarray, " pixels"]) -> None:
-        """Adds to what it costs to leave pixels out."""
-        if not len(nodes):  # which PyMaxflow does not take
+        """Adds to the cost of leaving pixels out of the mask."""
+        if not len(nodes):  # PyMaxflow refuses an empty list
             return
         self._graph.add_grid_tedges(nodes, amounts, np.zeros_like(amounts))
         self._graph.mark_grid_nodes(nodes)
@@ -144,14 +112,14 @@ def _greatest(data: Float[np.ndarray, "rows columns"]) -> float:
     return float(np.abs(data).max(initial=0))
 
 
-def _hard(
+def _seed_cost(
     greatest: float,
     right: Float[np.ndarray, "height width"],
     down: Float[np.ndarray, "height width"],
 ) -> float:
-    """Returns what overrules the data of a pixel and its four edges: a power of two, to round next to nothing."""
-    dearest = 4 * max(right.max(initial=0), down.max(initial=0)) + greatest
-    return float(2 ** np.ceil(np.log2(dearest + 1)))
+    """Returns a cost above the data term of any pixel and its four edges; a power of two, which rounds least."""
+    highest = 4 * max(right.max(initial=0), down.max(initial=0)) + greatest
+    return float(2 ** np.ceil(np.log2(highest + 1)))
 
 
 def _build(
@@ -160,7 +128,7 @@ def _build(
     down: Float[np.ndarray, "height width"],
     foreground: Bool[np.ndarray, "height width"],
     background: Bool[np.ndarray, "height width"],
-    hard: float,
+    seed_cost: float,
 ) -> tuple[maxflow.GraphFloat, Int64[np.ndarray, "height width"]]:
     """Returns the graph of an image and the numbers of its pixels' nodes."""
     graph = maxflow.GraphFloat(data.size, 2 * data.size)
@@ -170,11 +138,11 @@ def _build(
         both = costs.astype(np.float64).ravel()
         graph.add_edges(here.ravel(), there.ravel(), both, both)
     # Added to the data, not put in their place: a seed that is taken away again leaves the data behind.
-    seeded = data + hard * (foreground.astype(np.float64) - background)
+    seeded = data + seed_cost * (foreground.astype(np.float64) - background)
     graph.add_grid_tedges(nodes, np.maximum(seeded, 0), np.maximum(-seeded, 0))
     return graph, nodes
 
 
 def _mask(graph: maxflow.GraphFloat, nodes: Int64[np.ndarray, "rows columns"]) -> Bool[np.ndarray, "rows columns"]:
-    """Returns which nodes are on the source's side, the cell's; all that might be on either side are."""
+    """Returns which nodes are on the source's side, the cell's; nodes that cost the same on either side are."""
     return ~graph.get_grid_segments(nodes)

@@ -1,80 +1,224 @@
-"""What an image says by itself of where its cells end: bright or dark rims, and how background looks.
+"""What a cut weighs: terms of the image, and seeds and claims of the winner map.
 
-Microscopes draw cells differently: dark bodies in a bright halo, or bodies as bright as the background in dark
-rims. What holds for an image is read from the places of its cells, so that nobody has to say it.
+Of the image: a data term, which every pixel has by its grey value; an edge term, which makes cells end along rims;
+and a background term, for pixels that look like what lies between the cells. Microscopes draw cells differently:
+dark bodies in a bright halo, or bodies as bright as the background in dark rims. Which of them an image shows is
+read from it, around the peaks of its cells.
+
+A data term of your own is a function and an entry in `DATA_TERMS`; `cut.data` then knows its name:
+
+    import wsis_jax as wj
+    from wsis_jax.cutting import DATA_TERMS
+
+    def bright_cells(image, median, settings):
+        return settings.data_weight * (image - median)
+
+    DATA_TERMS["bright cells"] = bright_cells
+    config = wj.Config().override(["cut.data=bright cells"])
 """
 
+from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Float32, Float64, Int
+from jaxtyping import Float, Float32, Float64, Int, Int32, Integer
 from scipy import ndimage
+from skimage import measure
 
-from wsis_jax.core import nearest_peak
+from wsis_jax.core import Config, CutConfig, UserError, Window
 
 Rim = Literal["bright", "dark"]
 
-_RAYS = 16  # directions in which the surroundings of a peak are looked at
+_BACKGROUND_FROM = 4.0  # × sigma from every peak: where the background begins that pixels are compared with
+_RAYS = 16  # directions in which the way out of a cell is looked at
 _SCALES = (1 / 6, 1 / 3, 2 / 3)  # × the radius of the bodies; of the features that tell background from cells
 # Log odds at which a pixel is certainly background: features are correlated, so the model is too sure of itself.
 _CERTAIN = 16.0
-_FEWEST = 200  # pixels to learn a look from
-_LEAST_VARIANCE = 1e-6  # of a feature: where the ground, or a body, is one grey value, it has none
+_FEWEST = 200  # pixels to fit a distribution to
+_LEAST_VARIANCE = 1e-6  # of a feature: where the background, or a body, is one grey value, it has none
 
 
-def rim_of(
-    image: Float[np.ndarray, "height width"], peaks: Int[np.ndarray, "cells 2"], *, body: float, reach: float
-) -> Rim:
-    """Tells whether the cells of an image have bright or dark rims.
+class Claims(NamedTuple):
+    """Whose each pixel is by its contributions, and how surely.
+
+    Attributes:
+        owner: i + 1 where cell i has the greatest contribution, 0 where no cell contributes.
+        weight: what it costs to cut the pixel away from its owner, or to give it to another cell; at least 0.
+    """
+
+    owner: Int[np.ndarray, "height width"]
+    weight: Float[np.ndarray, "height width"]
+
+
+class Costs(NamedTuple):
+    """What cutting an image into cells costs.
+
+    Attributes:
+        preference: what leaving a pixel out of a cell costs; where negative, what taking it in costs.
+        right, down: what it costs to cut between pixels, as `edge_weights` gives it.
+        seeds: i + 1 at the foreground seeds of cell i; to every other cell they are background.
+        claims: what is likely to be whose, beside the seeds; added to the preference of each cell.
+    """
+
+    preference: Float[np.ndarray, "height width"]
+    right: Float[np.ndarray, "height width"]
+    down: Float[np.ndarray, "height width"]
+    seeds: Integer[np.ndarray, "height width"]
+    claims: Claims | None = None
+
+    def preference_of(self, label: int, window: Window) -> Float[np.ndarray, "rows columns"]:
+        """Returns the preference for the cell of a label in a window."""
+        if self.claims is None:
+            return self.preference[window]
+        weight = self.claims.weight[window]
+        return self.preference[window] + np.where(self.claims.owner[window] == label, weight, -weight)
+
+    def unclaimed_preference(self) -> Float[np.ndarray, "height width"]:
+        """Returns the preference for a cell that claims no pixel."""
+        return self.preference if self.claims is None else self.preference - self.claims.weight
+
+    def greatest_preference(self) -> float:
+        """Returns what the preference for no cell exceeds, whatever its sign."""
+        weight = 0 if self.claims is None else self.claims.weight
+        return float((np.abs(self.preference) + weight).max(initial=0))
+
+
+# Data terms
+
+DataTerm = Callable[
+    [Float[np.ndarray, "height width"], float | np.float32, CutConfig], Float[np.ndarray, "height width"]
+]
+"""Returns what leaving each pixel out of a cell costs by the image; where negative, what taking it in costs.
+
+Arguments are the image, normalised, 0..1, or a part of it; the median of the whole; and the settings of the cut.
+"""
+
+
+def inverse_image(
+    image: Float[np.ndarray, "height width"], median: float | np.float32, settings: CutConfig
+) -> Float[np.ndarray, "height width"]:
+    """Returns weight · (median - image): a pixel darker than the median prefers the cell."""
+    return settings.data_weight * (median - image)
+
+
+def flat(
+    image: Float[np.ndarray, "height width"], median: float | np.float32, settings: CutConfig
+) -> Float[np.ndarray, "height width"]:
+    """Returns -weight everywhere: each pixel prefers the background as much, as in the authors' code."""
+    return np.full_like(image, -settings.data_weight)
+
+
+DATA_TERMS: dict[str, DataTerm] = {"inverse": inverse_image, "flat": flat}
+"""What `cut.data` may be."""
+
+
+def data_term(name: str) -> DataTerm:
+    """Returns the data term of a name.
+
+    Raises:
+        UserError: for an unknown name.
+    """
+    if name not in DATA_TERMS:
+        raise UserError(f"cut.data must be one of {', '.join(DATA_TERMS)}, not '{name}'")
+    return DATA_TERMS[name]
+
+
+# Edge term
+
+
+def edge_weights(
+    image: Float[np.ndarray, "height width"],
+    *,
+    weight: float,
+    falloff: float,
+    rim: Rim,
+    pixel: Literal["max", "first"],
+) -> tuple[Float32[np.ndarray, "height width"], Float32[np.ndarray, "height width"]]:
+    """Returns what it costs to cut between each pixel and its right, and its lower, neighbour.
+
+    The cost is `weight` · exp(-`falloff` · I), where I is the intensity of the pair, or 1 - I where rims are dark:
+    outlines run along the bright halo of phase contrast, or along dark rims.
+
+    Args:
+        image: 0..1.
+        weight: cost between two pixels that are nothing like a rim.
+        falloff: how fast the cost falls with the intensity.
+        rim: of cells in this image.
+        pixel: I is that of the pixel more like a rim ("max"), or of the upper or left one ("first", as in the
+            authors' code, which shifts outlines by up to half a pixel).
+
+    Returns:
+        Costs to the right and down; the last column and the last row have no neighbour, and their costs no effect.
+    """
+    intensity = image if rim == "bright" else 1 - image
+
+    def cost(axis: int) -> Float32[np.ndarray, "height width"]:
+        pair = np.maximum(intensity, np.roll(intensity, -1, axis=axis)) if pixel == "max" else intensity
+        return (weight * np.exp(-falloff * pair)).astype(np.float32)
+
+    return cost(1), cost(0)
+
+
+class CellExtent(NamedTuple):
+    """How far cells go from their peaks, in pixels.
+
+    Attributes:
+        body: a pixel nearer to a peak than this belongs to a cell.
+        end: a pixel farther than this from every peak is background.
+    """
+
+    body: float
+    end: float
+
+    @staticmethod
+    def of(config: Config) -> "CellExtent":
+        """Returns the extent in pixels of the network: one sigma, and four."""
+        return CellExtent(config.network_sigma, _BACKGROUND_FROM * config.network_sigma)
+
+    @property
+    def margin(self) -> int:
+        """Pixels around a part of an image, or around its peaks, outside of which nothing matters to its terms."""
+        # Filters are cut off at four sigma; the gradient takes a pixel, and so does interpolating.
+        return int(np.ceil(max(4 * max(_SCALES) * self.body, self.end + 4 * self.body / 5))) + 3
+
+
+def rim_of(contrast: float) -> Rim:
+    """Returns which rims cells have by their `rim_contrast`; of none, bright ones, as phase contrast has them."""
+    return "bright" if contrast >= 0 else "dark"
+
+
+def rim_contrast(
+    image: Float[np.ndarray, "height width"], peaks: Int[np.ndarray, "cells 2"], extent: CellExtent
+) -> float:
+    """Returns by how much rims are brighter than they are dark, summed over all ways out of the cells.
 
     On a way out of a cell there is a rim somewhere. Where rims are bright, the brightest pixel on that way exceeds
     the brightest one in the middle of the cell by more than the darkest one falls short of the darkest there.
 
-    Args:
-        image: normalised, 0..1.
-        peaks: (row, column) of the cells.
-        body: pixels around a peak that surely belong to its cell.
-        reach: pixels around a peak within which its cell ends.
-
-    Returns:
-        "bright" or "dark"; "bright", as phase contrast has it, where there is no cell.
-    """
-    return "bright" if brighter_than_dark(image, peaks, body=body, reach=reach) >= 0 else "dark"
-
-
-def brighter_than_dark(
-    image: Float[np.ndarray, "height width"], peaks: Int[np.ndarray, "cells 2"], *, body: float, reach: float
-) -> float:
-    """Returns by how much rims are more bright than dark, summed over all ways out of cells; see `rim_of`.
-
-    Sums over parts of the cells add up to that over all. A part of the image with `margin` around the cells is
-    enough.
+    Sums over parts of the cells add up to that over all. A part of the image with a margin of `extent.margin`
+    around the cells is enough.
     """
     if not len(peaks):
         return 0.0
-    # Looked at through the scale of rims, since extremes are made of noise otherwise.
-    smooth = ndimage.gaussian_filter(image, body / 5)
-    inside, outside = _along_rays(smooth, peaks, 0.0, body), _along_rays(smooth, peaks, body, reach)
+    # Blurred by the width of rims, since extremes are made of noise otherwise.
+    smooth = ndimage.gaussian_filter(image, extent.body / 5)
+    inside, outside = _along_rays(smooth, peaks, 0.0, extent.body), _along_rays(smooth, peaks, *extent)
     brighter, darker = outside.max(-1) - inside.max(-1), inside.min(-1) - outside.min(-1)
     return float((brighter - darker).sum(dtype=np.float64))
 
 
-def background_likeness(
-    image: Float[np.ndarray, "height width"], peaks: Int[np.ndarray, "cells 2"], *, body: float, reach: float
-) -> Float32[np.ndarray, "height width"]:
-    """Returns how surely each pixel is background by its look, 0..1.
+def _along_rays(
+    image: Float[np.ndarray, "height width"], peaks: Int[np.ndarray, "cells 2"], start: float, stop: float
+) -> Float[np.ndarray, "cells rays steps"]:
+    """Returns the grey values on rays from each peak, a pixel apart, from one distance to another."""
+    angles = np.arange(_RAYS) * 2 * np.pi / _RAYS
+    radii = np.linspace(start, stop, max(round(stop - start), 1) + 1)
+    directions = np.stack([np.sin(angles), np.cos(angles)])
+    places = peaks.T[:, :, None, None] + directions[:, None, :, None] * radii
+    return ndimage.map_coordinates(image, places, order=1, mode="nearest")
 
-    Grey value, local deviation and local gradient at three scales, in a normal distribution each for the bodies
-    around the peaks and for all beyond the reach of every cell (quadratic discriminant analysis); the log odds for
-    the background, from nothing to certain. 0 everywhere in an image that is too crowded to show any background,
-    or has too few cells to tell what they look like.
 
-    Args:
-        image, peaks, body, reach: see `rim_of`.
-    """
-    features = _features(image, body)
-    look = _look(features, nearest_peak(peaks, image.shape)[1], body, reach)
-    return _likeness(features, look if look.tells else None)
+# Background term
 
 
 class Moments(NamedTuple):
@@ -84,133 +228,159 @@ class Moments(NamedTuple):
     mean: Float64[np.ndarray, " features"]
     scatter: Float64[np.ndarray, "features features"]
 
+    @staticmethod
+    def of(pixels: Float64[np.ndarray, "pixels features"]) -> "Moments":
+        """Returns the moments of the features of some pixels; none is allowed."""
+        mean = pixels.sum(0) / max(len(pixels), 1)
+        away = pixels - mean
+        return Moments(len(pixels), mean, away.T @ away)
 
-class Look(NamedTuple):
-    """How ground and bodies look: what `background_likeness` learns from an image; those of parts are joined."""
+    def join(self, other: "Moments") -> "Moments":
+        """Returns the moments of two sets of pixels together."""
+        if not self.count or not other.count:
+            return self if self.count else other
+        count, apart = self.count + other.count, other.mean - self.mean
+        between = np.outer(apart, apart) * (self.count * other.count / count)
+        return Moments(count, self.mean + apart * (other.count / count), self.scatter + other.scatter + between)
 
-    ground: Moments
+    def log_density(
+        self, features: Float64[np.ndarray, "height width features"]
+    ) -> Float64[np.ndarray, "height width"]:
+        """Returns the log density, up to a constant, of the normal distribution with these moments."""
+        covariance = self.scatter / (self.count - 1)
+        ridge = max(1e-4 * np.trace(covariance) / len(covariance), _LEAST_VARIANCE)
+        covariance += ridge * np.eye(len(covariance))
+        away = features - self.mean
+        # Through the Cholesky factor, whose solution is the whitened difference.
+        factor = np.linalg.cholesky(covariance)
+        white = np.linalg.solve(factor, away.reshape(-1, away.shape[-1]).T)
+        return (-0.5 * (white**2).sum(0) - np.log(np.diag(factor)).sum()).reshape(features.shape[:2])
+
+
+class BackgroundModel(NamedTuple):
+    """How background and cell bodies look: the moments of their features."""
+
+    background: Moments
     bodies: Moments
 
-    @property
-    def tells(self) -> bool:
-        """Whether there are pixels enough to learn from."""
-        return min(self.ground.count, self.bodies.count) >= _FEWEST
-
-    def join(self, other: "Look") -> "Look":
-        """Returns the look of two parts of an image together."""
-        return Look(_joined(self.ground, other.ground), _joined(self.bodies, other.bodies))
+    def join(self, other: "BackgroundModel") -> "BackgroundModel":
+        """Returns the model of two parts of an image together."""
+        return BackgroundModel(self.background.join(other.background), self.bodies.join(other.bodies))
 
 
-def look_of(
-    image: Float[np.ndarray, "height width"],
-    distance: Float[np.ndarray, "rows columns"],
-    part: tuple[slice, slice],
-    *,
-    body: float,
-    reach: float,
-) -> Look:
-    """Returns the look of a part of an image.
+def background_features(
+    image: Float[np.ndarray, "height width"], extent: CellExtent
+) -> Float64[np.ndarray, "height width features"]:
+    """Returns grey value, log of the local deviation and log of the local gradient, at three scales each.
 
-    Args:
-        image: the part with a `margin` around it, as far as the whole image goes.
-        distance: from the nearest peak, in pixels, of every pixel of the part.
-        part: where in `image` the part is.
-        body, reach: see `rim_of`.
+    Of a part of an image they are right farther than `extent.margin` from the sides inside the image.
     """
-    return _look(_features(image, body)[part], distance, body, reach)
-
-
-def likeness(
-    image: Float[np.ndarray, "height width"], look: Look | None, *, body: float
-) -> Float32[np.ndarray, "height width"]:
-    """Returns what `background_likeness` does, given the look of the whole image; None: zeros.
-
-    A part of an image will do: it is right farther than `margin` from the sides that it does not share with it.
-    """
-    return np.zeros(image.shape, np.float32) if look is None else _likeness(_features(image, body), look)
-
-
-def margin(*, body: float, reach: float) -> int:
-    """Returns how many pixels around a part of an image, or the cells in it, tell what this file tells of them."""
-    # Filters are cut off at four sigma; the gradient takes a pixel, and so does interpolating.
-    return int(np.ceil(max(4 * max(_SCALES) * body, reach + 4 * body / 5))) + 3
-
-
-def _look(
-    features: Float64[np.ndarray, "height width features"],
-    distance: Float[np.ndarray, "height width"],
-    body: float,
-    reach: float,
-) -> Look:
-    """Returns the look of pixels by their distance from the nearest peak."""
-    return Look(moments_of(features[distance > reach]), moments_of(features[distance < body]))
-
-
-def _likeness(
-    features: Float64[np.ndarray, "height width features"], look: Look | None
-) -> Float32[np.ndarray, "height width"]:
-    """Returns how surely pixels are background, 0..1; nothing is known without a look."""
-    if look is None:
-        return np.zeros(features.shape[:2], np.float32)
-    odds = _log_density(features, look.ground) - _log_density(features, look.bodies)
-    return np.clip(odds / _CERTAIN, 0, 1).astype(np.float32)
-
-
-def _along_rays(
-    image: Float[np.ndarray, "height width"], peaks: Int[np.ndarray, "cells 2"], start: float, stop: float
-) -> Float[np.ndarray, "cells rays steps"]:
-    """Returns the grey values at every pixel's step on the rays from each peak."""
-    angles = np.arange(_RAYS) * 2 * np.pi / _RAYS
-    radii = np.linspace(start, stop, max(round(stop - start), 1) + 1)
-    directions = np.stack([np.sin(angles), np.cos(angles)])
-    places = peaks.T[:, :, None, None] + directions[:, None, :, None] * radii
-    return ndimage.map_coordinates(image, places, order=1, mode="nearest")
-
-
-def _features(image: Float[np.ndarray, "height width"], body: float) -> Float[np.ndarray, "height width features"]:
-    """Returns grey value, log of the deviation and log of the gradient, at three scales each."""
     # In float32, the deviation of flat pixels would be what rounding the squares leaves.
     image = image.astype(np.float64)
     gradient = np.hypot(ndimage.sobel(image, 0), ndimage.sobel(image, 1))
     features = []
     for scale in _SCALES:
-        mean = ndimage.gaussian_filter(image, scale * body)
-        square = ndimage.gaussian_filter(image * image, scale * body)
+        mean = ndimage.gaussian_filter(image, scale * extent.body)
+        square = ndimage.gaussian_filter(image * image, scale * extent.body)
         deviation = np.sqrt(np.maximum(square - mean * mean, 0))
         # A hundredth of the range of grey values: less is noise.
         features += [
             mean,
             np.log(deviation + 0.01),
-            np.log(ndimage.gaussian_filter(gradient, scale * body) + 0.01),
+            np.log(ndimage.gaussian_filter(gradient, scale * extent.body) + 0.01),
         ]
     return np.stack(features, axis=-1)
 
 
-def moments_of(chosen: Float64[np.ndarray, "pixels features"]) -> Moments:
-    """Returns the moments of the features of some pixels; none is allowed."""
-    mean = chosen.sum(0) / max(len(chosen), 1)
-    away = chosen - mean
-    return Moments(len(chosen), mean, away.T @ away)
+def fit_background(
+    features: Float64[np.ndarray, "height width features"],
+    distance: Float[np.ndarray, "height width"],
+    extent: CellExtent,
+) -> BackgroundModel:
+    """Returns how background and bodies look, by the distance of each pixel from the nearest peak, in pixels."""
+    background, bodies = features[distance > extent.end], features[distance < extent.body]
+    return BackgroundModel(Moments.of(background), Moments.of(bodies))
 
 
-def _joined(one: Moments, other: Moments) -> Moments:
-    """Returns the moments of two sets of pixels together."""
-    if not one.count or not other.count:
-        return one if one.count else other
-    count, apart = one.count + other.count, other.mean - one.mean
-    between = np.outer(apart, apart) * (one.count * other.count / count)
-    return Moments(count, one.mean + apart * (other.count / count), one.scatter + other.scatter + between)
+def background_score(
+    features: Float64[np.ndarray, "height width features"], model: BackgroundModel
+) -> Float32[np.ndarray, "height width"]:
+    """Returns how surely each pixel is background by its features, 0..1.
+
+    The log odds of two normal distributions, of background and of bodies (quadratic discriminant analysis), from
+    none to certain. 0 everywhere if the image was too crowded to show any background, or had too few cells to tell
+    what bodies look like.
+    """
+    if min(model.background.count, model.bodies.count) < _FEWEST:
+        return np.zeros(features.shape[:2], np.float32)
+    odds = model.background.log_density(features) - model.bodies.log_density(features)
+    return np.clip(odds / _CERTAIN, 0, 1).astype(np.float32)
 
 
-def _log_density(
-    features: Float64[np.ndarray, "height width features"], sample: Moments
-) -> Float64[np.ndarray, "height width"]:
-    """Returns the log density, up to a constant, of the normal distribution of a sample of pixels."""
-    covariance = sample.scatter / (sample.count - 1)
-    ridge = max(1e-4 * np.trace(covariance) / len(covariance), _LEAST_VARIANCE)
-    covariance += ridge * np.eye(len(covariance))
-    away = features - sample.mean
-    # Through the Cholesky factor, whose solution is the whitened difference.
-    factor = np.linalg.cholesky(covariance)
-    white = np.linalg.solve(factor, away.reshape(-1, away.shape[-1]).T)
-    return (-0.5 * (white**2).sum(0) - np.log(np.diag(factor)).sum()).reshape(features.shape[:2])
+# Seeds and claims
+
+
+def scaled_contributions(
+    value: Float[np.ndarray, "height width"],
+    owner: Int[np.ndarray, "height width"],
+    *,
+    scale: Literal["cell", "max", "raw"],
+    greatest: Float[np.ndarray, " owners"] | None = None,
+) -> Float32[np.ndarray, "height width"]:
+    """Returns the contributions of a winner map on a scale that thresholds can be given on.
+
+    Args:
+        value, owner: of the winner map, see `core.WinnerMap`; or a part of it.
+        scale: contributions are divided by the greatest that the cell wins ("cell"), so that faint cells have
+            seeds as wide as clear ones; by the greatest one in the image ("max"); or by 255 ("raw", as in the
+            authors' code, where the result depends on the scale of the weights).
+        greatest: of a part of a map, what `greatest_contributions` gives for the whole.
+    """
+    if scale == "raw":
+        return np.asarray(value / 255, np.float32)
+    if greatest is None:
+        greatest = greatest_contributions(value, owner, owners=int(owner.max(initial=0)) + 1)
+    if scale == "max":
+        greatest = np.full_like(greatest, greatest.max())
+    return np.asarray(value / np.maximum(greatest, np.finfo(np.float32).tiny)[owner], np.float32)
+
+
+def greatest_contributions(
+    value: Float[np.ndarray, "height width"], owner: Int[np.ndarray, "height width"], *, owners: int
+) -> Float[np.ndarray, " owners"]:
+    """Returns the greatest contribution of every owner, no owner (0) first; 0 for one that owns nothing."""
+    greatest = np.zeros(owners, value.dtype)
+    np.maximum.at(greatest, owner, value)
+    return greatest
+
+
+def foreground_seeds(
+    scaled: Float[np.ndarray, "height width"],
+    owner: Int[np.ndarray, "height width"],
+    *,
+    threshold: float,
+    min_area: int,
+) -> Int32[np.ndarray, "height width"]:
+    """Returns i + 1 at the foreground seeds of cell i: the pixels whose contribution it wins clearly.
+
+    Args:
+        scaled: contributions, see `scaled_contributions`.
+        owner: of the winner map.
+        threshold: scaled contributions above this are seeds.
+        min_area: 8-connected components of the seeds of a cell with fewer pixels are dropped.
+    """
+    seeds = np.where(scaled > threshold, owner, 0)
+    components = measure.label(seeds, background=0, connectivity=2)
+    small = np.bincount(components.ravel()) < min_area
+    return np.where(small[components], 0, seeds).astype(np.int32)
+
+
+def claims_of(
+    scaled: Float[np.ndarray, "height width"],
+    owner: Int[np.ndarray, "height width"],
+    *,
+    weight: float,
+    full: float,
+) -> Claims:
+    """Returns what owners claim: `weight` from a scaled contribution of `full` on, below in proportion."""
+    return Claims(owner, np.where(owner > 0, weight * np.minimum(scaled / full, 1), 0))

@@ -20,6 +20,7 @@ from wsis_jax.core import (
     scale_points,
     wait_for_all,
 )
+from wsis_jax.cutting import data_term
 from wsis_jax.io import check_points
 from wsis_jax.network import Model, Variables, build_model, load_config, load_model, load_variables
 from wsis_jax.points import suggest_scale, suggest_sigma
@@ -69,6 +70,7 @@ def train(
     """
     names = names if names is not None else [f"image {i}" for i in range(len(images))]
     config = fill_in(images, points, config, names)
+    data_term(config.cut.data)  # an unknown one is refused before the training
     samples = _make_samples(images, points, config, names)
     if uncertain is not None:
         samples = [

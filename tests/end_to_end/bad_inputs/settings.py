@@ -14,6 +14,8 @@ CASES = {
     "unknown section": (f"{_TRAIN} trian.steps=3", 2, "unknown section 'trian' in"),
     "wrong type": (f"{_TRAIN} train.steps=many", 2, "train.steps must be int, not 'many'"),
     "unknown choice": (f"{_TRAIN} train.schedule=best", 2, "train.schedule must be one of"),
+    "unknown data term": (f"{_TRAIN} cut.data=inverted", 2, "cut.data must be one of inverse, flat, not"),
+    "unknown data term to segment": (f"{_SEGMENT} --set cut.data=inverted", 2, "cut.data must be one of inverse"),
     "no assignment": (f"{_TRAIN} train.steps", 2, "'train.steps' is no assignment"),
     "value out of range": (f"{_TRAIN} train.batch=0", 2, "train.batch must be at least 1"),
     "sigma of nothing": (f"{_TRAIN} likelihood.sigma=0", 2, "likelihood.sigma must be above"),

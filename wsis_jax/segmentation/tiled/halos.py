@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float32, Int64
 
 from wsis_jax.core import Config, Plane, UserError, Window, mirror, rounded_up
-from wsis_jax.cutting import surroundings, terms
+from wsis_jax.cutting import CellExtent
 from wsis_jax.network import UNet, half_of, windows
 
 
@@ -56,7 +56,7 @@ def halos_of(network: UNet, config: Config) -> Halos:
         contributors=whole,
         record=whole + _radius(levels, half),
         masks=masks,
-        cuts=2 * masks + max(2 * whole + 1, terms.margin(**surroundings(config))),
+        cuts=2 * masks + max(2 * whole + 1, CellExtent.of(config).margin),
         labels=6 * masks + int(np.ceil(3 * config.cut.smooth * config.network_sigma)) + 3,
     )
 

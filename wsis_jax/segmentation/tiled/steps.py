@@ -40,14 +40,19 @@ from wsis_jax.core import (
     window_shape,
 )
 from wsis_jax.cutting import (
+    BackgroundModel,
+    CellExtent,
     ImageStats,
+    Rim,
+    background_features,
     costs_of,
-    cuts_of,
+    cut_cells,
+    fit_background,
     greatest_contributions,
     label_nearest,
-    settle_orphans,
-    surroundings,
-    terms,
+    reassign_fragments,
+    rim_contrast,
+    rim_of,
 )
 from wsis_jax.network import Model, Record, forward, in_precision, one_of, record_images, winner_map
 from wsis_jax.output import margin_sums
@@ -182,29 +187,27 @@ def likelihood_of(part: Window, *, model: Model, tiled: TiledImage) -> Float32[n
 
 def observe(
     tiled: TiledImage, peaks: Peaks, parts: Sequence[Window], parallel_map: ParallelMap
-) -> tuple[terms.Rim, terms.Look | None]:
+) -> tuple[Rim, BackgroundModel | None]:
     """Returns which rims the cells have, and how background and bodies look."""
-    rim, brighter, look = tiled.config.cut.rim, 0.0, None
-    for more_brighter, more in parallel_map(_look, parts, tiled=tiled, peaks=peaks):
-        brighter += more_brighter
-        look = more if look is None or more is None else look.join(more)
-    rim = rim if rim != "auto" else "bright" if brighter >= 0 else "dark"
-    return rim, look if look is not None and look.tells else None
+    rim, contrast, model = tiled.config.cut.rim, 0.0, None
+    for more_contrast, more in parallel_map(_observe, parts, tiled=tiled, peaks=peaks):
+        contrast += more_contrast
+        model = more if model is None or more is None else model.join(more)
+    return rim if rim != "auto" else rim_of(contrast), model
 
 
-def _look(part: Window, *, tiled: TiledImage, peaks: Peaks) -> tuple[float, terms.Look | None]:
+def _observe(part: Window, *, tiled: TiledImage, peaks: Peaks) -> tuple[float, BackgroundModel | None]:
     """Returns by how much rims are brighter than they are dark in a part, and how background and bodies look."""
-    settings, distances = tiled.config.cut, surroundings(tiled.config)
-    around = grow(part, terms.margin(**distances), whole_window(tiled.shape))
+    settings, extent = tiled.config.cut, CellExtent.of(tiled.config)
+    around = grow(part, extent.margin, whole_window(tiled.shape))
     image, corner = tiled.image[around], [side.start for side in around]
-    brighter, look = 0.0, None
+    contrast, model = 0.0, None
     if settings.rim == "auto":
-        own = peaks[_near(peaks, part, 0)] - corner
-        brighter = float(terms.brighter_than_dark(image, own, **distances))
+        contrast = rim_contrast(image, peaks[_near(peaks, part, 0)] - corner, extent)
     if settings.background_weight:
         distance = nearest_peak(peaks, window_shape(part), corner=(part[0].start, part[1].start))[1]
-        look = terms.look_of(image, distance, relative_to(part, around), **distances)
-    return brighter, look
+        model = fit_background(background_features(image, extent)[relative_to(part, around)], distance, extent)
+    return contrast, model
 
 
 def propagate_in_tiles(
@@ -282,8 +285,8 @@ def cut(
     local = WinnerMap(value, numbers[owner], np.zeros_like(value))
     places = peaks[cells] - [side.start for side in around]
     known = whole._replace(greatest=whole.greatest[named])
-    costs = costs_of(tiled.image[around], places, local, config=tiled.config, whole=known)
-    labels = label_nearest(cuts_of(costs, places, config=tiled.config), places, value.shape)
+    costs = costs_of(tiled.image[around], places, local, config=tiled.config, stats=known)
+    labels = label_nearest(cut_cells(costs, places, config=tiled.config), places, value.shape)
     write_chunk(fused, part, named[labels[relative_to(part, around)]])
 
 
@@ -309,7 +312,7 @@ def labels_of(
     named = np.unique(labels[labels > 0])
     labels = _numbers(named - 1, len(peaks))[labels]
     cells = peaks[named - 1]
-    labels = settle_orphans(labels, cells - corner)
+    labels = reassign_fragments(labels, cells - corner)
     if blur:
         labels = smooth_part(labels, cells, sizes, block, blur=blur, corner=corner)
     else:

@@ -33,7 +33,7 @@ from wsis_jax.core import (
     stretch,
     warn_about_image,
 )
-from wsis_jax.cutting import ImageStats
+from wsis_jax.cutting import ImageStats, data_term
 from wsis_jax.network import Model
 from wsis_jax.output import mean_margins
 from wsis_jax.segmentation.pipeline import seen_shape
@@ -137,9 +137,9 @@ def segment_tiled(
         fused, winner = scratch_array(folder / "fused", shape, np.int32, tile), None
         if median is not None and len(peaks):
             winner = WinnerMapFiles.create(folder, shape, tile)
-            rim, look = observe(tiled, peaks, parts, parallel_map)
+            rim, background = observe(tiled, peaks, parts, parallel_map)
             greatest = propagate_in_tiles(model, tiled, peaks, winner, parts, parallel_map)
-            known = ImageStats(median, rim, look, greatest)
+            known = ImageStats(median, rim, background, greatest)
             for _ in parallel_map(cut, parts, tiled=tiled, peaks=peaks, winner=winner, whole=known, fused=fused):
                 pass
         labels = parallel_map(labels_of, blocks, tiled=tiled, peaks=peaks, fused=fused, winner=winner, whole=whole)
@@ -181,6 +181,7 @@ def _check(model: Model, image: Plane, out: Any, config: Config, tile: int) -> N
         if holds:
             raise UserError(f"{setting} needs the whole image at once; change the setting, or do without tiles")
     halos_of(model.network, config)
+    data_term(config.cut.data)
 
 
 def _blocks(out: Any, shape: tuple[int, int], side: float) -> list[Window]:
