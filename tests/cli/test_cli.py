@@ -168,9 +168,9 @@ def test_a_trained_model_finds_cells_from_the_command_line(tiny_run, data, tmp_p
 
 def test_an_interrupted_training_is_resumed(data, tmp_path, capsys, monkeypatch):
     run, options = tmp_path / "run", settings(*TINY, "train.steps=4")
-    from wsis_jax.training import trainer
+    from wsis_jax.training import run_folder
 
-    append = trainer.run_folder.append_metrics
+    append = run_folder.append_metrics
 
     def interrupt(folder, metrics):
         if metrics["step"] == 4:
@@ -178,7 +178,7 @@ def test_an_interrupted_training_is_resumed(data, tmp_path, capsys, monkeypatch)
         append(folder, metrics)
 
     with monkeypatch.context() as patch:
-        patch.setattr(trainer.run_folder, "append_metrics", interrupt)
+        patch.setattr(run_folder, "append_metrics", interrupt)
         assert main(train_command(data, run, *options)) == 1
     assert capsys.readouterr().err == "wsis: interrupted\n"
     assert [line["step"] for line in read_metrics(run)] == [2]
@@ -194,7 +194,7 @@ def test_settings_are_those_of_the_preset_the_size_and_the_command_line(data, tm
     import wsis_jax.training
 
     seen = []
-    monkeypatch.setattr(wsis_jax.training, "train", lambda *_, config, **__: seen.append(config))
+    monkeypatch.setattr(wsis_jax.training, "train_on_set", lambda *_, config, **__: seen.append(config))
     # Nothing is trained to report on.
     monkeypatch.setattr(wsis_jax.training, "training_report", lambda run: run)
     run = tmp_path / "run"

@@ -35,8 +35,8 @@ def run(arguments: argparse.Namespace) -> int:
     from wsis_jax.cli.run_demo import run_demo
 
     if arguments.model is None:
-        with training_progress() as (on_step, on_metrics):
-            scores = run_demo(arguments.out, seed=arguments.seed, on_step=on_step, on_metrics=on_metrics)
+        with training_progress() as callbacks:
+            scores = run_demo(arguments.out, seed=arguments.seed, callbacks=callbacks)
     else:
         with waiting("segmenting a drawn scene"):
             scores = run_demo(arguments.out, model=arguments.model, seed=arguments.seed)

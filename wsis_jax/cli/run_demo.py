@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from wsis_jax.network import Model, load_model
 from wsis_jax.output import contribution_picture, grey_picture, heat_picture, label_picture, overlay, strip
 from wsis_jax.segmentation import Evaluation, evaluate_files, segment, segment_files
 from wsis_jax.synthetic import Scene, draw_scene
-from wsis_jax.training import train, training_report
+from wsis_jax.training import Callbacks, TrainingSet, train_on_set, training_report
 
 # Small enough to be learnt in two minutes on two cores, large enough to be learnt well.
 DEMO_CONFIG = Config(
@@ -35,8 +34,7 @@ def run_demo(
     *,
     model: str | Path | None = None,
     seed: int = 0,
-    on_step: Callable[[int, int], None] = lambda step, steps: None,
-    on_metrics: Callable[[dict[str, Any]], None] = lambda metrics: None,
+    callbacks: Callbacks | None = None,
 ) -> Evaluation:
     """Draws scenes, trains on their centroids alone, segments another scene and scores it.
 
@@ -49,7 +47,7 @@ def run_demo(
         model: a run folder or the name of a model of the package, as `load_model` takes it, to segment with
             instead of training; the scene then has cells as large as those that it learned. None: train.
         seed: of the scenes; another seed, other cells.
-        on_step, on_metrics: see `trainer.train`.
+        callbacks: of the training, see `train`.
 
     Raises:
         MissingFile: if `model` is given and is no trained model.
@@ -60,7 +58,7 @@ def run_demo(
     if (out / "scores.json").exists():
         raise UserError(f"{out}: holds a demo already; give another folder")
     if model is None:
-        run = _train_on_scenes(out / "run", seed, on_step, on_metrics)
+        run = _train_on_scenes(out / "run", seed, callbacks)
         training_report(out / "run")
         test = _draw(seed, _TRAINING_SCENES)
     else:
@@ -85,20 +83,16 @@ def _draw(seed: int, number: int, *, diameter: float = _DRAWN) -> Scene:
     return draw_scene(seed + 1000 * number, shape=(height, width), cells=_CELLS, diameter=diameter)
 
 
-def _train_on_scenes(
-    folder: Path, seed: int, on_step: Callable[[int, int], None], on_metrics: Callable[[dict[str, Any]], None]
-) -> Model:
+def _train_on_scenes(folder: Path, seed: int, callbacks: Callbacks | None) -> Model:
     """Returns a model trained on drawn scenes, and leaves it in a run folder."""
     scenes = [_draw(seed, number) for number in range(_TRAINING_SCENES)]
-    return train(
-        [scene.image for scene in scenes],
-        [scene.points for scene in scenes],
+    names = [f"scene {number}" for number in range(_TRAINING_SCENES)]
+    return train_on_set(
+        TrainingSet([scene.image for scene in scenes], [scene.points for scene in scenes], names),
         config=dataclasses.replace(DEMO_CONFIG, train=dataclasses.replace(DEMO_CONFIG.train, seed=seed)),
         run=folder,
         resume=(folder / "config.json").is_file(),  # of a demo that was killed
-        names=[f"scene {number}" for number in range(_TRAINING_SCENES)],
-        on_step=on_step,
-        on_metrics=on_metrics,
+        callbacks=callbacks,
     )
 
 
