@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from wsis_jax.cli.arguments import add_channel, add_settings, add_verbose
 from wsis_jax.cli.terminal import silence, training_progress, waiting
-from wsis_jax.core.errors import UserError
+from wsis_jax.core import UserError
 
 if TYPE_CHECKING:
     from wsis_jax.core import Config

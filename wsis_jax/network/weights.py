@@ -16,6 +16,7 @@ import jax
 from orbax.checkpoint import v1 as ocp
 
 from wsis_jax.core import (
+    UserError,
     as_first,
     by_first,
     check_inside,
@@ -25,7 +26,6 @@ from wsis_jax.core import (
     temporary_name,
     wait_for_all,
 )
-from wsis_jax.core.errors import UserError
 
 RESUME = "go on with --resume"
 """What a user does once there is room again for what could not be saved."""

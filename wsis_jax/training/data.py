@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float32, Float64
 
-from wsis_jax.core.errors import EXPECTED_ERRORS, UserError, sentence
+from wsis_jax.core import EXPECTED_ERRORS, UserError, sentence
 from wsis_jax.io import (
     IMAGE_SUFFIXES,
     LABEL_SUFFIXES,

@@ -16,8 +16,16 @@ import optax
 from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
-from wsis_jax.core import Config, TrainConfig, as_first, copy_everywhere, one_copy, training_mesh
-from wsis_jax.core.errors import MissingFile, UserError
+from wsis_jax.core import (
+    Config,
+    MissingFile,
+    TrainConfig,
+    UserError,
+    as_first,
+    copy_everywhere,
+    one_copy,
+    training_mesh,
+)
 from wsis_jax.network import UNet, best_weights
 from wsis_jax.training import run_folder
 from wsis_jax.training.patches import Sample, put_samples

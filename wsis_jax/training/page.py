@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from wsis_jax.core import Config, check_inside, write_text
-from wsis_jax.core.errors import UserError
+from wsis_jax.core import Config, UserError, check_inside, write_text
 from wsis_jax.network import load_config
 from wsis_jax.output import (
     SHOWN,

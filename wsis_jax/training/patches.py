@@ -8,8 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Float32, Float64, Int, Key
 
-from wsis_jax.core import resize_image, scale_points
-from wsis_jax.core.errors import UserError
+from wsis_jax.core import UserError, resize_image, scale_points
 from wsis_jax.points import render_likelihood
 
 _UNKNOWN = 2.5  # × sigma around a place that may be a cell: farther out its Gaussian would be below 0.05

@@ -24,6 +24,7 @@ from scipy.spatial import KDTree
 
 from wsis_jax.core import (
     Config,
+    UserError,
     append_text,
     by_first,
     check_inside,
@@ -33,7 +34,6 @@ from wsis_jax.core import (
     versions,
     write_text,
 )
-from wsis_jax.core.errors import UserError
 from wsis_jax.network import RESUME, Variables, keep, latest, load, load_config, remove_unfinished, save
 from wsis_jax.training.patches import Sample
 

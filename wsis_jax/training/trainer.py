@@ -10,6 +10,7 @@ from jaxtyping import Float
 
 from wsis_jax.core import (
     Config,
+    UserError,
     check_bytes,
     check_values,
     explaining_out_of_memory,
@@ -18,7 +19,6 @@ from wsis_jax.core import (
     scale_points,
     wait_for_all,
 )
-from wsis_jax.core.errors import UserError
 from wsis_jax.io import check_points
 from wsis_jax.network import Model, Variables, build_model, load_model, load_variables
 from wsis_jax.points import suggest_scale, suggest_sigma

@@ -10,8 +10,7 @@ import numpy as np
 from jaxtyping import Float32, Float64
 from napari.layers import Image, Points
 
-from wsis_jax.core import Segmentation
-from wsis_jax.core.errors import UserError
+from wsis_jax.core import Segmentation, UserError
 from wsis_jax.io import LUMINANCE
 from wsis_jax.points import suggest_sigma
 from wsis_jax.synthetic import draw_scene

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from wsis_jax.core.errors import EXPECTED_ERRORS, sentence
+from wsis_jax.core import EXPECTED_ERRORS, sentence
 from wsis_jax.viewer.layers import LayerData, dot_size
 from wsis_jax.viewer.results_folder import ImageFiles, images_of
 from wsis_jax.viewer.widgets import MODELS

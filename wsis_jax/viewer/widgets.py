@@ -12,7 +12,7 @@ from napari.layers import Image, Layer, Points
 from napari.utils.notifications import show_info
 from psygnal import Signal
 
-from wsis_jax.core.errors import MissingFile, UserError
+from wsis_jax.core import MissingFile, UserError
 from wsis_jax.network import packaged_models
 from wsis_jax.viewer.layers import (
     pixels_of,

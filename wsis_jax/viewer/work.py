@@ -9,7 +9,7 @@ from napari.qt.threading import create_worker
 from napari.utils.notifications import show_error, show_warning
 from superqt.utils import ensure_main_thread
 
-from wsis_jax.core.errors import EXPECTED_ERRORS, sentence
+from wsis_jax.core import EXPECTED_ERRORS, sentence
 
 ShowProgress = Callable[[int, int, str], None]
 """Called in the thread of the work with the number of steps done, the number of all steps, and a line of text.
