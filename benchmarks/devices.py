@@ -32,9 +32,9 @@ import numpy as np
 
 from wsis_jax import UNet, draw_scene
 from wsis_jax.cli.measure import draw_case, network, noise, surroundings
-from wsis_jax.core import compiler_options, copy_everywhere, training_mesh
+from wsis_jax.core import TrainConfig, copy_everywhere, training_mesh
 from wsis_jax.network import compiled_back, contribution_maps, one_of, record_images
-from wsis_jax.training import _step, initial_state, make_optimizer, make_sample, put_samples
+from wsis_jax.training import initial_state, make_optimizer, make_sample, make_train_step, put_samples
 
 _MESSAGE = re.compile(r"= (.*) (all-reduce|all-gather|all-to-all|reduce-scatter|collective-permute)(?:-start)?\(")
 
@@ -52,7 +52,8 @@ def messages(program: str) -> dict[str, dict[str, int]]:
 def training(devices: int, width: int, batch: int, side: int) -> tuple[Callable[[], None], str, int]:
     """Returns a function that does a training step on some devices, its program, and the bytes predicted."""
     model = UNet((width, 2 * width, 4 * width, 8 * width, 8 * width), (4 * width, 2 * width, width, width))
-    optimizer = make_optimizer(learning_rate=1e-3, schedule="constant", warmup=0, steps=1)
+    settings = TrainConfig(batch=batch, patch=side, augment="free", schedule="constant", warmup=0)
+    optimizer = make_optimizer(settings)
     state = initial_state(model, optimizer, 0)
     parameters, statistics = (sum(x.size for x in jax.tree.leaves(t)) for t in (state.params, state.batch_stats))
     with using(devices):
@@ -60,14 +61,12 @@ def training(devices: int, width: int, batch: int, side: int) -> tuple[Callable[
         scenes = [draw_scene(seed, shape=(600, 800), cells=40) for seed in range(2)]
         samples = [make_sample(scene.image, scene.points, scale=1.0, sigma=7.0) for scene in scenes]
         state, pixels = copy_everywhere((state, put_samples(samples)), mesh)
-    fixed = {"batch": batch, "patch": side, "augment": "free", "mesh": mesh}
-    names = ("model", "optimizer", *fixed)
-    step = jax.jit(_step, static_argnames=names, donate_argnames="state", compiler_options=compiler_options())
-    compiled = step.lower(model, optimizer, state, jax.random.key(0), pixels, **fixed).compile()
+    step = make_train_step(model, optimizer, mesh, settings)
+    compiled = step.lower(state, jax.random.key(0), pixels).compile()
 
     def run() -> None:
         nonlocal state
-        state = step(model, optimizer, state, jax.random.key(0), pixels, **fixed)
+        state, _ = step(state, jax.random.key(0), pixels)
         jax.block_until_ready(state)
 
     return run, compiled.as_text(), 4 * (parameters + statistics + 1)

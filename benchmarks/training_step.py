@@ -11,6 +11,7 @@ Needs `pip install torch`.
 """
 
 import argparse
+import dataclasses
 import json
 import os
 import platform
@@ -29,19 +30,18 @@ from torch.nn import functional
 from torch_unet import TorchUNet
 
 from wsis_jax import UNet, draw_scene
-from wsis_jax.core import compiler_options
+from wsis_jax.core import TrainConfig, compiler_options, copy_everywhere, training_mesh
 from wsis_jax.training import (
-    Pixels,
-    TrainState,
+    Batch,
     descend,
-    draw_batch,
     initial_state,
     make_optimizer,
     make_sample,
+    make_train_step,
     put_samples,
 )
 
-_LEARNING_RATE = 1e-3
+_SETTINGS = TrainConfig(learning_rate=1e-3, schedule="constant", warmup=0)
 
 
 def fresh_unet(encoder: tuple[int, ...], decoder: tuple[int, ...]) -> TorchUNet:
@@ -73,7 +73,7 @@ def torch_step(
     """Returns a function that does one training step in PyTorch."""
     torch.manual_seed(0)
     model = fresh_unet(encoder, decoder).to(memory_format=memory_format)
-    optimizer = torch.optim.Adam(model.parameters(), _LEARNING_RATE)
+    optimizer = torch.optim.Adam(model.parameters(), _SETTINGS.learning_rate)
     x, y = (torch.from_numpy(part.transpose(0, 3, 1, 2).copy()) for part in (images, targets))
     x = x.to(memory_format=memory_format)
 
@@ -90,15 +90,14 @@ def jax_step(
 ) -> Callable[[], None]:
     """Returns a function that does one training step of ours."""
     model = UNet(encoder, decoder)
-    optimizer = make_optimizer(learning_rate=_LEARNING_RATE, schedule="constant", warmup=0, steps=1)
-    state = initial_state(model, optimizer, 0)
-    x, y = jnp.asarray(images), jnp.asarray(targets)
+    optimizer = make_optimizer(_SETTINGS)
+    state, data = initial_state(model, optimizer, 0), Batch(jnp.asarray(images), jnp.asarray(targets))
     options = compiler_options()
     train_step = jax.jit(partial(descend, model, optimizer), donate_argnames="state", compiler_options=options)
 
     def step() -> None:
         nonlocal state
-        state, loss = train_step(state, x, y)
+        state, loss = train_step(state, data)
         jax.block_until_ready((state, loss))
 
     return step
@@ -109,20 +108,17 @@ def jax_drawn_step(
 ) -> Callable[[], None]:
     """Returns a function that draws a batch of patches from two scenes and does one step of ours on it."""
     model = UNet(encoder, decoder)
-    optimizer = make_optimizer(learning_rate=_LEARNING_RATE, schedule="constant", warmup=0, steps=1)
-    state = initial_state(model, optimizer, 0)
+    settings = dataclasses.replace(_SETTINGS, batch=batch, patch=patch, augment="free")
+    optimizer = make_optimizer(settings)
     scenes = [draw_scene(seed, shape=(600, 800), cells=40) for seed in range(2)]
     pixels = put_samples([make_sample(scene.image, scene.points, scale=1.0, sigma=7.0) for scene in scenes])
-
-    def draw_and_descend(state: TrainState, pixels: Pixels) -> tuple[TrainState, jax.Array]:
-        drawn = draw_batch(jax.random.key(0), pixels, state.step, batch=batch, patch=patch, augment="free")
-        return descend(model, optimizer, state, *drawn)
-
-    train_step = jax.jit(draw_and_descend, donate_argnames="state", compiler_options=compiler_options())
+    mesh = training_mesh(batch)
+    state, pixels = copy_everywhere((initial_state(model, optimizer, 0), pixels), mesh)
+    train_step, key = make_train_step(model, optimizer, mesh, settings), jax.random.key(0)
 
     def step() -> None:
         nonlocal state
-        state, loss = train_step(state, pixels)
+        state, loss = train_step(state, key, pixels)
         jax.block_until_ready((state, loss))
 
     return step

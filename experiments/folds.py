@@ -24,7 +24,7 @@ from wsis_jax.io import (
     stem,
 )
 from wsis_jax.network import Model, load_config, load_model
-from wsis_jax.training import TrainingSet, read_metrics, train, unmarked
+from wsis_jax.training import TrainingSet, read_metrics, train_on_set, with_uncertain
 
 
 class Case(NamedTuple):
@@ -76,18 +76,8 @@ def trained(cases: list[Case], folder: Path, config: Config, *, tolerant: bool =
     done = [line["step"] for line in read_metrics(folder)]
     if not done or done[-1] < config.train.steps:
         print(f"training {folder} on {', '.join(case.name for case in cases)}", flush=True)
-        images, points, names = ([getattr(case, key) for case in cases] for key in ("image", "points", "name"))
-        uncertain = unmarked(TrainingSet(images, points, names)) if tolerant else None
-        with training_progress() as (on_step, on_metrics):
-            train(
-                images,
-                points,
-                config=config,
-                run=folder,
-                resume=begun,
-                names=names,
-                uncertain=uncertain,
-                on_step=on_step,
-                on_metrics=on_metrics,
-            )
+        data = TrainingSet(*([getattr(case, key) for case in cases] for key in ("image", "points", "name")))
+        data = with_uncertain(data) if tolerant else data
+        with training_progress() as callbacks:
+            train_on_set(data, config=config, run=folder, resume=begun, callbacks=callbacks)
     return load_model(folder)

@@ -230,14 +230,8 @@ def arrays_of(run: Path) -> list[np.ndarray]:
     import jax
 
     config = load_config(run)
-    optimizer = make_optimizer(
-        learning_rate=config.train.learning_rate,
-        schedule=config.train.schedule,
-        warmup=config.train.warmup,
-        steps=config.train.steps,
-    )
     variables = load_variables(run)
-    blank = initial_state(build_model(config), optimizer, 0, variables)
+    blank = initial_state(build_model(config), make_optimizer(config.train), 0, variables)
     trees = variables, run_folder.load_state(run, blank)
     return [np.asarray(leaf) for leaf in jax.tree.leaves(trees)]
 

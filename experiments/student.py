@@ -28,7 +28,7 @@ from wsis_jax.cli.terminal import training_progress
 from wsis_jax.core import Config, preset, resize_labels, scale_points, write_text
 from wsis_jax.network import Model, load_model, load_variables, predict
 from wsis_jax.segmentation import propagate
-from wsis_jax.training import Sample, read_metrics, train_on
+from wsis_jax.training import Sample, read_metrics, train_on_samples
 
 _INSIDE = 0.5  # of the map above which a pixel is inside of a cell
 
@@ -121,17 +121,17 @@ def _student(teacher: Model, folder: Path, training: list[Case], arguments: argp
         labels = cut_front(one, one.config) if arguments.labels == "own" else case.masks
         small = resize_labels(labels, one.detection.image.shape)
         inside = _insides(small)
-        samples.append(Sample(one.detection.image, scale_points(case.points, config.network_scale), inside))
+        points = scale_points(case.points, config.network_scale)
+        samples.append(Sample(one.detection.image, points, inside, name=case.name))
     started = time.perf_counter()
-    with training_progress() as (on_step, on_metrics):
-        run = train_on(
+    with training_progress() as callbacks:
+        run = train_on_samples(
             samples,
             config=config,
             run=place,
             resume=(place / "config.json").exists(),
             initial=load_variables(folder),
-            on_step=on_step,
-            on_metrics=on_metrics,
+            callbacks=callbacks,
         )
     print(f"{place}: {time.perf_counter() - started:.0f} s", flush=True)
     return run

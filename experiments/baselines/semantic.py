@@ -1,7 +1,7 @@
 """A small network that tells cells from background, learnt from labels of which some are to be ignored."""
 
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import jax
@@ -12,7 +12,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from jaxtyping import Array, Float, Float32, Int, Int8, Real
 
 from experiments.baselines.common import remembered
-from wsis_jax.core import compiler_options
+from wsis_jax.core import TrainConfig, compiler_options
 from wsis_jax.network import UNet, Variables, fold_batch_norm, initial_variables, predict
 from wsis_jax.training import TrainState, initial_state, make_optimizer
 
@@ -46,16 +46,14 @@ def fit(
         rng: draws the crops.
         on_step: is told of the number of each step done, from 1 on.
     """
-    optimizer = make_optimizer(
-        learning_rate=_LEARNING_RATE, schedule="cosine", warmup=min(_WARMUP, steps - 1), steps=steps
-    )
+    optimizer, train_step = _compiled_step(steps)
     state = initial_state(_MODEL, optimizer, 0, variables)
     images, labels = ([_at_least_a_crop(one) for one in some] for some in (images, labels))
     for step in range(steps):
         chosen = rng.integers(len(images), size=_BATCH)
         crops = [_crop(images[index], labels[index], rng) for index in chosen]
         batch, targets = (jnp.asarray(np.stack(part)) for part in zip(*crops, strict=True))
-        state = _compiled_step()(optimizer, state, batch.astype(jnp.float32), targets)
+        state = train_step(state, batch.astype(jnp.float32), targets)
         on_step(step + 1)
     return {"params": state.params, "batch_stats": state.batch_stats}
 
@@ -125,7 +123,9 @@ def _step(
 
 
 @cache
-def _compiled_step() -> Callable[..., TrainState]:
-    return jax.jit(
-        _step, static_argnames="optimizer", donate_argnames="state", compiler_options=compiler_options()
-    )
+def _compiled_step(steps: int) -> tuple[optax.GradientTransformation, Callable[..., TrainState]]:
+    """Returns the optimizer of a training of so many steps, and its compiled step."""
+    settings = TrainConfig(learning_rate=_LEARNING_RATE, warmup=min(_WARMUP, steps - 1), steps=steps)
+    optimizer = make_optimizer(settings)
+    step = jax.jit(partial(_step, optimizer), donate_argnames="state", compiler_options=compiler_options())
+    return optimizer, step

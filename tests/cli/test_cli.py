@@ -169,6 +169,7 @@ def test_a_trained_model_finds_cells_from_the_command_line(tiny_run, data, tmp_p
 
 def test_an_interrupted_training_is_resumed(data, tmp_path, capsys, monkeypatch):
     run, options = tmp_path / "run", settings(*TINY, "train.steps=4")
+
     append = run_folder.append_metrics
 
     def interrupt(folder, metrics):
@@ -190,14 +191,12 @@ def test_an_interrupted_training_is_resumed(data, tmp_path, capsys, monkeypatch)
 
 
 def test_settings_are_those_of_the_preset_the_size_and_the_command_line(data, tmp_path, monkeypatch):
-    import wsis_jax.training.page
-    import wsis_jax.training.trainer
+    import wsis_jax.training
 
     seen = []
-    monkeypatch.setattr(wsis_jax.training, "train", lambda *_, config, **__: seen.append(config))
-    monkeypatch.setattr(
-        wsis_jax.training_report, "training_report", lambda run: run
-    )  # nothing was trained to report on
+    monkeypatch.setattr(wsis_jax.training, "train_on_set", lambda *_, config, **__: seen.append(config))
+    # Nothing is trained to report on.
+    monkeypatch.setattr(wsis_jax.training, "training_report", lambda run: run)
     run = tmp_path / "run"
     assert main(train_command(data, run, "--size", "full", "--preset", "reference")) == 0
     assert (

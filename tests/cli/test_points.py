@@ -86,10 +86,8 @@ def test_one_source_is_asked_for(arguments, capsys):
 def test_uncertain_places_are_not_known_but_points_are():
     points = np.array([[20.0, 20.0]])
     sample = make_sample(np.zeros((60, 60), np.float32), points, scale=1.0, sigma=4.0)
-    left = leave_out(sample, np.array([[20.0, 30.0], [45.0, 45.0]]), sigma=4.0).likelihood
-    assert np.isnan(left[45, 45])
-    assert np.isnan(left[45, 54])
-    assert left[45, 56] == sample.likelihood[45, 56]
-    assert left[20, 20] == 1
-    assert np.isnan(left[20, 32])
-    assert not np.isnan(left[sample.likelihood >= 0.1]).any()
+    left = leave_out(sample, np.array([[20.0, 30.0], [45.0, 45.0]]), sigma=4.0)
+    np.testing.assert_array_equal(left.likelihood, sample.likelihood)
+    assert [left.weight[place] for place in [(45, 45), (45, 54), (20, 32)]] == [0, 0, 0]
+    assert [left.weight[place] for place in [(45, 56), (20, 20)]] == [1, 1]
+    assert (left.weight[sample.likelihood >= 0.1] == 1).all()

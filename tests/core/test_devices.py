@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from tests.core.many_devices import BATCH, look, train_in
+from wsis_jax.core.config import TrainConfig
 from wsis_jax.network.unet import UNet, fold_batch_norm, initial_variables
 from wsis_jax.training import run_folder
 from wsis_jax.training.step import initial_state, make_optimizer
@@ -30,7 +31,7 @@ def network():
 
 def state_in(run):
     """The state that a training left after its last step."""
-    optimizer = make_optimizer(learning_rate=LEARNING_RATE, schedule="cosine", warmup=0, steps=2)
+    optimizer = make_optimizer(TrainConfig(learning_rate=LEARNING_RATE, warmup=0, steps=2))
     state = run_folder.load_state(run, initial_state(MODEL, optimizer, 0))
     assert state is not None
     assert int(state.step) == 2

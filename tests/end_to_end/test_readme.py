@@ -64,7 +64,7 @@ def a_users_folder(all_that_is_named, tmp_path, monkeypatch):
 def learned(monkeypatch):
     """What is given to trainings, which are not made here; neither are measurements and self-tests."""
     given = []
-    monkeypatch.setattr(wsis_jax.training, "train", lambda images, points, **_: given.append((images, points)))
+    monkeypatch.setattr(wsis_jax.training, "train_on_set", lambda data, **_: given.append(data[:2]))
     # Nothing is trained to report on.
     monkeypatch.setattr(wsis_jax.training, "training_report", lambda run: run)
     monkeypatch.setattr(wsis_jax.cli.demo, "run_demo", lambda out, **_: evaluate("results", "masks"))

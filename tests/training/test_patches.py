@@ -30,7 +30,7 @@ def put_alike(samples):
 def draw_batch(samples, *, seed, step, **options):
     """A batch as NumPy arrays."""
     drawn = compiled_draw(jax.random.key(seed), put_alike(samples), step, **options)
-    return [np.asarray(part) for part in drawn]
+    return [np.asarray(part) for part in drawn if part is not None]
 
 
 def sample(shape=(48, 56), *, seed=0) -> Sample:
@@ -201,6 +201,31 @@ def test_interpolation_is_that_of_scipy_in_the_mirrored_image(shape):
     ):
         expected = ndimage.map_coordinates(plane, place, order=1, mode="reflect")
         np.testing.assert_allclose(interpolated, expected, atol=2e-5)
+
+
+@pytest.mark.parametrize("augment", ["none", "exact", "free"])
+def test_weights_are_drawn_with_their_targets(augment):
+    # Of this sample the target is known where it is below a half.
+    known = sample()
+    known = known._replace(weight=(known.likelihood < 0.5).astype(np.float32))
+    options = {"batch": 20, "patch": 16, "augment": augment, "seed": 0, "step": 0}
+    images, targets, weights = draw_batch([known, sample(seed=1)], **options)
+    plain = compiled_draw(jax.random.key(0), put_alike([sample(), sample(seed=1)]), 0, **without_seed(options))
+    assert plain.weights is None
+    np.testing.assert_array_equal(images, plain.images)
+    np.testing.assert_array_equal(targets, plain.targets)
+    assert set(np.unique(weights)) == {0, 1}
+    partly = [patch for patch in range(20) if not weights[patch].all()]
+    assert 0 < len(partly) < 20  # the other sample is known everywhere
+    if augment != "free":
+        np.testing.assert_array_equal(weights[partly], targets[partly] < 0.5)
+    else:  # zoomed and interpolated
+        assert targets[partly][weights[partly] == 1].max() < 0.5 ** np.exp(-0.5)
+
+
+def without_seed(options):
+    """The options of a program."""
+    return {name: value for name, value in options.items() if name not in ("seed", "step")}
 
 
 def test_more_pixels_than_indices_are_refused():

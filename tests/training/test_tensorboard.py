@@ -6,7 +6,7 @@ import struct
 import pytest
 
 from wsis_jax.training import run_folder
-from wsis_jax.training.preview import sample_file
+from wsis_jax.training.run_folder import sample_file
 from wsis_jax.training.tensorboard import writing_events
 
 

@@ -7,11 +7,14 @@ import jax
 import numpy as np
 import pytest
 
+from wsis_jax.core.compilation import use_compilation_cache
 from wsis_jax.core.config import Config
 from wsis_jax.network.model import load_config, load_model
 from wsis_jax.synthetic import draw_scene
 from wsis_jax.training import loop, run_folder, trainer
-from wsis_jax.training.trainer import fill_in, train
+from wsis_jax.training.data import TrainingSet
+from wsis_jax.training.loop import Callbacks
+from wsis_jax.training.trainer import fill_in, train, train_on_set
 
 # Checkpoints at 3 and 6; 7 is the last step and one, too.
 CONFIG = Config().override(
@@ -31,6 +34,7 @@ CONFIG = Config().override(
 )
 SCENES = [draw_scene(seed, shape=(32, 40), cells=3, diameter=12.0) for seed in range(3)]
 IMAGES, POINTS = [scene.image for scene in SCENES], [scene.points for scene in SCENES]
+DATA = TrainingSet(IMAGES, POINTS, ["a", "b", "c"])
 
 
 def with_train(**changes) -> Config:
@@ -42,6 +46,25 @@ def contents(folder):
     variables = load_model(folder).variables
     texts = [(folder / name).read_text() for name in ("config.json", "metrics.jsonl")]
     return [np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(variables)], texts
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cached_programs():
+    """Keeps compiled programs, as commands do, so that each training need not compile the same step again."""
+    use_compilation_cache()
+
+
+@pytest.fixture
+def made_steps(monkeypatch):
+    """The compiled steps of the trainings of a test."""
+    made, make_train_step = [], loop.make_train_step
+
+    def make(*arguments):
+        made.append(make_train_step(*arguments))
+        return made[-1]
+
+    monkeypatch.setattr(loop, "make_train_step", make)
+    return made
 
 
 @pytest.fixture(scope="module")
@@ -58,9 +81,6 @@ def fixed_scores(monkeypatch):
 
     def fix(*scores):
         rest = iter(scores)
-        settings = {key: getattr(CONFIG.train, key) for key in ("learning_rate", "schedule", "warmup", "steps")}
-        optimizer = trainer.make_optimizer(**settings)  # compiled already; how it learns is not asked here
-        monkeypatch.setattr(trainer, "make_optimizer", lambda **_: optimizer)
 
         def validate(*_):
             f_measure, loss = next(rest)
@@ -71,23 +91,21 @@ def fixed_scores(monkeypatch):
     return fix
 
 
-def test_the_loss_falls_on_one_scene(tmp_path):
+def test_the_loss_falls_on_one_scene(tmp_path, made_steps):
     seen, steps = [], []
     config = with_train(steps=40, evaluate_every=10, learning_rate=0.03, augment="none")
     config = config.override(["unet.encoder=[4,8,8]", "unet.decoder=[8,4]"])
-    compiled = loop._compiled_step()._cache_size()
     with pytest.warns(UserWarning, match="no image is held out"):
         train(
             IMAGES[:1],
             POINTS[:1],
             config=config,
             run=tmp_path / "run",
-            on_step=lambda step, of: steps.append((step, of)),
-            on_metrics=seen.append,
+            callbacks=Callbacks(lambda step, of: steps.append((step, of)), seen.append),
         )
     assert seen[-1]["loss"] < 0.3 * seen[0]["loss"]
     assert steps == [(step, 40) for step in range(1, 41)]
-    assert loop._compiled_step()._cache_size() == compiled + 1  # also after a validation and a better model
+    assert [step._cache_size() for step in made_steps] == [1]  # also after a validation and a better model
     assert seen == run_folder.read_metrics(tmp_path / "run")
 
 
@@ -101,32 +119,33 @@ def test_what_a_training_writes(unbroken):
 
 
 def stop_at(step):
-    """Interrupts by hand after a step."""
+    """Callbacks that interrupt after a step."""
 
     def on_step(done, _):
         if done == step:
             raise KeyboardInterrupt
 
-    return on_step
+    return Callbacks(on_step)
 
 
-def assert_resumes_to(unbroken, folder):
-    compiled = loop._compiled_step()._cache_size()
+def assert_resumes_to(unbroken, folder, made_steps):
     train(IMAGES, POINTS, config=CONFIG, run=folder, resume=True)
-    assert loop._compiled_step()._cache_size() == compiled  # for what was saved, too
+    assert [step._cache_size() for step in made_steps] == [1, 1]  # for the state that was read, too
     assert contents(folder) == contents(unbroken)
 
 
 @pytest.mark.parametrize("step", [1, 3, 5])
-def test_a_resumed_training_ends_as_an_unbroken_one(unbroken, tmp_path, step):
+def test_a_resumed_training_ends_as_an_unbroken_one(unbroken, tmp_path, made_steps, step):
     with pytest.raises(KeyboardInterrupt):
-        train(IMAGES, POINTS, config=CONFIG, run=tmp_path, on_step=stop_at(step))
+        train(IMAGES, POINTS, config=CONFIG, run=tmp_path, callbacks=stop_at(step))
     assert run_folder.saved_step(tmp_path) == step
-    assert_resumes_to(unbroken, tmp_path)
+    assert_resumes_to(unbroken, tmp_path, made_steps)
 
 
 @pytest.mark.parametrize("function", ["append_metrics", "save_state"])
-def test_a_training_that_dies_while_it_saves_resumes_all_the_same(unbroken, tmp_path, monkeypatch, function):
+def test_a_training_that_dies_while_it_saves_resumes_all_the_same(
+    unbroken, tmp_path, made_steps, monkeypatch, function
+):
     save = getattr(run_folder, function)
 
     def dies_at_six(folder, *arguments):
@@ -138,13 +157,20 @@ def test_a_training_that_dies_while_it_saves_resumes_all_the_same(unbroken, tmp_
         patch.setattr(run_folder, function, dies_at_six)
         with pytest.raises(KeyboardInterrupt):
             train(IMAGES, POINTS, config=CONFIG, run=tmp_path)
-    assert_resumes_to(unbroken, tmp_path)
+    assert_resumes_to(unbroken, tmp_path, made_steps)
 
 
 def test_resuming_a_finished_training_changes_nothing(unbroken, tmp_path):
     folder = shutil.copytree(unbroken, tmp_path / "run")
     steps = []
-    train(IMAGES, POINTS, config=CONFIG, run=folder, resume=True, on_step=lambda *step: steps.append(step))
+    train(
+        IMAGES,
+        POINTS,
+        config=CONFIG,
+        run=folder,
+        resume=True,
+        callbacks=Callbacks(lambda *step: steps.append(step)),
+    )
     assert steps == []
     assert contents(folder) == contents(unbroken)
 
@@ -160,7 +186,7 @@ def test_a_folder_in_which_nothing_was_learnt_is_used_again(tmp_path):
     with pytest.raises(ValueError, match="needs 1 decoder widths"):
         train(IMAGES, POINTS, config=CONFIG.override(["unet.decoder=[2,2]"]), run=tmp_path)
     with pytest.raises(KeyboardInterrupt):
-        train(IMAGES, POINTS, config=CONFIG, run=tmp_path, on_step=stop_at(1))
+        train(IMAGES, POINTS, config=CONFIG, run=tmp_path, callbacks=stop_at(1))
     assert load_config(tmp_path) == CONFIG
 
 
@@ -175,54 +201,58 @@ def test_resuming_what_was_never_begun_is_refused(tmp_path):
 
 
 def test_training_stops_early_without_a_better_model(tmp_path, fixed_scores):
-    fixed_scores((0.5, 0.3), (0.6, 0.3), (0.6, 0.3), (0.1, 0.4))
+    fixed_scores((0.5, 0.3), (0.6, 0.3), (0.6, 0.3), (0.9, 0.4))
     run = tmp_path / "run"
     config = with_train(steps=20, evaluate_every=1, patience=2)
     train(IMAGES, POINTS, config=config, run=run)
     assert [line["best_step"] for line in run_folder.read_metrics(run)] == [1, 2, 2, 2]
     assert (run / "weights" / "2").is_dir()
     steps = []
-    train(IMAGES, POINTS, config=config, run=run, resume=True, on_step=lambda *step: steps.append(step))
+    train(
+        IMAGES, POINTS, config=config, run=run, resume=True, callbacks=Callbacks(lambda *step: steps.append(step))
+    )
     assert steps == []
 
 
 def test_the_best_model_is_that_of_the_least_loss(tmp_path, fixed_scores):
-    fixed_scores((0.5, 0.3), (0.9, 0.2), (0.8, 0.1))
+    fixed_scores((0.5, 0.3), (0.8, 0.1), (0.9, 0.2))
     train(IMAGES, POINTS, config=with_train(steps=3, evaluate_every=1), run=tmp_path)
-    assert run_folder.read_metrics(tmp_path)[-1]["best_step"] == 3
-    assert [path.name for path in (tmp_path / "weights").iterdir()] == ["3"]
+    assert run_folder.read_metrics(tmp_path)[-1]["best_step"] == 2
+    assert [path.name for path in (tmp_path / "weights").iterdir()] == ["2"]
 
 
 def test_sigma_and_scale_are_chosen_from_the_points(tmp_path):
     grid = np.stack(np.meshgrid([10.0, 60.0], [10.0, 60.0]), axis=-1).reshape(-1, 2)
-    images, names = [np.zeros((80, 80), np.float32)], ["a"]
-    chosen = fill_in(images, [grid], Config(), names)
+    data = TrainingSet([np.zeros((80, 80), np.float32)], [grid], ["a"])
+    chosen = fill_in(data, Config())
     assert chosen.likelihood.sigma == 12.5  # a quarter of the spacing
     assert chosen.image.scale == pytest.approx(5 / 12.5, abs=1e-3)
-    small = fill_in(images, [grid / 10], Config(), names)
+    small = fill_in(data._replace(points=[grid / 10]), Config())
     assert small.likelihood.sigma == 1.25
     assert small.image.scale == 1.0  # never enlarged
-    given = fill_in(images, [grid], Config().override(["image.scale=0.5", "likelihood.sigma=3"]), names)
+    given = fill_in(data, Config().override(["image.scale=0.5", "likelihood.sigma=3"]))
     assert (given.image.scale, given.likelihood.sigma) == (0.5, 3.0)
 
 
 def test_what_was_chosen_is_kept_in_the_run_folder(tmp_path):
     config = CONFIG.override(["image.scale=null", "likelihood.sigma=null"])
     with pytest.raises(KeyboardInterrupt):
-        train(IMAGES, POINTS, config=config, run=tmp_path, on_step=stop_at(1))
+        train(IMAGES, POINTS, config=config, run=tmp_path, callbacks=stop_at(1))
     kept = load_config(tmp_path)
-    assert kept == fill_in(IMAGES, POINTS, config, ["a", "b", "c"])
+    assert kept == fill_in(DATA, config)
     assert kept.likelihood.sigma is not None
 
 
 def losing(after: int, *, loss_too: bool):
-    """What stands for `_compiled_step` where weights, and the loss, are no numbers after so many steps."""
-    compiled_step = loop._compiled_step
+    """What stands for `make_train_step` where weights, and the loss, are no numbers after so many steps."""
+    make_train_step = loop.make_train_step
 
-    def poisoned():
-        def step(model, optimizer, state, *arguments, **drawn):
+    def poisoned(*arguments):
+        compiled = make_train_step(*arguments)
+
+        def step(state, *others):
             done = int(state.step)
-            state, loss = compiled_step()(model, optimizer, state, *arguments, **drawn)
+            state, loss = compiled(state, *others)
             if done < after:
                 return state, loss
             lost = jax.tree.map(lambda leaf: leaf * np.float32(np.nan), state.params)
@@ -242,7 +272,7 @@ def test_a_loss_that_is_no_number_ends_the_training_at_once(tmp_path):
             POINTS,
             config=with_train(learning_rate=1e30, evaluate_every=100),
             run=tmp_path,
-            on_step=lambda step, steps: seen.append(step),
+            callbacks=Callbacks(lambda step, steps: seen.append(step)),
         )
     assert seen[-1] < 5  # not at the first validation
     assert not run_folder.is_begun(tmp_path)
@@ -250,15 +280,15 @@ def test_a_loss_that_is_no_number_ends_the_training_at_once(tmp_path):
 
 def test_a_state_that_is_no_number_is_not_saved_when_stopped(tmp_path, monkeypatch):
     # The loss of the first step is that of the network before it.
-    monkeypatch.setattr(loop, "_compiled_step", losing(0, loss_too=False))
+    monkeypatch.setattr(loop, "make_train_step", losing(0, loss_too=False))
     with pytest.raises(ValueError, match=r"the network holds what is no number at step 1, after 0\.\d+ before"):
-        train(IMAGES, POINTS, config=CONFIG, run=tmp_path, on_step=stop_at(1))
+        train(IMAGES, POINTS, config=CONFIG, run=tmp_path, callbacks=stop_at(1))
     assert not run_folder.is_begun(tmp_path)
 
 
 def test_what_was_saved_before_a_loss_that_is_no_number_is_kept(tmp_path, unbroken, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "_compiled_step", losing(4, loss_too=True))
+        patch.setattr(loop, "make_train_step", losing(4, loss_too=True))
         with pytest.raises(ValueError, match=r"at step 5, .*\(the best model so far, of step 3, is kept\)$"):
             train(IMAGES, POINTS, config=CONFIG, run=tmp_path)
     assert run_folder.saved_step(tmp_path) == 3
@@ -266,19 +296,41 @@ def test_what_was_saved_before_a_loss_that_is_no_number_is_kept(tmp_path, unbrok
     assert contents(tmp_path) == contents(unbroken)
 
 
+def test_nothing_is_learnt_where_targets_are_not_known(tmp_path):
+    """A step with unknown targets is that of the loss without them, whatever the targets say there."""
+    samples = [
+        one._replace(weight=(one.image < 0.4).astype(np.float32)) for one in trainer._make_samples(DATA, CONFIG)
+    ]
+    wrong = [one._replace(likelihood=np.where(one.weight > 0, one.likelihood, 1)) for one in samples]
+    config = with_train(steps=2, evaluate_every=1, augment="free")
+    for name, own in (("right", samples), ("wrong", wrong)):
+        trainer.train_on_samples(own, config=config, run=tmp_path / name)
+    lines = [run_folder.read_metrics(tmp_path / name) for name in ("right", "wrong")]
+    assert lines[0][0]["validation_loss"] == lines[1][0]["validation_loss"]
+    assert lines[0][0]["loss"] == pytest.approx(lines[1][0]["loss"], rel=1e-3)
+
+
+def test_uncertain_places_are_left_out(tmp_path):
+    data = DATA._replace(uncertain=[np.array([[5.0, 6.0]]), np.empty((0, 2)), np.array([[30.0, 39.0]])])
+    weights = [sample.weight for sample in trainer._make_samples(data, CONFIG)]
+    assert weights[1] is None
+    assert weights[2][30, 39] == 0
+    assert np.isfinite(train_on_set(data, config=with_train(steps=1), run=tmp_path).config.network_sigma)
+
+
 def test_grey_values_that_are_no_numbers_are_found_before_a_training(tmp_path):
-    samples = trainer._make_samples(IMAGES[:1], POINTS[:1], CONFIG, ["a"])
+    samples = trainer._make_samples(DATA, CONFIG)
     samples[0].image[3, 4] = np.inf
     with pytest.raises(ValueError, match=r"^a: the image holds NaN or infinite values; make them numbers$"):
-        trainer.train_on(samples, config=CONFIG, run=tmp_path / "run", names=["a"])
+        trainer.train_on_samples(samples, config=CONFIG, run=tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
 def test_a_step_without_room_says_what_to_change(tmp_path, monkeypatch):
-    def cramped():
+    def cramped(*_):
         raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 70368744177664 bytes.")
 
-    monkeypatch.setattr(loop, "_compiled_step", cramped)
+    monkeypatch.setattr(loop, "make_train_step", cramped)
     with pytest.raises(
         MemoryError, match=r"does not fit into memory; lower train\.batch \(2\) or train\.patch \(32\)"
     ):
@@ -288,7 +340,7 @@ def test_a_step_without_room_says_what_to_change(tmp_path, monkeypatch):
 def test_huge_grey_values_are_learnt_from(tmp_path):
     seen = []
     images = [image * np.float32(3e38) for image in IMAGES]
-    train(images, POINTS, config=with_train(steps=1), run=tmp_path, on_metrics=seen.append)
+    train(images, POINTS, config=with_train(steps=1), run=tmp_path, callbacks=Callbacks(on_metrics=seen.append))
     assert np.isfinite(seen[0]["loss"])
 
 
@@ -296,7 +348,7 @@ def test_huge_grey_values_are_learnt_from(tmp_path):
 def test_images_of_any_float_type_are_learnt_from(tmp_path, dtype):
     images = [image.astype(dtype) for image in IMAGES]
     with pytest.raises(KeyboardInterrupt):
-        train(images, POINTS, config=CONFIG, run=tmp_path, on_step=stop_at(1))
+        train(images, POINTS, config=CONFIG, run=tmp_path, callbacks=stop_at(1))
 
 
 @pytest.mark.parametrize(
@@ -311,7 +363,9 @@ def test_images_of_any_float_type_are_learnt_from(tmp_path, dtype):
 )
 def test_images_and_points_that_do_not_fit_are_refused(tmp_path, images, points, message):
     with pytest.raises(ValueError, match=message):
-        train(images, points, config=CONFIG, run=tmp_path / "run", names=["a", "b", "c"][: len(images)])
+        train_on_set(
+            TrainingSet(images, points, ["a", "b", "c"][: len(images)]), config=CONFIG, run=tmp_path / "run"
+        )
     assert not (tmp_path / "run").exists()
 
 

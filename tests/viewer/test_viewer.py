@@ -8,6 +8,7 @@ import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -84,7 +85,7 @@ def test_the_manifest_is_valid_and_found_by_the_name_of_the_package():
 
 
 def test_sample_data_are_cells_with_their_clicks(viewer):
-    from wsis_jax.viewer.sample_data import drawn_scene
+    from wsis_jax.viewer.layers import drawn_scene
 
     image, cells, points = (viewer.add_layer(Layer.create(*data)) for data in drawn_scene())
     assert image.data.shape == cells.data.shape
@@ -150,13 +151,13 @@ def test_results_of_several_images_are_a_stack(application, results):
 
 
 def test_a_run_folder_shows_how_it_learned_and_offers_its_model(application, tiny_run, said):
-    from wsis_jax.viewer.models import OFFERED
+    from wsis_jax.viewer.widgets import MODELS
 
     (pictures,) = read(tiny_run.folder)
     assert pictures.rgb
     assert pictures.metadata["steps"] == sorted(pictures.metadata["steps"])
     assert len(pictures.data) == len(pictures.metadata["steps"]) > 0
-    assert str(tiny_run.folder) in OFFERED.names()
+    assert str(tiny_run.folder) in MODELS.names()
     assert any("chosen in the widget" in message for message in said())
 
 
@@ -184,11 +185,10 @@ def stack(draw_small):
 @pytest.fixture
 def segmenting(viewer, tiny_run):
     """The widget, with the tiny model chosen."""
-    from wsis_jax.viewer.models import OFFERED
-    from wsis_jax.viewer.segment_widget import SegmentWidget
+    from wsis_jax.viewer.widgets import MODELS, SegmentWidget
 
     widget = SegmentWidget(viewer)
-    OFFERED.add(tiny_run.folder)
+    MODELS.add(tiny_run.folder)
     assert widget.model.value == str(tiny_run.folder)
     return widget
 
@@ -224,7 +224,7 @@ def test_the_plane_shown_is_segmented_while_the_viewer_goes_on(segmenting, viewe
     np.testing.assert_allclose(points.features["score"], expected.scores)
     for layer in (cells, points, viewer.layers["film winners"]):
         np.testing.assert_allclose(layer.data_to_world((0, 3, 4)), image.data_to_world((1, 3, 4)))
-    assert segmenting.work.said.value == f"{len(expected.points)} cells in 1 of 1 planes"
+    assert segmenting.work.status.value == f"{len(expected.points)} cells in 1 of 1 planes"
 
 
 def test_all_planes_are_segmented_until_it_is_stopped(segmenting, viewer, stack, tiny_run, monkeypatch):
@@ -280,11 +280,37 @@ def test_errors_are_one_sentence(segmenting, viewer, stack, tmp_path, said):
     assert len(viewer.layers) == 1
 
 
+def test_a_fault_of_the_program_is_raised_and_the_widget_goes_on(application):
+    from wsis_jax.viewer.work import Work
+
+    raised, work = [], Work("Work", lambda: lambda show: 1 / 0)
+    fail = work._fail
+
+    def note(error):
+        with pytest.raises(ZeroDivisionError) as caught:
+            fail(error)
+        raised.append(caught.value)
+
+    work._fail = note
+    work.start()
+    finish(SimpleNamespace(work=work))
+    assert len(raised) == 1
+    assert work.run.enabled
+
+
+def test_settings_that_are_not_understood_are_told(segmenting, viewer, stack, said):
+    viewer.add_image(stack[0], name="image")
+    segmenting.settings.value = "detect.threshold='0.4"
+    press(segmenting.work.run)
+    assert said() == ["the settings are not understood (No closing quotation); write them as in train.steps=500"]
+
+
 def test_training_is_stopped_and_goes_on_and_its_model_is_offered(
     segmenting, viewer, draw_small, tmp_path, said, monkeypatch
 ):
-    from wsis_jax.training import run_folder, trainer
-    from wsis_jax.viewer.train_widget import TrainWidget
+    from wsis_jax import training
+    from wsis_jax.training import run_folder
+    from wsis_jax.viewer.widgets import TrainWidget
 
     scenes = [draw_small(seed) for seed in (100, 105, 106)]
     image = viewer.add_image(np.stack([scene.image for scene in scenes]), name="film", scale=(1, 0.5, 0.5))
@@ -294,31 +320,31 @@ def test_training_is_stopped_and_goes_on_and_its_model_is_offered(
     widget = TrainWidget(viewer)
     widget.images.value, widget.points.value, widget.run.value = [image], [points], tmp_path / "run"
     widget.settings.value = " ".join(TINY)
-    pressed, train, learned = threading.Event(), trainer.train, []
+    pressed, train, learned = threading.Event(), training.train_on_set, []
 
-    def stopped_at_the_third(images, points, *, on_step, **options):
+    def stopped_at_the_third(data, *, callbacks, **options):
         def hold(step, steps):
             assert step < 3 or pressed.wait(60)
-            on_step(step, steps)
+            callbacks.on_step(step, steps)
 
-        learned.append((images, points))
-        return train(images, points, on_step=hold, **options)
+        learned.append((data.images, data.points))
+        return train(data, callbacks=callbacks._replace(on_step=hold), **options)
 
     def stop():
-        if widget.work.said.value.startswith("step 2 of 5"):
+        if widget.work.status.value.startswith("step 2 of 5"):
             press(widget.work.stop_button)
             pressed.set()
 
-    monkeypatch.setattr("wsis_jax.training.train", stopped_at_the_third)
+    monkeypatch.setattr(training, "train_on_set", stopped_at_the_third)
     press(widget.work.run)
     finish(widget, meanwhile=stop)
     assert run_folder.saved_step(tmp_path / "run") == 3
     assert widget.resume.value
-    assert widget.work.said.value == "stopped, and saved"
+    assert widget.work.status.value == "stopped, and saved"
     press(widget.work.run)
     finish(widget)
     assert run_folder.saved_step(tmp_path / "run") == 5
-    assert widget.work.said.value.startswith("trained, loss 0.")
+    assert widget.work.status.value.startswith("trained, loss 0.")
     assert segmenting.model.value == str(tmp_path / "run")
     load_model(tmp_path / "run")
     assert (tmp_path / "run" / "report.html").is_file()
@@ -331,7 +357,7 @@ def test_training_is_stopped_and_goes_on_and_its_model_is_offered(
 
 
 def test_points_belong_to_the_image_whose_name_they_begin_with(viewer, said):
-    from wsis_jax.viewer.train_widget import TrainWidget, pair_layers
+    from wsis_jax.viewer.widgets import TrainWidget, pair_layers
 
     a, a2 = (viewer.add_image(np.zeros((9, 9)), name=name) for name in ("a", "a2"))
     of_a2, of_a = (viewer.add_points([[1, 2]], name=name) for name in ("a2 clicks", "a clicks"))

@@ -3,9 +3,8 @@
 import argparse
 import dataclasses
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from wsis_jax.cli.arguments import add_verbose, which_run
 from wsis_jax.cli.terminal import print_scores, training_progress, waiting
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
     from wsis_jax.network import Model
     from wsis_jax.segmentation import Evaluation
     from wsis_jax.synthetic import Scene
+    from wsis_jax.training import Callbacks
 
 SUMMARY = "try everything on drawn cells"
 
@@ -54,8 +54,8 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Runs the command and returns its exit code."""
     if arguments.model is None:
-        with training_progress() as (on_step, on_metrics):
-            scores = run_demo(arguments.out, seed=arguments.seed, on_step=on_step, on_metrics=on_metrics)
+        with training_progress() as callbacks:
+            scores = run_demo(arguments.out, seed=arguments.seed, callbacks=callbacks)
     else:
         with waiting("segmenting a drawn scene"):
             scores = run_demo(arguments.out, model=arguments.model, seed=arguments.seed)
@@ -69,8 +69,7 @@ def run_demo(
     *,
     model: str | Path | None = None,
     seed: int = 0,
-    on_step: Callable[[int, int], None] = lambda step, steps: None,
-    on_metrics: Callable[[dict[str, Any]], None] = lambda metrics: None,
+    callbacks: "Callbacks | None" = None,
 ) -> "Evaluation":
     """Draws scenes, trains on their centroids alone, segments another scene and scores the result.
 
@@ -83,7 +82,7 @@ def run_demo(
         model: a run folder or the name of a packaged model, as `load_model` takes it, to segment with instead of
             training; the cells of the scene then have the size that the model learned. None: train.
         seed: of the scenes; another seed draws other cells.
-        on_step, on_metrics: as `train` takes them.
+        callbacks: of the training, as `train` takes them.
 
     Raises:
         MissingFile: if `model` is given and is no trained model.
@@ -102,7 +101,7 @@ def run_demo(
     if (out / "scores.json").exists():
         raise UserError(f"{out}: holds a demo already; give another folder")
     if model is None:
-        run = _train_on_scenes(out / "run", seed, on_step, on_metrics)
+        run = _train_on_scenes(out / "run", seed, callbacks)
         training_report(out / "run")
         test = _draw(seed, _TRAINING_SCENES)
     else:
@@ -129,22 +128,18 @@ def _draw(seed: int, number: int, *, diameter: float = _DRAWN) -> "Scene":
     return draw_scene(seed + 1000 * number, shape=(height, width), cells=_CELLS, diameter=diameter)
 
 
-def _train_on_scenes(
-    folder: Path, seed: int, on_step: Callable[[int, int], None], on_metrics: Callable[[dict[str, Any]], None]
-) -> "Model":
+def _train_on_scenes(folder: Path, seed: int, callbacks: "Callbacks | None") -> "Model":
     """Trains a model on drawn scenes in a run folder, and returns it."""
-    from wsis_jax.training import train
+    from wsis_jax.training import TrainingSet, train_on_set
 
     scenes = [_draw(seed, number) for number in range(_TRAINING_SCENES)]
-    return train(
-        [scene.image for scene in scenes],
-        [scene.points for scene in scenes],
+    names = [f"scene {number}" for number in range(_TRAINING_SCENES)]
+    return train_on_set(
+        TrainingSet([scene.image for scene in scenes], [scene.points for scene in scenes], names),
         config=dataclasses.replace(DEMO_CONFIG, train=dataclasses.replace(DEMO_CONFIG.train, seed=seed)),
         run=folder,
         resume=(folder / "config.json").is_file(),  # of a demo that was killed
-        names=[f"scene {number}" for number in range(_TRAINING_SCENES)],
-        on_step=on_step,
-        on_metrics=on_metrics,
+        callbacks=callbacks,
     )
 
 

@@ -69,11 +69,11 @@ def run(arguments: argparse.Namespace) -> int:
     """Runs the command and returns its exit code."""
     from wsis_jax.core import write_text
     from wsis_jax.points import inspect_points, suggest
-    from wsis_jax.training import beside_images, write_pictures, write_point_files
+    from wsis_jax.training import pair_points_with_images, write_point_files, write_point_pictures
 
     points, given, images = _point_source(arguments)
     write_point_files(arguments.out, points, format=arguments.format, keep=given)
-    sets, errors = beside_images(points, images, channel=arguments.channel)
+    sets, errors = pair_points_with_images(points, images, channel=arguments.channel)
     with progress_bar() as bar:
         task = bar.add_task("looking at points")
 
@@ -90,7 +90,7 @@ def run(arguments: argparse.Namespace) -> int:
     suggested = suggest([one.points for one in sets])
     if suggested is not None:
         print_suggestion(suggested)
-    write_pictures(arguments.out, sets, reports, radius=2 * suggested.sigma if suggested else 10.0)
+    write_point_pictures(arguments.out, sets, reports, radius=2 * suggested.sigma if suggested else 10.0)
     if arguments.json:
         tree = {
             "suggested": suggested and suggested._asdict(),
@@ -101,14 +101,14 @@ def run(arguments: argparse.Namespace) -> int:
     for error in errors:
         show_error(error)
     pictures = "" if images is None else " and pictures of them on their images"
-    print(f"{arguments.out} holds the points of {len(points.by_stem)} file(s){pictures}.")
+    print(f"{arguments.out} holds the points of {len(points.by_file)} file(s){pictures}.")
     return 3 if errors or any(one.faults for one in reports) else 0
 
 
 def _point_source(arguments: argparse.Namespace) -> tuple["PointFiles", list[Path], Any]:
     """Returns the points asked for, the point files among what was given, and the images."""
     from wsis_jax.io import POINT_SUFFIXES, list_files
-    from wsis_jax.training import from_ctc, from_files, from_labels, from_stains
+    from wsis_jax.training import points_from_ctc, points_from_files, points_from_labels, points_from_stains
 
     ways = {"POINTS": arguments.points, "--nuclei": arguments.nuclei, "--labels": arguments.labels}
     ways["--ctc"] = arguments.ctc
@@ -117,10 +117,14 @@ def _point_source(arguments: argparse.Namespace) -> tuple["PointFiles", list[Pat
     if arguments.nuclear_channel is not None and not arguments.nuclei:
         raise UserError("--nuclear-channel is the channel of the stains; give them by --nuclei")
     if arguments.ctc:
-        points, images = from_ctc(arguments.ctc)
+        points, images = points_from_ctc(arguments.ctc)
         return points, [], arguments.images or images
     if arguments.nuclei:
-        return from_stains(arguments.nuclei, channel=arguments.nuclear_channel), [], arguments.images
+        return points_from_stains(arguments.nuclei, channel=arguments.nuclear_channel), [], arguments.images
     if arguments.labels:
-        return from_labels(arguments.labels), [], arguments.images
-    return from_files(arguments.points), list_files(arguments.points, suffixes=POINT_SUFFIXES), arguments.images
+        return points_from_labels(arguments.labels), [], arguments.images
+    return (
+        points_from_files(arguments.points),
+        list_files(arguments.points, suffixes=POINT_SUFFIXES),
+        arguments.images,
+    )

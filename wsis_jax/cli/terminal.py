@@ -2,10 +2,13 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from wsis_jax.training import Callbacks
 
 # Heavy libraries are imported where they are used, so that --help comes at once.
 
@@ -138,8 +141,10 @@ def silence() -> Iterator[None]:
 
 
 @contextmanager
-def training_progress() -> Iterator[tuple[Callable[[int, int], None], Callable[[dict[str, Any]], None]]]:
-    """Shows a bar with the step, and a line for every validation."""
+def training_progress() -> Iterator["Callbacks"]:
+    """Context manager yielding callbacks that show a bar with the step, and a line for every validation."""
+    from wsis_jax.training import Callbacks
+
     with progress_bar() as bar:
         task = bar.add_task("training", total=None)
 
@@ -154,7 +159,7 @@ def training_progress() -> Iterator[tuple[Callable[[int, int], None], Callable[[
                 highlight=False,
             )
 
-        yield on_step, on_metrics
+        yield Callbacks(on_step, on_metrics)
 
 
 def progress_bar(*, rate: str | None = None) -> Any:

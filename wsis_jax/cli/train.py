@@ -1,14 +1,17 @@
 """`wsis train`: its help, its arguments, and what it does with them."""
 
 import argparse
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from wsis_jax.cli.arguments import add_channel, add_settings, add_verbose
 from wsis_jax.cli.terminal import silence, training_progress, waiting
 from wsis_jax.core import UserError
+
+if TYPE_CHECKING:
+    from wsis_jax.core import Config
+    from wsis_jax.training import TrainingSet
 
 SUMMARY = "learn from images and clicks"
 
@@ -80,10 +83,41 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _train(arguments: argparse.Namespace) -> int:
     """Trains, and shows how it goes."""
+    from wsis_jax.core import is_first
+    from wsis_jax.training import Callbacks, train_on_set, training_report, writing_events
+
+    config, data = _config(arguments), _training_set(arguments)
+    with ExitStack() as stack:
+        events = arguments.tensorboard and is_first()
+        write_event = stack.enter_context(writing_events(arguments.run)) if events else None
+        progress = stack.enter_context(training_progress())
+
+        def on_metrics(metrics: dict[str, Any]) -> None:
+            progress.on_metrics(metrics)
+            if write_event is not None:
+                write_event(metrics)
+
+        callbacks = Callbacks(progress.on_step, on_metrics)
+        try:
+            train_on_set(data, config=config, run=arguments.run, resume=arguments.resume, callbacks=callbacks)
+        except KeyboardInterrupt:
+            if is_first():
+                training_report(arguments.run)
+            raise
+    if is_first():
+        print(f"A page to look at: {training_report(arguments.run)}")
+    which = "" if arguments.channel is None else f" --channel {arguments.channel}"
+    print(
+        f"The best model is in {arguments.run}; use it with: wsis segment {arguments.run} IMAGES{which} --out DIR"
+    )
+    return 0
+
+
+def _config(arguments: argparse.Namespace) -> "Config":
+    """Returns the settings, of the small network where it is asked for or there is no accelerator."""
     import jax
 
-    from wsis_jax.core import is_first, preset, small_network
-    from wsis_jax.training import read_stained_set, read_training_set, train, training_report, unmarked
+    from wsis_jax.core import preset, small_network
 
     config = preset(arguments.preset or "default")
     small = arguments.size == "small" or (arguments.size == "auto" and jax.default_backend() == "cpu")
@@ -92,6 +126,13 @@ def _train(arguments: argparse.Namespace) -> int:
         print(
             "No accelerator found: training the small network (--size full for the paper's; wsis doctor says why)."
         )
+    return config
+
+
+def _training_set(arguments: argparse.Namespace) -> "TrainingSet":
+    """Reads the images with their points or stains, and says how much there is to learn from."""
+    from wsis_jax.training import read_stained_set, read_training_set, with_uncertain
+
     images, channel, nuclear = arguments.images, arguments.channel, arguments.nuclear_channel
     if arguments.nuclei is not None:
         kind, data = "nuclei", read_stained_set(images, arguments.nuclei, channel=channel, nuclear_channel=nuclear)
@@ -100,48 +141,9 @@ def _train(arguments: argparse.Namespace) -> int:
     else:
         raise UserError("--nuclear-channel is a channel of the stains of --nuclei; leave it out with --points")
     print(f"Learning from {sum(map(len, data.points))} {kind} in {len(data.images)} images.")
-    uncertain = None
     if kind == "nuclei":
         with waiting("looking for cells without a nucleus"):
-            uncertain = unmarked(data)
-        print(f"{sum(map(len, uncertain))} places look like cells without one, and are left out of the loss.")
-    with _events(arguments) as write_event, training_progress() as (on_step, show_metrics):
-
-        def on_metrics(metrics: dict[str, Any]) -> None:
-            show_metrics(metrics)
-            write_event(metrics)
-
-        try:
-            train(
-                data.images,
-                data.points,
-                config=config,
-                run=arguments.run,
-                resume=arguments.resume,
-                names=data.names,
-                uncertain=uncertain,
-                on_step=on_step,
-                on_metrics=on_metrics,
-            )
-        except KeyboardInterrupt:
-            if is_first():
-                training_report(arguments.run)
-            raise
-    if is_first():
-        print(f"A page to look at: {training_report(arguments.run)}")
-    which = "" if channel is None else f" --channel {channel}"
-    print(
-        f"The best model is in {arguments.run}; use it with: wsis segment {arguments.run} IMAGES{which} --out DIR"
-    )
-    return 0
-
-
-def _events(arguments: argparse.Namespace) -> AbstractContextManager[Callable[[dict[str, Any]], None]]:
-    """Lends what takes metrics for TensorBoard, or does nothing where nobody asked or another process does."""
-    from wsis_jax.core import is_first
-
-    if not (arguments.tensorboard and is_first()):
-        return nullcontext(lambda metrics: None)
-    from wsis_jax.training import writing_events
-
-    return writing_events(arguments.run)
+            data = with_uncertain(data)
+        places = sum(map(len, data.uncertain or []))
+        print(f"{places} places look like cells without one, and are left out of the loss.")
+    return data

@@ -84,8 +84,10 @@ from .windows import Plane as Plane
 from .windows import Progress as Progress
 from .windows import Window as Window
 from .windows import corner_of as corner_of
+from .windows import enclose as enclose
 from .windows import grid_windows as grid_windows
 from .windows import grow as grow
+from .windows import intersect as intersect
 from .windows import relative_to as relative_to
 from .windows import serial_map as serial_map
 from .windows import whole_window as whole_window

@@ -31,10 +31,10 @@ from .unet import in_precision as in_precision
 from .unet import initial_variables as initial_variables
 from .unet import pad_to_stride as pad_to_stride
 from .unet import predict as predict
-from .weights import GO_ON as GO_ON
+from .weights import RESUME as RESUME
 from .weights import keep as keep
 from .weights import latest as latest
 from .weights import load as load
-from .weights import remove_halves as remove_halves
+from .weights import remove_unfinished as remove_unfinished
 from .weights import save as save
 from .windowed import compiled_back as compiled_back

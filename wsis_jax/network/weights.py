@@ -1,6 +1,6 @@
-"""Saved trees of arrays, `folder/<step>/` each: whole or not at all, by all processes of a training.
+"""Saved trees of arrays, in folders `<step>/`: written whole or not at all, by all processes of a training.
 
-The only file that imports orbax. Numbers are saved as numbers; nothing is pickled.
+The only file that imports orbax. Arrays are saved as numbers; nothing is pickled.
 """
 
 import logging
@@ -27,11 +27,8 @@ from wsis_jax.core import (
     wait_for_all,
 )
 
-GO_ON = "go on with --resume"
-"""What to do once the reason is gone for which something could not be saved."""
-
-# Of a full disk the threads of orbax log many pages, before the error that they are about is raised.
-logging.getLogger("absl").addFilter(lambda record: "_SignalingThread.run() raised" not in record.getMessage())
+RESUME = "go on with --resume"
+"""What a user does once there is room again for what could not be saved."""
 
 
 def save(folder: Path, step: int, tree: Any) -> None:
@@ -44,29 +41,44 @@ def save(folder: Path, step: int, tree: Any) -> None:
         UserError: if a link leads out of the run folder.
     """
     try:
-        with _lent_to_all(check_inside(folder.parent, folder / str(step))) as temporary:
+        with _replacing_for_all(check_inside(folder.parent, folder / str(step))) as temporary, _quiet_threads():
             try:
                 ocp.save(str(temporary.resolve()), tree)
-            except ValueError as error:  # in whose text is the number of the system's error
+            except ValueError as error:  # its text holds the number of the system's error
                 if (found := re.search(r"os_error_code='(\d+)'", str(error))) is None:
                     raise
                 raise OSError(int(found[1]), os.strerror(int(found[1]))) from error
     finally:
-        remove_halves(folder)
+        remove_unfinished(folder)
 
 
 @contextmanager
-def _lent_to_all(folder: Path) -> Generator[Path, None, None]:
-    """Lends all processes the name that `replacing_folder` lends the first, which makes and moves the folder."""
+def _quiet_threads() -> Generator[None, None, None]:
+    """Context manager in which threads of orbax log no errors: they log pages, and raise it, too."""
+    logger = logging.getLogger("absl")
+
+    def is_of_others(record: logging.LogRecord) -> bool:
+        return "_SignalingThread.run() raised" not in record.getMessage()
+
+    logger.addFilter(is_of_others)
+    try:
+        yield
+    finally:
+        logger.removeFilter(is_of_others)
+
+
+@contextmanager
+def _replacing_for_all(folder: Path) -> Generator[Path, None, None]:
+    """Context manager yielding, in all processes, the temporary folder that the first one makes and then moves."""
     name = temporary_name(folder, as_first(os.getpid()))
-    with replacing_folder(folder, then=GO_ON) if is_first() else nullcontext(name) as temporary:
+    with replacing_folder(folder, then=RESUME) if is_first() else nullcontext(name) as temporary:
         wait_for_all("made room for what is saved")
         yield temporary
 
 
 @by_first
-def remove_halves(folder: Path) -> None:
-    """Removes all but whole saves; orbax, too, writes beside and renames."""
+def remove_unfinished(folder: Path) -> None:
+    """Removes saves that were not finished; orbax, too, writes under another name and renames."""
     for path in folder.glob("*"):
         if path.is_dir() and not path.name.isdigit():
             shutil.rmtree(path, ignore_errors=True)
@@ -85,7 +97,7 @@ def load(path: Path, template: Any) -> Any:
     try:
         place = str(path.resolve())
         with _alone():
-            # Asked first, since orbax leaves work behind that nobody awaits when it finds out halfway.
+            # Compared first: where orbax itself finds other shapes, it leaves coroutines that nobody awaits.
             if _shapes(ocp.metadata(place).metadata) != _shapes(template):
                 raise ValueError("its arrays have other shapes")
             return ocp.load(place, template)

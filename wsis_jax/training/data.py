@@ -1,35 +1,58 @@
-"""Reading training sets: images, and the points in them that are given or found in a nuclear stain."""
+"""Images and their points: read from files, found in nuclear stains, taken from label images or CTC folders."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float32, Float64
 
-from wsis_jax.core import UserError
+from wsis_jax.core import EXPECTED_ERRORS, UserError, sentence
 from wsis_jax.io import (
     IMAGE_SUFFIXES,
+    LABEL_SUFFIXES,
     POINT_SUFFIXES,
+    PointFormat,
     Where,
     list_files,
     name_some,
     pair_by_stem,
+    read_ctc_points,
     read_image,
+    read_labels,
     read_points,
+    stem,
+    write_picture,
+    write_points,
 )
-from wsis_jax.points import find_nuclei, inspect_points
+from wsis_jax.metrics import centroids
+from wsis_jax.output import points_picture
+from wsis_jax.points import PointReport, find_nuclei, inspect_points
+
+ByFrame = Mapping[int, Float64[np.ndarray, "_ 2"]]
+"""(row, column) of points by the frame of the image that they are in."""
 
 _Frames = Float32[np.ndarray, "_ _ _"]  # frame, row, column: of an image and of its stain they may differ
 
+# Training sets
+
 
 class TrainingSet(NamedTuple):
-    """Images with their points, as `train` takes them; `names` tell the files in messages."""
+    """Images and their points, to be trained on.
+
+    Attributes:
+        images: grey values of any range.
+        points: (row, column) of each image's cells, roughly.
+        names: of the images, for messages and reports.
+        uncertain: (row, column) of places in each image that may be cells without a point; they are left out of
+            the loss. None: there are no such places.
+    """
 
     images: list[Float32[np.ndarray, "_ _"]]
     points: list[Float64[np.ndarray, "_ 2"]]
     names: list[str]
+    uncertain: list[Float64[np.ndarray, "_ 2"]] | None = None
 
     def add(self, image: Float32[np.ndarray, "_ _"], points: Float64[np.ndarray, "_ 2"], name: str) -> None:
         """Adds an image with its points."""
@@ -57,15 +80,10 @@ def read_training_set(images: Where, points: Where, *, channel: int | None = Non
     pairs = _pair(images, points, suffixes=POINT_SUFFIXES, partner="point file", example="a.tif and a.csv")
     result = TrainingSet([], [], [])
     for image_path, points_path in pairs:
-        frames, by_frame = read_image(image_path, channel=channel), read_points(points_path)
-        if len(frames) == 1 and len(by_frame) == 1:
-            # Of a single image it does not matter what its frame is called.
-            by_frame = {0: next(iter(by_frame.values()))}
-        if beyond := [frame for frame in by_frame if frame >= len(frames)]:
-            raise UserError(
-                f"{points_path}: has points in frame {beyond[0]}, but {image_path} has {len(frames)} frame(s), "
-                "counted from 0; correct the frame numbers"
-            )
+        frames = read_image(image_path, channel=channel)
+        by_frame = _renumber(read_points(points_path), len(frames))
+        if fault := _frames_beyond(by_frame, points_path, len(frames), image_path):
+            raise UserError(fault)
         for index, frame in enumerate(frames):
             if index not in by_frame:
                 warnings.warn(f"{image_path}: page {index} is left out, since it has no points", stacklevel=2)
@@ -83,10 +101,9 @@ def read_stained_set(
 ) -> TrainingSet:
     """Reads images and finds their points in images of a nuclear stain: the centres of the nuclei.
 
-    Images and stains are files, folders or patterns, paired by stem, and frame by frame. They may be the very same
-    files, of which the two channels then tell which is which. An image without a stain, and a stain without an
-    image, are left out with a warning; so is an image in whose stain there is no nucleus, since that says nothing
-    about cells without stain.
+    Images and stains are files, folders or patterns, paired by stem, and frame by frame. They may be two channels
+    of the same files. An image without a stain, and a stain without an image, are left out with a warning; so is
+    an image in whose stain there is no nucleus, since its cells may not have been stained.
 
     Args:
         images: images to learn from.
@@ -127,15 +144,16 @@ def read_stained_set(
     return result
 
 
-def unmarked(data: TrainingSet) -> list[Float64[np.ndarray, "_ 2"]]:
-    """Returns the (row, column) of places in each image that look like cells and have no point."""
-    return [report.missing for report in inspect_points(data.names, data.points, data.images)]
+def with_uncertain(data: TrainingSet) -> TrainingSet:
+    """Returns the set with `uncertain`: places that look like cells and have no point."""
+    reports = inspect_points(data.names, data.points, data.images)
+    return data._replace(uncertain=[report.missing for report in reports])
 
 
 def _pair(
     images: Where, partners: Where, *, suffixes: Sequence[str], partner: str, example: str
 ) -> list[tuple[Path, Path]]:
-    """Pairs images with other files by stem, and warns of those that are left over; `partner` names the others."""
+    """Pairs images with other files by stem, and warns of those left over; `partner` is what the others are."""
     pairs, lonely_images, lonely_partners = pair_by_stem(
         list_files(images, suffixes=IMAGE_SUFFIXES), list_files(partners, suffixes=suffixes)
     )
@@ -165,7 +183,157 @@ def _check_alike(image: _Frames, stain: _Frames, image_path: Path, stain_path: P
         )
 
 
+def _renumber(by_frame: ByFrame, frames: int) -> ByFrame:
+    """Returns the points by frame; the only points of an image of one frame are in frame 0, whatever they say."""
+    return {0: next(iter(by_frame.values()))} if frames == len(by_frame) == 1 else by_frame
+
+
+def _frames_beyond(by_frame: ByFrame, points: Path, frames: int, image: Path) -> str | None:
+    """Returns what to say of points in frames that their image does not have."""
+    beyond = [frame for frame in by_frame if frame >= frames]
+    if not beyond:
+        return None
+    return (
+        f"{points}: has points in frame {beyond[0]}, but {image} has {frames} frame(s), counted from 0; "
+        "correct the frame numbers"
+    )
+
+
 def _name(image_path: Path, partner: Path, frame: int, frames: int) -> str:
     """Returns what to call an image in messages: its file, that of its points if it is another, and the frame."""
     name = str(image_path) if image_path == partner else f"{image_path} with {partner}"
     return name if frames == 1 else f"{name}, frame {frame}"
+
+
+# Points on their way between files
+
+
+class PointFiles(NamedTuple):
+    """Points by the file that they come from, and a sentence on each file that could not be read."""
+
+    by_file: dict[Path, ByFrame]
+    errors: list[str]
+
+
+class PointSet(NamedTuple):
+    """The points of one frame, and its image if there is one.
+
+    Attributes:
+        name: the stem of the file, and the frame where there are several.
+        points: (row, column).
+        image: grey values as stored.
+    """
+
+    name: str
+    points: Float64[np.ndarray, "points 2"]
+    image: Float32[np.ndarray, "height width"] | None
+
+
+def points_from_files(points: Where) -> PointFiles:
+    """Reads point files, of whatever kind; see `read_points`."""
+    return _read(list_files(points, suffixes=POINT_SUFFIXES), read_points)
+
+
+def points_from_stains(stains: Where, *, channel: int | None = None) -> PointFiles:
+    """Finds the nuclei in images of a nuclear stain; `channel` is as `read_image` takes it."""
+
+    def read(path: Path) -> ByFrame:
+        return {i: find_nuclei(frame).points for i, frame in enumerate(read_image(path, channel=channel))}
+
+    return _read(list_files(stains, suffixes=IMAGE_SUFFIXES), read)
+
+
+def points_from_labels(labels: Where) -> PointFiles:
+    """Takes the centroids of label images."""
+    return _read(list_files(labels, suffixes=LABEL_SUFFIXES), lambda path: {0: centroids(read_labels(path))})
+
+
+def points_from_ctc(sequence: Path) -> tuple[PointFiles, list[Path]]:
+    """Takes the markers of a sequence of the Cell Tracking Challenge; returns its images, too."""
+    frames = read_ctc_points(sequence)
+    return PointFiles({one.image: {0: one.points} for one in frames}, []), [one.image for one in frames]
+
+
+def _read(files: Sequence[Path], read: Callable[[Path], ByFrame]) -> PointFiles:
+    """Reads files one by one; a bad one does not stop the others."""
+    result, seen = PointFiles({}, []), set()
+    for path in files:
+        if stem(path) in seen:
+            raise UserError(f"{path}: another file has that name, and so would its points; rename one of them")
+        seen.add(stem(path))
+        try:
+            result.by_file[path] = read(path)
+        except EXPECTED_ERRORS as error:
+            result.errors.append(sentence(error))
+    return result
+
+
+def pair_points_with_images(
+    points: PointFiles, images: Where | None, *, channel: int | None = None
+) -> tuple[list[PointSet], list[str]]:
+    """Pairs points with images by stem and frame, and says what has no partner.
+
+    Args:
+        points: what was read.
+        images: files, folders or patterns; None for points alone. An image without a file of points has none.
+        channel: of the images, as `read_image` takes it.
+
+    Returns:
+        The sets, and errors: of `points`, of images that cannot be read, and of points that have no image.
+    """
+    errors, sets = list(points.errors), []
+    paths = [] if images is None else list_files(images, suffixes=IMAGE_SUFFIXES)
+    pairs, _, alone = pair_by_stem(paths, list(points.by_file))
+    file_of = dict(pairs)
+    for path in paths:
+        try:
+            frames = read_image(path, channel=channel)
+        except EXPECTED_ERRORS as error:
+            errors.append(sentence(error))
+            continue
+        by_frame: ByFrame = {}
+        if path in file_of:
+            by_frame = _renumber(points.by_file[file_of[path]], len(frames))
+            if fault := _frames_beyond(by_frame, file_of[path], len(frames), path):
+                errors.append(fault)
+        for index, frame in enumerate(frames):
+            name = _frame_name(path, index, len(frames))
+            sets.append(PointSet(name, by_frame.get(index, np.empty((0, 2))), frame))
+    for path in alone:
+        if images is not None:
+            errors.append(f"{path}: no image has the name of these points")
+        by_frame = points.by_file[path]
+        sets += [PointSet(_frame_name(path, frame, len(by_frame)), own, None) for frame, own in by_frame.items()]
+    return sets, errors
+
+
+def _frame_name(path: Path, frame: int, frames: int) -> str:
+    """Returns the stem of a file, and the frame where there are several."""
+    return stem(path) if frames == 1 else f"{stem(path)}_{frame:04d}"
+
+
+def write_point_files(out: Path, points: PointFiles, *, format: PointFormat, keep: Sequence[Path] = ()) -> None:
+    """Writes a file of points for each file read, named by its stem.
+
+    Raises:
+        UserError: if one of them would replace a file of `keep`.
+    """
+    kept = {path.resolve() for path in keep}
+    files = {path: out / f"{stem(path)}.csv" for path in points.by_file}
+    for file in files.values():
+        if file.resolve() in kept:
+            raise UserError(f"{file}: is one of the files given; choose another folder to write to")
+    for path, by_frame in points.by_file.items():
+        only = len(by_frame) == 1 and 0 in by_frame
+        write_points(files[path], by_frame[0] if only else by_frame, format=format)
+
+
+def write_point_pictures(
+    out: Path, sets: Sequence[PointSet], reports: Sequence[PointReport], *, radius: float
+) -> None:
+    """Draws the points on each image; `radius` of the rings is in pixels of the images."""
+    for one, report in zip(sets, reports, strict=True):
+        if one.image is not None:
+            doubled, missing = one.points[np.unique(report.doubled)], report.missing
+            picture = points_picture(one.image, one.points, doubled=doubled, missing=missing, radius=radius)
+            write_picture(out / f"{one.name}_points.png", picture)

@@ -1,90 +1,113 @@
-"""The loop of a training: step after step, validations in between, until the last step or until it is stopped."""
+"""The loop of a training: steps and validations, until the last step, until it diverges or until it is stopped."""
 
-from collections.abc import Callable, Sequence
-from functools import cache
+import math
+import signal
+import threading
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from types import FrameType
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 from jax.sharding import Mesh
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float
 
 from wsis_jax.core import (
     Config,
+    MissingFile,
+    TrainConfig,
+    UserError,
     as_first,
-    compiler_options,
     copy_everywhere,
-    in_copies,
-    in_parts,
     one_copy,
     training_mesh,
 )
-from wsis_jax.network import UNet
+from wsis_jax.network import UNet, best_weights
 from wsis_jax.training import run_folder
-from wsis_jax.training.divergence import Watch
-from wsis_jax.training.patches import Augmentation, Pixels, Sample, draw_batch, put_samples
-from wsis_jax.training.preview import write_samples
-from wsis_jax.training.step import TrainState, descend
-from wsis_jax.training.stopping import soft_stop
-from wsis_jax.training.validation import validate
+from wsis_jax.training.patches import Sample, put_samples
+from wsis_jax.training.step import TrainState, make_train_step
+from wsis_jax.training.validation import validate, write_samples
 
 _SAMPLES_EVERY = 5  # validations between sample pictures: some ten of them in a training by default
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-def train_until_done(
-    model: UNet,
-    optimizer: optax.GradientTransformation,
-    state: TrainState,
-    training: Sequence[Sample],
-    held_out: Sequence[tuple[str, Sample]],
-    config: Config,
-    run: Path,
-    on_step: Callable[[int, int], None],
-    on_metrics: Callable[[dict[str, Any]], None],
-) -> None:
-    """Trains until the last step or until the validation has not improved for long enough.
+class Callbacks(NamedTuple):
+    """What a training calls; a KeyboardInterrupt raised by either stops it, and its state is saved.
+
+    Attributes:
+        on_step: called with (steps done, steps in all) after every step.
+        on_metrics: called with every line of `metrics.jsonl`.
+    """
+
+    on_step: Callable[[int, int], None] = lambda step, steps: None
+    on_metrics: Callable[[dict[str, Any]], None] = lambda metrics: None
+
+
+class Training(NamedTuple):
+    """What a training is made of; its state is apart.
+
+    Attributes:
+        network: what is trained.
+        optimizer: from `make_optimizer`.
+        config: the settings, `image.scale` and `likelihood.sigma` among them.
+        run: the run folder.
+        kept: samples to learn from.
+        held_out: samples to validate on.
+        callbacks: called as it goes on.
+    """
+
+    network: UNet
+    optimizer: optax.GradientTransformation
+    config: Config
+    run: Path
+    kept: list[Sample]
+    held_out: list[Sample]
+    callbacks: Callbacks
+
+
+def train_until_done(training: Training, state: TrainState) -> None:
+    """Trains until the last step or until the validation has not improved for `train.patience` validations.
 
     The patches of a batch are shared by all devices, those of other processes too.
 
     Raises:
-        UserError: if the loss is no longer a number, what is saved then being of before, or if the processes
-            cannot share a batch evenly.
+        UserError: if the loss is not finite (what was saved before is kept), or if the processes cannot share a
+            batch evenly.
         WriteError: if there is no room for what is saved; what was saved before is kept.
-        KeyboardInterrupt: after a step, and its validation if one is due, if it was asked for in the meantime; the
-            state is saved.
+        KeyboardInterrupt: after a step, and its validation if one is due, if a signal or a callback asked to stop
+            in the meantime; the state is saved.
     """
-    settings = config.train
+    settings, run = training.config.train, training.run
     mesh = training_mesh(settings.batch)
-    drawn = {
-        "batch": settings.batch,
-        "patch": _patch(settings.patch, model.stride),
-        "augment": settings.augment,
-        "mesh": mesh,
-    }
-    state, pixels = copy_everywhere((state, put_samples(training)), mesh)
-    key, train_step = jax.random.key(settings.seed), _compiled_step()
-    watch, best_step = Watch(run, settings.learning_rate), int(state.best_step)
-    with soft_stop() as stop:
+    state, pixels = copy_everywhere((state, put_samples(training.kept)), mesh)
+    key, train_step = (
+        jax.random.key(settings.seed),
+        make_train_step(training.network, training.optimizer, mesh, settings),
+    )
+    check, best_step = DivergenceCheck(run, settings.learning_rate), int(state.best_step)
+    with stopping_on_signals() as stop:
         for step in range(int(state.step) + 1, settings.steps + 1):
             if step - 1 - best_step >= settings.patience * settings.evaluate_every:
                 break
-            state, loss = train_step(model, optimizer, state, key, pixels, **drawn)
-            watch.look(step, loss)
-            with stop.when_interrupted():
-                on_step(step, settings.steps)
+            state, loss = train_step(state, key, pixels)
+            check.add_loss(step, loss)
+            with stop.catching_interrupts():
+                training.callbacks.on_step(step, settings.steps)
             due = step % settings.evaluate_every == 0 or step == settings.steps
             if due:
-                watch.check(state)
-                state, metrics = _evaluate(model, state, held_out, config, run, step, mesh, watch)
+                check.check_state(state)
+                state, metrics = _evaluate(training, state, mesh, check)
                 best_step = metrics["best_step"]
-                with stop.when_interrupted():
-                    on_metrics(metrics)
-            if as_first(stop.asked):
+                with stop.catching_interrupts():
+                    training.callbacks.on_metrics(metrics)
+            if as_first(stop.requested):
                 if not due:
-                    watch.check(state)
+                    check.check_state(state)
                     run_folder.save_state(run, step, state)
                 raise KeyboardInterrupt(
                     f"stopped after step {step} of {settings.steps}, which is saved; go on with the same command "
@@ -92,73 +115,144 @@ def train_until_done(
                 )
 
 
-def _step(
-    model: UNet,
-    optimizer: optax.GradientTransformation,
-    state: TrainState,
-    key: Key[Array, ""],
-    pixels: Pixels,
-    *,
-    batch: int,
-    patch: int,
-    augment: Augmentation,
-    mesh: Mesh,
-) -> tuple[TrainState, Float[Array, ""]]:
-    """Draws a batch and descends on it; one program, so no step waits for its data. Returns the loss, too.
-
-    Every device draws the patches that it descends on.
-    """
-    drawn = draw_batch(key, pixels, state.step + 1, batch=batch, patch=patch, augment=augment)
-    images, targets = jax.lax.with_sharding_constraint(drawn, in_parts(mesh))
-    state, loss = descend(model, optimizer, state, images, targets)
-    state = state._replace(loss_sum=state.loss_sum + loss)
-    return jax.lax.with_sharding_constraint((state, loss), in_copies(mesh))
-
-
-@cache
-def _compiled_step() -> Callable[..., tuple[TrainState, Float[Array, ""]]]:
-    return jax.jit(
-        _step,
-        static_argnames=("model", "optimizer", "batch", "patch", "augment", "mesh"),
-        donate_argnames="state",
-        compiler_options=compiler_options(),
-    )
-
-
 def _evaluate(
-    model: UNet,
-    state: TrainState,
-    held_out: Sequence[tuple[str, Sample]],
-    config: Config,
-    run: Path,
-    step: int,
-    mesh: Mesh,
-    watch: Watch,
+    training: Training, state: TrainState, mesh: Mesh, check: "DivergenceCheck"
 ) -> tuple[TrainState, dict[str, Any]]:
-    """Validates, keeps the model if it is the best so far, and saves the state to resume from."""
-    every = config.train.evaluate_every
-    loss = float(state.loss_sum) / ((step - 1) % every + 1)
+    """Validates, keeps the model if its loss is the least so far, and saves the state to resume from."""
+    run, settings, step = training.run, training.config.train, int(state.step)
+    loss = float(state.loss_sum) / ((step - 1) % settings.evaluate_every + 1)
     variables = {"params": state.params, "batch_stats": state.batch_stats}
-    here = one_copy(variables)
-    scores = as_first(validate(model, here, [sample for _, sample in held_out], config))
-    watch.check_validation(scores["validation_loss"])
+    local = one_copy(variables)
+    scores = as_first(validate(training.network, local, training.held_out, training.config))
+    check.check_validation(scores["validation_loss"])
     score = np.array([scores["f_measure"], -scores["validation_loss"]], np.float32)
-    order = [1, 0]  # by the loss, and where that is equal by the F-measure
-    if tuple(score[order]) > tuple(np.asarray(state.best)[order]):
+    # The loss decides, and the F-measure between equal losses.
+    if tuple(score[::-1]) > tuple(np.asarray(state.best)[::-1]):
         run_folder.save_weights(run, step, variables)
         best, best_step = copy_everywhere((jnp.asarray(score), jnp.array(step)), mesh)
         state = state._replace(best=best, best_step=best_step)
     metrics = {"step": step, "loss": loss, **scores, "best_step": int(state.best_step)}
     state = state._replace(loss_sum=copy_everywhere(jnp.array(0.0), mesh))
-    validation = -(-step // every)
-    if validation == 1 or validation % _SAMPLES_EVERY == 0 or step == config.train.steps:
-        write_samples(run, step, model, here, held_out, config)
+    validation = -(-step // settings.evaluate_every)
+    if validation == 1 or validation % _SAMPLES_EVERY == 0 or step == settings.steps:
+        write_samples(
+            run_folder.sample_file(run, step), training.network, local, training.held_out, training.config
+        )
     run_folder.append_metrics(run, metrics)
     run_folder.save_state(run, step, state)
     run_folder.keep_weights(run, int(state.best_step))
     return state, metrics
 
 
-def _patch(patch: int, stride: int) -> int:
-    """Returns the patch side rounded up to a multiple of the network's stride."""
-    return -(-patch // stride) * stride
+# Divergence
+
+
+class DivergenceCheck:
+    """Ends a training whose numbers are no longer finite, before any of them is saved.
+
+    Args:
+        run: the run folder, for messages.
+        learning_rate: likewise.
+    """
+
+    def __init__(self, run: Path, learning_rate: float | int) -> None:
+        self._run, self._rate = run, learning_rate
+        self._step = 0
+        self._loss: Float[Array, ""] | None = None
+        self._before: float | None = None
+
+    def add_loss(self, step: int, loss: Float[Array, ""]) -> None:
+        """Takes the loss of a step, and checks that of the step before.
+
+        The loss before is read while the device works on this step, so that the device never waits.
+
+        Raises:
+            UserError: if the loss before is not finite.
+        """
+        self._check_loss()
+        self._step, self._loss = step, loss
+
+    def check_state(self, state: TrainState) -> None:
+        """Checks the latest loss and all arrays that a saved state holds.
+
+        Raises:
+            UserError: if any number is not finite.
+        """
+        self._check_loss()
+        for leaf in jax.tree.leaves((state.params, state.batch_stats, state.optimizer)):
+            if not np.isfinite(leaf).all():
+                raise self._error("the network holds what is no number", self._step)
+
+    def check_validation(self, loss: float) -> None:
+        """Checks the loss of a validation; UserError if it is not finite."""
+        if not math.isfinite(loss):
+            raise self._error(f"the validation loss is no longer a number ({loss})", self._step)
+
+    def _check_loss(self) -> None:
+        if self._loss is None:
+            return
+        loss, self._loss = float(self._loss), None
+        if not math.isfinite(loss):
+            raise self._error(f"the loss is no longer a number ({loss})", self._step)
+        self._before = loss
+
+    def _error(self, what: str, step: int) -> UserError:
+        """Returns the error to raise; the grey values were checked before the training began."""
+        before = "" if self._before is None else f", after {self._before:.4g} before"
+        try:
+            kept = f"the best model so far, of step {best_weights(self._run).name}, is kept"
+        except MissingFile:
+            kept = "there was no model yet"
+        lower = min(self._rate / 10, TrainConfig().learning_rate)
+        return UserError(
+            f"{self._run}: {what} at step {step}{before}, and the grey values are in order, so steps are too "
+            f"large; train in another folder with train.learning_rate={lower:g} instead of {self._rate:g} ({kept})"
+        )
+
+
+# Stopping
+
+
+class StopRequest:
+    """Whether someone asked a training to stop.
+
+    Attributes:
+        requested: by a signal, or by a KeyboardInterrupt in a block of `catching_interrupts`.
+    """
+
+    def __init__(self) -> None:
+        self.requested = False
+
+    @contextmanager
+    def catching_interrupts(self) -> Iterator[None]:
+        """Context manager in which a KeyboardInterrupt is a request to stop."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            self.requested = True
+
+    def handle(self, number: int, frame: FrameType | None) -> None:
+        """Handles a signal: the first is a request, the second interrupts at once."""
+        if self.requested:
+            raise KeyboardInterrupt
+        self.requested = True
+
+
+@contextmanager
+def stopping_on_signals() -> Generator[StopRequest, None, None]:
+    """Context manager yielding a request that Ctrl-C and SIGTERM set, so that the block can stop after a step.
+
+    Signals that are ignored stay ignored. Python handles signals in the main thread only; in another thread the
+    request is set by `StopRequest.catching_interrupts` alone.
+    """
+    stop, before = StopRequest(), {}
+    if threading.current_thread() is threading.main_thread():
+        before = {number: signal.getsignal(number) for number in _STOP_SIGNALS}
+        before = {number: old for number, old in before.items() if old not in (None, signal.SIG_IGN)}
+    for number in before:
+        signal.signal(number, stop.handle)
+    try:
+        yield stop
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)

@@ -22,10 +22,10 @@ from wsis_jax.output import (
     settings,
     table,
 )
-from wsis_jax.training import run_folder as checkpoint
+from wsis_jax.training.run_folder import load_facts, read_metrics, saved_step
 
 _FIGURES = ("best_step", "loss", "validation_loss", "f_measure", "precision", "recall")  # of a validation
-_ROWS = 2000  # of the table of images: more nobody reads, and browsers slow down
+_ROWS = 2000  # of the table of images: with more, browsers slow down
 
 
 def training_report(run_folder: Path) -> Path:
@@ -38,13 +38,13 @@ def training_report(run_folder: Path) -> Path:
         MissingFile: if it is no run folder.
         UserError: if its `config.json` or `training.json` cannot be read.
     """
-    config, facts = load_config(run_folder), checkpoint.load_facts(run_folder)
-    metrics, images = checkpoint.read_metrics(run_folder), facts.get("images", [])
+    config, facts = load_config(run_folder), load_facts(run_folder)
+    metrics, images = read_metrics(run_folder), facts.get("images", [])
     if not all(type(line.get(key)) in (int, float) for line in metrics for key in _FIGURES):
         raise UserError(f"{run_folder / 'metrics.jsonl'}: is damaged (a figure is no number); delete it")
     best = next((line for line in metrics if line["step"] == metrics[-1]["best_step"]), None)
     try:
-        told = [
+        given = [
             cards(_training_figures(config, images, best)),
             _points(images),
             settings(config.to_dict(), Config().to_dict(), facts.get("versions", {})),
@@ -52,7 +52,7 @@ def training_report(run_folder: Path) -> Path:
     except (TypeError, KeyError, ValueError, AttributeError) as error:
         file = run_folder / "training.json"
         raise UserError(f"{file}: does not hold the facts of a training ({error}); delete it") from error
-    body = [told[0], _curves(metrics, best), _samples(run_folder, best), *told[1:]]
+    body = [given[0], _curves(metrics, best), _samples(run_folder, best), *given[1:]]
     html = page(
         kind="Training report",
         title=run_folder.resolve().name,
@@ -65,7 +65,7 @@ def training_report(run_folder: Path) -> Path:
 
 def _how_far(run: Path, config: Config, metrics: Sequence[dict[str, Any]]) -> str:
     """Returns a sentence on how the training ended."""
-    steps, done = config.train.steps, max(checkpoint.saved_step(run) or 0, metrics[-1]["step"] if metrics else 0)
+    steps, done = config.train.steps, max(saved_step(run) or 0, metrics[-1]["step"] if metrics else 0)
     if done >= steps:
         return f"The training is done: {number(done)} steps."
     if metrics and done - metrics[-1]["best_step"] >= config.train.patience * config.train.evaluate_every:
@@ -84,7 +84,7 @@ def _training_figures(
     if best is not None:
         figures = [
             ("F-measure", f"{best['f_measure']:.3f}", "of the best model, in validation"),
-            ("Validation loss", number(best["validation_loss"]), f"chosen by {_chosen_by(config)}"),
+            ("Validation loss", number(best["validation_loss"]), "the least, which chose the best model"),
             ("Best step", number(best["step"]), f"of {number(config.train.steps)} planned"),
         ]
     if images:
@@ -95,11 +95,6 @@ def _training_figures(
         )
     scale = f"pixels; images scaled by {number(config.image.scale)}"
     return [*figures, ("Sigma", number(config.likelihood.sigma), scale)]
-
-
-def _chosen_by(config: Config) -> str:
-    """Returns which figure chose the best model, in words."""
-    return "this loss"
 
 
 def _curves(metrics: Sequence[dict[str, Any]], best: dict[str, Any] | None) -> str:

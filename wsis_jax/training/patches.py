@@ -1,4 +1,4 @@
-"""Images and points become training samples; samples become batches of patches, drawn on the accelerator."""
+"""Training samples made of images and points, and batches of patches drawn from them on the accelerator."""
 
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
@@ -12,7 +12,7 @@ from wsis_jax.core import UserError, resize_image, scale_points
 from wsis_jax.points import render_likelihood
 
 _UNKNOWN = 2.5  # × sigma around a place that may be a cell: farther out its Gaussian would be below 0.05
-_KNOWN = 0.1  # likelihood above which a known point says what is right
+_KNOWN = 0.1  # likelihood from which a target is known, since it is that of a point
 
 Augmentation = Literal["none", "exact", "free"]
 
@@ -23,26 +23,44 @@ class Sample(NamedTuple):
     Attributes:
         image: normalised, 0..1.
         points: rough centroids, (row, column).
-        likelihood: the target map, 0..1; NaN where it is not known.
+        likelihood: the target map, 0..1.
+        weight: of the error of each pixel: 1, or 0 where the target is not known; None where all of it is known.
+        name: of the image, for messages and reports.
     """
 
     image: Float32[np.ndarray, "height width"]
     points: Float64[np.ndarray, "cells 2"]
     likelihood: Float32[np.ndarray, "height width"]
+    weight: Float32[np.ndarray, "height width"] | None = None
+    name: str = "an image"
 
 
 class Pixels(NamedTuple):
-    """All samples of a training, one behind the other, where the training step reads them; a pytree.
+    """The pixels of all samples of a training, one sample after the other, on the accelerator; a pytree.
 
     Attributes:
-        values: image and likelihood of every pixel, row by row.
+        values: image, likelihood and weight of every pixel, row by row; no weight where all targets are known.
         starts: the first pixel of each sample.
         shapes: (height, width) of each.
     """
 
-    values: Float32[Array, "pixels 2"]
+    values: Float32[Array, "pixels channels"]
     starts: Int[Array, " samples"]
     shapes: Int[Array, "samples 2"]
+
+
+class Batch(NamedTuple):
+    """The patches of one training step; a pytree.
+
+    Attributes:
+        images: of the network's input.
+        targets: their likelihood maps.
+        weights: of the error of each pixel, 0 or 1; None where all targets are known.
+    """
+
+    images: Float32[Array, "batch height width 1"]
+    targets: Float32[Array, "batch height width 1"]
+    weights: Float32[Array, "batch height width 1"] | None = None
 
 
 def make_sample(
@@ -51,6 +69,7 @@ def make_sample(
     *,
     scale: float,
     sigma: float,
+    name: str = "an image",
 ) -> Sample:
     """Returns the sample of a normalised image and its points.
 
@@ -59,15 +78,16 @@ def make_sample(
         points: (row, column) in its own pixels.
         scale: factor by which the image is resized for the network.
         sigma: of the likelihood map, in the image's own pixels.
+        name: of the image.
     """
     small, scaled = resize_image(image, scale), scale_points(points, scale)
-    return Sample(small, scaled, render_likelihood(scaled, small.shape, sigma=sigma * scale))
+    return Sample(small, scaled, render_likelihood(scaled, small.shape, sigma=sigma * scale), name=name)
 
 
 def leave_out(sample: Sample, places: Float[np.ndarray, "places 2"], *, sigma: float) -> Sample:
-    """Returns a sample whose likelihood is not known around places that may be cells: within 2.5 sigma.
+    """Returns a sample with weight 0 within 2.5 sigma of places that may be cells.
 
-    Where the likelihood of a known point is above a tenth it stays known.
+    The weight stays 1 where the likelihood of a known point is 0.1 or more.
 
     Args:
         sample: as `make_sample` returns it.
@@ -75,18 +95,17 @@ def leave_out(sample: Sample, places: Float[np.ndarray, "places 2"], *, sigma: f
         sigma: of the likelihood map, in its pixels.
     """
     near = render_likelihood(places, sample.image.shape, sigma=sigma) > np.exp(-(_UNKNOWN**2) / 2)
-    likelihood = np.where(near & (sample.likelihood < _KNOWN), np.float32(np.nan), sample.likelihood)
-    return sample._replace(likelihood=likelihood)
+    unknown = near & (sample.likelihood < _KNOWN)
+    return sample._replace(weight=1 - unknown.astype(np.float32)) if unknown.any() else sample
 
 
 def hold_out(count: int, *, share: float, seed: int) -> tuple[list[int], list[int]]:
     """Returns the indices of the images to train on and of those held out, both sorted.
 
-    The share is rounded down: of few images none can be spared (with a share of 0.2, of fewer than five). Where
-    nothing is held out the second list is that of the training images: the validation then tells how well the
-    model remembers, not how well it does.
+    The share is rounded down: with a share of 0.2, fewer than five images are all trained on. Where nothing is
+    held out, both lists are the same, and the validation scores are those of training images.
     """
-    # The margin: 0.29 × 100 is a hair less than 29.
+    # The margin: in floating point 0.29 × 100 is less than 29.
     held = min(int(count * share + 1e-9), count - 1)
     if held == 0:
         return list(range(count)), list(range(count))
@@ -95,7 +114,7 @@ def hold_out(count: int, *, share: float, seed: int) -> tuple[list[int], list[in
 
 
 def put_samples(samples: Sequence[Sample]) -> Pixels:
-    """Returns the samples as arrays of the accelerator, which the whole training then reads.
+    """Copies the samples to the accelerator, once for the whole training.
 
     Raises:
         UserError: if they have 2³¹ pixels or more, which 32-bit indices do not reach.
@@ -103,12 +122,19 @@ def put_samples(samples: Sequence[Sample]) -> Pixels:
     sizes = [sample.image.size for sample in samples]
     if sum(sizes) >= 2**31:
         raise UserError(f"{sum(sizes)} pixels are too many to train on; use fewer images or a smaller image.scale")
-    values = [np.stack([sample.image, sample.likelihood], axis=-1).reshape(-1, 2) for sample in samples]
+    all_known = all(sample.weight is None for sample in samples)
+    values = [np.stack(_channels(sample)[: 2 if all_known else 3], axis=-1) for sample in samples]
     return Pixels(
-        jnp.asarray(np.concatenate(values)),
+        jnp.asarray(np.concatenate([each.reshape(-1, each.shape[-1]) for each in values])),
         jnp.asarray(np.cumsum([0, *sizes[:-1]])),
         jnp.asarray([sample.image.shape for sample in samples]),
     )
+
+
+def _channels(sample: Sample) -> list[Float32[np.ndarray, "height width"]]:
+    """Returns image, likelihood and weight."""
+    weight = np.ones_like(sample.image) if sample.weight is None else sample.weight
+    return [sample.image, sample.likelihood, weight]
 
 
 def draw_batch(
@@ -119,11 +145,11 @@ def draw_batch(
     batch: int,
     patch: int,
     augment: Augmentation,
-) -> tuple[Float32[Array, "{batch} {patch} {patch} 1"], Float32[Array, "{batch} {patch} {patch} 1"]]:
-    """Returns the patches of one training step and their likelihood maps; to be compiled into that step.
+) -> Batch:
+    """Returns random patches of the samples; a pure function of arrays, compiled as a part of the training step.
 
     The batch depends on `key` and `step` alone, so a resumed training sees what an unbroken one would have.
-    Images are continued by mirroring where a patch reaches beyond them, image and target alike.
+    Where a patch reaches beyond an image, image, target and weight are continued by mirroring.
 
     Args:
         key: of the training.
@@ -132,20 +158,20 @@ def draw_batch(
         batch: number of patches.
         patch: their side, in pixels.
         augment: "none"; "exact" for quarter turns, flips and changes of the intensity, which invent no pixel; or
-            "free" for any angle and a zoom of up to e^±0.25 as well, which few images need to be learnt from.
+            "free" for any angle and a zoom of up to e^±0.25 as well, which helps to learn from few images.
     """
 
-    def draw(key: Key[Array, ""]) -> tuple[Array, Array]:
+    def draw(key: Key[Array, ""]) -> list[Array]:
         return _draw_patch(key, pixels, patch, augment)
 
-    images, targets = jax.vmap(draw)(jax.random.split(jax.random.fold_in(key, step), batch))
-    return images[..., None], targets[..., None]
+    drawn = jax.vmap(draw)(jax.random.split(jax.random.fold_in(key, step), batch))
+    return Batch(*(part[..., None] for part in drawn))
 
 
 def _draw_patch(
     key: Key[Array, ""], pixels: Pixels, patch: int, augment: Augmentation
-) -> tuple[Float[Array, "{patch} {patch}"], Float[Array, "{patch} {patch}"]]:
-    """Draws one random patch out of image and target."""
+) -> list[Float[Array, "{patch} {patch}"]]:
+    """Draws one random patch: image, target and, if there are weights, weight."""
     which, turned, placed, jittered = jax.random.split(key, 4)
     sample = jax.random.randint(which, (), 0, len(pixels.starts))
     grid = jnp.indices((patch, patch))
@@ -155,18 +181,18 @@ def _draw_patch(
         flips = jnp.stack([flip_rows, flip_columns])[:, None, None]
         grid = jnp.where(flips, patch - 1 - grid, grid)
     if augment == "free":
-        image, target = _turn_and_zoom(placed, pixels, sample, grid)
+        image, *others = _turn_and_zoom(placed, pixels, sample, grid)
     else:
         spare = jnp.maximum(pixels.shapes[sample] - patch, 0)
         corner = jax.random.randint(placed, (2,), 0, spare + 1)
-        image, target = jnp.moveaxis(_read(pixels, sample, grid + corner[:, None, None]), -1, 0)
-    return (image if augment == "none" else _jitter(jittered, image)), target
+        image, *others = jnp.moveaxis(_read(pixels, sample, grid + corner[:, None, None]), -1, 0)
+    return [image if augment == "none" else _jitter(jittered, image), *others]
 
 
 def _read(
     pixels: Pixels, sample: Int[Array, ""], place: Int[Array, "2 rows columns"]
-) -> Float[Array, "rows columns 2"]:
-    """Returns (image, likelihood) at pixels of a sample, which is continued by mirroring."""
+) -> Float[Array, "rows columns channels"]:
+    """Returns the values at pixels of a sample, which is continued by mirroring."""
     shape = pixels.shapes[sample][:, None, None]
     there = place % (2 * shape)
     row, column = jnp.minimum(there, 2 * shape - 1 - there)
@@ -175,11 +201,11 @@ def _read(
 
 def _interpolate(
     pixels: Pixels, sample: Int[Array, ""], place: Float[Array, "2 rows columns"]
-) -> Float[Array, "rows columns 2"]:
-    """Returns (image, likelihood) between the pixels of a sample, linearly interpolated."""
+) -> Float[Array, "rows columns channels"]:
+    """Returns the values between the pixels of a sample, linearly interpolated."""
     first = jnp.floor(place)
     (down, right), corner = place - first, first.astype(jnp.int32)
-    interpolated = jnp.zeros((*place.shape[1:], 2))
+    interpolated = jnp.zeros((*place.shape[1:], pixels.values.shape[1]))
     for step_down, rows in ((0, 1 - down), (1, down)):
         for step_right, columns in ((0, 1 - right), (1, right)):
             values = _read(pixels, sample, corner + jnp.array([step_down, step_right])[:, None, None])
@@ -189,8 +215,8 @@ def _interpolate(
 
 def _turn_and_zoom(
     key: Key[Array, ""], pixels: Pixels, sample: Int[Array, ""], grid: Int[Array, "2 patch patch"]
-) -> tuple[Float[Array, "patch patch"], Float[Array, "patch patch"]]:
-    """Cuts out a patch at any angle and a little smaller or larger."""
+) -> list[Float[Array, "patch patch"]]:
+    """Draws a patch at any angle and a little smaller or larger."""
     keys, patch = jax.random.split(key, 3), grid.shape[1]
     angle = jax.random.uniform(keys[0], maxval=2 * jnp.pi)
     zoom = jnp.exp(jax.random.uniform(keys[1], minval=-0.25, maxval=0.25))
@@ -201,9 +227,11 @@ def _turn_and_zoom(
     row, column = (grid - (patch - 1) / 2) / zoom
     sine, cosine = jnp.sin(angle), jnp.cos(angle)
     place = jnp.stack([cosine * row - sine * column, sine * row + cosine * column]) + centre[:, None, None]
-    image, target = jnp.moveaxis(_interpolate(pixels, sample, place), -1, 0)
+    image, target, *weight = jnp.moveaxis(_interpolate(pixels, sample, place), -1, 0)
     # Zoomed Gaussians are wider or narrower; this power gives them back their sigma: exp(-(d/z)²/2σ²)^z².
-    return image, jnp.clip(target, 0, 1) ** zoom**2
+    target = jnp.clip(target, 0, 1) ** zoom**2
+    # A target is known where all pixels that it is interpolated from are; the margin is for rounding.
+    return [image, target, *((one > 1 - 1e-4).astype(jnp.float32) for one in weight)]
 
 
 def _jitter(key: Key[Array, ""], image: Float[Array, "height width"]) -> Float[Array, "height width"]:

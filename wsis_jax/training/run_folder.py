@@ -1,6 +1,7 @@
-"""Run folders: `config.json`, the best model's weights, the state of an unfinished training, `metrics.jsonl`.
+"""The run folder of a training: what is saved as it goes on, and read to resume it or to report on it.
 
-Numbers are saved as numbers (`weights.py`) and settings as JSON; nothing is pickled.
+Arrays are saved as numbers (`network/weights.py`) and settings as JSON; nothing is pickled. The trained model in a
+run folder is read by `load_model`.
 
     run/
       config.json       every setting, with what was chosen from the data filled in
@@ -8,12 +9,18 @@ Numbers are saved as numbers (`weights.py`) and settings as JSON; nothing is pic
       training.json     what it learned from, and with which versions
       weights/<step>/   variables of the best model so far
       state/<step>/     everything a training needs to go on from there
+      samples/          pictures of held-out images at some steps
 """
 
+import dataclasses
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from scipy.spatial import KDTree
 
 from wsis_jax.core import (
     Config,
@@ -24,9 +31,69 @@ from wsis_jax.core import (
     read_json,
     read_text,
     remove_leftovers,
+    versions,
     write_text,
 )
-from wsis_jax.network import GO_ON, Variables, keep, latest, load, remove_halves, save
+from wsis_jax.network import RESUME, Variables, keep, latest, load, load_config, remove_unfinished, save
+from wsis_jax.training.patches import Sample
+
+# The folder
+
+
+def prepare(folder: Path, config: Config, *, resume: bool) -> None:
+    """Makes the run folder of a training, or checks that the training in it can be resumed.
+
+    Raises:
+        UserError: if weights cannot be kept there; if it holds a training already or, with `resume`, one of other
+            settings.
+        MissingFile: with `resume`, if it is no run folder.
+    """
+    check_folder(folder)
+    _remove_unfinished(folder)
+    if resume:
+        begun = load_config(folder)
+        # Settings for the use of a trained model have no part in its training.
+        if dataclasses.replace(begun, contribution=config.contribution, cut=config.cut) != config:
+            raise UserError(
+                f"{folder}: was started with other images, points or settings; resume it with the same"
+            )
+        return
+    if is_begun(folder):
+        raise UserError(f"{folder}: holds a training already; give --resume to go on with it, or another folder")
+    save_config(folder, config)
+
+
+def check_folder(folder: Path) -> None:
+    """Raises UserError for a folder that nothing should be written to.
+
+    orbax takes a pair of brackets in a path for a pattern, and could not read the weights again. Through links,
+    files outside would be written or deleted.
+    """
+    for name in ("weights", "state", "samples", "tensorboard", "metrics.jsonl"):
+        check_inside(folder, folder / name)
+    if re.search(r"\[.*\]", str(folder.resolve())):
+        raise UserError(f"{folder}: weights cannot be kept below a folder with [brackets] in its name; rename it")
+
+
+def is_begun(folder: Path) -> bool:
+    """Tells whether a training has saved anything but its settings in a folder."""
+    return (folder / "weights").exists() or (folder / "state").exists()
+
+
+@by_first
+def _remove_unfinished(folder: Path) -> None:
+    """Removes what a training that was killed left half-written."""
+    remove_leftovers(folder)
+    for kind in ("weights", "state"):
+        remove_unfinished(folder / kind)
+
+
+def sample_file(folder: Path, step: int) -> Path:
+    """Returns the file of the sample pictures of a step."""
+    return folder / "samples" / f"step_{step:06d}.png"
+
+
+# Settings and facts
 
 
 @by_first
@@ -36,9 +103,40 @@ def save_config(folder: Path, config: Config) -> None:
 
 
 @by_first
-def save_facts(folder: Path, facts: dict[str, Any]) -> None:
-    """Writes `training.json`: what there is to know of a training beside its settings."""
-    write_text(folder / "training.json", json.dumps(facts, indent=2) + "\n")
+def save_facts(folder: Path, samples: Sequence[Sample], held_out: Sequence[int], config: Config) -> None:
+    """Writes `training.json`: what a training learns from, and with which versions.
+
+    `images` holds of each its name, its height and width in pixels of the network, the number of its points,
+    their `spacing` (median distance to the nearest other one, in pixels of the image; None below two points), and
+    whether it is held out.
+
+    Args:
+        folder: the run folder.
+        samples: all of them, in pixels of the network.
+        held_out: indices of those that only validations see.
+        config: the settings.
+    """
+    held = set(held_out)
+    images = [
+        {
+            "name": sample.name,
+            "height": sample.image.shape[0],
+            "width": sample.image.shape[1],
+            "points": len(sample.points),
+            "spacing": _spacing(sample, config.network_scale),
+            "held_out": index in held,
+        }
+        for index, sample in enumerate(samples)
+    ]
+    write_text(folder / "training.json", json.dumps({"images": images, "versions": versions()}, indent=2) + "\n")
+
+
+def _spacing(sample: Sample, scale: float) -> float | None:
+    """Returns the median distance of a point to the nearest other one, in pixels of the image."""
+    if len(sample.points) < 2:
+        return None
+    nearest = KDTree(sample.points).query(sample.points, k=2)[0][:, 1]
+    return round(float(np.median(nearest)) / scale, 2)
 
 
 def load_facts(folder: Path) -> dict[str, Any]:
@@ -56,6 +154,9 @@ def load_facts(folder: Path) -> dict[str, Any]:
     return facts
 
 
+# Weights and states
+
+
 def saved_step(folder: Path) -> int | None:
     """Returns the step that a resumed training would begin after, or None where no state was saved."""
     return latest(folder / "state")
@@ -68,7 +169,7 @@ def save_weights(folder: Path, step: int, variables: Variables) -> None:
 
 @by_first
 def keep_weights(folder: Path, step: int) -> None:
-    """Removes the weights of other steps than that of the best model, once a saved state tells of it."""
+    """Removes the weights of other steps than that of the best model, once a saved state names it."""
     if step == 0 or (folder / "weights" / str(step)).is_dir():
         keep(folder / "weights", step)
 
@@ -85,10 +186,13 @@ def load_state(folder: Path, template: Any) -> Any | None:
     return None if step is None else load(folder / "state" / str(step), template)
 
 
+# Metrics
+
+
 @by_first
 def append_metrics(folder: Path, metrics: dict[str, Any]) -> None:
     """Adds one line to `metrics.jsonl`."""
-    append_text(check_inside(folder, folder / "metrics.jsonl"), json.dumps(metrics) + "\n", then=GO_ON)
+    append_text(check_inside(folder, folder / "metrics.jsonl"), json.dumps(metrics) + "\n", then=RESUME)
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
@@ -114,28 +218,3 @@ def rewind_metrics(folder: Path, step: int) -> None:
     """Drops the lines of `metrics.jsonl` after `step`, which a resumed training will write again."""
     kept = [json.dumps(line) + "\n" for line in read_metrics(folder) if line["step"] <= step]
     write_text(folder / "metrics.jsonl", "".join(kept))
-
-
-def check_folder(folder: Path) -> None:
-    """Raises UserError for a folder that nothing should be written to.
-
-    The library that stores weights takes a pair of brackets in a path for a pattern, and could not read them
-    again. Links would have us write to, or delete, what is not ours.
-    """
-    for name in ("weights", "state", "samples", "tensorboard", "metrics.jsonl"):
-        check_inside(folder, folder / name)
-    if re.search(r"\[.*\]", str(folder.resolve())):
-        raise UserError(f"{folder}: weights cannot be kept below a folder with [brackets] in its name; rename it")
-
-
-def is_begun(folder: Path) -> bool:
-    """Tells whether a training has saved anything but its settings in a folder."""
-    return (folder / "weights").exists() or (folder / "state").exists()
-
-
-@by_first
-def tidy(folder: Path) -> None:
-    """Removes what a training that was killed left half-written."""
-    remove_leftovers(folder)
-    for kind in ("weights", "state"):
-        remove_halves(folder / kind)

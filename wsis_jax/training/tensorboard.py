@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from wsis_jax.core import UserError
-from wsis_jax.training.preview import sample_file
+from wsis_jax.training.run_folder import sample_file
 
 # What the curves are called: those of one group share a card.
 _CURVES = {
@@ -24,7 +24,7 @@ _CURVES = {
 
 @contextmanager
 def writing_events(run: Path) -> Generator[Callable[[dict[str, Any]], None], None, None]:
-    """Lends a function that takes each line of `metrics.jsonl` and writes it to `tensorboard/` in the run folder.
+    """Context manager yielding a function that writes a line of `metrics.jsonl` to `tensorboard/`.
 
     A resumed training goes on with the curves.
 

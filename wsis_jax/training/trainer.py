@@ -2,9 +2,8 @@
 
 import dataclasses
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -22,14 +21,14 @@ from wsis_jax.core import (
 )
 from wsis_jax.cutting import data_term
 from wsis_jax.io import check_points
-from wsis_jax.network import Model, Variables, build_model, load_config, load_model, load_variables
+from wsis_jax.network import Model, Variables, build_model, load_model, load_variables
 from wsis_jax.points import suggest_scale, suggest_sigma
 from wsis_jax.training import run_folder
-from wsis_jax.training.facts import training_facts
-from wsis_jax.training.loop import train_until_done
+from wsis_jax.training.data import TrainingSet
+from wsis_jax.training.loop import Callbacks, Training, train_until_done
 from wsis_jax.training.patches import Sample, hold_out, leave_out, make_sample
-from wsis_jax.training.preview import sample_file, write_samples
 from wsis_jax.training.step import initial_state, make_optimizer
+from wsis_jax.training.validation import write_samples
 
 
 def train(
@@ -39,10 +38,7 @@ def train(
     config: Config,
     run: str | Path,
     resume: bool = False,
-    names: Sequence[str] | None = None,
-    uncertain: Sequence[Float[np.ndarray, "_ 2"]] | None = None,
-    on_step: Callable[[int, int], None] = lambda step, steps: None,
-    on_metrics: Callable[[dict[str, Any]], None] = lambda metrics: None,
+    callbacks: Callbacks | None = None,
 ) -> Model:
     """Trains a network to draw the likelihood map of cell positions, and returns the best model.
 
@@ -50,115 +46,110 @@ def train(
         images: grey values of any range, one array per image.
         points: (row, column) of each image's cells, roughly; an image without cells has shape (0, 2).
         config: settings; `likelihood.sigma` and `image.scale` are chosen from the points where they are None.
-        run: the run folder that is written; see `checkpoint`. Where several processes train, all must see it.
+        run: the run folder that is written; see `run_folder`. Where several processes train, all must see it.
         resume: go on where an interrupted training in `run` stopped, to the result it would have had.
-        names: of the images, for messages.
-        uncertain: (row, column) of places in each image that may be cells without a point; they are left out of
-            the loss.
-        on_step: called with (steps done, steps in all) after every step.
-        on_metrics: called with every line of `metrics.jsonl`.
+        callbacks: called after every step, and with the figures of every validation.
 
     Raises:
         UserError: if images and points do not fit each other, an image holds NaN or infinite values, no image
             has a point, a setting is out of range, `run` holds an earlier training (or, with `resume`, one of
-            other settings), or the loss is no longer a number; what is saved then is of before.
+            other settings), or the loss is not finite; what was saved before is kept then.
         WriteError: if there is no room for what is saved, or the folder takes nothing; likewise.
         OutOfMemory: if a step does not fit into memory.
         MissingFile: with `resume`, if `run` is no run folder.
         KeyboardInterrupt: if Ctrl-C or SIGTERM, or a callback that raises it, ends the training early; the state
             is saved then, and `resume` goes on from that very step.
     """
-    names = names if names is not None else [f"image {i}" for i in range(len(images))]
-    config = fill_in(images, points, config, names)
+    names = [f"image {i}" for i in range(len(images))]
+    data = TrainingSet(list(images), list(points), names)
+    return train_on_set(data, config=config, run=run, resume=resume, callbacks=callbacks)
+
+
+def train_on_set(
+    data: TrainingSet,
+    *,
+    config: Config,
+    run: str | Path,
+    resume: bool = False,
+    callbacks: Callbacks | None = None,
+) -> Model:
+    """Trains as `train` does, on images that have names, and perhaps places that are left out of the loss.
+
+    Args:
+        data: images and points, as `read_training_set` and `read_stained_set` return them.
+        config, run, resume, callbacks: see `train`.
+
+    Raises:
+        UserError, KeyboardInterrupt: see `train`.
+    """
+    config = fill_in(data, config)
     data_term(config.cut.data)  # an unknown one is refused before the training
-    samples = _make_samples(images, points, config, names)
-    if uncertain is not None:
-        samples = [
-            leave_out(sample, scale_points(places, config.network_scale), sigma=config.network_sigma)
-            for sample, places in zip(samples, uncertain, strict=True)
-        ]
-    return train_on(
-        samples, config=config, run=run, resume=resume, names=names, on_step=on_step, on_metrics=on_metrics
-    )
+    samples = _make_samples(data, config)
+    return train_on_samples(samples, config=config, run=run, resume=resume, callbacks=callbacks)
 
 
-def train_on(
+def train_on_samples(
     samples: Sequence[Sample],
     *,
     config: Config,
     run: str | Path,
     resume: bool = False,
-    names: Sequence[str] | None = None,
     initial: Variables | None = None,
-    on_step: Callable[[int, int], None] = lambda step, steps: None,
-    on_metrics: Callable[[dict[str, Any]], None] = lambda metrics: None,
+    callbacks: Callbacks | None = None,
 ) -> Model:
     """Trains a network to draw the maps of samples, whatever they show, and returns the best model.
 
     Args:
         samples: images and maps, in pixels of the network.
         config: settings, `likelihood.sigma` and `image.scale` among them.
-        run, resume, names, on_step, on_metrics: see `train`.
+        run, resume, callbacks: see `train`.
         initial: variables to begin with (batch norm not folded), as `load_variables` gives; None: random ones.
 
     Raises:
-        ValueError, FileNotFoundError, KeyboardInterrupt: see `train`.
+        UserError, KeyboardInterrupt: see `train`.
     """
     run = Path(run)
-    names = names if names is not None else [f"image {i}" for i in range(len(samples))]
-    for sample, name in zip(samples, names, strict=True):
+    for sample in samples:
         if not np.isfinite(sample.image).all():
-            raise UserError(f"{name}: the image holds NaN or infinite values; make them numbers")
-    model = build_model(config)
-    _open_run(run, config, resume)
+            raise UserError(f"{sample.name}: the image holds NaN or infinite values; make them numbers")
+    network = build_model(config)
+    run_folder.prepare(run, config, resume=resume)
     kept, held = hold_out(len(samples), share=config.train.validation, seed=config.train.seed)
     if kept == held:
         warnings.warn("no image is held out, so the validation scores are those of training images", stacklevel=2)
-
-    settings = config.train
-    optimizer = make_optimizer(
-        learning_rate=settings.learning_rate,
-        schedule=settings.schedule,
-        warmup=settings.warmup,
-        steps=settings.steps,
-    )
-    state = initial_state(model, optimizer, config.train.seed, initial)
+    optimizer = make_optimizer(config.train)
+    state = initial_state(network, optimizer, config.train.seed, initial)
     if resume:
         state = run_folder.load_state(run, state) or state
         run_folder.rewind_metrics(run, int(state.step))
         run_folder.keep_weights(run, int(state.best_step))
-    run_folder.save_facts(run, training_facts(samples, names, held if kept != held else [], config))
-    shown = [(names[i], samples[i]) for i in held]
+    run_folder.save_facts(run, samples, held if kept != held else [], config)
+    learned_from, held_out = ([samples[i] for i in indices] for indices in (kept, held))
     with explaining_out_of_memory(
-        f"{run}: a step of training does not fit into memory; lower train.batch ({settings.batch}) or train.patch "
-        f"({settings.patch}), or take a smaller network"
+        f"{run}: a step of training does not fit into memory; lower train.batch ({config.train.batch}) or "
+        f"train.patch ({config.train.patch}), or take a smaller network"
     ):
-        chosen = [samples[i] for i in kept]
-        train_until_done(model, optimizer, state, chosen, shown, config, run, on_step, on_metrics)
-    wait_for_all("trained")  # until the files are written that all processes now read
-    best = run_folder.read_metrics(run)[-1]["best_step"]
-    if not sample_file(run, best).exists():
-        write_samples(run, best, model, load_variables(run), shown, config)
+        callbacks = callbacks or Callbacks()
+        train_until_done(Training(network, optimizer, config, run, learned_from, held_out, callbacks), state)
+    wait_for_all("trained")  # all processes now read the files that the first one wrote
+    picture = run_folder.sample_file(run, run_folder.read_metrics(run)[-1]["best_step"])
+    if not picture.exists():
+        write_samples(picture, network, load_variables(run), held_out, config)
     return load_model(run)
 
 
-def fill_in(
-    images: Sequence[Float[np.ndarray, "_ _"]],
-    points: Sequence[Float[np.ndarray, "_ 2"]],
-    config: Config,
-    names: Sequence[str],
-) -> Config:
+def fill_in(data: TrainingSet, config: Config) -> Config:
     """Checks images against points and returns the configuration with sigma and scale filled in.
 
     Raises:
-        UserError: if they do not fit each other, an image holds NaN or infinite values, no image has a point,
-            or a setting is out of range.
+        UserError: if they do not fit each other, an image holds NaN or infinite values, or no image has a point.
     """
+    images, points = data.images, data.points
     if len(images) != len(points):
         raise UserError(f"{len(images)} images but {len(points)} sets of points; give one set for each image")
     if not sum(map(len, points)):
         raise UserError("no image has a point, so there is nothing to learn; check the point files")
-    for image, own, name in zip(images, points, names, strict=True):
+    for image, own, name in zip(images, points, data.names, strict=True):
         if not np.isfinite(image).all():
             raise UserError(f"{name}: the image holds NaN or infinite values; make them numbers")
         check_points(own, image.shape, name=name)
@@ -175,46 +166,31 @@ def fill_in(
     )
 
 
-def _make_samples(
-    images: Sequence[Any], points: Sequence[Any], config: Config, names: Sequence[str]
-) -> list[Sample]:
+def _make_samples(data: TrainingSet, config: Config) -> list[Sample]:
     """Normalises and resizes the images, and warns of those that are constant or smaller than a patch."""
-    settings, sigma = config.image, config.likelihood.sigma
-    assert settings.scale is not None
+    settings, sigma, scale = config.image, config.likelihood.sigma, config.network_scale
     assert sigma is not None
-    # Of every level there are a few copies of the features of a patch, for the way back.
+    # For the backward pass, a few copies of the features of a patch are held of every level.
     features = sum(8 * width >> 2 * level for level, width in enumerate(config.unet.encoder))
     needed = 4 * config.train.batch * config.train.patch**2 * features
     check_bytes("train.batch and train.patch", needed, remedy="choose smaller ones")
-    asked = sum(image.size for image in images) * settings.scale**2
+    asked = sum(image.size for image in data.images) * scale**2
     check_values("image.scale", int(asked), remedy="choose a smaller one, or fewer images")
     samples = []
-    for image, own, name in zip(images, points, names, strict=True):
+    for index, (image, own, name) in enumerate(zip(data.images, data.points, data.names, strict=True)):
         values = image.astype(np.float32)
         if is_constant(values):
             warnings.warn(f"{name}: the image is constant, so nothing can be learnt from it", stacklevel=3)
         normalized = normalize_image(values, method=settings.normalization, low=settings.low, high=settings.high)
-        samples.append(make_sample(normalized, own, scale=settings.scale, sigma=sigma))
-        height, width = samples[-1].image.shape
+        sample = make_sample(normalized, own, scale=scale, sigma=sigma, name=name)
+        height, width = sample.image.shape
         if min(height, width) < config.train.patch:
             warnings.warn(
                 f"{name}: {height} × {width} pixels of the network are less than a patch of {config.train.patch}; "
                 "the image is continued by mirroring (or set train.patch)",
                 stacklevel=3,
             )
+        if data.uncertain is not None:
+            sample = leave_out(sample, scale_points(data.uncertain[index], scale), sigma=config.network_sigma)
+        samples.append(sample)
     return samples
-
-
-def _open_run(run: Path, config: Config, resume: bool) -> None:
-    """Makes the run folder, or checks that the training in it can be resumed."""
-    run_folder.check_folder(run)
-    run_folder.tidy(run)
-    if resume:
-        begun = load_config(run)
-        # What is done with a trained model has no part in its training.
-        if dataclasses.replace(begun, contribution=config.contribution, cut=config.cut) != config:
-            raise UserError(f"{run}: was started with other images, points or settings; resume it with the same")
-        return
-    if run_folder.is_begun(run):
-        raise UserError(f"{run}: holds a training already; give --resume to go on with it, or another folder")
-    run_folder.save_config(run, config)

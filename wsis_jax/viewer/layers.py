@@ -1,4 +1,4 @@
-"""Between layers of napari and arrays: planes of an image, points in its pixels, and results as layers.
+"""Between layers of napari and arrays: planes of an image, points in its pixels, results and samples as layers.
 
 A layer may have more axes than rows and columns, which come last; the others, such as time, are called its steps.
 """
@@ -13,6 +13,7 @@ from napari.layers import Image, Points
 from wsis_jax.core import Segmentation, UserError
 from wsis_jax.io import LUMINANCE
 from wsis_jax.points import suggest_sigma
+from wsis_jax.synthetic import draw_scene
 
 LayerData = tuple[Any, dict[str, Any], str]
 """The data of a layer, its attributes, and its kind, as plugins of napari give them."""
@@ -150,3 +151,17 @@ def dot_size(points: Sequence[Float64[np.ndarray, "_ 2"]]) -> float:
         return suggest_sigma(points)
     except UserError:  # there are no two
         return 10.0
+
+
+def drawn_scene() -> list[LayerData]:
+    """Returns the sample data: a drawn image, its cells (hidden) and rough clicks on them.
+
+    The cells are of the size that the model of the package learned from.
+    """
+    scene = draw_scene(0, shape=(512, 512), cells=40, diameter=46.0, touching=0.3)
+    dots = {"size": dot_size([scene.points]), "face_color": "yellow"}
+    return [
+        (scene.image, {"name": "drawn scene"}, "image"),
+        (scene.labels, {"name": "drawn scene true cells", "visible": False}, "labels"),
+        (scene.points, {"name": "drawn scene points", **dots}, "points"),
+    ]

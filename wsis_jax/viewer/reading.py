@@ -6,11 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from wsis_jax.core import sentence
+from wsis_jax.core import EXPECTED_ERRORS, sentence
 from wsis_jax.viewer.layers import LayerData, dot_size
-from wsis_jax.viewer.models import OFFERED
 from wsis_jax.viewer.results_folder import ImageFiles, images_of
-from wsis_jax.viewer.work import ERRORS
+from wsis_jax.viewer.widgets import MODELS
 
 Read = Callable[[str], list[Any]]
 """Reads a folder; returns its layers, or `[(None,)]` where there is nothing to add."""
@@ -22,19 +21,19 @@ def get_reader(path: str | Sequence[str]) -> Read | None:
     if folder is None or not folder.is_dir():
         return None
     if (folder / "config.json").is_file() and ((folder / "weights").is_dir() or (folder / "samples").is_dir()):
-        return _telling(read_training)
-    return _telling(read_results) if images_of(folder) else None
+        return _showing_errors(read_training)
+    return _showing_errors(read_results) if images_of(folder) else None
 
 
-def _telling(read: Callable[[Path], list[LayerData]]) -> Read:
-    """Returns a reader that says what is wrong in a sentence."""
+def _showing_errors(read: Callable[[Path], list[LayerData]]) -> Read:
+    """Returns a reader that shows errors in a sentence."""
 
     def reader(path: str) -> list[Any]:
         from napari.utils.notifications import show_error
 
         try:
             return read(Path(path)) or [(None,)]
-        except ERRORS as error:
+        except EXPECTED_ERRORS as error:
             show_error(sentence(error))
             return [(None,)]
 
@@ -52,7 +51,7 @@ def read_training(folder: Path) -> list[LayerData]:
 
     files = sorted((folder / "samples").glob("step_*.png"))
     best_weights(folder)  # raises where it holds no model
-    OFFERED.add(folder)
+    MODELS.add(folder)
     show_info(f"{folder}: its model is chosen in the widget “Segment cells”.")
     if not files:
         return []

@@ -53,10 +53,16 @@ class ImageFiles(NamedTuple):
         """Returns a part that is an image, in pixels of the image.
 
         Raises:
-            ValueError, OSError: if the file is damaged.
-            UserError: if it needs a package that is missing.
+            UserError, OSError: if the file is damaged, or needs a package that is missing.
         """
-        return _READ[part](self)
+        try:
+            return _READ[part](self)
+        except UserError:
+            raise
+        except (ValueError, KeyError, TypeError) as error:
+            raise UserError(
+                f"{self.folder / self.name}: the {part} of this image cannot be read ({error}); write it again"
+            ) from error
 
     def points(self) -> Float64[np.ndarray, "cells 2"]:
         """Returns (row, column) of the detected cells; none where the file is missing."""

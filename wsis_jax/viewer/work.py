@@ -1,4 +1,4 @@
-"""Work beside the viewer: a thread that does it, buttons to start and stop it, a bar, and errors in a sentence."""
+"""Work in a thread beside the viewer: buttons to start and stop it, a progress bar, errors in a sentence."""
 
 from collections.abc import Callable
 from functools import partial
@@ -9,23 +9,20 @@ from napari.qt.threading import create_worker
 from napari.utils.notifications import show_error, show_warning
 from superqt.utils import ensure_main_thread
 
-from wsis_jax.core import sentence
+from wsis_jax.core import EXPECTED_ERRORS, sentence
 
-ERRORS = (ValueError, KeyError, TypeError, OSError, ImportError, MemoryError)
-"""What tells a user in a sentence what is wrong, as on the command line; all else is a fault of the program."""
+ShowProgress = Callable[[int, int, str], None]
+"""Called in the thread of the work with the number of steps done, the number of all steps, and a line of text.
 
-Tell = Callable[[int, int, str], None]
-"""Called in the thread with what is done, what there is in all, and a line of text.
-
-Raises KeyboardInterrupt where the work shall stop.
+Raises KeyboardInterrupt if the user asked to stop.
 """
 
-Ending = Callable[[], None]
-"""What is to be done in the end in the thread of the viewer, which alone may touch its layers."""
+Finish = Callable[[], None]
+"""Called in the end in the thread of the viewer, which alone may touch its layers."""
 
 
 def _show_warning(warned: tuple[Any, ...]) -> None:
-    """Shows a warning of the work; those of libraries to programmers are of other classes."""
+    """Shows a warning of the work; warnings that libraries have for programmers are of other classes."""
     if warned[1] is UserWarning:
         show_warning(str(warned[0]))
 
@@ -36,22 +33,23 @@ class Work:
     Attributes:
         widgets: buttons, bar and text, to be put into a container.
         run, stop_button: the buttons.
-        said: the line of text.
+        status: the line of text.
     """
 
-    def __init__(self, verb: str, prepare: Callable[[], Callable[[Tell], Ending]]) -> None:
+    def __init__(self, verb: str, prepare: Callable[[], Callable[[ShowProgress], Finish]]) -> None:
         """Makes the widgets.
 
         Args:
             verb: on the button that starts it.
             prepare: called in the thread of the viewer when that is pressed; returns the work, which is called in
-                a thread of its own and returns its ending. Either may raise one of `ERRORS`.
+                a thread of its own and returns what finishes it. `EXPECTED_ERRORS` that either raises are shown in
+                a sentence; other errors are raised in the thread of the viewer.
         """
         self._prepare, self._worker = prepare, None
         self.run, self.stop_button = PushButton(text=verb), PushButton(text="Stop", enabled=False)
-        self._bar, self.said = ProgressBar(value=0, max=1, visible=False), Label(value="")
+        self._bar, self.status = ProgressBar(value=0, max=1, visible=False), Label(value="")
         buttons = Container(widgets=[self.run, self.stop_button], layout="horizontal", labels=False)
-        self.widgets = [buttons, self._bar, self.said]
+        self.widgets = [buttons, self._bar, self.status]
         self.run.changed.connect(self.start)
         self.stop_button.changed.connect(self.stop)
         self._gone = False
@@ -59,7 +57,7 @@ class Work:
 
     @property
     def running(self) -> bool:
-        """Whether it is being done, or its ending is still to come."""
+        """Whether the work is being done or finished."""
         return self._worker is not None
 
     def start(self) -> None:
@@ -68,36 +66,36 @@ class Work:
             return
         try:
             work = self._prepare()
-        except ERRORS as error:
+        except EXPECTED_ERRORS as error:
             show_error(sentence(error))
             return
-        endings: list[Ending] = []
+        finishes: list[Finish] = []
 
-        def tell(done: int, total: int, text: str) -> None:
+        def show(done: int, total: int, text: str) -> None:
             self._show(done, total, text)
             if worker.abort_requested:
                 raise KeyboardInterrupt
 
         def run() -> None:
             try:
-                endings.append(work(tell))
-            except ERRORS as error:
-                endings.append(partial(self._fail, sentence(error)))
+                finishes.append(work(show))
+            except Exception as error:
+                finishes.append(partial(self._fail, error))
 
         worker: Any = create_worker(run)
-        # `returned` would not come of a work that was stopped, and an ending there is all the same.
-        worker.finished.connect(lambda: self._end(endings))
+        # `finished`, since a worker that was stopped does not emit `returned`.
+        worker.finished.connect(lambda: self._end(finishes))
         worker.warned.connect(_show_warning)
         self._worker = worker
         self.run.enabled, self.stop_button.enabled = False, True
         self._bar.max, self._bar.visible = 0, True  # of unknown length: programs are compiled first
-        self.said.value = "getting ready …"
+        self.status.value = "getting ready …"
         worker.start()
 
     def stop(self) -> None:
-        """Asks the work to stop as soon as nothing is lost; so does napari when it is closed."""
+        """Asks the work to stop as soon as nothing is lost; napari does so, too, when it is closed."""
         if self._worker is not None:
-            self.said.value = "stopping …"
+            self.status.value = "stopping …"
             self._worker.quit()
 
     def _forget(self) -> None:
@@ -113,20 +111,23 @@ class Work:
         # A bar of a single step would stand still; without a length it moves.
         self._bar.max = total if total > 1 else 0
         self._bar.value = done if total > 1 else 0
-        self.said.value = text
+        self.status.value = text
 
-    def _fail(self, message: str) -> None:
-        self.said.value = ""
-        show_error(message)
+    def _fail(self, error: Exception) -> None:
+        """Shows an error that the user can mend; raises any other, so that napari shows its traceback."""
+        self.status.value = ""
+        if not isinstance(error, EXPECTED_ERRORS):
+            raise error
+        show_error(sentence(error))
 
-    def _end(self, endings: list[Ending]) -> None:
+    def _end(self, finishes: list[Finish]) -> None:
         self._worker = None
         if self._gone:  # and the viewer perhaps, too
             return
         self.run.enabled, self.stop_button.enabled = True, False
-        self._bar.visible, self.said.value = False, ""
-        for ending in endings:
+        self._bar.visible, self.status.value = False, ""
+        for finish in finishes:
             try:
-                ending()
-            except ERRORS as error:
-                self._fail(sentence(error))
+                finish()
+            except EXPECTED_ERRORS as error:
+                self._fail(error)

@@ -1,4 +1,4 @@
-"""Being asked to stop: signals become a wish, and what was saved goes on to the end of an unbroken training."""
+"""Requests to stop: signals are heeded after a step, and a resumed training ends as an unbroken one."""
 
 import signal
 import threading
@@ -11,8 +11,8 @@ from wsis_jax.cli import main
 from wsis_jax.core.compilation import Compilations
 from wsis_jax.network.model import load_variables
 from wsis_jax.training import run_folder
+from wsis_jax.training.loop import stopping_on_signals
 from wsis_jax.training.run_folder import read_metrics
-from wsis_jax.training.stopping import soft_stop
 
 TINY = [
     *(
@@ -36,12 +36,12 @@ def heeded():
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_is_a_wish_and_a_second_one_interrupts(number):
+def test_a_signal_is_a_request_and_a_second_one_interrupts(number):
     before = signal.getsignal(number)
-    with soft_stop() as stop:
-        assert not stop.asked
+    with stopping_on_signals() as stop:
+        assert not stop.requested
         signal.raise_signal(number)
-        assert stop.asked
+        assert stop.requested
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(number)
     assert signal.getsignal(number) == before
@@ -50,21 +50,21 @@ def test_a_signal_is_a_wish_and_a_second_one_interrupts(number):
 def test_a_signal_that_is_ignored_stays_ignored():
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        with soft_stop() as stop:
+        with stopping_on_signals() as stop:
             signal.raise_signal(signal.SIGINT)
-            assert not stop.asked
+            assert not stop.requested
     finally:
         signal.signal(signal.SIGINT, before)
 
 
-def test_beside_the_main_thread_interrupted_blocks_are_wishes():
+def test_beside_the_main_thread_interrupted_blocks_are_requests():
     asked = []
 
     def work() -> None:
-        with soft_stop() as stop:
-            with stop.when_interrupted():
+        with stopping_on_signals() as stop:
+            with stop.catching_interrupts():
                 raise KeyboardInterrupt
-            asked.append(stop.asked)
+            asked.append(stop.requested)
 
     thread = threading.Thread(target=work)
     thread.start()
@@ -87,27 +87,26 @@ def test_an_interrupted_command_saves_says_how_to_go_on_and_ends_as_an_unbroken_
     from wsis_jax.training import loop
 
     unbroken, broken = tmp_path / "unbroken", tmp_path / "broken"
-    loop._compiled_step.cache_clear()  # another test in this process may have had the same program
     jax.clear_caches()
     compilations = Compilations()
     assert main([*command, str(unbroken), "--tensorboard"]) == 0
     assert len(list((unbroken / "tensorboard").iterdir())) == 1
     assert f"A page to look at: {unbroken / 'report.html'}" in capsys.readouterr().out
 
-    compiled_step = loop._compiled_step
+    make_train_step = loop.make_train_step
 
-    def with_signal():
-        step = compiled_step()
+    def with_signal(*arguments):
+        step = make_train_step(*arguments)
 
-        def stepping(model, optimizer, state, *arguments, **drawn):
+        def stepping(state, *others):
             if int(state.step) == 3:  # the fourth step is under way, in the midst of an interval
                 signal.raise_signal(signal.SIGINT)
-            return step(model, optimizer, state, *arguments, **drawn)
+            return step(state, *others)
 
         return stepping
 
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "_compiled_step", with_signal)
+        patch.setattr(loop, "make_train_step", with_signal)
         assert main([*command, str(broken)]) == 1
     said = "wsis: stopped after step 4 of 5, which is saved; go on with the same command and --resume\n"
     assert capsys.readouterr().err == said
@@ -116,8 +115,8 @@ def test_an_interrupted_command_saves_says_how_to_go_on_and_ends_as_an_unbroken_
     assert main([*command, str(broken), "--resume"]) == 0
     assert (broken / "metrics.jsonl").read_bytes() == (unbroken / "metrics.jsonl").read_bytes()
     assert [line["step"] for line in read_metrics(broken)] == [3, 5]
-    # One program for all steps of the three trainings.
-    assert compilations.compiled["_step"] + compilations.loaded["_step"] == 1
+    # One program for all steps of the three trainings, which the second and the third found in the cache.
+    assert (compilations.compiled["train_step"], compilations.loaded["train_step"]) == (1, 2)
     weights = [jax.tree.leaves(load_variables(folder)) for folder in (broken, unbroken)]
     for ours, theirs in zip(*weights, strict=True):
         np.testing.assert_array_equal(ours, theirs)
