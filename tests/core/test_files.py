@@ -4,6 +4,7 @@ import errno
 import os
 import resource
 from contextlib import contextmanager
+from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
@@ -12,7 +13,7 @@ import tifffile
 
 from wsis_jax.cli import main
 from wsis_jax.core import files
-from wsis_jax.core.errors import WriteError
+from wsis_jax.core.errors import MissingFile, OutOfMemory, UserError, WriteError
 from wsis_jax.io.point_file import write_points
 from wsis_jax.training import run_folder
 
@@ -61,7 +62,7 @@ def test_a_library_that_does_not_say_why_is_asked_about_the_room(tmp_path, monke
         with files.replacing(tmp_path / "a"):
             raise OSError("200 requested and 0 written")  # what NumPy says
 
-    with pytest.raises(OSError, match=r"a: cannot be written \(200 requested and 0 written\)") as caught:
+    with pytest.raises(UserError, match=r"a: cannot be written \(200 requested and 0 written\)") as caught:
         fails()
     assert not isinstance(caught.value, WriteError)
     usage = files.shutil.disk_usage(tmp_path)
@@ -72,11 +73,46 @@ def test_a_library_that_does_not_say_why_is_asked_about_the_room(tmp_path, monke
 
 def test_one_file_that_cannot_be_replaced_is_not_the_whole_place(tmp_path):
     (tmp_path / "a" / "inside").mkdir(parents=True)
-    with pytest.raises(OSError, match=r"a: cannot be written \(Is a directory\)") as caught:
+    with pytest.raises(UserError, match=r"a: cannot be written \(Is a directory\)") as caught:
         files.write_text(tmp_path / "a", "text")
     assert not isinstance(caught.value, WriteError)
     with pytest.raises(FileNotFoundError), files.replacing(tmp_path / "b"):
         (tmp_path.parent.parent / "elsewhere" / "read").open()
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "sentence"),
+    [
+        (
+            FileNotFoundError(errno.ENOENT, "No such file", "b"),
+            MissingFile,
+            "b: there is no such file; check the path",
+        ),
+        (
+            IsADirectoryError(errno.EISDIR, "Is a directory"),
+            UserError,
+            r"a: cannot be read \(is a directory\); check",
+        ),
+        (
+            OSError("truncated\nand more"),
+            UserError,
+            r"a: the image is damaged \(truncated\); copy or export it again$",
+        ),
+        (KeyError("tag"), UserError, r"a: the image is damaged \('tag'\); copy"),
+        (MemoryError(), OutOfMemory, "a: there is not enough memory to read it"),
+        (UserError("a: is odd"), UserError, "^a: is odd$"),
+    ],
+)
+def test_what_is_raised_while_a_file_is_read_names_it(error, kind, sentence):
+    with pytest.raises(kind, match=sentence), files.reading(Path("a"), damaged="the image is damaged"):
+        raise error
+
+
+def test_a_fault_of_the_program_is_none_of_the_file():
+    with pytest.raises(KeyError), files.reading(Path("a")):
+        raise KeyError
+    with pytest.raises(UserError, match=r"a: cannot be read \(odd\)"), files.reading(Path("a")):
+        raise OSError("odd")
 
 
 def test_a_line_is_added_whole_or_not_at_all(tmp_path):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from pylibCZIrw import czi
 
+from wsis_jax.core.errors import UserError
 from wsis_jax.io.image_file import open_frames
 from wsis_jax.io.label_file import read_labels
 from wsis_jax.segmentation.batch import BatchOptions, segment_files
@@ -45,6 +46,6 @@ def test_a_damaged_file_and_a_missing_library_are_told_in_a_sentence(tmp_path, m
         open_frames(tmp_path / "a.czi").__enter__()
     monkeypatch.setitem(sys.modules, "bioio_czi", None)
     with pytest.raises(
-        ImportError, match=r"a\.czi: files of the kind \.czi need .*pip install 'wsis-jax\[bioio\]'$"
+        UserError, match=r"a\.czi: files of the kind \.czi need .*pip install 'wsis-jax\[bioio\]'$"
     ):
         open_frames(tmp_path / "a.czi").__enter__()

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
+from wsis_jax.core.errors import UserError
 from wsis_jax.io.point_file import PointFormat, check_points, read_points, write_points
 
 
@@ -215,8 +216,8 @@ def test_each_format_has_its_columns(tmp_path, format, image, sequence):
     assert path.read_text() == sequence
 
 
-@pytest.mark.parametrize("interruption", [KeyboardInterrupt, OSError])
-def test_an_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch, interruption):
+@pytest.mark.parametrize(("interruption", "told"), [(KeyboardInterrupt,) * 2, (OSError, UserError)])
+def test_an_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch, interruption, told):
     path = tmp_path / "a.csv"
     path.write_text("old")
 
@@ -225,7 +226,7 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch, interru
         raise interruption
 
     monkeypatch.setattr(Path, "write_text", write_a_little_and_stop)
-    with pytest.raises(interruption):
+    with pytest.raises(told):
         write_points(path, np.zeros((1, 2)))
     assert [file.name for file in tmp_path.iterdir()] == ["a.csv"]
     assert path.read_bytes() == b"old"

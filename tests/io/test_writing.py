@@ -12,6 +12,7 @@ from hypothesis.extra import numpy as npst
 from PIL import Image
 
 from wsis_jax.core import files
+from wsis_jax.core.errors import UserError
 from wsis_jax.io import label_file
 
 # Labels
@@ -97,9 +98,9 @@ def test_text_there_and_back(tmp_path):
     assert (tmp_path / "new" / "a.csv").read_bytes() == "größe,µm\r\n1,2\n".encode()
 
 
-@pytest.mark.parametrize("interruption", [KeyboardInterrupt, OSError])
+@pytest.mark.parametrize(("interruption", "told"), [(KeyboardInterrupt,) * 2, (OSError, UserError)])
 @pytest.mark.parametrize("kind", ["labels", "picture", "text"])
-def test_an_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch, kind, interruption):
+def test_an_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch, kind, interruption, told):
     path = tmp_path / "a"
     path.write_text("old")
 
@@ -115,7 +116,7 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch, kind, i
         "text": (Path, "write_text"),
     }[kind]
     monkeypatch.setattr(owner, name, write_a_little_and_stop)
-    with pytest.raises(interruption):
+    with pytest.raises(told):
         {
             "labels": lambda: label_file.write_labels(path, np.zeros((2, 2), np.int32)),
             "picture": lambda: label_file.write_picture(path, np.zeros((2, 2, 3), np.uint8)),

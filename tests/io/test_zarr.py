@@ -1,13 +1,10 @@
 """OME-Zarr: what is written is read back, and files of others are understood."""
 
-import sys
-
 import numpy as np
 import pytest
 import zarr
 
 from tests.zarr_images import write_image
-from wsis_jax.core.errors import UserError
 from wsis_jax.io.image_file import open_frames
 from wsis_jax.io.label_file import read_image
 from wsis_jax.io.readers.zarr import create_labels, open_omezarr, writing_labels
@@ -72,9 +69,3 @@ def test_what_is_no_image_is_named(tmp_path):
             open_omezarr(tmp_path / f"{name}.zarr")
     with pytest.raises(ValueError, match="do not fit its array"):
         open_omezarr(write_image(tmp_path / "few.zarr", np.zeros((1, 4, 5)), "yx", scale=1.0))
-
-
-def test_without_the_library_it_is_said_what_to_install(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "zarr", None)
-    with pytest.raises(UserError, match=r"pip install 'wsis-jax\[zarr\]'"):
-        open_omezarr(tmp_path)

@@ -1,8 +1,8 @@
-"""What a person sees in a terminal: tables, progress bars, warnings, and which programs were compiled."""
+"""What the commands show in a terminal: tables, progress bars, warnings, errors and compiled programs."""
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -62,7 +62,7 @@ def print_suggestion(suggested: Any) -> None:
 
 
 def print_measurements(results: Sequence[dict[str, Any]]) -> None:
-    """Prints one row per method, from the `measure.result` of each, compared with the last."""
+    """Prints one row per method, from its `measure.result`, compared with the last method."""
     from wsis_jax.cli.measure import speed_up
 
     base = results[-1]
@@ -82,7 +82,7 @@ def print_measurements(results: Sequence[dict[str, Any]]) -> None:
 
 
 def print_findings(findings: Sequence[Any]) -> None:
-    """Prints one row per finding of `examine.examine`, and below what to do."""
+    """Prints one row per finding of `doctor.examine`, with what to do below its text."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -108,7 +108,7 @@ def _table(first: str, *others: str) -> Any:
 
 
 def _print_wide(table: Any) -> None:
-    """Prints a table, not folded to the 80 columns that a log file is taken to have: it could not be read."""
+    """Prints a table; in a log file 160 columns wide, since a table folded to 80 columns cannot be read."""
     from rich.console import Console
 
     console = Console()
@@ -117,10 +117,10 @@ def _print_wide(table: Any) -> None:
 
 
 @contextmanager
-def compilations(*, shown: bool | None) -> Iterator[None]:
-    """Keeps compiled programs for the next process, and tells of them if they are to be shown.
+def compilations(*, shown: bool | None) -> Generator[None, None, None]:
+    """Context manager that caches compiled programs for the next process, and prints them at its end if `shown`.
 
-    None is for commands that compile nothing; they need not wait for JAX.
+    None is for commands that compile nothing; they do not wait for JAX.
     """
     if shown is None:
         yield
@@ -134,14 +134,14 @@ def compilations(*, shown: bool | None) -> Iterator[None]:
 
 
 @contextmanager
-def silence() -> Iterator[None]:
-    """Prints nothing: for the processes of a training of which another shows how it goes."""
+def silence() -> Generator[None, None, None]:
+    """Context manager that drops what is printed, for all processes of a training but the one that shows it."""
     with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):
         yield
 
 
 @contextmanager
-def training_progress() -> Iterator["Callbacks"]:
+def training_progress() -> Generator["Callbacks", None, None]:
     """Context manager yielding callbacks that show a bar with the step, and a line for every validation."""
     from wsis_jax.training import Callbacks
 
@@ -163,13 +163,13 @@ def training_progress() -> Iterator["Callbacks"]:
 
 
 def progress_bar(*, rate: str | None = None) -> Any:
-    """Returns a progress bar with the time left and, if named, how many of what a second."""
+    """Returns a progress bar with the time left and, if `rate` names a unit, how many of it a second."""
     from rich import progress as parts
     from rich.text import Text
 
     class Rate(parts.ProgressColumn):
         def render(self, task: parts.Task) -> Text:
-            # In the end that of all: the last ones may have come together.
+            # At the end, the mean of all: the last ones may have finished at once.
             speed = task.completed / task.finished_time if task.finished_time else task.speed
             return Text("" if speed is None else f"{speed:.3g} {rate}/s")
 
@@ -185,14 +185,14 @@ def progress_bar(*, rate: str | None = None) -> Any:
 
 
 def waiting(text: str) -> Any:
-    """Shows, while a block runs, a line that moves; on the error stream, and only where somebody looks."""
+    """Returns a context manager that shows a moving line on the error stream, if that is a terminal."""
     from rich.console import Console
 
     return Console(stderr=True).status(text)
 
 
 def show_warning(message: Any, *_: Any) -> None:
-    """Prints a warning as one line, without the place in the code that a user has no use for."""
+    """Prints a warning as one line, without its place in the code."""
     print(f"wsis: warning: {one_line(message)}", file=sys.stderr)
 
 
@@ -202,5 +202,5 @@ def show_error(message: Any) -> None:
 
 
 def one_line(message: Any) -> str:
-    """Returns a message in which what would steer the terminal is written out: files may put anything into it."""
+    """Returns a message with control characters written out, since names of files may hold any."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(message))

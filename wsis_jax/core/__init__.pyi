@@ -35,6 +35,7 @@ from .files import append_text as append_text
 from .files import check_inside as check_inside
 from .files import check_name as check_name
 from .files import explaining_write_errors as explaining_write_errors
+from .files import reading as reading
 from .files import remove_folder as remove_folder
 from .files import remove_leftovers as remove_leftovers
 from .files import replacing as replacing

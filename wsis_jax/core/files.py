@@ -1,7 +1,7 @@
-"""Finding files, pairing them by name, and writing them so that no half of one is ever left.
+"""Reads and writes files so that errors are sentences and no half-written file is ever left.
 
 Everything is written under a temporary name beside its place and then moved there: an interrupted run leaves the
-old file or none. What a place refuses is told in a sentence, and as a `WriteError` where it would refuse all else.
+old file or none. An error of writing is a `WriteError` if nothing else could be written there either.
 """
 
 import errno
@@ -12,9 +12,9 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-from wsis_jax.core.errors import UserError, WriteError
+from wsis_jax.core.errors import MissingFile, OutOfMemory, UserError, WriteError
 
-_NO_MORE = {
+_REASONS = {
     errno.ENOSPC: "the disk is full; make room",
     errno.EDQUOT: "the quota of the disk is used up; make room",
     errno.EFBIG: "it is larger than a file may be here; raise the limit (ulimit -f) or choose another disk",
@@ -27,7 +27,7 @@ _NO_MORE = {
 
 
 def check_name(name: object) -> str:
-    """Returns a name from a file that others are called by, if it cannot lead to another folder.
+    """Returns a name that a file gives to another file, if it cannot lead to another folder.
 
     Raises:
         UserError: if it is no text, or may be a path.
@@ -38,26 +38,66 @@ def check_name(name: object) -> str:
 
 
 def check_inside(folder: Path, path: Path) -> Path:
-    """Returns a path below a folder if links do not lead it elsewhere.
+    """Returns a path below a folder, if no link leads it elsewhere.
 
-    What is read as numbers may be a link to anywhere; what is written, deleted or shown must be inside.
+    Images and points may be links to anywhere; what is written, deleted or shown must be inside of the folder.
 
     Raises:
         UserError: if it is outside.
     """
-    if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder)):  # which bears loops of links
+    # `os.path.realpath` copes with loops of links, where `Path.resolve` raises.
+    if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder)):
         raise UserError(f"{path}: is a link that leads out of {folder}; remove it, or copy what it leads to")
     return path
 
 
+@contextmanager
+def reading(path: Path, *, damaged: str | None = None) -> Generator[None, None, None]:
+    """Context manager that turns what is raised while a file is opened or read into a UserError that names it.
+
+    Args:
+        path: the file.
+        damaged: what is wrong with the file if a library raises something, as "the image is damaged"; None lets
+            what is not an error of the system pass.
+
+    Raises:
+        MissingFile: if there is no such file.
+        OutOfMemory: if there is not enough memory to read it.
+        UserError: if the system refuses to read it, as a folder or without permission, or it is damaged.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except MemoryError as error:
+        raise OutOfMemory(f"{path}: there is not enough memory to read it; close other programs") from error
+    except OSError as error:
+        if error.strerror is None and damaged is not None:  # of a library
+            raise _damaged(path, damaged, error) from error
+        if isinstance(error, FileNotFoundError):
+            raise MissingFile(f"{error.filename or path}: there is no such file; check the path") from error
+        reason = (error.strerror or str(error)).lower()
+        raise UserError(f"{path}: cannot be read ({reason}); check the path and your permissions") from error
+    except Exception as error:  # decoders raise a dozen unrelated classes for a damaged file
+        if damaged is None:
+            raise
+        raise _damaged(path, damaged, error) from error
+
+
+def _damaged(path: Path, damaged: str, error: Exception) -> UserError:
+    """Returns the error of a damaged file, with the first line of what a library says of it."""
+    reason = str(error).partition("\n")[0]
+    return UserError(f"{path}: {damaged} ({reason}); copy or export it again")
+
+
 def write_text(path: str | Path, text: str) -> None:
-    """Writes a text in UTF-8, its line ends as they are."""
+    """Writes a text in UTF-8, with its line ends as they are."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="")
 
 
 def append_text(path: Path, text: str, *, then: str = "do the same again") -> None:
-    """Adds a text to a file in UTF-8, all of it or nothing; `then` is that of `explaining_write_errors`."""
+    """Adds a text to a file in UTF-8, all of it or nothing; `then` is as in `explaining_write_errors`."""
     with explaining_write_errors(path, then=then), path.open("ab", buffering=0) as file:
         before, left = file.seek(0, os.SEEK_END), memoryview(text.encode())
         try:
@@ -70,32 +110,37 @@ def append_text(path: Path, text: str, *, then: str = "do the same again") -> No
 
 @contextmanager
 def explaining_write_errors(path: Path, *, then: str = "do the same again") -> Generator[None, None, None]:
-    """Tells in a sentence why a block could not write `path`, and what to do first and `then`.
+    """Context manager that turns an error of writing `path` into a sentence.
+
+    Args:
+        path: what is written.
+        then: what to do after the reason is mended, in words.
 
     Raises:
-        WriteError: if its disk or folder takes nothing more.
-        OSError: if it is about this one file.
+        WriteError: if the disk or the folder takes nothing more.
+        UserError: if this one file cannot be written.
+        OSError: of another file, which is read meanwhile.
     """
     try:
         yield
-    except WriteError:
+    except UserError:
         raise
     except OSError as error:
         if error.filename is not None and not _nested(Path(error.filename), path.parent):
-            raise  # of a file that is read meanwhile
+            raise  # it is about a file that is read meanwhile
         number = error.errno
         if number is None and shutil.disk_usage(_existing(path)).free < _LITTLE:
-            number = errno.ENOSPC  # which some libraries do not hand on
-        # Where the folder takes files, it is the old one of this name that is in use or not ours.
+            number = errno.ENOSPC  # some libraries lose the number
+        # If the folder takes files, the old file of this name is in use or belongs to another user.
         one_file = number in (errno.EACCES, errno.EPERM) and os.access(_existing(path), os.W_OK)
-        if number in _NO_MORE and not one_file:
-            raise WriteError(f"{path}: cannot be written, since {_NO_MORE[number]}, then {then}") from error
+        if number in _REASONS and not one_file:
+            raise WriteError(f"{path}: cannot be written, since {_REASONS[number]}, then {then}") from error
         raise UserError(
             f"{path}: cannot be written ({error.strerror or error}); change that, then {then}"
         ) from error
 
 
-_LITTLE = 2**16  # bytes free on a disk that is as good as full
+_LITTLE = 2**16  # bytes: a disk with fewer free counts as full
 
 
 def _nested(first: Path, second: Path) -> bool:
@@ -105,19 +150,19 @@ def _nested(first: Path, second: Path) -> bool:
 
 
 def _existing(path: Path) -> Path:
-    """Returns the innermost folder around a path that is there."""
+    """Returns the innermost folder around a path that exists."""
     return next(folder for folder in path.absolute().parents if folder.is_dir())
 
 
 def temporary_name(path: Path, process: int, end: str = "tmp") -> Path:
-    """Returns the name beside `path` that a process of this number writes under; `remove_leftovers` knows it."""
-    # Hidden from `list_files` of another process. Not by `tempfile`: its files only their owner may read.
+    """Returns the name beside `path` under which a process of this number writes; `remove_leftovers` finds it."""
+    # Hidden, so that `list_files` of another process skips it. `tempfile` would make files for the owner alone.
     return path.with_name(f".{path.name}.{process}.{end}")
 
 
 @contextmanager
 def replacing(path: str | Path, *, then: str = "do the same again") -> Generator[Path, None, None]:
-    """Lends a name beside `path`; what is written there takes the place of `path`, or goes on an error.
+    """Context manager yielding a name beside `path`; what is written there replaces `path`, or goes on an error.
 
     `then` and errors are those of `explaining_write_errors`.
     """
@@ -134,7 +179,7 @@ def replacing(path: str | Path, *, then: str = "do the same again") -> Generator
 
 @contextmanager
 def replacing_folder(path: str | Path, *, then: str = "do the same again") -> Generator[Path, None, None]:
-    """Lends a name beside `path` for a folder, which takes the place of `path`, or goes on an error.
+    """Context manager yielding a name beside `path` for a folder, which replaces `path`, or goes on an error.
 
     For a moment, while the old folder is set aside, there is none. `then` and errors are those of
     `explaining_write_errors`.
@@ -143,7 +188,7 @@ def replacing_folder(path: str | Path, *, then: str = "do the same again") -> Ge
     temporary, old = (temporary_name(path, os.getpid(), end) for end in ("tmp", "old"))
     with explaining_write_errors(path, then=then):
         path.parent.mkdir(parents=True, exist_ok=True)
-        for left in (temporary, old):  # by a process of this very number, as in containers
+        for left in (temporary, old):  # an earlier process had this number, as happens in containers
             shutil.rmtree(left, ignore_errors=True)
         try:
             yield temporary
@@ -156,7 +201,7 @@ def replacing_folder(path: str | Path, *, then: str = "do the same again") -> Ge
 
 
 def remove_folder(path: Path) -> None:
-    """Removes a folder; what is left where that is interrupted goes by a temporary name."""
+    """Removes a folder; if that is interrupted, the rest has a temporary name."""
     aside = temporary_name(path, os.getpid(), "old")
     shutil.rmtree(aside, ignore_errors=True)
     path.replace(aside)
@@ -164,7 +209,7 @@ def remove_folder(path: Path) -> None:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Removes what processes that were killed left half-written under temporary names in a folder and below."""
+    """Removes what killed processes left half-written under temporary names, in a folder and below."""
     for path in folder.rglob(".*"):
         match = re.fullmatch(r"\..+\.([0-9]+)\.(tmp|old)", path.name)
         if match is None or _is_running(int(match[1])):
@@ -177,7 +222,7 @@ def remove_leftovers(folder: Path) -> None:
 
 def _is_running(process: int) -> bool:
     """Tells whether there may be a process of this number."""
-    if os.name != "posix":  # where asking by a signal would end it
+    if os.name != "posix":  # elsewhere the signal would end it
         return True
     try:
         os.kill(process, 0)

@@ -2,7 +2,7 @@
 
 A dataset is a folder of sequences 01, 02, …: images 01/t000.tif, …, their markers 01_GT/TRA/man_track000.tif, …
 and results 01_RES/mask000.tif, … with 01_RES/res_track.txt. The number is that of the frame and has three digits
-or four. The challenge's silver truth (01_ST) holds outlines alone, so that markers are always gold truth.
+or four. Markers are always gold truth (01_GT), since the silver truth (01_ST) holds outlines alone.
 """
 
 import re
@@ -28,20 +28,20 @@ class MarkedImage(NamedTuple):
 
 
 def read_ctc_points(sequence: str | Path) -> list[MarkedImage]:
-    """Reads the centroids of the tracking markers of a two-dimensional sequence, one point a marker.
+    """Reads the centroids of the tracking markers of a two-dimensional sequence, one point per marker.
 
-    A frame whose markers are no file, and markers whose image is none, are left out with a warning. An image of
-    markers that holds none is a frame without a cell.
+    Images without a file of markers, and files of markers without an image, are left out with a warning. A file
+    that holds no marker is a frame without a cell.
 
     Args:
-        sequence: The folder of the images, as dataset/01. Markers are looked for beside it, in dataset/01_GT/TRA.
+        sequence: The folder of the images, as dataset/01. Its markers are in dataset/01_GT/TRA.
 
     Returns:
-        The images with points, by frame.
+        The images with their points, by rising frame.
 
     Raises:
-        MissingFile: If there is no such folder, or none with markers.
-        UserError: If a folder holds no image or two of one frame, or no frame has markers; if the sequence is
+        MissingFile: If there is no such folder, or no folder of markers.
+        UserError: If a folder holds no image, or two of one frame; if no frame has markers; if the sequence is
             three-dimensional; if a file cannot be read, or an image and its markers differ in size.
     """
     sequence = Path(sequence).absolute()

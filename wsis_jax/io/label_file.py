@@ -1,4 +1,4 @@
-"""Reads and writes images, label images and pictures.
+"""Reads images and label images whole, and writes label images and pictures.
 
 Grey values are read as they are stored; `normalize_image` brings them to 0..1.
 """
@@ -14,10 +14,6 @@ from PIL import Image
 from wsis_jax.core import UserError, replacing
 from wsis_jax.io.image_file import open_frames
 from wsis_jax.io.readers import WHOLE, open_stacks
-from wsis_jax.io.readers.bioio import ENDINGS
-
-IMAGE_SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".zarr", *ENDINGS)
-LABEL_SUFFIXES = (".tif", ".tiff", ".png")
 
 
 def read_image(
@@ -25,18 +21,18 @@ def read_image(
 ) -> Float32[np.ndarray, "frames height width"]:
     """Reads the grey values of all images of a file, as they are stored.
 
-    Which axes are frames, and what becomes of colours, is told by `open_frames`, which reads one at a time.
+    `open_frames` explains which axes are frames and how colours become grey; it reads one image at a time.
 
     Args:
-        path: a TIFF, PNG or JPEG, a folder of OME-Zarr, or, with the extra `bioio`, a file of a microscope.
+        path: a TIFF, PNG, JPEG or OME-Zarr, or, with the extra `bioio`, a file of a microscope; see `READERS`.
         channel: the only channel to read, counted from 0; None for all.
         axes: names for the axes of a TIFF, such as `TZCYX`.
 
     Raises:
         MissingFile: If there is no such file.
         UserError: If the file is empty, damaged or not an image; if its axes are not known; if its images are of
-            several sizes; if it has no such channel; if a value is complex, NaN or infinite.
-        UserError: If the package that reads such files is not installed.
+            several sizes; if it has no such channel; if a value is complex, NaN or infinite; if the package that
+            reads such files is not installed.
     """
     with open_frames(path, channel=channel, axes=axes) as frames:
         if len(set(frames.shapes)) > 1:
@@ -45,7 +41,7 @@ def read_image(
 
 
 def read_shape(path: str | Path) -> tuple[int, int]:
-    """Reads the (height, width) of an image without its pixels; they are those of each of its channels.
+    """Reads the (height, width) of an image, which all its channels share, without its pixels.
 
     Raises:
         MissingFile: If there is no such file.
@@ -56,7 +52,7 @@ def read_shape(path: str | Path) -> tuple[int, int]:
 
 
 def count_frames(path: str | Path, *, channel: int | None = None) -> int:
-    """Counts the frames that `read_image` returns for a channel, or for all, without the pixels.
+    """Counts the frames that `read_image` returns for a channel, or for all, without reading pixels.
 
     Raises:
         MissingFile: If there is no such file.
@@ -72,7 +68,7 @@ def read_labels(path: str | Path) -> Int32[np.ndarray, "height width"]:
     Raises:
         MissingFile: If there is no such file.
         UserError: If the file is empty, damaged or not an image; if it is in colour or has several pages; if
-            it holds a fraction, a negative number or one above 2,147,483,647.
+            it holds a fraction, a negative number or a number above 2,147,483,647.
     """
     with open_stacks(Path(path)) as stacks:
         frames = {axis: size for axis, size in stacks[0].sizes.items() if axis not in "YXS"}

@@ -1,22 +1,26 @@
 """Finds files, and pairs them by name."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from wsis_jax.core import MissingFile, UserError
 
-Where = str | Path | Sequence[str | Path]
-"""A file, a folder or a pattern; or several of them."""
+A = TypeVar("A")
+B = TypeVar("B")
+
+Files = str | Path | Sequence[str | Path]
+"""A file, a folder or a pattern, or several of them."""
 
 
-def list_files(where: Where, *, suffixes: Sequence[str]) -> list[Path]:
+def list_files(where: Files, *, suffixes: Sequence[str]) -> list[Path]:
     """Lists the files meant by a file's name, a folder or a pattern, or by several of them.
 
     Args:
-        where: A file (whatever its suffix; a folder of Zarr is one), a folder, or a pattern such as `day?/*.tif`
-            or `**/*.tif`.
-        suffixes: Endings to keep in a folder or of a pattern, as `.tif`; small letters mean capitals too.
+        where: A file (whatever its suffix; a folder of Zarr counts as a file), a folder, or a pattern such as
+            `day?/*.tif` or `**/*.tif`.
+        suffixes: The endings to keep in a folder or of a pattern, as `.tif`, in small letters; capitals match too.
 
     Returns:
         At least one file, sorted by path; hidden files are skipped.
@@ -24,11 +28,13 @@ def list_files(where: Where, *, suffixes: Sequence[str]) -> list[Path]:
     Raises:
         MissingFile: If there is no such file.
     """
+    from wsis_jax.io.readers import is_image_folder  # not above: `wsis --help` need not wait for NumPy
+
     if not isinstance(where, str | Path):
         found = {path: None for each in where for path in list_files(each, suffixes=suffixes)}
         return list(found)
     where = Path(where)
-    if where.is_file() or is_zarr(where):
+    if where.is_file() or is_image_folder(where):
         return [where]
     endings = ", ".join(suffixes)
     if where.is_dir():
@@ -40,50 +46,57 @@ def list_files(where: Where, *, suffixes: Sequence[str]) -> list[Path]:
     else:
         raise MissingFile(f"{where}: there is no such file or folder; check the path")
     kept = [path for path in candidates if path.suffix.lower() in suffixes and not path.name.startswith(".")]
-    files = sorted(path for path in kept if path.is_file() or is_zarr(path))
+    files = sorted(path for path in kept if path.is_file() or is_image_folder(path))
     if not files:
         raise MissingFile(f"{where}: {problem}")
     return files
 
 
-def is_zarr(path: Path) -> bool:
-    """Tells whether a path is a folder of Zarr, which counts as a file."""
-    return any((path / name).is_file() for name in ("zarr.json", ".zgroup", ".zarray"))
-
-
 def stem(path: str | Path) -> str:
-    """Returns the name to pair files by: without the suffix, `.ome` before it, and a trailing `_labels`."""
+    """Returns the name to pair a file by: without its suffix, `.ome` before that, and `_labels` at the end."""
     return Path(path).stem.removesuffix(".ome").removesuffix("_labels")
 
 
-def pair_by_stem(first: list[Path], second: list[Path]) -> tuple[list[tuple[Path, Path]], list[Path], list[Path]]:
-    """Pairs the files of two lists that have the same `stem`; one file and one file are always a pair.
-
-    Returns:
-        The pairs, the files of `first` without a partner and those of `second`, each in the order given.
+def pair_by_stem(
+    first: Sequence[Path], second: Sequence[Path]
+) -> tuple[list[tuple[Path, Path]], list[Path], list[Path]]:
+    """Pairs the files of two lists by `stem`, as `pair_by_name` does.
 
     Raises:
         UserError: If two files of one list have the same stem.
     """
-    of_first, of_second = _by_stem(first), _by_stem(second)
+    return pair_by_name(by_stem(first), by_stem(second))
+
+
+def pair_by_name(first: Mapping[str, A], second: Mapping[str, B]) -> tuple[list[tuple[A, B]], list[A], list[B]]:
+    """Pairs the values of two mappings that have the same name; one value and one value are always a pair.
+
+    Returns:
+        The pairs, the values of `first` without a partner and those of `second`, each in the order given.
+    """
     if len(first) == len(second) == 1:
-        return [(first[0], second[0])], [], []
-    pairs = [(path, of_second[name]) for name, path in of_first.items() if name in of_second]
-    first_alone = [path for name, path in of_first.items() if name not in of_second]
-    second_alone = [path for name, path in of_second.items() if name not in of_first]
-    return pairs, first_alone, second_alone
+        return list(zip(first.values(), second.values(), strict=True)), [], []
+    return (
+        [(value, second[name]) for name, value in first.items() if name in second],
+        [value for name, value in first.items() if name not in second],
+        [value for name, value in second.items() if name not in first],
+    )
 
 
-def name_some(paths: Sequence[Path]) -> str:
-    """Returns the first of several paths and the number of the others, for a message of one line."""
-    return str(paths[0]) if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1} more"
+def by_stem(paths: Sequence[Path]) -> dict[str, Path]:
+    """Returns files by their stems, in the order given.
 
-
-def _by_stem(paths: list[Path]) -> dict[str, Path]:
-    """Returns the paths under their stems, in the order given."""
+    Raises:
+        UserError: If two files have the same stem.
+    """
     named: dict[str, Path] = {}
     for path in paths:
         if (name := stem(path)) in named:
             raise UserError(f"{path}: {named[name]} would be paired by the same name; remove or rename one")
         named[name] = path
     return named
+
+
+def name_some(paths: Sequence[Path]) -> str:
+    """Returns the first of several paths and the number of the others, for a message of one line."""
+    return str(paths[0]) if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1} more"

@@ -12,14 +12,14 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float64
 
-from wsis_jax.core import MissingFile, UserError, inside, read_text, write_text
+from wsis_jax.core import MissingFile, UserError, inside, read_text, reading, write_text
 
 POINT_SUFFIXES = (".csv", ".txt", ".tsv")
 
 # Names of the row and the column, in small letters, in the order in which they are looked for.
 _COORDINATES = (("y", "x"), ("row", "column"), ("row", "col"), ("r", "c"))
 
-_FARTHEST = 1e9  # No image has so many pixels a side, or frames, and sums of squares of it are exact enough.
+_FARTHEST = 1e9  # no image has so many pixels a side, or frames; squares of it can still be summed
 
 PointFormat = Literal["napari", "imagej", "csv"]
 """What `write_points` writes."""
@@ -48,24 +48,23 @@ _UNDERSTOOD = (
 def read_points(path: str | Path) -> dict[int, Float64[np.ndarray, "_ 2"]]:
     """Reads the points of an image or of a sequence of images.
 
-    The first line names the columns; those not needed are ignored. Fields are separated by commas, semicolons
-    or tabulators. Understood are:
+    The first line names the columns; other columns are ignored. Fields are separated by commas, semicolons or
+    tabs. These tables are understood:
 
     * napari's points layer, `index,axis-0,axis-1`; of three axes the first is the frame, counted from 0;
-    * ImageJ's table of results, known by `X` and `Y` in capitals; a `Frame` or `Slice` counts from 1;
-    * the reference's text, `# frame, x, y`;
+    * ImageJ's table of results, known by `X` and `Y` in capitals; its `Frame` or `Slice` counts from 1;
+    * the text of the authors' code, `# frame, x, y`;
     * `row,column`, `row,col`, `r,c`, `y,x` or `x,y` in any order and case, and `frame`, counted from 0.
 
     Returns:
-        Frame number, counted from 0 and rising, to points (row, column) in the order of the file. Frames
-        without a line are absent, but a file of a header alone is `{0: no points}`: an image that was looked
-        at and found to hold no cell.
+        Points (row, column) in the order of the file, by frame, counted from 0 and rising. Frames without a line
+        are absent; but a file of a header alone is `{0: no points}`: an image that was found to hold no cell.
 
     Raises:
         MissingFile: If there is no such file.
-        UserError: If the file is empty or no text, or its header not understood; if a line has a field too
-            many or too few, a value that is not a finite number, or a frame that is not a whole one; if both
-            `Frame` and `Slice` change.
+        UserError: If the file is empty or no text, or its header is not understood; if a line has too many or too
+            few fields, a value that is not a finite number, or a frame that is not a whole number; if both `Frame`
+            and `Slice` change.
     """
     path = Path(path)
     table = _lines(path)
@@ -94,10 +93,11 @@ def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
     """Yields the number, counted from 1, and the fields of each line that is not blank, header included."""
     if not path.exists():
         raise MissingFile(f"{path}: there is no such file of points; check the path")
-    if not path.is_file():  # a pipe would have us wait for ever
+    if not path.is_file():  # reading a pipe would never end
         raise UserError(f"{path}: this is a {'folder' if path.is_dir() else 'device'}; give a file of points")
-    # Labels of ImageJ may hold letters in another encoding; the numbers are the same in all.
-    text = read_text(path, encoding="utf-8-sig", errors="replace")
+    # Labels of ImageJ may hold letters in another encoding; numbers are the same in all encodings.
+    with reading(path):
+        text = read_text(path, encoding="utf-8-sig", errors="replace")
     if "\0" in text:
         raise UserError(f"{path}: this is not a text file in UTF-8; save the points as a CSV file in UTF-8")
     if not text.strip():
@@ -115,7 +115,7 @@ def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
 
 
 def _find_columns(names: list[str], path: Path) -> tuple[list[int], int]:
-    """Returns the indices of row, column and what may count frames, and the number of the first frame."""
+    """Returns the indices of row, column and possible counters of frames, and the number of the first frame."""
     lower = [name.lower() for name in names]
     axes = [name for name in lower if name.startswith("axis-")]
     if axes == ["axis-0", "axis-1"]:
@@ -146,10 +146,10 @@ def _to_number(field: str, name: str, number: int, path: Path) -> float:
 
 
 def _to_frames(counters: np.ndarray, first: int, numbers: list[int], path: Path) -> np.ndarray:
-    """Returns the frame of each line, counted from 0, from no, one or two columns that may count it."""
+    """Returns the frame of each line, counted from 0, from up to two columns that may count it."""
     if counters.shape[1] == 0:
         return np.zeros(len(counters), int)
-    # ImageJ writes both `Slice` and `Frame` and keeps the one that is not used at 1.
+    # ImageJ writes both `Slice` and `Frame`, and the one that is not used stays 1.
     changing = np.flatnonzero(np.ptp(counters, axis=0))
     if len(changing) > 1:
         raise UserError(f"{path}: both Frame and Slice change; save the points of one plane")
@@ -167,8 +167,8 @@ def _to_frames(counters: np.ndarray, first: int, numbers: list[int], path: Path)
 def check_points(points: Float64[np.ndarray, "points 2"], shape: tuple[int, int], *, name: str) -> None:
     """Checks that all points lie in an image.
 
-    A pixel reaches half a pixel to each side of its centre: rows from -0.5 up to, but not including,
-    height - 0.5 are inside.
+    A pixel extends half a pixel to each side of its centre: rows from -0.5 up to, but not including, height - 0.5
+    are inside.
 
     Args:
         points: Points (row, column) in pixels.
@@ -176,7 +176,7 @@ def check_points(points: Float64[np.ndarray, "points 2"], shape: tuple[int, int]
         name: The file of the points, for the message.
 
     Raises:
-        UserError: If a point lies outside; the message tells if rows and columns look swapped.
+        UserError: If a point lies outside; the message says so if rows and columns look swapped.
     """
     outside = np.flatnonzero(~inside(points, shape))
     if not len(outside):
@@ -198,10 +198,10 @@ def write_points(
     *,
     format: PointFormat = "napari",
 ) -> None:
-    """Writes points to a hundredth of a pixel, as a table that `read_points` reads.
+    """Writes points, rounded to a hundredth of a pixel, as a table that `read_points` reads.
 
-    The tables have no line for a frame without a point. It is absent when they are read, unless no frame has one:
-    then `{0: no points}` is read.
+    A frame without a point has no line, so it is absent when the table is read. A table without any point is read as
+    `{0: no points}`.
 
     Args:
         path: The file to write.

@@ -11,7 +11,7 @@ from wsis_jax.core import UserError
 from wsis_jax.io import (
     LABEL_SUFFIXES,
     POINT_SUFFIXES,
-    Where,
+    Files,
     list_files,
     name_some,
     pair_by_stem,
@@ -36,7 +36,7 @@ class Evaluation(NamedTuple):
         }
 
 
-def evaluate(labels: Where, masks: Where, *, points: Where | None = None, distance: float = 10.0) -> Evaluation:
+def evaluate(labels: Files, masks: Files, *, points: Files | None = None, distance: float = 10.0) -> Evaluation:
     """Compares label images with masks, each a file, a folder or a pattern, paired by stem.
 
     The detection scores compare points. The predicted ones are those of `<name>_points.csv` beside the label
@@ -74,7 +74,7 @@ def evaluate(labels: Where, masks: Where, *, points: Where | None = None, distan
     return Evaluation(pooled, images)
 
 
-def _pairs(labels: Where, masks: Where) -> list[tuple[Path, Path]]:
+def _pairs(labels: Files, masks: Files) -> list[tuple[Path, Path]]:
     """Returns label images with the masks of the same stem; warns of those that have none."""
     # The masks may be the results of another model.
     predictions, truths = (
@@ -100,7 +100,7 @@ def _predicted_points(label_path: Path, labels: Int[np.ndarray, "height width"])
     return _only_frame(beside) if beside.is_file() else centroids(labels)
 
 
-def _true_points(points: Where | None, names: list[str]) -> dict[str, Float64[np.ndarray, "_ 2"]]:
+def _true_points(points: Files | None, names: list[str]) -> dict[str, Float64[np.ndarray, "_ 2"]]:
     """Returns the true points by name; every label image must have some, if any has."""
     if points is None:
         return {}

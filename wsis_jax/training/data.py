@@ -13,8 +13,8 @@ from wsis_jax.io import (
     IMAGE_SUFFIXES,
     LABEL_SUFFIXES,
     POINT_SUFFIXES,
+    Files,
     PointFormat,
-    Where,
     list_files,
     name_some,
     pair_by_stem,
@@ -61,7 +61,7 @@ class TrainingSet(NamedTuple):
         self.names.append(name)
 
 
-def read_training_set(images: Where, points: Where, *, channel: int | None = None) -> TrainingSet:
+def read_training_set(images: Files, points: Files, *, channel: int | None = None) -> TrainingSet:
     """Reads images and points, each a file, a folder or a pattern, paired by stem.
 
     An image without a point file, and a point file without an image, are left out with a warning; so is a page
@@ -97,7 +97,7 @@ def read_training_set(images: Where, points: Where, *, channel: int | None = Non
 
 
 def read_stained_set(
-    images: Where, stains: Where, *, channel: int | None = None, nuclear_channel: int | None = None
+    images: Files, stains: Files, *, channel: int | None = None, nuclear_channel: int | None = None
 ) -> TrainingSet:
     """Reads images and finds their points in images of a nuclear stain: the centres of the nuclei.
 
@@ -151,7 +151,7 @@ def with_uncertain(data: TrainingSet) -> TrainingSet:
 
 
 def _pair(
-    images: Where, partners: Where, *, suffixes: Sequence[str], partner: str, example: str
+    images: Files, partners: Files, *, suffixes: Sequence[str], partner: str, example: str
 ) -> list[tuple[Path, Path]]:
     """Pairs images with other files by stem, and warns of those left over; `partner` is what the others are."""
     pairs, lonely_images, lonely_partners = pair_by_stem(
@@ -229,12 +229,12 @@ class PointSet(NamedTuple):
     image: Float32[np.ndarray, "height width"] | None
 
 
-def points_from_files(points: Where) -> PointFiles:
+def points_from_files(points: Files) -> PointFiles:
     """Reads point files, of whatever kind; see `read_points`."""
     return _read(list_files(points, suffixes=POINT_SUFFIXES), read_points)
 
 
-def points_from_stains(stains: Where, *, channel: int | None = None) -> PointFiles:
+def points_from_stains(stains: Files, *, channel: int | None = None) -> PointFiles:
     """Finds the nuclei in images of a nuclear stain; `channel` is as `read_image` takes it."""
 
     def read(path: Path) -> ByFrame:
@@ -243,7 +243,7 @@ def points_from_stains(stains: Where, *, channel: int | None = None) -> PointFil
     return _read(list_files(stains, suffixes=IMAGE_SUFFIXES), read)
 
 
-def points_from_labels(labels: Where) -> PointFiles:
+def points_from_labels(labels: Files) -> PointFiles:
     """Takes the centroids of label images."""
     return _read(list_files(labels, suffixes=LABEL_SUFFIXES), lambda path: {0: centroids(read_labels(path))})
 
@@ -269,7 +269,7 @@ def _read(files: Sequence[Path], read: Callable[[Path], ByFrame]) -> PointFiles:
 
 
 def pair_points_with_images(
-    points: PointFiles, images: Where | None, *, channel: int | None = None
+    points: PointFiles, images: Files | None, *, channel: int | None = None
 ) -> tuple[list[PointSet], list[str]]:
     """Pairs points with images by stem and frame, and says what has no partner.
 

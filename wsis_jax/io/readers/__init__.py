@@ -1,48 +1,28 @@
-"""The arrays in an image file, with their axes, read part by part.
+"""The arrays in an image file, with their axes, read part by part: one reader for each kind of file.
 
-A file is recognised by its first bytes, not by its name; a folder of Zarr and the files of microscopes by their
-endings.
+`READERS` holds all kinds of files that can be read; what lists or opens image files asks it.
 """
 
 import logging
 import math
+import threading
 from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
-from functools import cache
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import imagecodecs
 import numpy as np
-import tifffile
-from PIL.JpegImagePlugin import JpegImageFile
-from PIL.PngImagePlugin import PngImageFile
 
-from wsis_jax.core import MissingFile, UserError, check_chunks, check_values
-from wsis_jax.io.paths import is_zarr
-from wsis_jax.io.pixel_sizes import pixel_size_of_tiff
-from wsis_jax.io.readers.bioio import ENDINGS, open_scenes
-from wsis_jax.io.readers.tiff import check_other_files, check_pages
-from wsis_jax.io.readers.zarr import open_omezarr
+from wsis_jax.core import MissingFile, UserError, Window, check_chunks, check_values, reading
 
-Window = tuple[slice, slice]
 WHOLE = slice(None), slice(None)
-
-# A file is known by how it starts.
-_STARTS = {
-    "TIFF": (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
-    "PNG": b"\x89PNG\r\n\x1a\n",
-    "JPEG": b"\xff\xd8\xff",
-}
-
-# Opened by their own classes: `Image.open` has a limit of its own, the same for all machines.
-_PICTURES = {"PNG": PngImageFile, "JPEG": JpegImageFile}
-
 TOO_LARGE = "cut the image into parts, or segment it in tiles, as OME-Zarr"
+DAMAGED = "the image is damaged"
+NO_PIXELS = "the file holds no pixels; copy or export it again"
 
-# Tifffile's remarks on a damaged file would be printed beside our one sentence.
-logging.getLogger("tifffile").propagate = False
-logging.getLogger("tifffile").addHandler(logging.NullHandler())
+# What these log about a damaged file would be printed beside our one sentence.
+_LOGGERS = ("tifffile", "bioio.bio_image")
 
 
 class Stack(NamedTuple):
@@ -51,9 +31,9 @@ class Stack(NamedTuple):
     Attributes:
         sizes: the length of each axis, in order: `Y`, `X`, `C` for channels, `S` for colours, others for frames.
             The colours of a picture are known only when it is read.
-        read: takes places on axes other than `Y` and `X`, and a window; returns the values there, and what axes
-            they have.
-        pixel_size: side of a pixel in µm, if the file tells.
+        read: takes places on axes other than `Y` and `X`, and a window; returns the values there, and the names of
+            their axes.
+        pixel_size: side of a pixel in µm, or None if the file does not tell.
     """
 
     sizes: dict[str, int]
@@ -61,11 +41,139 @@ class Stack(NamedTuple):
     pixel_size: float | None = None
 
 
+class Reader(NamedTuple):
+    """A kind of image file.
+
+    Attributes:
+        name: of the kind, in messages.
+        endings: of the names of such files, in small letters.
+        open: takes the path, and the names of the axes or None; a context manager yielding the arrays, of which
+            nothing but the description is read. Whatever it raises is told as a `UserError`.
+        starts: the first bytes of such files; none if only the ending tells.
+        holds: for folders, the names of files of which one is in such a folder.
+        labels: whether programs keep label images in such files.
+    """
+
+    name: str
+    endings: tuple[str, ...]
+    open: Callable[[Path, str | None], AbstractContextManager[list[Stack]]]
+    starts: tuple[bytes, ...] = ()
+    holds: tuple[str, ...] = ()
+    labels: bool = False
+
+
+READERS: dict[str, Reader] = {}
+r"""The kinds of image files that can be read, by name.
+
+A file is recognised by its first bytes, a folder by what it holds, and the rest by the ending of the name. To add
+a kind, write what opens it, and register it here or in a program of your own. This adds the files of NumPy:
+
+    from contextlib import contextmanager
+    import numpy as np
+    from wsis_jax.io.readers import Reader, add_reader, stack_of
+
+    @contextmanager
+    def open_npy(path, axes):
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        yield [stack_of(path, array, axes or "TZYX"[-array.ndim :])]
+
+    add_reader(Reader("NPY", (".npy",), open_npy, starts=(b"\x93NUMPY",)))
+"""
+IMAGE_SUFFIXES: list[str] = []
+"""The endings of image files."""
+LABEL_SUFFIXES: list[str] = []
+"""The endings of label images."""
+
+
+def add_reader(reader: Reader) -> None:
+    """Registers a kind of image file."""
+    READERS[reader.name] = reader
+    IMAGE_SUFFIXES.extend(reader.endings)
+    if reader.labels:
+        LABEL_SUFFIXES.extend(reader.endings)
+
+
+def _lazily(module: str, function: str) -> Callable[[Path, str | None], AbstractContextManager[list[Stack]]]:
+    """Returns a function that opens files by a module of this folder, imported when it is first needed."""
+
+    def open_with(path: Path, axes: str | None) -> AbstractContextManager[list[Stack]]:
+        return getattr(import_module(f"wsis_jax.io.readers.{module}"), function)(path, axes)
+
+    return open_with
+
+
+_STARTS_OF_TIFF = b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"
+add_reader(Reader("TIFF", (".tif", ".tiff"), _lazily("tiff", "open_tiff"), starts=_STARTS_OF_TIFF, labels=True))
+add_reader(Reader("PNG", (".png",), _lazily("picture", "open_png"), starts=(b"\x89PNG\r\n\x1a\n",), labels=True))
+add_reader(Reader("JPEG", (".jpg", ".jpeg"), _lazily("picture", "open_jpeg"), starts=(b"\xff\xd8\xff",)))
+_FILES_OF_ZARR = "zarr.json", ".zgroup", ".zarray"
+add_reader(Reader("OME-Zarr", (".zarr",), _lazily("zarr", "open_zarr"), holds=_FILES_OF_ZARR))
+add_reader(Reader("bioio", (".czi", ".nd2", ".lif"), _lazily("bioio", "open_scenes")))
+
+
+# Opening
+
+
+def is_image_folder(path: Path) -> bool:
+    """Tells whether a path is a folder that is read as one image file, such as one of Zarr."""
+    return any((path / name).is_file() for reader in READERS.values() for name in reader.holds)
+
+
+def reader_of(path: Path) -> Reader:
+    """Returns the reader of a file or folder.
+
+    Raises:
+        MissingFile: if there is no such file.
+        UserError: if the file cannot be read, is empty, or is of no kind in `READERS`.
+    """
+    for reader in READERS.values():
+        if any((path / name).is_file() for name in reader.holds):
+            return reader
+    if not path.is_file():
+        raise MissingFile(f"{path}: there is no such image file; check the path")
+    for reader in READERS.values():
+        if not (reader.starts or reader.holds) and path.suffix.lower() in reader.endings:
+            return reader
+    with reading(path), path.open("rb") as file:
+        start = file.read(16)
+    if not start:
+        raise UserError(f"{path}: the file is empty (0 bytes); copy or export it again")
+    for reader in READERS.values():
+        if reader.starts and start.startswith(reader.starts):
+            return reader
+    *names, last = (reader.name for reader in READERS.values() if reader.starts or reader.holds)
+    raise UserError(f"{path}: this is not an image of a known kind; give a {', '.join(names)} or {last}")
+
+
+@contextmanager
+def open_stacks(path: Path, *, axes: str | None = None) -> Generator[list[Stack], None, None]:
+    """Context manager yielding the arrays of an image file, of which nothing but the description is read.
+
+    Args:
+        path: a file or folder of a kind in `READERS`.
+        axes: names for the axes of a TIFF, in order, instead of those that the file gives.
+
+    Yields:
+        At least one array, each with pixels. Reading one raises UserError if the file is damaged.
+
+    Raises:
+        MissingFile: if there is no such file.
+        UserError: if the file is empty, damaged or not an image, or its axes are not known; if the package that
+            reads it is not installed.
+    """
+    check_axes(axes)
+    reader = reader_of(path)
+    with ExitStack() as opened:
+        with reading(path, damaged=DAMAGED), _silent_libraries():
+            stacks = opened.enter_context(reader.open(path, axes))
+        yield stacks
+
+
 def check_axes(axes: str | None) -> None:
     """Checks the names of axes as far as one can without a file.
 
     Raises:
-        UserError: if they are no letters, one is there twice, or rows or columns are missing.
+        UserError: if they are no capital letters, one is there twice, or rows or columns are missing.
     """
     if axes is None:
         return
@@ -75,48 +183,30 @@ def check_axes(axes: str | None) -> None:
         )
 
 
-@contextmanager
-def open_stacks(path: Path, *, axes: str | None = None) -> Generator[list[Stack], None, None]:
-    """Opens the arrays of an image file, of which nothing but the description is read.
+def stack_of(
+    path: Path,
+    array: Any,
+    axes: str,
+    *,
+    pixel_size: float | None = None,
+    chunks: tuple[int, ...] | None = None,
+) -> Stack:
+    """Returns the stack of an array that is read by slices.
 
     Args:
-        path: a TIFF, PNG or JPEG, a folder of OME-Zarr, or a file of a microscope that bioio reads.
-        axes: names for the axes of a TIFF, in order, instead of those that the file gives.
-
-    Yields:
-        At least one array, each with pixels. Reading one raises UserError where the file is damaged.
+        path: the file, for messages.
+        array: has a shape and, for an index of whole numbers and slices, values; whatever it raises is told as a
+            damaged image.
+        axes: a capital letter for each axis, in order.
+        pixel_size: side of a pixel in µm, or None.
+        chunks: the shape of the parts that are decoded one by one, where each takes a while.
 
     Raises:
-        MissingFile: if there is no such file.
-        UserError: if the file is empty, damaged or not an image, or its axes are not known.
-        UserError: if the package that reads it is not installed.
+        UserError: if the array has no pixels, or axes that are too long or no letters.
     """
-    check_axes(axes)
-    if is_zarr(path):
-        array, names, pixel_size = open_omezarr(path)
-        yield [_stack(path, array, names.upper(), pixel_size, chunks=array.chunks)]
-    elif path.suffix.lower() in ENDINGS and path.is_file():
-        try:
-            scenes = open_scenes(path)
-        except UserError:
-            raise
-        except Exception as error:
-            raise _damaged(path, error) from error
-        yield [_stack(path, *scene) for scene in scenes]
-    elif (kind := _kind(path)) == "TIFF":
-        with _opened(path) as tiff:
-            yield _tiff_stacks(path, tiff, axes)
-    else:
-        yield [_picture(path, kind)]
-
-
-def _stack(
-    path: Path, array: Any, axes: str, pixel_size: float | None, *, chunks: tuple[int, ...] | None = None
-) -> Stack:
-    """Returns an array that is read by slices, with its axes named; its chunks are given if each takes a while."""
     sizes = dict(zip(axes, array.shape, strict=True))
     if not {"Y", "X"} <= set(axes) or 0 in sizes.values():
-        raise _without_pixels(path)
+        raise UserError(f"{path}: {NO_PIXELS}")
     if max(sizes.values()) >= 2**31:
         raise UserError(f"{path}: an axis has a length of {max(sizes.values()):.3g}; write it again")
     if not (axes.isascii() and axes.isalpha()):  # they become a part of file names
@@ -129,173 +219,54 @@ def _stack(
         if chunks is not None:
             sides = [side for axis, side in zip(axes, chunks, strict=True) if axis not in at]
             check_chunks(path, math.prod(n // side + 1 for n, side in zip(taken, sides, strict=True)))
-        try:
+        with reading(path, damaged=DAMAGED), _silent_libraries():
             values = np.asarray(array[tuple(where.get(axis, slice(None)) for axis in axes)])
-        except UserError:
-            raise
-        except Exception as error:  # The decoders raise a dozen unrelated classes for a damaged file.
-            raise _damaged(path, error) from error
         return values, "".join(axis for axis in axes if axis not in at)
 
     return Stack(sizes, read, pixel_size)
 
 
-# Pictures
-
-
-def _picture(path: Path, kind: str) -> Stack:
-    """Returns the one array of a PNG or JPEG, decoded when it is read."""
-    try:
-        with _PICTURES[kind](path) as picture:
-            sizes, colours = {"Y": picture.height, "X": picture.width}, len(picture.getbands())
-    except Exception as error:
-        raise _damaged(path, error) from error
-    check_values(path, picture.height * picture.width * colours, remedy=TOO_LARGE)
-
-    @cache
-    def decoded() -> np.ndarray:
-        try:
-            array = _decode_picture(path, kind)
-        except Exception as error:
-            raise _damaged(path, error) from error
-        if array.size == 0:
-            raise _without_pixels(path)
-        return array
-
-    def read(_: Mapping[str, int], window: Window) -> tuple[np.ndarray, str]:
-        return decoded()[window], "YXS"[: decoded().ndim]
-
-    return Stack(sizes, read)
-
-
-def _decode_picture(path: Path, kind: str) -> np.ndarray:
-    """Returns the array of a PNG or JPEG."""
-    if kind == "PNG":
-        return imagecodecs.png_decode(path.read_bytes())  # Pillow would cut 16-bit colours down to 8 bits.
-    with JpegImageFile(path) as picture:
-        # A grey one has a single channel; of the others, CMYK among them, we know the colours of RGB.
-        return np.asarray(picture if picture.mode == "L" else picture.convert("RGB"))
-
-
-# TIFF
-
-
 @contextmanager
-def _opened(path: Path) -> Generator[tifffile.TiffFile, None, None]:
-    """Opens a TIFF of which no page is missing."""
+def _silent_libraries() -> Generator[None, None, None]:
+    """Context manager that drops what the libraries of the readers log, in this thread and this block alone."""
+    thread = threading.get_ident()
+
+    def of_others(record: logging.LogRecord) -> bool:
+        return record.thread != thread
+
+    loggers = [logging.getLogger(name) for name in _LOGGERS]
+    for logger in loggers:
+        logger.addFilter(of_others)
     try:
-        tiff = tifffile.TiffFile(path)
-    except Exception as error:
-        raise _damaged(path, error) from error
-    with tiff:
-        yield tiff
+        yield
+    finally:
+        for logger in loggers:
+            logger.removeFilter(of_others)
 
 
-def _tiff_stacks(path: Path, tiff: tifffile.TiffFile, axes: str | None) -> list[Stack]:
-    """Returns the series of a TIFF: one array for each run of pages of the same kind."""
-    try:
-        check_pages(tiff)
-        check_other_files(path, tiff)
-        series = [(one, one.get_axes(), tuple(one.get_shape())) for one in tiff.series]
-        pixel_size = pixel_size_of_tiff(tiff)
-        if not series:
-            raise _without_pixels(path)
-        if not all(isinstance(side, int) for _, _, shape in series for side in shape):
-            raise ValueError("the length of an axis is no whole number")
-        named = [(one, _named(path, given, shape, axes), shape) for one, given, shape in series]
-        return [_stack(path, _sliceable(path, one, shape), names, pixel_size) for one, names, shape in named]
-    except UserError:
-        raise
-    except Exception as error:
-        raise _damaged(path, error) from error
+# The side of a pixel
+
+# In micrometres: the units that OME-XML, NGFF and ImageJ name.
+_UNITS = {
+    **dict.fromkeys(("å", "angstrom"), 1e-4),
+    **dict.fromkeys(("nm", "nanometer", "nanometre"), 1e-3),
+    **dict.fromkeys(("µm", "μm", "um", "micron", "microns", "micrometer", "micrometre"), 1.0),
+    **dict.fromkeys(("mm", "millimeter", "millimetre"), 1e3),
+    **dict.fromkeys(("cm", "centimeter", "centimetre"), 1e4),
+    **dict.fromkeys(("m", "meter", "metre"), 1e6),
+    **dict.fromkeys(("in", "inch"), 25400.0),
+}
 
 
-def _named(path: Path, given: str, shape: Sequence[int], axes: str | None) -> str:
-    """Returns the names of the axes of a series; None stands for those that the file gives."""
-    if axes is not None:
-        if len(axes) != len(shape):
-            have = f"{len(shape)} axes of lengths {', '.join(map(str, shape))}"
-            raise UserError(f"{path}: axes '{axes}' do not fit its {have}; name each of them once")
-        return axes
-    if len(set(given)) < len(given):
-        raise UserError(
-            f"{path}: the file does not name its {len(shape)} axes, of lengths {', '.join(map(str, shape))}; "
-            "name them, as in --axes TZYX"
-        )
-    return given
+def in_micrometres(size: float | int, unit: str) -> float | None:
+    """Returns a length in micrometres, or None if the unit is not one of length."""
+    factor = _UNITS.get(unit.strip().lower().replace("\\u00b5", "µ"))
+    return None if factor is None else size * factor
 
 
-def _sliceable(path: Path, series: tifffile.TiffPageSeries, shape: tuple[int, ...]) -> Any:
-    """Returns what reads parts of a series: a memory map, page after page, or in the last resort all at once."""
-    page = series.keyframe
-    if series.kind == "ome" and any(one is None for one in series.pages):
-        raise ValueError("some of its pages are in files that are not beside it")
-    in_one_piece = page.is_memmappable and series.dataoffset is not None and not series.is_multifile
-    if in_one_piece and page.dtype is not None and 0 not in shape:
-        dtype, offset = np.dtype(page.parent.byteorder + page.dtype.char), series.dataoffset or 0
-        if offset + math.prod(shape) * dtype.itemsize <= path.stat().st_size:
-            return np.memmap(path, dtype, "r", offset, shape)
-        raise ValueError("it ends before its pixels do")
-    return _Pages(path, series, shape)
-
-
-class _Pages:
-    """The array of a series, of which a page is decoded at a time; the last one is kept."""
-
-    def __init__(self, path: Path, series: tifffile.TiffPageSeries, shape: tuple[int, ...]) -> None:
-        self.shape, self._path, self._series = shape, path, series
-        inner = tuple(series.keyframe.shape)
-        self._outer = shape[: len(shape) - len(inner)]
-        whole = shape[len(self._outer) :] == inner and math.prod(self._outer) == len(series)
-        self._by_page = whole and not series.is_multifile
-        self._kept: tuple[int | None, np.ndarray] | None = None
-
-    def __getitem__(self, index: tuple[Any, ...]) -> np.ndarray:
-        outer, inner = index[: len(self._outer)], index[len(self._outer) :]
-        if not self._by_page or any(isinstance(place, slice) for place in outer):
-            return self._page(None)[index]
-        return self._page(int(np.ravel_multi_index(outer, self._outer)) if outer else 0)[inner]
-
-    def _page(self, number: int | None) -> np.ndarray:
-        """Returns the values of a page, or of all."""
-        if self._kept is None or self._kept[0] != number:
-            page, pages = self._series.keyframe, 1 if number is not None else len(self._series)
-            # A piece that is compressed may be larger than its page.
-            check_values(self._path, pages * max(page.size, math.prod(page.chunks)), remedy=TOO_LARGE)
-            if len(page.dataoffsets) < math.prod(page.chunked):  # what is missing would be zeros
-                raise ValueError(f"{len(page.dataoffsets)} of {math.prod(page.chunked)} parts of a page are there")
-            if number is None:
-                values = self._series.asarray().reshape(self.shape)
-            elif (page := self._series[number]) is None:
-                raise ValueError(f"page {number} is missing")
-            else:
-                values = page.asarray()
-            self._kept = number, values
-        return self._kept[1]
-
-
-# What is wrong with a file
-
-
-def _kind(path: Path) -> str:
-    """Returns the kind of an image file by its first bytes."""
-    if not path.is_file():
-        raise MissingFile(f"{path}: there is no such image file; check the path")
-    with path.open("rb") as file:
-        start = file.read(8)
-    if not start:
-        raise UserError(f"{path}: the file is empty (0 bytes); copy or export it again")
-    kind = next((kind for kind, starts in _STARTS.items() if start.startswith(starts)), None)
-    if kind is None:
-        raise UserError(f"{path}: this is not an image of a known kind; give a {', '.join(_STARTS)} or OME-Zarr")
-    return kind
-
-
-def _damaged(path: Path, error: Exception) -> UserError:
-    """Returns what to tell of a file that a decoder gave up on."""
-    reason = str(error).partition("\n")[0]
-    return UserError(f"{path}: the image is damaged ({reason}); copy or export it again")
-
-
-def _without_pixels(path: Path) -> UserError:
-    return UserError(f"{path}: the file holds no pixels; copy or export it again")
+def side_of_square(sides: Sequence[float | int | None]) -> float | None:
+    """Returns the side of a pixel from its height and width; None if one is unknown, or they differ by 0.1 %."""
+    height, width = sides
+    if height is None or width is None or not height > 0 or abs(height - width) > 1e-3 * height:
+        return None
+    return float(width)

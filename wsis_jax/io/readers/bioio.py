@@ -1,49 +1,41 @@
-"""Files of microscopes, read through bioio."""
+"""Files of microscopes (czi, nd2, lif), read through bioio: one array for each scene."""
 
-import logging
+from collections.abc import Generator
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 from wsis_jax.core import UserError
-from wsis_jax.io.pixel_sizes import square
-
-ENDINGS = (".czi", ".nd2", ".lif")
-"""Of the files that the extra `bioio` reads."""
-
-# Without a handler, its remarks on a damaged file would be printed beside our one sentence.
-logging.getLogger("bioio").addHandler(logging.NullHandler())
+from wsis_jax.io.readers import Stack, side_of_square, stack_of
 
 
-def open_scenes(path: Path) -> list[tuple[Any, str, float | None]]:
-    """Opens the scenes of a file, of which nothing but the description is read.
+@contextmanager
+def open_scenes(path: Path, axes: str | None) -> Generator[list[Stack], None, None]:
+    """Context manager yielding the scenes of a file, of which nothing but the description is read.
 
     Args:
-        path: a file that ends in one of `ENDINGS`.
-
-    Returns:
-        For each scene a dask array, the names of its axes, such as "TCZYX", and the side of a pixel in
-        micrometres, or None where it is not given or pixels are not square.
+        path: a file whose ending names its reader, as .czi that of `bioio_czi`.
+        axes: not used, since such files name their axes.
 
     Raises:
         UserError: if bioio, or its reader of such files, is not installed.
         Exception: whatever the reader raises for a damaged file.
     """
-    reader = f"bioio_{path.suffix.lower()[1:]}"
     try:
         from bioio import BioImage
 
-        module = import_module(reader)
+        reader = import_module(f"bioio_{path.suffix.lower()[1:]}").Reader
     except ImportError as error:
         raise UserError(
             f"{path}: files of the kind {path.suffix} need bioio; install it with: pip install 'wsis-jax[bioio]'"
         ) from error
-    scenes = []
-    for scene in range(len(BioImage(path, reader=module.Reader).scenes)):
+    stacks = []
+    for scene in range(len(BioImage(path, reader=reader).scenes)):
         image = BioImage(
-            path, reader=module.Reader
-        )  # one for each, for what is read later is of the scene set last
+            path, reader=reader
+        )  # one per scene: what is read later is of the scene that was set last
         image.set_scene(scene)
         sizes = image.physical_pixel_sizes
-        scenes.append((image.dask_data, image.dims.order, square((sizes.Y, sizes.X))))
-    return scenes
+        side = side_of_square((sizes.Y, sizes.X))
+        stacks.append(stack_of(path, image.dask_data, image.dims.order, pixel_size=side))
+    yield stacks

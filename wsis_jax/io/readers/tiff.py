@@ -1,16 +1,120 @@
-"""What has to hold for a TIFF before its pages are read: none is missing, and none is in another folder."""
+"""TIFF, plain or by ImageJ, OME and others: one array for each series, read page by page."""
 
+import math
 import struct
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
+import numpy as np
 import tifffile
 
-from wsis_jax.core import UserError, check_name
+from wsis_jax.core import UserError, check_name, check_values
+from wsis_jax.io.readers import NO_PIXELS, TOO_LARGE, Stack, in_micrometres, side_of_square, stack_of
 
 
-def check_pages(tiff: tifffile.TiffFile) -> None:
-    """Raises UserError if pages are missing; tifffile leaves out what was cut off with the end of a file."""
+@contextmanager
+def open_tiff(path: Path, axes: str | None) -> Generator[list[Stack], None, None]:
+    """Context manager yielding the arrays of a TIFF: one for each series, a run of pages of the same kind.
+
+    Args:
+        path: the file.
+        axes: names for the axes, in order, instead of those that the file gives.
+
+    Raises:
+        UserError: if it holds no pixels or names files of other folders, or its axes are not known.
+        Exception: whatever tifffile raises for a damaged file, and ValueError if a part of it is missing.
+    """
+    with tifffile.TiffFile(path) as tiff:
+        _check_pages(tiff)
+        _check_other_files(path, tiff)
+        series = [(one, one.get_axes(), tuple(one.get_shape())) for one in tiff.series]
+        pixel_size = _pixel_size(tiff)
+        if not series:
+            raise UserError(f"{path}: {NO_PIXELS}")
+        if not all(isinstance(side, int) for _, _, shape in series for side in shape):
+            raise ValueError("the length of an axis is no whole number")
+        named = [(one, _axis_names(path, given, shape, axes), shape) for one, given, shape in series]
+        yield [
+            stack_of(path, _sliceable(path, one, shape), names, pixel_size=pixel_size)
+            for one, names, shape in named
+        ]
+
+
+def _axis_names(path: Path, given: str, shape: Sequence[int], axes: str | None) -> str:
+    """Returns the names of the axes of a series: those of the user or, for None, those that the file gives."""
+    if axes is not None:
+        if len(axes) != len(shape):
+            have = f"{len(shape)} axes of lengths {', '.join(map(str, shape))}"
+            raise UserError(f"{path}: axes '{axes}' do not fit its {have}; name each of them once")
+        return axes
+    if len(set(given)) < len(given):
+        raise UserError(
+            f"{path}: the file does not name its {len(shape)} axes, of lengths {', '.join(map(str, shape))}; "
+            "name them, as in --axes TZYX"
+        )
+    return given
+
+
+def _sliceable(path: Path, series: tifffile.TiffPageSeries, shape: tuple[int, ...]) -> Any:
+    """Returns what reads parts of a series: a memory map if its values are in one piece, or else `_Pages`."""
+    page = series.keyframe
+    if series.kind == "ome" and any(one is None for one in series.pages):
+        raise ValueError("some of its pages are in files that are not beside it")
+    in_one_piece = page.is_memmappable and series.dataoffset is not None and not series.is_multifile
+    if in_one_piece and page.dtype is not None and 0 not in shape:
+        dtype, offset = np.dtype(page.parent.byteorder + page.dtype.char), series.dataoffset or 0
+        if offset + math.prod(shape) * dtype.itemsize <= path.stat().st_size:
+            return np.memmap(path, dtype, "r", offset, shape)
+        raise ValueError("it ends before its pixels do")
+    return _Pages(path, series, shape)
+
+
+class _Pages:
+    """The array of a series, of which one page is decoded at a time and the last one kept.
+
+    Where pages are not the last axes of the array, all of it is decoded at once.
+    """
+
+    def __init__(self, path: Path, series: tifffile.TiffPageSeries, shape: tuple[int, ...]) -> None:
+        self.shape, self._path, self._series = shape, path, series
+        inner = tuple(series.keyframe.shape)
+        self._outer = shape[: len(shape) - len(inner)]
+        whole = shape[len(self._outer) :] == inner and math.prod(self._outer) == len(series)
+        self._by_page = whole and not series.is_multifile
+        self._kept: tuple[int | None, np.ndarray] | None = None
+
+    def __getitem__(self, index: tuple[Any, ...]) -> np.ndarray:
+        outer, inner = index[: len(self._outer)], index[len(self._outer) :]
+        if not self._by_page or any(isinstance(place, slice) for place in outer):
+            return self._page(None)[index]
+        return self._page(int(np.ravel_multi_index(outer, self._outer)) if outer else 0)[inner]
+
+    def _page(self, number: int | None) -> np.ndarray:
+        """Returns the values of a page or, for None, of all."""
+        if self._kept is None or self._kept[0] != number:
+            page, pages = self._series.keyframe, 1 if number is not None else len(self._series)
+            # A compressed part may be larger than its page.
+            check_values(self._path, pages * max(page.size, math.prod(page.chunks)), remedy=TOO_LARGE)
+            if len(page.dataoffsets) < math.prod(page.chunked):  # tifffile fills missing parts with zeros
+                raise ValueError(f"{len(page.dataoffsets)} of {math.prod(page.chunked)} parts of a page are there")
+            if number is None:
+                values = self._series.asarray().reshape(self.shape)
+            elif (page := self._series[number]) is None:
+                raise ValueError(f"page {number} is missing")
+            else:
+                values = page.asarray()
+            self._kept = number, values
+        return self._kept[1]
+
+
+# What has to hold before pages are read
+
+
+def _check_pages(tiff: tifffile.TiffFile) -> None:
+    """Raises ValueError if pages are missing; tifffile leaves out those beyond the end of a truncated file."""
     layout, handle = tiff.tiff, tiff.filehandle
     last = tiff.pages[len(tiff.pages) - 1].offset
     handle.seek(last)
@@ -21,7 +125,7 @@ def check_pages(tiff: tifffile.TiffFile) -> None:
         raise ValueError(f"pages are missing after the first {len(tiff.pages)}")
 
 
-def check_other_files(path: Path, tiff: tifffile.TiffFile) -> None:
+def _check_other_files(path: Path, tiff: tifffile.TiffFile) -> None:
     """Raises UserError if a TIFF says that some of its pages are in a file of another folder."""
     named: list[str] = []
     if tiff.is_ome:
@@ -36,10 +140,42 @@ def check_other_files(path: Path, tiff: tifffile.TiffFile) -> None:
 
 
 def _named_in(xml: str) -> list[str]:
-    """Returns the files that OME-XML names; a plain search would miss what is written as entities."""
+    """Returns the files that OME-XML names; a search in the text would miss names written with entities."""
     try:
         return [one.get("FileName", "") for one in ElementTree.fromstring(xml).iter()]
     except ElementTree.ParseError:
-        if "FileName" in xml:  # tifffile tries harder to understand it
+        if "FileName" in xml:  # tifffile may understand what the parser does not
             raise
         return []
+
+
+# The side of a pixel
+
+
+def _pixel_size(tiff: tifffile.TiffFile) -> float | None:
+    """Returns the side of a pixel in micrometres as OME-XML or ImageJ wrote it, or None.
+
+    The resolution that other programs write is ignored: it is most often that of a screen or a printer.
+    """
+    if tiff.is_ome:
+        return _pixel_size_of_ome(tifffile.xml2dict(tiff.ome_metadata or ""))
+    if tiff.is_imagej:
+        unit = str((tiff.imagej_metadata or {}).get("unit", ""))
+        tags = tiff.pages.first.tags
+        per_unit = [tags[name].value if name in tags else (0, 1) for name in ("YResolution", "XResolution")]
+        return side_of_square(
+            [in_micrometres(below / above, unit) if above else None for above, below in per_unit]
+        )
+    return None
+
+
+def _pixel_size_of_ome(ome: Any) -> float | None:
+    """Returns the side of a pixel of the first image of OME-XML."""
+    try:
+        images = ome["OME"]["Image"]
+        pixels = (images[0] if isinstance(images, list | tuple) else images)["Pixels"]
+        sizes = [pixels[f"PhysicalSize{axis}"] for axis in "YX"]
+        units = [str(pixels.get(f"PhysicalSize{axis}Unit", "µm")) for axis in "YX"]
+        return side_of_square([in_micrometres(float(size), unit) for size, unit in zip(sizes, units, strict=True)])
+    except (KeyError, IndexError, TypeError, ValueError):
+        return None

@@ -1,36 +1,39 @@
-"""OME-Zarr (NGFF 0.4 and 0.5): images opened without reading them, labels written by chunks."""
+"""OME-Zarr (NGFF 0.4 and 0.5): images are opened without reading them, labels are written chunk by chunk."""
 
 import math
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import zarr
 
 from wsis_jax.core import MissingFile, UserError, check_values, replacing_folder
-from wsis_jax.io.pixel_sizes import in_micrometres, square
-
-if TYPE_CHECKING:
-    import zarr
+from wsis_jax.io.readers import Stack, in_micrometres, side_of_square, stack_of
 
 NGFF = "0.5"
 """The version of the specification of OME-Zarr that is written."""
 
 
-def open_omezarr(path: str | Path) -> tuple["zarr.Array", str, float | None]:
+@contextmanager
+def open_zarr(path: Path, axes: str | None) -> Generator[list[Stack], None, None]:
+    """Context manager yielding the image of full resolution of an OME-Zarr, which names its axes itself."""
+    array, names, pixel_size = open_omezarr(path)
+    yield [stack_of(path, array, names.upper(), pixel_size=pixel_size, chunks=array.chunks)]
+
+
+def open_omezarr(path: str | Path) -> tuple[zarr.Array, str, float | None]:
     """Opens the image of full resolution of an OME-Zarr, without reading its pixels.
 
     Returns:
-        The array; the names of its axes, such as "tczyx"; and the side of a pixel in micrometres, or None where
-        it is not given in a unit of length or pixels are not square.
+        The array; the names of its axes, such as "tczyx"; and the side of a pixel in micrometres, or None if it is
+        not given in a unit of length or pixels are not square.
 
     Raises:
         MissingFile: if there is no such folder.
         UserError: if it is no OME-Zarr image, or is damaged.
-        UserError: if zarr is not installed.
     """
-    zarr = _zarr()
     path = Path(path)
     if not path.is_dir():
         raise MissingFile(f"{path}: there is no such folder; check the path")
@@ -44,7 +47,7 @@ def open_omezarr(path: str | Path) -> tuple["zarr.Array", str, float | None]:
         if not isinstance(array, zarr.Array):
             raise TypeError("it is a group")
         pixel_size = _pixel_size(multiscale, first)
-    except Exception as error:  # of the library, and of metadata that are not what they should be
+    except Exception as error:  # of the library, or of metadata of another form
         raise UserError(f"{path}: is no OME-Zarr image of version 0.4 or 0.5; give the folder of one") from error
     if len(set(axes)) != array.ndim or len(axes) != array.ndim or not {"y", "x"} <= set(axes):
         raise UserError(f"{path}: its axes '{axes[:60]}' do not fit its array; write it again")
@@ -52,10 +55,10 @@ def open_omezarr(path: str | Path) -> tuple["zarr.Array", str, float | None]:
     return array, axes, pixel_size
 
 
-def _check_storage(path: Path, array: "zarr.Array") -> None:
-    """Raises UserError for an array whose values are no numbers, or whose pieces do not fit into memory.
+def _check_storage(path: Path, array: zarr.Array) -> None:
+    """Raises UserError for an array whose values are no numbers, or whose chunks do not fit into memory.
 
-    Pickled objects are programs that run when they are read, so nothing here depends on the library refusing them.
+    A pickled object is a program that runs when it is read; it is refused here, whatever the library does.
     """
     described: Any = array.metadata
     codecs = (
@@ -73,22 +76,18 @@ def _check_storage(path: Path, array: "zarr.Array") -> None:
 
 def create_labels(
     path: str | Path, shape: tuple[int, int], *, chunks: tuple[int, int], pixel_size: float | None = None
-) -> "zarr.Array":
+) -> zarr.Array:
     """Creates an OME-Zarr label image (NGFF 0.5) of zeros, to be written to by slices.
 
     Args:
         path: the folder to make; nothing may be there.
         shape: (height, width).
-        chunks: (height, width) of the pieces that are compressed, each into a file.
+        chunks: (height, width) of the parts that are compressed, each into a file.
         pixel_size: side of a pixel in micrometres, if it is known.
 
     Returns:
         The array, of type uint32.
-
-    Raises:
-        UserError: if zarr is not installed.
     """
-    zarr = _zarr()
     about = multiscales("labels", "yx", pixel_size) | {"image-label": {}}
     group = zarr.create_group(path, zarr_format=3, attributes={"ome": about})
     chunks = min(chunks[0], shape[0]), min(chunks[1], shape[1])
@@ -100,8 +99,8 @@ def create_labels(
 @contextmanager
 def writing_labels(
     path: str | Path, shape: tuple[int, int], *, chunks: tuple[int, int], pixel_size: float | None = None
-) -> Generator["zarr.Array", None, None]:
-    """Lends the array of `create_labels`; all takes its place at `path` in the end, or goes on an error."""
+) -> Generator[zarr.Array, None, None]:
+    """Context manager yielding the array of `create_labels`; it appears at `path` at the end, or not at all."""
     with replacing_folder(path) as temporary:
         yield create_labels(temporary, shape, chunks=chunks, pixel_size=pixel_size)
 
@@ -116,7 +115,7 @@ def multiscales(name: str, axes: str, pixel_size: float | int | None) -> dict[st
 
 
 def _pixel_size(multiscale: Mapping[str, Any], dataset: Mapping[str, Any]) -> float | None:
-    """Returns the side of a pixel of a dataset in micrometres, if it is known and one."""
+    """Returns the side of a pixel of a dataset in micrometres; None if it is unknown or pixels are not square."""
     sides = []
     for index, axis in enumerate(multiscale["axes"]):
         if axis["name"].lower() in "yx":
@@ -125,13 +124,4 @@ def _pixel_size(multiscale: Mapping[str, Any], dataset: Mapping[str, Any]) -> fl
                 for transformation in part.get("coordinateTransformations", []):
                     size *= transformation["scale"][index] if transformation["type"] == "scale" else 1
             sides.append(in_micrometres(size, axis.get("unit", "")))
-    return square(sides)
-
-
-def _zarr() -> Any:
-    """Returns the library; ImportError in a sentence if it is missing."""
-    try:
-        import zarr
-    except ImportError as error:
-        raise UserError("OME-Zarr needs zarr; install it with: pip install 'wsis-jax[zarr]'") from error
-    return zarr
+    return side_of_square(sides)

@@ -1,0 +1,64 @@
+"""PNG and JPEG, decoded whole when a part of them is first read."""
+
+from collections.abc import Callable, Generator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from functools import cache
+from pathlib import Path
+
+import imagecodecs
+import numpy as np
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+
+from wsis_jax.core import UserError, Window, check_values, reading
+from wsis_jax.io.readers import DAMAGED, NO_PIXELS, TOO_LARGE, Stack
+
+
+def open_png(path: Path, axes: str | None) -> AbstractContextManager[list[Stack]]:
+    """Returns the context manager of `_open` for a PNG; `axes` is unused, since a picture has no others."""
+    return _open(path, PngImageFile, lambda: imagecodecs.png_decode(path.read_bytes()))
+
+
+def open_jpeg(path: Path, axes: str | None) -> AbstractContextManager[list[Stack]]:
+    """Returns the context manager of `_open` for a JPEG; `axes` is unused, since a picture has no others."""
+
+    def decode() -> np.ndarray:
+        # Grey stays grey, and any other colour space, such as CMYK, becomes RGB.
+        with JpegImageFile(path) as picture:
+            return np.asarray(picture if picture.mode == "L" else picture.convert("RGB"))
+
+    return _open(path, JpegImageFile, decode)
+
+
+@contextmanager
+def _open(
+    path: Path, described_by: type[PngImageFile | JpegImageFile], decode: Callable[[], np.ndarray]
+) -> Generator[list[Stack], None, None]:
+    """Context manager yielding the one array of a picture.
+
+    Args:
+        path: the file.
+        described_by: the class of Pillow that reads its size; `Image.open` refuses large pictures, whatever the
+            memory of the machine.
+        decode: returns all values. Pillow would cut 16-bit colours of a PNG down to 8 bits.
+
+    Raises:
+        UserError: if it is too large for the memory of this machine.
+        Exception: whatever Pillow raises for a damaged file.
+    """
+    with described_by(path) as picture:
+        sizes, colours = {"Y": picture.height, "X": picture.width}, len(picture.getbands())
+    check_values(path, sizes["Y"] * sizes["X"] * colours, remedy=TOO_LARGE)
+
+    @cache
+    def decoded() -> np.ndarray:
+        with reading(path, damaged=DAMAGED):
+            array = decode()
+        if array.size == 0:
+            raise UserError(f"{path}: {NO_PIXELS}")
+        return array
+
+    def read(_: Mapping[str, int], window: Window) -> tuple[np.ndarray, str]:
+        return decoded()[window], "YXS"[: decoded().ndim]
+
+    yield [Stack(sizes, read)]
