@@ -200,8 +200,8 @@ def write_points(
 ) -> None:
     """Writes points, rounded to a hundredth of a pixel, as a table that `read_points` reads.
 
-    A frame without a point has no line, so it is absent when the table is read. A table without any point is read as
-    `{0: no points}`.
+    A frame without a point has no line, so it is absent when the table is read. A table without any point is read
+    as `{0: no points}`.
 
     Args:
         path: The file to write.
