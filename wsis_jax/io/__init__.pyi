@@ -11,10 +11,8 @@ from .label_file import read_shape as read_shape
 from .label_file import write_labels as write_labels
 from .label_file import write_picture as write_picture
 from .paths import Files as Files
-from .paths import by_stem as by_stem
 from .paths import list_files as list_files
 from .paths import name_some as name_some
-from .paths import pair_by_name as pair_by_name
 from .paths import pair_by_stem as pair_by_stem
 from .paths import stem as stem
 from .point_file import POINT_SUFFIXES as POINT_SUFFIXES

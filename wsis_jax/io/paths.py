@@ -1,14 +1,10 @@
 """Finds files, and pairs them by name."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeVar
 
 from wsis_jax.core import MissingFile, UserError
-
-A = TypeVar("A")
-B = TypeVar("B")
 
 Files = str | Path | Sequence[str | Path]
 """A file, a folder or a pattern, or several of them."""
@@ -60,43 +56,33 @@ def stem(path: str | Path) -> str:
 def pair_by_stem(
     first: Sequence[Path], second: Sequence[Path]
 ) -> tuple[list[tuple[Path, Path]], list[Path], list[Path]]:
-    """Pairs the files of two lists by `stem`, as `pair_by_name` does.
+    """Pairs the files of two lists that have the same `stem`; one file and one file are always a pair.
+
+    Returns:
+        The pairs, the files of `first` without a partner and those of `second`, each in the order given.
 
     Raises:
         UserError: If two files of one list have the same stem.
     """
-    return pair_by_name(by_stem(first), by_stem(second))
-
-
-def pair_by_name(first: Mapping[str, A], second: Mapping[str, B]) -> tuple[list[tuple[A, B]], list[A], list[B]]:
-    """Pairs the values of two mappings that have the same name; one value and one value are always a pair.
-
-    Returns:
-        The pairs, the values of `first` without a partner and those of `second`, each in the order given.
-    """
+    of_first, of_second = _by_stem(first), _by_stem(second)
     if len(first) == len(second) == 1:
-        return list(zip(first.values(), second.values(), strict=True)), [], []
-    return (
-        [(value, second[name]) for name, value in first.items() if name in second],
-        [value for name, value in first.items() if name not in second],
-        [value for name, value in second.items() if name not in first],
-    )
+        return [(first[0], second[0])], [], []
+    pairs = [(path, of_second[name]) for name, path in of_first.items() if name in of_second]
+    first_alone = [path for name, path in of_first.items() if name not in of_second]
+    second_alone = [path for name, path in of_second.items() if name not in of_first]
+    return pairs, first_alone, second_alone
 
 
-def by_stem(paths: Sequence[Path]) -> dict[str, Path]:
-    """Returns files by their stems, in the order given.
+def name_some(paths: Sequence[Path]) -> str:
+    """Returns the first of several paths and the number of the others, for a message of one line."""
+    return str(paths[0]) if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1} more"
 
-    Raises:
-        UserError: If two files have the same stem.
-    """
+
+def _by_stem(paths: Sequence[Path]) -> dict[str, Path]:
+    """Returns files by their stems, in the order given."""
     named: dict[str, Path] = {}
     for path in paths:
         if (name := stem(path)) in named:
             raise UserError(f"{path}: {named[name]} would be paired by the same name; remove or rename one")
         named[name] = path
     return named
-
-
-def name_some(paths: Sequence[Path]) -> str:
-    """Returns the first of several paths and the number of the others, for a message of one line."""
-    return str(paths[0]) if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1} more"
