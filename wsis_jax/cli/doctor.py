@@ -93,7 +93,7 @@ def examine() -> Iterator[Finding]:
         try:
             yield check(name)
         except Exception as error:  # a broken library may raise anything
-            why = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+            why = f"{type(error).__name__}: {_first_line(error)}"
             yield Finding(name, "broken", why, "reinstall wsis-jax in a fresh environment", {"error": why})
 
 

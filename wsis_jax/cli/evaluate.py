@@ -1,4 +1,4 @@
-"""`wsis evaluate`: its help, its arguments, and what it does with them."""
+"""`wsis evaluate`: its help, its arguments and what it does."""
 
 import argparse
 import json
@@ -11,20 +11,23 @@ SUMMARY = "compare results with hand-made masks"
 TEXT = """\
 Compare label images with hand-made masks, paired by name (a_labels.tif and a.tif).
 
-Detection (F-measure, precision, recall) compares points: the detected cells saved beside the labels, or else
-the centroids of the labels, with those of --points, or else the centroids of the masks.
+F-measure, precision and recall compare points: the detected cells saved beside the labels (or the centroids of the
+labels, if there are none) with those of --points (or the centroids of the masks).
 """
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Adds the arguments of the command."""
     command.add_argument("labels", metavar="LABELS", help="a file, a folder or a quoted pattern")
-    command.add_argument("masks", metavar="MASKS", help="the same")
-    command.add_argument("--points", metavar="POINTS", help="true centroids")
+    command.add_argument("masks", metavar="MASKS", help="a file, a folder or a quoted pattern")
+    command.add_argument("--points", metavar="POINTS", help="the true centroids of the cells")
     command.add_argument(
-        "--distance", type=float, default=10.0, help="pixels within which a point is found (default 10)"
+        "--distance",
+        type=float,
+        default=10.0,
+        help="pixels within which a point finds its cell (default 10)",
     )
-    command.add_argument("--json", type=Path, metavar="FILE", help="write the scores to a file, too")
+    command.add_argument("--json", type=Path, metavar="FILE", help="also write the scores to a file")
 
 
 def run(arguments: argparse.Namespace) -> int:

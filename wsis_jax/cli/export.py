@@ -1,4 +1,4 @@
-"""`wsis export`: its help, its arguments, and what it does with them."""
+"""`wsis export`: its help, its arguments and what it does."""
 
 import argparse
 from pathlib import Path
@@ -13,9 +13,9 @@ Export a trained model for programs that have JAX, but not this package.
 Writes to DIR forward.stablehlo (images to likelihood maps), contributions.stablehlo (an image and its cells to
 their contribution maps, in windows around the peaks) and export.json (shapes, units, settings). Both are for CPU,
 CUDA and TPU, any number of images or cells, and sides that are multiples of the stride. A new shape is compiled
-when it first comes, which takes seconds: a service pads images to a few sides ("buckets" of export.json), mirrored
-at the bottom and the right, and crops what comes back. Near such a border the maps differ a little from those of
-the image alone. In Python, with jax and flatbuffers installed:
+when it is first used, which takes seconds: a service pads images to a few sides ("buckets" of export.json),
+mirrored at the bottom and the right, and crops what comes back. Near such a border the maps differ a little from
+those of the image alone. In Python, with jax and flatbuffers installed:
 
     import json
     from pathlib import Path
@@ -43,10 +43,10 @@ the image alone. In Python, with jax and flatbuffers installed:
     value, owner = value[inside], owner[inside]
 
 `wsis segment` looks for peaks in the mean of the likelihood maps of an image and of its three mirror images
-(detect.views); to find the very same cells, average the four.
+(detect.views); to find the same cells, average the four.
 
-Of many cells, take some at a time: contributions(image, regions - first, peaks[first : first + 64]). The memory
-that one takes is roughly "bytes_per_cell" of export.json.
+If there are many cells, take some at a time: contributions(image, regions - first, peaks[first : first + 64]). One
+cell takes about "bytes_per_cell" of memory (export.json).
 """
 
 

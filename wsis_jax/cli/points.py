@@ -1,4 +1,4 @@
-"""`wsis points`: its help, its arguments, and what it does with them."""
+"""`wsis points`: its help, its arguments and what it does."""
 
 import argparse
 import json
@@ -16,27 +16,27 @@ SUMMARY = "make, convert and check points"
 TEXT = """\
 Make, convert and check points: the rough centroids of cells.
 
-  wsis points clicks --images images                      is anything wrong with these points?
+  wsis points clicks --images images                      check these points
   wsis points --nuclei stains --images images             points from a nuclear stain
   wsis points --labels masks                              points from label images
   wsis points --ctc data/01                               points from the markers in data/01_GT/TRA
   wsis points clicks --format imagej                      the same points for ImageJ
 
 Writes to DIR a file of points for each image, which `wsis train` reads, and prints the point report. With images
-it also draws each with its points: a cyan cross for each point, an orange ring around two that mark one cell, a
-magenta ring around places that look like a cell and have no point.
+it also draws each image with its points: a cyan cross for each point, an orange ring around two points on one cell,
+a magenta ring around a place that looks like a cell and has no point.
 
   per Mpixel   points in a million pixels
   spacing      median distance to the nearest other point, in pixels
   at border    points within sigma of the border of the image
   doubled      pairs nearer than a fifth of the usual spacing
   missing?     places that look like a cell and have no point
-  fit          how far points fit their image better than chance: usually above 10, and about 0 for points of
+  fit          how much better than chance the points fit their image: usually above 10, and about 0 for points of
                another image
 
-Missing points and the fit are told by a draft of the likelihood map, a regression that learns from the points of
-all other images how cells look; it takes about two seconds a million pixels. The exit code is 3 where something is
-wrong.
+Missing points and the fit come from a draft of the likelihood map, a regression that learns from the points of all
+other images what cells look like; it takes about two seconds for a million pixels. The exit code is 3 if something
+is wrong.
 """
 
 
@@ -44,16 +44,23 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     """Adds the arguments of the command."""
     command.add_argument("points", nargs="*", metavar="POINTS", help="point files, folders or quoted patterns")
     command.add_argument("--nuclei", nargs="+", metavar="STAINS", help="images of a nuclear stain")
-    command.add_argument("--nuclear-channel", type=int, metavar="N", help="of the stains, counted from 0")
+    command.add_argument(
+        "--nuclear-channel",
+        type=int,
+        metavar="N",
+        help="the channel of STAINS that is the nuclear stain, counted from 0",
+    )
     command.add_argument("--labels", nargs="+", metavar="LABELS", help="label images")
-    command.add_argument("--ctc", type=Path, metavar="SEQUENCE", help="of the Cell Tracking Challenge, as data/01")
-    command.add_argument("--images", nargs="+", metavar="IMAGES", help="named like the points")
-    command.add_argument("--channel", type=int, metavar="N", help="of the images, counted from 0")
+    command.add_argument(
+        "--ctc", type=Path, metavar="SEQUENCE", help="a sequence of the Cell Tracking Challenge, as data/01"
+    )
+    command.add_argument("--images", nargs="+", metavar="IMAGES", help="images, named like the points")
+    command.add_argument("--channel", type=int, metavar="N", help="the channel of IMAGES, counted from 0")
     command.add_argument(
         "--format",
         choices=["napari", "imagej", "csv"],
         default="napari",
-        help="of the files that are written: a points layer (default), a results table, or row,column",
+        help="format of the files: a points layer of napari (default), a results table of ImageJ, or row,column",
     )
     command.add_argument(
         "--out",
@@ -62,7 +69,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="folder to write to (default points_out)",
     )
-    command.add_argument("--json", type=Path, metavar="FILE", help="write the report to a file, too")
+    command.add_argument("--json", type=Path, metavar="FILE", help="also write the report to a file")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -75,7 +82,7 @@ def run(arguments: argparse.Namespace) -> int:
     write_point_files(arguments.out, points, format=arguments.format, keep=given)
     sets, errors = pair_points_with_images(points, images, channel=arguments.channel)
     with progress_bar() as bar:
-        task = bar.add_task("looking at points")
+        task = bar.add_task("checking points")
 
         def on_image(done: int, count: int) -> None:
             bar.update(task, completed=done, total=count)

@@ -1,22 +1,22 @@
-"""`wsis report`: its help, its arguments, and what it does with them."""
+"""`wsis report`: its help, its arguments and what it does."""
 
 import argparse
 from pathlib import Path
 
 from wsis_jax.core import MissingFile
 
-SUMMARY = "make the page of a training or of results anew"
+SUMMARY = "write the page of a training or of results again"
 
 TEXT = """\
-Make report.html anew: one page to look at, which needs no network and no file beside it, to keep or to send.
+Write report.html again: a page that needs no network and no other file, so that it can be kept and sent.
 
   wsis report run                                         of a training, even while it runs
   wsis report results                                     of a folder that wsis segment wrote
 
-Of a training it shows the curves of loss and F-measure, what the network makes of held-out images from step to
-step, the points, the settings and versions. Of results it shows a gallery of up to 24 images with layers to switch
-between (image, likelihood, contribution, outlines, labels), how areas, scores and numbers of cells are spread, and
-what failed. wsis train and wsis segment make the page at their end; this makes it again.
+The page of a training shows the curves of loss and F-measure, the output of the network for held-out images from
+step to step, the points, the settings and the versions. The page of results shows a gallery of up to 24 images with
+layers to switch between (image, likelihood, contribution, outlines, labels), histograms of areas, scores and numbers
+of cells, and what failed. wsis train and wsis segment write the page when they end.
 """
 
 
@@ -32,7 +32,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def write_report(folder: Path) -> Path:
-    """Writes `report.html` anew in a run folder or a folder of results, and returns its path.
+    """Writes `report.html` in a run folder or a folder of results, and returns its path.
 
     Raises:
         MissingFile: if the folder is neither.

@@ -15,15 +15,15 @@ from wsis_jax.io.readers import DAMAGED, NO_PIXELS, TOO_LARGE, Stack
 
 
 def open_png(path: Path, axes: str | None) -> AbstractContextManager[list[Stack]]:
-    """Returns the context manager of `_open` for a PNG; `axes` is unused, since a picture has no others."""
+    """Context manager yielding the array of a PNG, which names its axes itself; errors are those of `_open`."""
+    # Pillow would cut 16-bit colours down to 8 bits.
     return _open(path, PngImageFile, lambda: imagecodecs.png_decode(path.read_bytes()))
 
 
 def open_jpeg(path: Path, axes: str | None) -> AbstractContextManager[list[Stack]]:
-    """Returns the context manager of `_open` for a JPEG; `axes` is unused, since a picture has no others."""
+    """Context manager yielding the array of a JPEG: grey, or RGB from any other colours, such as CMYK."""
 
     def decode() -> np.ndarray:
-        # Grey stays grey, and any other colour space, such as CMYK, becomes RGB.
         with JpegImageFile(path) as picture:
             return np.asarray(picture if picture.mode == "L" else picture.convert("RGB"))
 
@@ -36,16 +36,11 @@ def _open(
 ) -> Generator[list[Stack], None, None]:
     """Context manager yielding the one array of a picture.
 
-    Args:
-        path: the file.
-        described_by: the class of Pillow that reads its size; `Image.open` refuses large pictures, whatever the
-            memory of the machine.
-        decode: returns all values. Pillow would cut 16-bit colours of a PNG down to 8 bits.
-
     Raises:
         UserError: if it is too large for the memory of this machine.
         Exception: whatever Pillow raises for a damaged file.
     """
+    # By its own class: `Image.open` refuses large pictures, whatever the memory of the machine.
     with described_by(path) as picture:
         sizes, colours = {"Y": picture.height, "X": picture.width}, len(picture.getbands())
     check_values(path, sizes["Y"] * sizes["X"] * colours, remedy=TOO_LARGE)
