@@ -23,8 +23,8 @@ Make, convert and check points: the rough centroids of cells.
   wsis points clicks --format imagej                      the same points for ImageJ
 
 Writes to DIR a file of points for each image, which `wsis train` reads, and prints the point report. With images
-it also draws each image with its points: a cyan cross for each point, an orange ring around two points on one cell,
-a magenta ring around a place that looks like a cell and has no point.
+it also draws each image with its points: a cyan cross for each point, an orange ring around two points on one
+cell, a magenta ring around a place that looks like a cell and has no point.
 
   per Mpixel   points in a million pixels
   spacing      median distance to the nearest other point, in pixels

@@ -14,9 +14,9 @@ Write report.html again: a page that needs no network and no other file, so that
   wsis report results                                     of a folder that wsis segment wrote
 
 The page of a training shows the curves of loss and F-measure, the output of the network for held-out images from
-step to step, the points, the settings and the versions. The page of results shows a gallery of up to 24 images with
-layers to switch between (image, likelihood, contribution, outlines, labels), histograms of areas, scores and numbers
-of cells, and what failed. wsis train and wsis segment write the page when they end.
+step to step, the points, the settings and the versions. The page of results shows a gallery of up to 24 images
+with layers to switch between (image, likelihood, contribution, outlines, labels), histograms of areas, scores and
+numbers of cells, and what failed. wsis train and wsis segment write the page when they end.
 """
 
 
