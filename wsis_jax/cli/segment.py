@@ -52,7 +52,7 @@ Writes to DIR, for each image, files of the kinds that --format names, separated
   wsis segment RUN IMAGES --format labels,table,geojson
 
 In the table, score is the likelihood at the peak of a cell, and confidence tells how far its contributions are
-above those of its neighbours, from 0 to 1, which is where no neighbour has a say.
+above those of its neighbours, from 0 to 1: 1 means that no neighbour contributes there.
 
 With --dask, images go to the workers of a Dask cluster, one at a time to each, and so do the tiles of large ones:
 --dask local:4 makes four processes here, --dask scheduler.json or tcp://HOST:8786 names a cluster. Files, manifest
@@ -190,7 +190,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 @contextmanager
 def _workers(where: str, run: Path) -> Iterator["Workers"]:
-    """Lends the workers of a cluster."""
+    """Context manager yielding the workers of a cluster."""
     import jax
 
     from wsis_jax.segmentation import Workers, connecting

@@ -128,7 +128,7 @@ class CutConfig:
     edge_weight: float = number(20.0)  # what it costs to cut between two pixels that are nothing like a rim
     edge_falloff: float = number(9.0)  # how fast that falls towards the grey value of rims, which outlines follow
     edge_pixel: Literal["max", "first"] = "max"  # of the pair: the more like a rim, or the top/left one
-    rim: Literal["auto", "bright", "dark"] = "auto"  # of cells: told from the image, or known
+    rim: Literal["auto", "bright", "dark"] = "auto"  # of cells: estimated from the image, or known
     dilate: int = number(0, 0, 100)  # radius of the dilation of each cut, before holes are filled
     erode: int = number(0, 0, 100)  # radius of the erosion after it
     overlap: Literal["nearest", "sequential"] = "nearest"  # order-free, or as in the authors' code

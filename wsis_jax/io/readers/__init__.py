@@ -48,7 +48,7 @@ class Reader(NamedTuple):
         name: of the kind, in messages.
         endings: of the names of such files, in small letters.
         open: takes the path, and the names of the axes or None; a context manager yielding the arrays, of which
-            nothing but the description is read. Whatever it raises is told as a `UserError`.
+            nothing but the description is read. Whatever it raises becomes a `UserError`.
         starts: the first bytes of such files; none if only the ending tells.
         holds: for folders, the names of files of which one is in such a folder.
         labels: whether programs keep label images in such files.
@@ -195,8 +195,8 @@ def stack_of(
 
     Args:
         path: the file, for messages.
-        array: has a shape and, for an index of whole numbers and slices, values; whatever it raises is told as a
-            damaged image.
+        array: has a shape, and values for an index of whole numbers and slices; whatever it raises then becomes a
+            `UserError`.
         axes: a capital letter for each axis, in order.
         pixel_size: side of a pixel in µm, or None.
         chunks: the shape of the parts that are decoded one by one, where each takes a while.
