@@ -190,7 +190,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 @contextmanager
 def _workers(where: str, run: Path) -> Iterator["Workers"]:
-    """Lends the workers of a cluster."""
+    """Context manager yielding the workers of a cluster."""
     import jax
 
     from wsis_jax.segmentation import Workers, connecting

@@ -65,7 +65,7 @@ def warn_about_image(message: str, *, stacklevel: int = 2) -> None:
 
 @contextmanager
 def collecting_warnings() -> Generator[list[str], None, None]:
-    """Lends the list of what is remarked in this thread, in the block; none becomes a warning."""
+    """Context manager yielding the list of the warnings about an image that its block makes in this thread."""
     taken: list[str] = []
     token = _collected.set(taken)
     try:

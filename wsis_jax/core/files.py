@@ -117,7 +117,7 @@ def temporary_name(path: Path, process: int, end: str = "tmp") -> Path:
 
 @contextmanager
 def replacing(path: str | Path, *, then: str = "do the same again") -> Generator[Path, None, None]:
-    """Lends a name beside `path`; what is written there takes the place of `path`, or goes on an error.
+    """Context manager yielding a name beside `path`; a file written there replaces `path`, or goes on an error.
 
     `then` and errors are those of `explaining_write_errors`.
     """
@@ -134,7 +134,7 @@ def replacing(path: str | Path, *, then: str = "do the same again") -> Generator
 
 @contextmanager
 def replacing_folder(path: str | Path, *, then: str = "do the same again") -> Generator[Path, None, None]:
-    """Lends a name beside `path` for a folder, which takes the place of `path`, or goes on an error.
+    """Context manager yielding a name beside `path` for a folder, which replaces `path`, or goes on an error.
 
     For a moment, while the old folder is set aside, there is none. `then` and errors are those of
     `explaining_write_errors`.
