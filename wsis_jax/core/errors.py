@@ -14,15 +14,18 @@ class UserError(ValueError):
     """What a user can mend; the text is one sentence: which file or argument, what is wrong, what to do."""
 
 
-class MissingFile(UserError, FileNotFoundError):
+# The base that has a memory layout of its own comes first, so that Dask can send the error to another process.
+
+
+class MissingFile(FileNotFoundError, UserError):
     """A file or folder that is not there."""
 
 
-class WriteError(UserError, OSError):
+class WriteError(OSError, UserError):
     """Nothing can be written where results are to go: whatever comes next would fail, too."""
 
 
-class OutOfMemory(UserError, MemoryError):
+class OutOfMemory(MemoryError, UserError):
     """There was not enough memory; says for what, and what to change."""
 
 
