@@ -158,7 +158,7 @@ def _large(folder: Path, options: Namespace) -> dict[str, Any]:
 
 @contextmanager
 def _memory() -> Iterator[list[int]]:
-    """Lends the list of the bytes that this process and those below it have, a few times a second."""
+    """Context manager yielding the list of bytes that this process and its children have, a few times a second."""
     seen, stop, me = [0], threading.Event(), psutil.Process()
 
     def watch() -> None:

@@ -1,4 +1,4 @@
-"""Compiled programs: with which options, where they are kept for the next process, and how many there were."""
+"""Compiled programs: the options, the cache that the next process finds them in, and how many there were."""
 
 import os
 import sys
@@ -34,7 +34,7 @@ def _user_cache() -> Path:
 
 
 class Compilations:
-    """Counts the programs of this process from its making on.
+    """Counts the programs of this process from now on.
 
     Attributes:
         compiled: how often the program of each name was compiled.
@@ -51,7 +51,7 @@ class Compilations:
         jax.monitoring.register_event_duration_secs_listener(self._on_duration)
 
     def _on_event(self, event: str, **_: str | int) -> None:
-        # JAX tells of a hit just before it tells how long the program took to come.
+        # JAX reports a hit just before it reports how long the program took to load.
         self._found |= event == "/jax/compilation_cache/cache_hits"
 
     def _on_duration(self, event: str, duration_secs: float, **details: str | int) -> None:

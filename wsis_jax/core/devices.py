@@ -1,8 +1,9 @@
-"""All devices at work on one array: which of them, and how it lies there.
+"""Devices that share an array: which of them, and how the array is placed there.
 
 An array is split along its first axis, or every device has a copy. A program of such arrays computes the numbers
-of one device: a mean over a batch is that of the whole batch, and XLA adds the messages that it takes. There may
-be several processes, on as many hosts. All then run the same program, and the first one alone writes files.
+of one device: a mean over a batch is that of the whole batch, and XLA adds the communication between devices.
+There may be several processes, on as many hosts. All of them run the same program, and only the first one writes
+files.
 """
 
 import os
@@ -27,7 +28,7 @@ _Arguments = ParamSpec("_Arguments")
 
 
 def local_mesh(count: int) -> Mesh:
-    """Returns the devices of this process that share `count` things evenly: as many of them as can."""
+    """Returns the devices of this process that share `count` items evenly: as many of them as can."""
     return _mesh(jax.local_devices()[: _sharing(count, jax.local_device_count())])
 
 
@@ -70,7 +71,7 @@ def _mesh(devices: list[jax.Device]) -> Mesh:
     return Mesh(np.array(devices), (_AXIS,))
 
 
-# How arrays lie there
+# How arrays are placed
 
 
 def in_parts(mesh: Mesh) -> NamedSharding:
@@ -108,7 +109,7 @@ def one_copy(tree: _Tree) -> _Tree:
 
 
 def join_processes() -> None:
-    """Lets this process and others be one program, if the environment says that there are others.
+    """Makes this process and others one program, if the environment says that there are others.
 
     It does if Slurm started several tasks (`srun`), or by JAX_COORDINATOR_ADDRESS: the host and a free port of the
     first process. JAX_NUM_PROCESSES and JAX_PROCESS_ID then say how many there are and which one this is, from 0,
@@ -119,13 +120,13 @@ def join_processes() -> None:
         jax.distributed.initialize(
             num_processes=None if count is None else int(count), process_id=None if index is None else int(index)
         )
-        # Now that all are at the same place: connections between CPUs are made by the first message, for which
-        # nobody is waited for longer than half a minute.
+        # All processes are at the same place now. The first message makes the connections between CPUs, and it
+        # waits for no process longer than half a minute.
         wait_for_all("joined")
 
 
 def is_first() -> bool:
-    """Tells whether this is the process that shows progress and writes files."""
+    """Returns whether this is the process that shows progress and writes files."""
     return jax.process_index() == 0
 
 
@@ -141,12 +142,12 @@ def by_first(write: Callable[_Arguments, None]) -> Callable[_Arguments, None]:
 
 
 def as_first(numbers: _Tree) -> _Tree:
-    """Returns the numbers of the first process, by which all decide, so that none waits for another in vain."""
+    """Returns the numbers of the first process; all processes decide by them, so that none waits for ever."""
     if jax.process_count() == 1:
         return numbers
     return jax.tree.map(lambda x: x.item(), multihost_utils.broadcast_one_to_all(numbers))
 
 
 def wait_for_all(what: str) -> None:
-    """Waits until all processes are here, at a place of this name."""
+    """Waits until all processes have called this with the same name."""
     multihost_utils.sync_global_devices(what)

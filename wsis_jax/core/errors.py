@@ -14,15 +14,18 @@ class UserError(ValueError):
     """What a user can mend; the text is one sentence: which file or argument, what is wrong, what to do."""
 
 
-class MissingFile(UserError, FileNotFoundError):
+# The base that has a memory layout of its own comes first, so that Dask can send the error to another process.
+
+
+class MissingFile(FileNotFoundError, UserError):
     """A file or folder that is not there."""
 
 
-class WriteError(UserError, OSError):
+class WriteError(OSError, UserError):
     """Nothing can be written where results are to go: whatever comes next would fail, too."""
 
 
-class OutOfMemory(UserError, MemoryError):
+class OutOfMemory(MemoryError, UserError):
     """There was not enough memory; says for what, and what to change."""
 
 
@@ -65,7 +68,7 @@ def warn_about_image(message: str, *, stacklevel: int = 2) -> None:
 
 @contextmanager
 def collecting_warnings() -> Generator[list[str], None, None]:
-    """Lends the list of what is remarked in this thread, in the block; none becomes a warning."""
+    """Context manager yielding the list of the warnings about an image that its block makes in this thread."""
     taken: list[str] = []
     token = _collected.set(taken)
     try:

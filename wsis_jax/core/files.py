@@ -162,7 +162,7 @@ def temporary_name(path: Path, process: int, end: str = "tmp") -> Path:
 
 @contextmanager
 def replacing(path: str | Path, *, then: str = "do the same again") -> Generator[Path, None, None]:
-    """Context manager yielding a name beside `path`; what is written there replaces `path`, or goes on an error.
+    """Context manager yielding a name beside `path`; a file written there replaces `path`, or goes on an error.
 
     `then` and errors are those of `explaining_write_errors`.
     """

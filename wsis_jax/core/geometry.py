@@ -46,7 +46,7 @@ def _first_of_nearest(tree: KDTree, pixels: Int[np.ndarray, "pixels 2"]) -> Int6
 
 
 def inside(points: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Tells of each point whether it lies on a pixel of the image; NaN does not."""
+    """Returns for each point whether it lies on a pixel of an image of (height, width) `shape`; NaN does not."""
     return np.all((points >= -0.5) & (points < np.array(shape) - 0.5), axis=1)
 
 

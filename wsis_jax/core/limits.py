@@ -18,10 +18,10 @@ from typing import Any
 from wsis_jax.core.errors import OutOfMemory, UserError, warn_about_image
 
 _BYTES_A_VALUE = 16
-_BYTES_A_CHUNK = 16 << 10  # of Zarr that is read, and a tenth of a millisecond
-_BYTES_A_LETTER = 64  # of text that is taken apart into fields or JSON
+_BYTES_A_CHUNK = 16 << 10  # of memory to read a chunk of Zarr, whatever its size
+_BYTES_A_LETTER = 64  # of text that is parsed as fields or JSON
 _MOST_IMAGES = 1_000_000  # in a file: each has a name, an entry and files of its own
-_USUAL = 8 << 30  # bytes of memory, where the system does not tell
+_USUAL = 8 << 30  # bytes of memory, where the system does not say
 
 
 @cache
@@ -37,10 +37,10 @@ def memory() -> int:
 
 
 def check_values(name: object, values: int, *, remedy: str) -> None:
-    """Checks that values of an image may be in memory at a time; pixels of three colours are three each.
+    """Checks that the values of an image fit into memory; a pixel of three colours has three values.
 
     Args:
-        name: of the file, or of what asks for them.
+        name: of the file or setting.
         values: how many.
         remedy: what to do where they may not.
 
@@ -56,7 +56,7 @@ def check_values(name: object, values: int, *, remedy: str) -> None:
 
 
 def check_chunks(path: Path, chunks: int) -> None:
-    """Raises UserError if what is to be read of a file lies in more pieces than can be read at a time."""
+    """Raises UserError if a part of a file that is read at once lies in too many chunks."""
     most = memory() // _BYTES_A_CHUNK
     if chunks > most:
         raise UserError(
@@ -66,7 +66,7 @@ def check_chunks(path: Path, chunks: int) -> None:
 
 
 def check_images(path: Path, images: int) -> None:
-    """Raises UserError if a file says that it holds more images than can be kept count of."""
+    """Raises UserError if a file says that it holds more images than can be listed."""
     if images > _MOST_IMAGES:
         raise UserError(
             f"{path}: says that it holds {_count(images)} images, but {_count(_MOST_IMAGES)} are the most; "
@@ -83,7 +83,7 @@ def check_bytes(name: str, needed: int | float, *, remedy: str) -> None:
 
 
 def read_text(path: Path, *, encoding: str = "utf-8", errors: str = "strict") -> str:
-    """Reads a text that is taken apart in memory.
+    """Reads a text file that is parsed in memory.
 
     Raises:
         OSError: if it cannot be read.
@@ -103,8 +103,8 @@ def read_json(path: Path, *, what: str = "readable as JSON", remedy: str | None 
 
     Args:
         path: the file.
-        what: it is not, where it is no JSON.
-        remedy: what to do then.
+        what: what the error says the file is not, where it is no JSON.
+        remedy: what to do in that case.
 
     Raises:
         OSError: if it cannot be read.
@@ -120,12 +120,12 @@ def read_json(path: Path, *, what: str = "readable as JSON", remedy: str | None 
 
 
 def _count(number: int) -> str:
-    """Returns a number for reading; one of many digits by its power of ten."""
+    """Returns a number as text; one of many digits by its power of ten."""
     return f"{number:,}" if number < 10**15 else f"10^{len(str(number)) - 1}"
 
 
 def format_bytes(count: int | float) -> str:
-    """Returns a number of bytes for reading."""
+    """Returns a number of bytes as text."""
     gibibytes = count / 2**30
     if gibibytes < 1:
         return f"{count / 2**20:.3g} MiB"
@@ -147,7 +147,7 @@ def is_out_of_memory(error: Exception) -> bool:
 
 @contextmanager
 def explaining_out_of_memory(message: str) -> Generator[None, None, None]:
-    """Raises `OutOfMemory` of this sentence where a block runs out of memory and does not tell itself."""
+    """Context manager that raises `OutOfMemory` with this sentence where its block runs out of memory."""
     try:
         yield
     except Exception as error:
@@ -179,7 +179,7 @@ def fewer_cells(chunk: int, error: Exception) -> int:
 
 
 def versions(*, device: bool = True) -> dict[str, str]:
-    """Returns what may change numbers, by name: versions of this package and its libraries, and the device.
+    """Returns what numbers depend on, by name: versions of this package and its libraries, and the device.
 
     Packages that are not installed are left out.
 

@@ -1,4 +1,4 @@
-"""What the steps of a segmentation hand on to each other."""
+"""The results of the steps of a segmentation."""
 
 from typing import NamedTuple
 
@@ -21,7 +21,7 @@ class WinnerMap(NamedTuple):
 
 
 class Detection(NamedTuple):
-    """What the network says of an image; pixels are those of the network.
+    """The cells that the network detects in an image; all in pixels of the network.
 
     Attributes:
         image: normalised and resized, 0..1.
@@ -40,7 +40,7 @@ class LocatedCells(NamedTuple):
     """The cells of an image before they are cut out.
 
     Attributes:
-        detection: the steps up to the centre regions, in pixels of the network.
+        detection: likelihood map, peaks and centre regions, in pixels of the network.
         winner: the winner map, in pixels of the network.
     """
 
@@ -55,7 +55,7 @@ class Segmentation(NamedTuple):
         labels: 0 for background, i + 1 for the cell of `points[i]`; pixels of the image as given.
         points: (row, column) of the detected cells, in pixels of the image as given.
         scores: the likelihood at each point, 0..1.
-        detection: the steps up to the centre regions, in pixels of the network.
+        detection: likelihood map, peaks and centre regions, in pixels of the network.
         winner: the winner map, in pixels of the network.
     """
 

@@ -1,4 +1,4 @@
-"""Arrays that do not fit into memory: read part by part, counted exactly, kept in files while they are needed."""
+"""Windows of arrays, their arithmetic, and functions called with one part of an array after the other."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Protocol, runtime_checkable
@@ -6,15 +6,15 @@ from typing import Any, Protocol, runtime_checkable
 Window = tuple[slice, slice]
 
 ParallelMap = Callable[..., Iterable[Any]]
-"""Calls `over(function, parts, **same)` a function with each part and what is the same for all, by keyword.
+"""`parallel_map(function, parts, **same)` calls `function(part, **same)` for each part.
 
-Returns the results in the order of the parts. The function may be called in other processes.
+It returns the results in the order of the parts. The function may be called in other processes.
 """
 
 
 @runtime_checkable
 class Plane(Protocol):
-    """What is two-dimensional and read by slices: a NumPy array, a memory map, a zarr array."""
+    """A two-dimensional array that is read by slices: a NumPy array, a memory map, a zarr array."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -32,28 +32,28 @@ class Plane(Protocol):
 
 
 def serial_map(function: Callable[..., Any], parts: Iterable[Any], **same: Any) -> Iterable[Any]:
-    """Calls a function with part after part, here: the `ParallelMap` of a process that works alone."""
+    """Calls a function with one part after the other in this process: the `ParallelMap` without parallel work."""
     return (function(part, **same) for part in parts)
 
 
 class Progress:
-    """Counts parts that are done, of so many, and tells."""
+    """Counts the parts of a work that are done, and reports each."""
 
     def __init__(self, total: int, tell: Callable[[int, int], None]) -> None:
-        """Takes the number of parts, and what is called with the number of those done, and of all."""
+        """Takes the number of parts, and a function that is called with the numbers of those done and of all."""
         self._done, self._total, self._tell = 0, total, tell
         self._coming = total
 
     def before(self, done: int, total: int) -> None:
-        """Tells of parts that come before these; called by what counts them."""
+        """Reports parts of an earlier work, before these: the function that an earlier `Progress` calls."""
         self._done, self._total = done, total + self._coming
         self._tell(self._done, self._total)
 
-    def counting(self, over: ParallelMap) -> ParallelMap:
-        """Returns what calls a function likewise, and tells of each part that is done."""
+    def counting(self, parallel_map: ParallelMap) -> ParallelMap:
+        """Returns the same `ParallelMap`, which also counts each part that is done."""
 
         def counted(function: Callable[..., Any], parts: Iterable[Any], **same: Any) -> Iterator[Any]:
-            for result in over(function, parts, **same):
+            for result in parallel_map(function, parts, **same):
                 yield result
                 self._done += 1
                 self._tell(self._done, self._total)
@@ -61,7 +61,7 @@ class Progress:
         return counted
 
     def finish(self) -> None:
-        """Tells that all is done, where steps were left out."""
+        """Reports that all parts are done, where some were left out."""
         if self._done < self._total:
             self._done = self._total
             self._tell(self._done, self._total)

@@ -22,8 +22,6 @@ from .point_file import read_points as read_points
 from .point_file import write_points as write_points
 from .readers import IMAGE_SUFFIXES as IMAGE_SUFFIXES
 from .readers import LABEL_SUFFIXES as LABEL_SUFFIXES
-from .readers import READERS as READERS
-from .readers import add_reader as add_reader
 from .readers import check_axes as check_axes
 from .readers.zarr import NGFF as NGFF
 from .readers.zarr import create_labels as create_labels

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float32, Shaped
 
-from wsis_jax.core import UserError, check_images
+from wsis_jax.core import UserError, Window, check_images
 from wsis_jax.io.paths import stem
-from wsis_jax.io.readers import WHOLE, Stack, Window, open_stacks
+from wsis_jax.io.readers import WHOLE, Stack, open_stacks
 
 # ITU-R BT.601, as in Pillow and OpenCV; they sum to 1, so a grey picture saved as RGB keeps its values.
 LUMINANCE = np.array([0.299, 0.587, 0.114])

@@ -277,6 +277,9 @@ def _sharing(count: int) -> "WorkerPlugin":
         def setup(self, worker: Worker) -> None:
             _take_share(int(worker.name), count)
 
+        def __reduce__(self) -> tuple[Any, ...]:  # by what makes it: a worker has no such class before
+            return _sharing, (count,)
+
     return Sharing()
 
 

@@ -1,4 +1,4 @@
-"""How far around a part of an image each step of a segmentation looks, and what the network is shown for it."""
+"""Halos: the margin around a part of an image that each step needs, and the views that the network is shown."""
 
 from typing import NamedTuple
 
@@ -11,23 +11,23 @@ from wsis_jax.network import UNet, half_of, windows
 
 
 class Halos(NamedTuple):
-    """Margins around a part of an image, in pixels of the network, outside of which nothing matters to it.
+    """Margins around a part of an image, in pixels of the network: what a step makes of the part needs no more.
 
-    A cell takes pixels up to its reach, so that neighbours decide: which pixels a cell wins, what its cut is and
-    whose a contested pixel is depend on cells farther and farther away. Each step is done for all of the image
-    before the next begins, so that these distances do not add up.
+    A cell takes pixels up to its reach. So the pixels that a cell wins depend on its neighbours, its cut depends
+    on their neighbours, too, and a contested pixel on cells even farther away. Each step is done for the whole
+    image before the next begins, so that these distances do not add up.
 
     Attributes:
-        field: the receptive field of a pixel of the likelihood map goes this far.
-        half: how far centre regions go from their peaks, as `winner_map` takes it.
-        contributors: peaks of the cells that may contribute to a pixel are within this.
-        record: what all contributions of these cells depend on is within this: their distance and the receptive
-            field of their centre regions.
-        masks: peaks of the cells whose cut may hold a pixel are within this: the reach, and what cuts grow by.
-        cuts: what these cuts depend on: their distance, their windows, and the seeds of neighbours, of which
-            small parts are dropped, or the surroundings that background is known by.
-        labels: what the label of a pixel depends on when cuts were fused: the rest of its cell, the parts cut off
-            from others beside that, and the cells beside those. Longer chains of such parts are not followed.
+        field: the receptive field of a pixel of the likelihood map.
+        half: half the width of centre regions, as `winner_map` takes it.
+        contributors: the peaks of all cells that may contribute to a pixel.
+        record: all that the contributions of these cells depend on: their distance and the receptive field of
+            their centre regions.
+        masks: the peaks of all cells whose cut may hold a pixel: the reach, and what cuts grow by.
+        cuts: all that these cuts depend on: their distance, their windows, and the seeds of neighbours, of which
+            small parts are dropped, or the surroundings that the background is modelled from.
+        labels: all that the label of a pixel depends on after cuts are fused: the rest of its cell, the fragments
+            of other cells beside that, and the cells beside those. Longer chains of fragments are not followed.
     """
 
     field: int
@@ -43,7 +43,7 @@ def halos_of(network: UNet, config: Config) -> Halos:
     """Returns the margins that a network and settings need.
 
     Raises:
-        UserError: if cells have no reach; names the setting.
+        UserError: if cells have no reach.
     """
     reach = config.cell_reach
     if reach is None:
@@ -62,15 +62,15 @@ def halos_of(network: UNet, config: Config) -> Halos:
 
 
 def _radius(levels: int, half: int) -> int:
-    """Returns how far the pixels are from a peak that its centre region of a half width is computed from."""
+    """Returns the greatest distance from a peak of the pixels that its centre region is computed from."""
     span = windows(levels, half=half, reach=None).encoder[0].input
     return max(-span.low, span.high)
 
 
 class View(NamedTuple):
-    """What the network is shown of an image, or of a mirror image, for a part of it.
+    """The pixels of an image, or of its mirror image, that the network is shown for a part of it.
 
-    All has the place in the grid of the poolings that it has when the network is shown the whole.
+    They have the same place in the grid of poolings as when the network is shown the whole image.
 
     Attributes:
         rows: of the image, one for each row of the view; beyond its end they are mirrored as by `pad_to_stride`.
@@ -85,12 +85,12 @@ class View(NamedTuple):
     flip: tuple[int, int]
 
     def of(self, image: Plane) -> Float32[np.ndarray, "height width"]:
-        """Returns the view, reading no more of the image than it shows."""
+        """Returns the pixels of the view; no others are read."""
         (top, bottom), (left, right) = ((int(s.min()), int(s.max()) + 1) for s in (self.rows, self.columns))
         return image[top:bottom, left:right][np.ix_(self.rows - top, self.columns - left)]
 
     def shown(self, seen: Float32[np.ndarray, "height width"]) -> Float32[np.ndarray, "rows columns"]:
-        """Returns the part of the image in what the network made of the view."""
+        """Returns the part of the image from the network's output for the view."""
         return mirror(seen[self.part], self.flip)
 
 
@@ -114,7 +114,7 @@ def view_of(
 def _along(
     side: slice, length: int, extent: int, halo: int, stride: int, step: int
 ) -> tuple[Int64[np.ndarray, " extent"], slice]:
-    """Returns the places along one axis that a view shows, and where in it a side of the part is."""
+    """Returns the places along one axis that a view shows, and the slice of them that is the part."""
     low, high = (side.start, side.stop) if step > 0 else (length - side.stop, length - side.start)
     last = length + -length % stride - extent
     start = min(max((low - halo) // stride * stride, 0), last)

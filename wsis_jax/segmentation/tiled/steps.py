@@ -84,12 +84,12 @@ class WinnerMapFiles(NamedTuple):
 
 
 class BlockLabels(NamedTuple):
-    """The labels of a block of the image, and what its pixels say of how sure their cells are.
+    """The labels of a block of the image, and the sums of margins that the confidence of its cells is made of.
 
     Attributes:
         labels: 0 for background, i + 1 for the cell of peak i.
         cells: indices of the peaks that there are sums of.
-        sums, pixels: of each, see `cell_table.margin_sums`.
+        sums, pixels: of each cell, see `cell_table.margin_sums`.
     """
 
     labels: Int[np.ndarray, "rows columns"]
@@ -120,7 +120,7 @@ class TiledImage(NamedTuple):
         return height, width
 
     def view(self, model: Model, part: Window, halo: int, flip: tuple[int, int] = (1, 1)) -> View:
-        """Returns what the network is shown for a part."""
+        """Returns the view that the network is shown for a part."""
         stride = model.network.stride
         return view_of(part, self.shape, sides=self.sides, halo=halo, stride=stride, flip=flip)
 
@@ -147,7 +147,7 @@ def detect_in_tiles(
     peaks = plateau_centres(at)
     numbers, wanted = (np.ravel_multi_index(tuple(places.T), tiled.shape) for places in (at, peaks))
     index = np.minimum(np.searchsorted(numbers, wanted), max(len(numbers) - 1, 0))
-    # The middle of a bent plateau lies beside it.
+    # The centre of a bent plateau lies outside of it.
     bent = np.flatnonzero(numbers[index] != wanted)
     beside = [(slice(row, row + 1), slice(column, column + 1)) for row, column in peaks[bent].tolist()]
     scores = scores[index]
@@ -270,9 +270,9 @@ def _winner_map(
 
 
 def cut(
-    part: Window, *, tiled: TiledImage, peaks: Peaks, winner: WinnerMapFiles, whole: ImageStats, fused: Plane
+    part: Window, *, tiled: TiledImage, peaks: Peaks, winner: WinnerMapFiles, stats: ImageStats, fused: Plane
 ) -> None:
-    """Writes the labels of the cuts in a part, before what is cut off from its peak is settled."""
+    """Writes the labels of the fused cuts in a part, with the fragments that are cut off from their peaks."""
     cells = _near(peaks, part, tiled.halos.masks)
     if not len(cells):
         return
@@ -284,7 +284,7 @@ def cut(
     numbers = _numbers(named[1:] - 1, len(peaks))
     local = WinnerMap(value, numbers[owner], np.zeros_like(value))
     places = peaks[cells] - [side.start for side in around]
-    known = whole._replace(greatest=whole.greatest[named])
+    known = stats._replace(greatest=stats.greatest[named])
     costs = costs_of(tiled.image[around], places, local, config=tiled.config, stats=known)
     labels = label_nearest(cut_cells(costs, places, config=tiled.config), places, value.shape)
     write_chunk(fused, part, named[labels[relative_to(part, around)]])
@@ -299,7 +299,7 @@ def labels_of(
     winner: WinnerMapFiles | None,
     whole: tuple[int, int],
 ) -> BlockLabels:
-    """Returns the labels of a block of the image in its own pixels, of which it has (height, width) `whole`."""
+    """Returns the labels of a block of the image in its own pixels; the image has (height, width) `whole`."""
     sizes = Resizing(tiled.shape, whole)
     blur = tiled.config.cut.smooth * tiled.config.network_sigma
     rows, columns = (
@@ -327,14 +327,14 @@ def _block_labels(
     winner: WinnerMapFiles | None,
     sizes: Resizing,
 ) -> BlockLabels:
-    """Returns the labels of a block, given as numbers of some cells, and how sure these are by it."""
+    """Returns labels, given as numbers of the cells `named`, as those of all cells, with the sums of margins."""
     cells = named[1:] - 1
     if winner is None or not len(cells):
         return BlockLabels(named[labels], cells[:0], np.zeros(0), cells[:0])
     part = part_resized_from(sizes, block)
     seen = resize_labels_part(labels, sizes, part, corner=corner_of(block))
     value, owner, runner_up = winner.of(part)
-    # Of owners that are not here no label is.
+    # Owners that have no label here become 0.
     numbers = np.searchsorted(named, owner).clip(max=len(named) - 1)
     local = WinnerMap(value, np.where(named[numbers] == owner, numbers, 0).astype(np.int32), runner_up)
     return BlockLabels(named[labels], cells, *margin_sums(seen, local, len(cells)))
@@ -350,14 +350,14 @@ def _near(peaks: Peaks, part: Window, margin: int) -> Int64[np.ndarray, " near"]
 
 
 def _numbers(cells: Int[np.ndarray, " some"], count: int) -> Int[np.ndarray, " labels"]:
-    """Returns what turns the label of a cell into its number among some cells, from 1; 0 for the others."""
+    """Returns a table from the label of each cell to its number among some cells, from 1; 0 for the others."""
     numbers = np.zeros(count + 1, np.int32)
     numbers[cells + 1] = np.arange(1, len(cells) + 1)
     return numbers
 
 
 def _named(labels: Int[np.ndarray, " some"]) -> Int[np.ndarray, " numbers"]:
-    """Returns what turns numbers of some cells, from 1, into their labels."""
+    """Returns a table from the numbers of some cells, from 1, to their labels."""
     return np.concatenate([[0], labels]).astype(np.int32)
 
 

@@ -97,15 +97,14 @@ def segment_tiled(
 ) -> TiledCells:
     """Segments an image of any size tile by tile; the labels are those that `segment` gives for the whole.
 
-    They are equal label for label, but for what rounding may do: the network's numbers differ in the last bit
-    between windows of different sides. Chains of parts of cells that were cut off from their peaks are followed
-    as far as `halos.Halos` says.
+    They are equal label for label, except for rounding: the network's numbers differ in the last bit between views
+    of different sizes. Chains of fragments of cells are followed as far as `halos.Halos` says.
 
     Args:
         model: a trained model.
         image: grey values of any range, (height, width), read by slices: a zarr array, a memory map, an array.
-        out: what label i + 1 for the cell of point i, and 0 for the background, are written to by slices; of the
-            image's shape, of type int32 or uint32. Writes follow its chunks, if it has any.
+        out: array that labels are written to by slices: i + 1 for the cell of point i, and 0 for the background;
+            of the image's shape, of type int32 or uint32. Writes follow its chunks, if it has any.
         config: settings other than those of the model.
         tile: side of a tile in pixels of the network. The network is shown 300 to 400 pixels more, which takes
             a few hundred bytes of memory a pixel, by its width.
@@ -139,8 +138,8 @@ def segment_tiled(
             winner = WinnerMapFiles.create(folder, shape, tile)
             rim, background = observe(tiled, peaks, parts, parallel_map)
             greatest = propagate_in_tiles(model, tiled, peaks, winner, parts, parallel_map)
-            known = ImageStats(median, rim, background, greatest)
-            for _ in parallel_map(cut, parts, tiled=tiled, peaks=peaks, winner=winner, whole=known, fused=fused):
+            stats = ImageStats(median, rim, background, greatest)
+            for _ in parallel_map(cut, parts, tiled=tiled, peaks=peaks, winner=winner, stats=stats, fused=fused):
                 pass
         labels = parallel_map(labels_of, blocks, tiled=tiled, peaks=peaks, fused=fused, winner=winner, whole=whole)
         confidence = _write_labels(out, blocks, labels, len(peaks))
