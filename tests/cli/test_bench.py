@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from wsis_jax.cli import main
-from wsis_jax.cli.measure import measure
+from wsis_jax.cli import main, measure
 
 NUMBERS = [
     *("forward_seconds", "seconds_per_cell", "cells_per_second", "end_to_end_seconds"),
@@ -22,7 +21,7 @@ def test_a_line_of_json(tiny_run, capsys):
     assert printed.out.count("\n") == 1
     line = json.loads(printed.out)
     assert (line["height"], line["width"]) == (42, 42)
-    assert {"device", "cores", "python", "wsis-jax", "jax"} <= set(line)
+    assert {"device", "cores", "python", "wsis_jax", "jax"} <= set(line)
     results = {row["method"]: row for row in line["results"]}
     assert list(results) == ["window", "window-all", "vmap", "loop"]
     for row in results.values():

@@ -40,8 +40,9 @@ def save(folder: Path, step: int, tree: Any) -> None:
         WriteError: if there is no room for it, or the folder takes nothing.
         UserError: if a link leads out of the run folder.
     """
+    logging.getLogger("absl").addFilter(_is_of_others)  # for good, since threads may log after all is over
     try:
-        with _replacing_for_all(check_inside(folder.parent, folder / str(step))) as temporary, _quiet_threads():
+        with _replacing_for_all(check_inside(folder.parent, folder / str(step))) as temporary:
             try:
                 ocp.save(str(temporary.resolve()), tree)
             except ValueError as error:  # its text holds the number of the system's error
@@ -52,19 +53,9 @@ def save(folder: Path, step: int, tree: Any) -> None:
         remove_unfinished(folder)
 
 
-@contextmanager
-def _quiet_threads() -> Generator[None, None, None]:
-    """Context manager in which threads of orbax log no errors: they log pages, and raise it, too."""
-    logger = logging.getLogger("absl")
-
-    def is_of_others(record: logging.LogRecord) -> bool:
-        return "_SignalingThread.run() raised" not in record.getMessage()
-
-    logger.addFilter(is_of_others)
-    try:
-        yield
-    finally:
-        logger.removeFilter(is_of_others)
+def _is_of_others(record: logging.LogRecord) -> bool:
+    """Tells whether a line of the log is not one of the many that threads of orbax write before they raise it."""
+    return "_SignalingThread.run() raised" not in record.getMessage()
 
 
 @contextmanager
