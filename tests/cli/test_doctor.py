@@ -162,9 +162,9 @@ def test_what_an_extra_lacks(monkeypatch):
 def test_the_extras_are_those_of_users():
     assert doctor.missing_packages() == []
     extras = doctor.extras()
-    assert {"cuda", "tpu", "zarr", "imagej"} <= set(extras)
+    assert {"cuda", "tpu", "parquet", "imagej"} <= set(extras)
     assert not {"test", "dev"} & set(extras)
-    assert extras["zarr"] == []  # which the tests need
+    assert extras["parquet"] == []  # which the tests need
 
 
 def test_what_the_system_does_not_tell_is_left_out(monkeypatch):
