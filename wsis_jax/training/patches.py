@@ -39,14 +39,16 @@ class Pixels(NamedTuple):
     """The pixels of all samples of a training, one sample after the other, on the accelerator; a pytree.
 
     Attributes:
-        values: image, likelihood and weight of every pixel, row by row; no weight where all targets are known.
+        values: image and likelihood of every pixel, row by row.
         starts: the first pixel of each sample.
         shapes: (height, width) of each.
+        weights: of every pixel, 0 or 1; None where all targets are known.
     """
 
-    values: Float32[Array, "pixels channels"]
+    values: Float32[Array, "pixels 2"]
     starts: Int[Array, " samples"]
     shapes: Int[Array, "samples 2"]
+    weights: Float32[Array, " pixels"] | None = None
 
 
 class Batch(NamedTuple):
@@ -122,19 +124,17 @@ def put_samples(samples: Sequence[Sample]) -> Pixels:
     sizes = [sample.image.size for sample in samples]
     if sum(sizes) >= 2**31:
         raise UserError(f"{sum(sizes)} pixels are too many to train on; use fewer images or a smaller image.scale")
-    all_known = all(sample.weight is None for sample in samples)
-    values = [np.stack(_channels(sample)[: 2 if all_known else 3], axis=-1) for sample in samples]
+    values = [np.stack([sample.image, sample.likelihood], axis=-1).reshape(-1, 2) for sample in samples]
+    weights = None
+    if any(sample.weight is not None for sample in samples):
+        ones = (np.ones_like(sample.image) if sample.weight is None else sample.weight for sample in samples)
+        weights = jnp.asarray(np.concatenate([weight.reshape(-1) for weight in ones]))
     return Pixels(
-        jnp.asarray(np.concatenate([each.reshape(-1, each.shape[-1]) for each in values])),
+        jnp.asarray(np.concatenate(values)),
         jnp.asarray(np.cumsum([0, *sizes[:-1]])),
         jnp.asarray([sample.image.shape for sample in samples]),
+        weights,
     )
-
-
-def _channels(sample: Sample) -> list[Float32[np.ndarray, "height width"]]:
-    """Returns image, likelihood and weight."""
-    weight = np.ones_like(sample.image) if sample.weight is None else sample.weight
-    return [sample.image, sample.likelihood, weight]
 
 
 def draw_batch(
@@ -161,17 +161,15 @@ def draw_batch(
             "free" for any angle and a zoom of up to e^±0.25 as well, which helps to learn from few images.
     """
 
-    def draw(key: Key[Array, ""]) -> list[Array]:
+    def draw(key: Key[Array, ""]) -> Batch:
         return _draw_patch(key, pixels, patch, augment)
 
     drawn = jax.vmap(draw)(jax.random.split(jax.random.fold_in(key, step), batch))
-    return Batch(*(part[..., None] for part in drawn))
+    return jax.tree.map(lambda part: part[..., None], drawn)
 
 
-def _draw_patch(
-    key: Key[Array, ""], pixels: Pixels, patch: int, augment: Augmentation
-) -> list[Float[Array, "{patch} {patch}"]]:
-    """Draws one random patch: image, target and, if there are weights, weight."""
+def _draw_patch(key: Key[Array, ""], pixels: Pixels, patch: int, augment: Augmentation) -> Batch:
+    """Draws one random patch: a batch without the axes of batch and channel."""
     which, turned, placed, jittered = jax.random.split(key, 4)
     sample = jax.random.randint(which, (), 0, len(pixels.starts))
     grid = jnp.indices((patch, patch))
@@ -181,42 +179,50 @@ def _draw_patch(
         flips = jnp.stack([flip_rows, flip_columns])[:, None, None]
         grid = jnp.where(flips, patch - 1 - grid, grid)
     if augment == "free":
-        image, *others = _turn_and_zoom(placed, pixels, sample, grid)
+        image, target, weight = _turn_and_zoom(placed, pixels, sample, grid)
     else:
         spare = jnp.maximum(pixels.shapes[sample] - patch, 0)
         corner = jax.random.randint(placed, (2,), 0, spare + 1)
-        image, *others = jnp.moveaxis(_read(pixels, sample, grid + corner[:, None, None]), -1, 0)
-    return [image if augment == "none" else _jitter(jittered, image), *others]
+        index = _index(pixels, sample, grid + corner[:, None, None])
+        image, target = jnp.moveaxis(pixels.values[index], -1, 0)
+        weight = None if pixels.weights is None else pixels.weights[index]
+    return Batch(image if augment == "none" else _jitter(jittered, image), target, weight)
 
 
-def _read(
+def _index(
     pixels: Pixels, sample: Int[Array, ""], place: Int[Array, "2 rows columns"]
-) -> Float[Array, "rows columns channels"]:
-    """Returns the values at pixels of a sample, which is continued by mirroring."""
+) -> Int[Array, "rows columns"]:
+    """Returns where the pixels of a sample are, which is continued by mirroring."""
     shape = pixels.shapes[sample][:, None, None]
     there = place % (2 * shape)
     row, column = jnp.minimum(there, 2 * shape - 1 - there)
-    return pixels.values[pixels.starts[sample] + row * shape[1] + column]
+    return pixels.starts[sample] + row * shape[1] + column
 
 
 def _interpolate(
     pixels: Pixels, sample: Int[Array, ""], place: Float[Array, "2 rows columns"]
-) -> Float[Array, "rows columns channels"]:
-    """Returns the values between the pixels of a sample, linearly interpolated."""
+) -> tuple[Float[Array, "rows columns 2"], Float[Array, "rows columns"] | None]:
+    """Returns (image, likelihood) between the pixels of a sample, linearly interpolated, and the weight.
+
+    A target is known where all four pixels that it is interpolated from are.
+    """
     first = jnp.floor(place)
     (down, right), corner = place - first, first.astype(jnp.int32)
-    interpolated = jnp.zeros((*place.shape[1:], pixels.values.shape[1]))
+    interpolated = jnp.zeros((*place.shape[1:], 2))
+    weight = None if pixels.weights is None else jnp.ones(place.shape[1:])
     for step_down, rows in ((0, 1 - down), (1, down)):
         for step_right, columns in ((0, 1 - right), (1, right)):
-            values = _read(pixels, sample, corner + jnp.array([step_down, step_right])[:, None, None])
-            interpolated += (rows * columns)[..., None] * values
-    return interpolated
+            index = _index(pixels, sample, corner + jnp.array([step_down, step_right])[:, None, None])
+            interpolated += (rows * columns)[..., None] * pixels.values[index]
+            if weight is not None and pixels.weights is not None:
+                weight *= pixels.weights[index]
+    return interpolated, weight
 
 
 def _turn_and_zoom(
     key: Key[Array, ""], pixels: Pixels, sample: Int[Array, ""], grid: Int[Array, "2 patch patch"]
-) -> list[Float[Array, "patch patch"]]:
-    """Draws a patch at any angle and a little smaller or larger."""
+) -> tuple[Float[Array, "patch patch"], Float[Array, "patch patch"], Float[Array, "patch patch"] | None]:
+    """Draws image, target and weight of a patch at any angle, a little smaller or larger."""
     keys, patch = jax.random.split(key, 3), grid.shape[1]
     angle = jax.random.uniform(keys[0], maxval=2 * jnp.pi)
     zoom = jnp.exp(jax.random.uniform(keys[1], minval=-0.25, maxval=0.25))
@@ -227,11 +233,10 @@ def _turn_and_zoom(
     row, column = (grid - (patch - 1) / 2) / zoom
     sine, cosine = jnp.sin(angle), jnp.cos(angle)
     place = jnp.stack([cosine * row - sine * column, sine * row + cosine * column]) + centre[:, None, None]
-    image, target, *weight = jnp.moveaxis(_interpolate(pixels, sample, place), -1, 0)
+    interpolated, weight = _interpolate(pixels, sample, place)
+    image, target = jnp.moveaxis(interpolated, -1, 0)
     # Zoomed Gaussians are wider or narrower; this power gives them back their sigma: exp(-(d/z)²/2σ²)^z².
-    target = jnp.clip(target, 0, 1) ** zoom**2
-    # A target is known where all pixels that it is interpolated from are; the margin is for rounding.
-    return [image, target, *((one > 1 - 1e-4).astype(jnp.float32) for one in weight)]
+    return image, jnp.clip(target, 0, 1) ** zoom**2, weight
 
 
 def _jitter(key: Key[Array, ""], image: Float[Array, "height width"]) -> Float[Array, "height width"]:
