@@ -1,11 +1,21 @@
 """Warnings that stay with their image, whatever other threads do with warnings."""
 
+import pickle
 import threading
 import warnings
 
 import pytest
+from distributed.core import error_message
 
-from wsis_jax.core.errors import collecting_warnings, warn_about_image
+from wsis_jax.core.errors import (
+    MissingFile,
+    OutOfMemory,
+    UserError,
+    WriteError,
+    collecting_warnings,
+    sentence,
+    warn_about_image,
+)
 
 
 def test_a_remark_that_nobody_takes_is_a_warning():
@@ -50,3 +60,11 @@ def test_each_thread_has_its_own_and_none_is_lost_while_another_ignores_warnings
     said.set()
     thread.join()
     assert (remarks, taken) == (["here"], ["there"])
+
+
+@pytest.mark.parametrize("kind", [UserError, MissingFile, WriteError, OutOfMemory])
+def test_dask_sends_an_error_to_another_process_as_it_is(kind):
+    message = error_message(kind("a.tif: is damaged; give another"))
+    error = pickle.loads(message["exception"].data)
+    assert type(error) is kind
+    assert sentence(error) == "a.tif: is damaged; give another"
