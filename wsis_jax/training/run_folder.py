@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.spatial import KDTree
 
 from wsis_jax.core import (
     Config,
@@ -28,6 +27,7 @@ from wsis_jax.core import (
     append_text,
     by_first,
     check_inside,
+    nearest_distances,
     read_json,
     read_text,
     remove_leftovers,
@@ -135,8 +135,7 @@ def _spacing(sample: Sample, scale: float) -> float | None:
     """Returns the median distance of a point to the nearest other one, in pixels of the image."""
     if len(sample.points) < 2:
         return None
-    nearest = KDTree(sample.points).query(sample.points, k=2)[0][:, 1]
-    return round(float(np.median(nearest)) / scale, 2)
+    return round(float(np.median(nearest_distances(sample.points))) / scale, 2)
 
 
 def load_facts(folder: Path) -> dict[str, Any]:
