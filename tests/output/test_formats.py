@@ -13,7 +13,7 @@ from wsis_jax.cli import main, parser
 from wsis_jax.cli.segment import TEXT
 from wsis_jax.io.image_file import Frame
 from wsis_jax.io.label_file import read_labels
-from wsis_jax.output.formats.registry import CTC, FILES, KINDS, _writing_kinds, format_of
+from wsis_jax.output.formats import CTC, FILES, KINDS, _writing_kinds, format_of
 from wsis_jax.segmentation.batch import BatchOptions, segment_files
 from wsis_jax.segmentation.pipeline import segment
 
@@ -166,7 +166,7 @@ def test_a_bad_kind_is_an_error_of_the_command_line_that_names_all(capsys):
     [("parquet", "pyarrow", "parquet"), ("rois", "roifile", "imagej"), ("contributions", "zarr", "zarr")],
 )
 def test_a_missing_package_is_told_before_anything_is_written(kind, package, extra, monkeypatch, tmp_path):
-    monkeypatch.setattr("wsis_jax.output.formats.registry.find_spec", lambda name: None)
+    monkeypatch.setattr("wsis_jax.output.formats.find_spec", lambda name: None)
     message = rf"kind {kind} need the package {package}, which is not installed; pip install 'wsis-jax\[{extra}\]'"
     with pytest.raises(ValueError, match=message), _writing_kinds(tmp_path, ["a"], kinds=["labels", kind]):
         pass

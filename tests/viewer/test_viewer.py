@@ -98,7 +98,7 @@ def test_sample_data_are_cells_with_their_clicks(viewer):
 def results(tiny_run, draw_small, tmp_path_factory):
     """A folder of results of two images, of which the second is less high, and what its files were made of."""
     from wsis_jax.io.image_file import Frame
-    from wsis_jax.output.formats.registry import format_of
+    from wsis_jax.output.formats import format_of
 
     folder, made = tmp_path_factory.mktemp("results"), {}
     kinds = ["labels", "overlay", "points", "table", "zarr", "contributions"]

@@ -1,13 +1,13 @@
 from .cell_table import margin_sums as margin_sums
 from .cell_table import mean_margins as mean_margins
 from .cell_table import measure_cells as measure_cells
+from .formats import FILES as FILES
+from .formats import KINDS as KINDS
+from .formats import REPORT as REPORT
+from .formats import Format as Format
+from .formats import Write as Write
+from .formats import format_of as format_of
 from .formats.qupath import write_features as write_features
-from .formats.registry import FILES as FILES
-from .formats.registry import KINDS as KINDS
-from .formats.registry import REPORT as REPORT
-from .formats.registry import Format as Format
-from .formats.registry import Write as Write
-from .formats.registry import format_of as format_of
 from .formats.tables import write_csv as write_csv
 from .formats.tables import write_parquet as write_parquet
 from .pictures import contribution_picture as contribution_picture
@@ -35,5 +35,5 @@ from .report.page import settings as settings
 from .report.page import table as table
 from .report.results_page import read_summary as read_summary
 from .report.results_page import segmentation_report as segmentation_report
-from .whole_cells import groups_of as groups_of
-from .whole_cells import measure_groups as measure_groups
+from .result import groups_of as groups_of
+from .result import measure_groups as measure_groups

@@ -9,7 +9,7 @@ from tests.output.odd_labels import ODD
 from wsis_jax.core.windows import grid_windows, serial_map
 from wsis_jax.output.cell_table import measure_cells
 from wsis_jax.output.formats.qupath import cell_features
-from wsis_jax.output.whole_cells import groups_of, measure_groups
+from wsis_jax.output.result import groups_of, measure_groups
 
 
 def assert_as_whole(labels, sides, *, pixel_size=None) -> None:
