@@ -1,15 +1,92 @@
-"""The cells of a label image that does not fit into memory: some at a time, but each whole."""
+"""A segmented image as the writers of formats take it: in memory, or in tiles with its cells read in groups.
 
-from collections.abc import Sequence
+What several formats need, such as the table of cells, is made when it is first asked for, and once.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import cached_property, partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Float32, Int64
+from jaxtyping import Float, Float32, Float64, Int32, Int64
 from scipy import ndimage
 
-from wsis_jax.core import ParallelMap, Plane, Window, window_shape
-from wsis_jax.output.cell_table import Columns, in_micrometres, measure_cells
-from wsis_jax.output.formats.qupath import cell_features
+from wsis_jax.core import ParallelMap, Plane, Segmentation, Window, corner_of, window_shape
+from wsis_jax.io import SourceImage
+from wsis_jax.output.cell_table import Columns, contribution_margins, in_micrometres, measure_cells
+from wsis_jax.output.pictures import cell_colours
+from wsis_jax.output.report.gallery import write_layers, write_overview
+
+
+class Result:
+    """A segmented image in memory.
+
+    Attributes:
+        source: the image, its arrays in memory.
+        found: the result of `segment`.
+        name: of the image.
+        points: (row, column) of the detected cells, in pixels of the image.
+    """
+
+    def __init__(self, source: SourceImage, found: Segmentation) -> None:
+        self.source, self.found, self.name, self.points = source, found, source.name, found.points
+
+    @property
+    def image(self) -> Float[np.ndarray, "height width"]:
+        """The grey values that were segmented."""
+        return np.asarray(self.source.image)
+
+    @property
+    def labels(self) -> Int32[np.ndarray, "height width"]:
+        """The label image: 0 for background, i + 1 for the cell of point i."""
+        return self.found.labels
+
+    @property
+    def colours(self) -> Float[np.ndarray, "labels 3"]:
+        """The colours of the labels 1, 2, 3, …, 0..1."""
+        return cell_colours(int(self.labels.max()))[1:]
+
+    @cached_property
+    def table(self) -> Columns:
+        """The table of `measure_cells`, with every column."""
+        labels, winner, scores = self.labels, self.found.winner, self.found.scores
+        return measure_cells(
+            labels,
+            channels=np.asarray(self.source.channels),
+            scores=scores,
+            confidence=contribution_margins(labels, winner, len(self.points)),
+            pixel_size=self.source.pixel_size,
+        )
+
+    def for_cells(self, function: Callable[..., list[Any]], **same: Any) -> list[Any]:
+        """Returns what a function makes of each cell, by rising label.
+
+        Args:
+            function: takes a label image, rows of `table`, and as `corner` the (row, column) where in the image
+                the label image begins. It has all pixels of the cells of these rows, and no others. Returns an
+                item for each row. It may be called in another process.
+            same: further arguments of the function.
+        """
+        return function(self.labels, self.table, corner=(0, 0), **same)
+
+    def write_pictures(self, folder: Path) -> list[Path]:
+        """Writes the pictures of the page of results, and returns the files."""
+        return write_layers(folder, self.source, self.found)
+
+
+class TiledCells(NamedTuple):
+    """The cells of an image in tiles; their labels are written elsewhere.
+
+    Attributes:
+        points: (row, column) in pixels of the image.
+        scores: the likelihood there, 0..1.
+        confidence: how sure each cell is, see `contribution_margins`.
+    """
+
+    points: Float64[np.ndarray, "cells 2"]
+    scores: Float32[np.ndarray, " cells"]
+    confidence: Float64[np.ndarray, " cells"]
 
 
 class Group(NamedTuple):
@@ -26,11 +103,6 @@ class Group(NamedTuple):
     low: Int64[np.ndarray, "cells 2"]
     high: Int64[np.ndarray, "cells 2"]
 
-    @property
-    def corner(self) -> tuple[int, int]:
-        """(row, column) where the window begins."""
-        return self.window[0].start, self.window[1].start
-
     def numbers(self, labels: Plane) -> Int64[np.ndarray, "rows columns"]:
         """Returns the window of a label image, with i + 1 for cell i of these and 0 for all others."""
         values = np.asarray(labels[self.window]).astype(np.int64)
@@ -40,27 +112,76 @@ class Group(NamedTuple):
         return np.where(self.labels[places] == values, places + 1, 0)
 
 
-class Measured(NamedTuple):
-    """What is known of the cells of a group.
+class TiledResult(Result):
+    """A segmented image that need not fit into memory: `source` is read by slices, and so are the labels.
 
-    Attributes:
-        table: a row of `measure_cells` for each.
-        features: of each its line of `qupath.cell_features`; empty if they were not asked for.
+    Writers may use `source`, `name`, `points`, `table` and `for_cells`; the rest of a `Result` is not there.
     """
 
-    table: Columns
-    features: list[str]
+    def __init__(
+        self,
+        source: SourceImage,
+        labels: Plane,
+        cells: TiledCells,
+        blocks: Sequence[Window],
+        parallel_map: ParallelMap,
+    ) -> None:
+        """Takes the image and what was found.
+
+        Args:
+            source: the image, read by slices.
+            labels: the label image, likewise.
+            cells: what was found.
+            blocks: windows that cover the image, each small enough to be in memory.
+            parallel_map: calls a function with each block, or group of cells.
+        """
+        self.source, self.name, self.points = source, source.name, cells.points
+        self._labels, self._cells, self._blocks, self._parallel_map = labels, cells, blocks, parallel_map
+
+    @cached_property
+    def _groups(self) -> list[Group]:
+        """All cells; a group without cells where there are none, so that a table has its columns."""
+        nothing = Group((slice(0, 1), slice(0, 1)), *(np.zeros(shape, np.int64) for shape in (0, (0, 2), (0, 2))))
+        return groups_of(self._labels, self._blocks, self._parallel_map) or [nothing]
+
+    @cached_property
+    def _order(self) -> Int64[np.ndarray, " cells"]:
+        """What sorts the cells of all groups, one group after the other, by their labels."""
+        return np.argsort(np.concatenate([group.labels for group in self._groups]))
+
+    @cached_property
+    def table(self) -> Columns:
+        """The table of `measure_cells` of the whole image."""
+        same = {"labels": self._labels, "source": self.source, "cells": self._cells}
+        parts = list(self._parallel_map(measure_group, self._groups, **same))
+        return {name: np.concatenate([part[name] for part in parts])[self._order] for name in parts[0]}
+
+    def for_cells(self, function: Callable[..., list[Any]], **same: Any) -> list[Any]:
+        """Returns what a function makes of each cell, by rising label; see `Result.for_cells`."""
+        ends = np.cumsum([len(group.labels) for group in self._groups])
+        rows = np.split(np.argsort(self._order), ends[:-1])
+        parts = [
+            (group, {name: values[own] for name, values in self.table.items()})
+            for group, own in zip(self._groups, rows, strict=True)
+        ]
+        made = self._parallel_map(_call, parts, labels=self._labels, make=partial(function, **same))
+        items = [item for part in made for item in part]
+        return [items[i] for i in self._order]
+
+    def write_pictures(self, folder: Path) -> list[Path]:
+        """Writes the pictures of the page of results that need no maps of the network, and returns the files."""
+        return write_overview(folder, self.source, self._labels, self.points, self._blocks, self._parallel_map)
 
 
-def groups_of(labels: Plane, blocks: Sequence[Window], over: ParallelMap) -> list[Group]:
+def groups_of(labels: Plane, blocks: Sequence[Window], parallel_map: ParallelMap) -> list[Group]:
     """Returns all cells, each in the group of the first block that it has pixels in.
 
     Args:
         labels: 0 for background, any other number for a cell.
         blocks: windows that cover the label image, each small enough to be in memory.
-        over: calls what finds the boxes of the cells in each block.
+        parallel_map: calls what finds the boxes of the cells in each block.
     """
-    boxes = list(over(_boxes, blocks, labels=labels))
+    boxes = list(parallel_map(_boxes, blocks, labels=labels))
     named, low, high = (np.concatenate(of) for of in zip(*boxes, strict=True))
     blocks_of = np.repeat(np.arange(len(boxes)), [len(box[0]) for box in boxes])
     present, first, index = np.unique(named, return_index=True, return_inverse=True)
@@ -92,49 +213,30 @@ def _boxes(
     return present[1 if background else 0 :].astype(np.int64), low, high
 
 
-def measure_group(
-    group: Group,
-    *,
-    labels: Plane,
-    channels: Sequence[Plane],
-    scores: Float32[np.ndarray, " detections"],
-    confidence: Float[np.ndarray, " detections"],
-    pixel_size: float | int | None,
-    features_of: str | None,
-) -> Measured:
-    """Returns what `measure_cells` and `cell_features` say of the cells of a group, as of the whole image.
+def measure_group(group: Group, *, labels: Plane, source: SourceImage, cells: TiledCells) -> Columns:
+    """Returns the rows that the cells of a group have in the table of the whole image.
 
     Args:
         group: of cells of the label image.
         labels: the label image, read by slices.
-        channels: grey values of every channel, likewise.
-        scores, confidence, pixel_size: as `measure_cells` takes them.
-        features_of: the name of the image, if there are to be features.
+        source: the image, likewise.
+        cells: of the whole image.
     """
     numbers, own = group.numbers(labels), group.labels - 1
     table = measure_cells(
         numbers,
-        channels=np.stack([np.asarray(channel[group.window], np.float32) for channel in channels]),
-        scores=scores[own],
-        confidence=confidence[own],
+        channels=np.stack([np.asarray(channel[group.window], np.float32) for channel in source.channels]),
+        scores=cells.scores[own],
+        confidence=cells.confidence[own],
     )
     table |= {"label": group.labels}
-    for name, start in zip(("row", "column"), group.corner, strict=True):
+    for name, start in zip(("row", "column"), corner_of(group.window), strict=True):
         table[name] = table[name] + start
     table["touches_border"] = (group.low == 0).any(1) | (group.high == labels.shape).any(1)
-    if pixel_size is not None:
-        table = in_micrometres(table, pixel_size)
-    if features_of is None:
-        return Measured(table, [])
-    named = np.concatenate([[0], group.labels])[numbers]
-    return Measured(table, cell_features(features_of, named, table, corner=group.corner))
+    return table if source.pixel_size is None else in_micrometres(table, source.pixel_size)
 
 
-def measure_groups(groups: Sequence[Group], over: ParallelMap, **same: Any) -> Measured:
-    """Returns what is known of the cells of all groups, by rising label; `same` is what `measure_group` takes."""
-    nothing = Group((slice(0, 1), slice(0, 1)), *(np.zeros(shape, np.int64) for shape in (0, (0, 2), (0, 2))))
-    parts = list(over(measure_group, groups or [nothing], **same))  # a table without rows has columns, too
-    order = np.argsort(np.concatenate([part.table["label"] for part in parts]))
-    table = {name: np.concatenate([part.table[name] for part in parts])[order] for name in parts[0].table}
-    features = [feature for part in parts for feature in part.features]
-    return Measured(table, [features[i] for i in order] if features else [])
+def _call(part: tuple[Group, Columns], *, labels: Plane, make: Callable[..., list[Any]]) -> list[Any]:
+    """Returns what a function makes of the cells of a group."""
+    group, table = part
+    return make(np.concatenate([[0], group.labels])[group.numbers(labels)], table, corner=corner_of(group.window))
