@@ -124,7 +124,7 @@ def _cells(image: ImageFiles) -> np.ndarray:
 
 
 def _evidence(array: str) -> Callable[[ImageFiles], np.ndarray]:
-    """Returns what reads an array in pixels of the network and brings it to those of the image."""
+    """Returns a function that reads an array in pixels of the network, resized to those of the image."""
 
     def read(image: ImageFiles) -> np.ndarray:
         with _zarr(image.files["contributions"]) as group:
@@ -162,7 +162,7 @@ Read = Callable[[str], list[Any]]
 
 
 def get_reader(path: str | Sequence[str]) -> Read | None:
-    """Returns what reads a run folder or a folder of results, and None for anything else."""
+    """Returns the reader of a run folder or a folder of results; None for anything else."""
     folder = Path(path) if isinstance(path, str | Path) else None
     if folder is None or not folder.is_dir():
         return None

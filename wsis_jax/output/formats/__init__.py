@@ -3,7 +3,7 @@
 The help and the completion of `wsis segment`, the table in README, both ways to segment (in memory and in tiles)
 and the viewer read it. To add a format, write a function and an entry:
 
-    from wsis_jax.output.formats import FORMATS, Format
+    from wsis_jax.output import FORMATS, Format
 
     def write_count(path, result):
         path.write_text(f"{len(result.points)} cells")
@@ -16,8 +16,8 @@ and the viewer read it. To add a format, write a function and an entry:
         tiled=True,
     )
 
-The function takes a path and a `Result`, of which it may use all; for an image in tiles, only what `TiledResult`
-has. Heavy libraries are imported when a file is written, so that help comes at once.
+The function takes a path and a `Result`, or, for an image in tiles, a `TiledResult`, which has less. Heavy
+libraries are imported when a file is written, so that help comes at once.
 """
 
 from collections.abc import Callable, Generator, Sequence

@@ -114,7 +114,7 @@ def _result_figures(
 
 
 def _failures(failed: Sequence[dict[str, Any]]) -> str:
-    """Returns what could not be segmented, and why."""
+    """Returns the section of images that failed, each with its error."""
     if not failed:
         return ""
     lines = [
@@ -127,7 +127,7 @@ def _failures(failed: Sequence[dict[str, Any]]) -> str:
 
 
 def _warnings(images: Sequence[dict[str, Any]]) -> str:
-    """Returns the warnings, each with the images that it is of."""
+    """Returns the section of warnings, each with the names of its images."""
     named: dict[str, list[str]] = defaultdict(list)
     for image in images:
         for message in image["warnings"]:
@@ -144,7 +144,7 @@ def _warnings(images: Sequence[dict[str, Any]]) -> str:
 
 
 def _result_gallery(out: Path, images: Sequence[dict[str, Any]]) -> str:
-    """Returns the gallery of the images that there are pictures of."""
+    """Returns the section with the gallery, of those images that have pictures."""
     items, filled = [], []
     for image in images:
         there = {
@@ -165,7 +165,7 @@ def _result_gallery(out: Path, images: Sequence[dict[str, Any]]) -> str:
 
 
 def _histograms(out: Path, images: Sequence[dict[str, Any]]) -> str:
-    """Returns how the numbers of cells are distributed."""
+    """Returns the section with histograms of the cells."""
     files = (FORMATS["table"].path(out, image["name"]) for image in images)
     columns = read_columns(files, names=("area", "score", "confidence"))
     drawn = [
