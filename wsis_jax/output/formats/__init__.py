@@ -50,11 +50,11 @@ class Format(NamedTuple):
         write: writes it.
         tiled: whether it is written of an image in tiles; the name of its file, if that is another.
         default: whether it is written where --format is not given.
-        of_cells: whether cells are measured for it; tells how long an image in tiles takes.
-        of_few: whether it is written of the few images alone that the page of results shows.
+        measures_cells: whether cells are measured for it, which takes more passes over an image in tiles.
+        gallery_only: whether it is written only of images in the gallery of the page of results.
         needs: a package that is not always installed, and our extra that installs it.
-        opening: for a format that says something of all images in the end, and so stands alone: opens a folder for
-            images of these names, and yields what writes one. It takes the place of `write`.
+        opening: instead of `write`, for a format that stands alone, as it writes of all images in the end: context
+            manager yielding the writer for a folder and images of these names.
     """
 
     file: str
@@ -63,8 +63,8 @@ class Format(NamedTuple):
     write: Write | None = None
     tiled: bool | str = False
     default: bool = False
-    of_cells: bool = False
-    of_few: bool = False
+    measures_cells: bool = False
+    gallery_only: bool = False
     needs: tuple[str, str] | None = None
     opening: Callable[[Path, Sequence[str]], AbstractContextManager[Write]] | None = None
 
@@ -131,7 +131,7 @@ class FormatChoice(NamedTuple):
 
             def write(source: "SourceImage", found: "Segmentation") -> list[Path]:
                 result = Result(source, found)
-                written = [one for one in formats if source.name in shown or not one.of_few]
+                written = [one for one in formats if source.name in shown or not one.gallery_only]
                 return [file for one in written for file in one.write_to(out, result)]
 
             yield write
@@ -145,7 +145,7 @@ class FormatChoice(NamedTuple):
             shown: whether the page of results shows it.
         """
         formats = [FORMATS[kind] for kind in self.kinds if FORMATS[kind].tiled and kind != "labels"]
-        written = [one for one in formats if shown or not one.of_few]
+        written = [one for one in formats if shown or not one.gallery_only]
         return [file for one in written for file in one.write_to(out, result, tiled=True)]
 
 
@@ -297,16 +297,18 @@ _ROIFILE, _PYARROW = ("roifile", "imagej"), ("pyarrow", "parquet")
 
 # In the order in which they are written. The labels are written last: where they are, all is.
 FORMATS: dict[str, Format] = {
-    "report": Format("report.html", _PAGE, "every browser", _report, tiled=True, default=True, of_few=True),
+    "report": Format("report.html", _PAGE, "every browser", _report, tiled=True, default=True, gallery_only=True),
     "overlay": Format("<name>_overlay.png", "the image with outlines", "every viewer", _overlay, default=True),
     "points": Format("<name>_points.csv", "the detected cells", "napari", _points, tiled=True, default=True),
-    "table": Format("<name>_cells.csv", _ROWS, "spreadsheets", _table, tiled=True, default=True, of_cells=True),
+    "table": Format(
+        "<name>_cells.csv", _ROWS, "spreadsheets", _table, tiled=True, default=True, measures_cells=True
+    ),
     "parquet": Format(
-        "<name>_cells.parquet", "the same table", _DATA, _parquet, tiled=True, of_cells=True, needs=_PYARROW
+        "<name>_cells.parquet", "the same table", _DATA, _parquet, tiled=True, measures_cells=True, needs=_PYARROW
     ),
     "rois": Format("<name>_rois.zip", "exact regions of interest", "ImageJ and Fiji", _rois, needs=_ROIFILE),
     "outlines": Format("<name>_outlines.txt", "a line for each cell, x,y,x,y,…", "Cellpose", _outlines),
-    "geojson": Format("<name>_cells.geojson", _RINGS, "QuPath", _geojson, tiled=True, of_cells=True),
+    "geojson": Format("<name>_cells.geojson", _RINGS, "QuPath", _geojson, tiled=True, measures_cells=True),
     "masks": Format("<name>_cp_masks.png", _MASKS, "Cellpose", _masks),
     "seg": Format("<name>_seg.npy", "image, labels and outlines", "the window of Cellpose", _seg),
     "zarr": Format("<name>.ome.zarr", "image and labels as OME-Zarr 0.5", _BROWSERS, _zarr),

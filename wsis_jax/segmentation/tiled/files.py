@@ -60,15 +60,18 @@ def segment_large(
         UserError: if the image cannot be segmented in tiles, or none of the formats can be written of it.
         WriteError: if there is no room for files.
     """
-    kinds, possible = wanted.formats.kinds, [kind for kind in tiled_kinds() if not FORMATS[kind].of_few]
+    kinds, possible = wanted.formats.kinds, [kind for kind in tiled_kinds() if not FORMATS[kind].gallery_only]
     if not set(kinds) & set(possible):
         raise UserError(
             f"{source.name}: is segmented in tiles, of which {', '.join(possible)} are written and not "
             f"{', '.join(kinds)}; add labels to --format, or give --no-tiles if the image fits into memory"
         )
-    blocks, of_cells = grid_windows(source.shape, (_BLOCK, _BLOCK)), any(FORMATS[kind].of_cells for kind in kinds)
+    blocks, measures_cells = (
+        grid_windows(source.shape, (_BLOCK, _BLOCK)),
+        any(FORMATS[kind].measures_cells for kind in kinds),
+    )
     pictures = wanted.shown and "report" in kinds
-    later = Progress(len(blocks) * (pictures + _PASSES * of_cells), options.on_tile)
+    later = Progress(len(blocks) * (pictures + _PASSES * measures_cells), options.on_tile)
     labels = FORMATS["labels"].path(wanted.folder, source.name, tiled=True)
     with writing_labels(labels, source.shape, chunks=(_CHUNK, _CHUNK), pixel_size=source.pixel_size) as array:
         try:
