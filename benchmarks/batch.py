@@ -28,7 +28,7 @@ import tifffile
 
 from wsis_jax import draw_scene, load_model
 from wsis_jax.network import model_folder
-from wsis_jax.output import FILES
+from wsis_jax.output import DEFAULT_FORMATS
 from wsis_jax.segmentation import batch
 
 _SCENES = 8  # drawn; the images are these with other noise
@@ -66,7 +66,7 @@ def main() -> None:
                 "failed": sum(one.error is not None for one in outcomes),
                 "side": options.side,
                 "cells": sum(one.cells or 0 for one in outcomes),
-                "kinds": FILES.kinds,
+                "kinds": DEFAULT_FORMATS.kinds,
                 "seconds": round(seconds, 1),
                 **_overlap(spans),
                 "gib_after_tenth": round(tenth, 3),

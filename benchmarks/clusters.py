@@ -129,7 +129,7 @@ def _large(folder: Path, options: Namespace) -> dict[str, Any]:
     tiling.ImageStats = lambda *of: wholes.append(ImageStats(*of)) or wholes[-1]
     labels = folder / "labels.zarr"
     with open_frames(folder / "large.zarr") as frames:
-        image, start = frames.plane(0), time.perf_counter()
+        image, start = frames.source(0).image, time.perf_counter()
         with connecting(f"local:{options.workers}") as client, _memory() as memory:
             workers = Workers(client, options.model)
             config = workers.model.config.override([f"image.scale={_SCALE}"])
@@ -192,7 +192,7 @@ def _compare(run: Model, config: Config, image: Any, labels: Path, whole: ImageS
     expected = _untiled(run, config, stretch(image[low:high, low:high], *grey), whole)
     within = slice(start - low, start - low + inner)
     with open_frames(labels) as frames:
-        found = frames.plane(0)[start : start + inner, start : start + inner].astype(np.uint32)
+        found = frames.source(0).image[start : start + inner, start : start + inner].astype(np.uint32)
     return {
         "piece": high - low,
         "pixels": found.size,

@@ -23,7 +23,8 @@ from pathlib import Path
 import numpy as np
 
 from wsis_jax import draw_scene, load_model, segment
-from wsis_jax.io import LazyPlane, create_labels, open_frames, writing_labels
+from wsis_jax.core import Plane
+from wsis_jax.io import create_labels, open_frames, writing_labels
 from wsis_jax.network import Model, model_folder
 from wsis_jax.segmentation import TileOptions, segment_tiled
 
@@ -107,10 +108,10 @@ def _call(way: str, image: Path, out: Path, options: argparse.Namespace) -> None
 def _measure(options: argparse.Namespace) -> None:
     """Segments one image and prints what it took."""
     with open_frames(options.image) as frames:
-        _measure_plane(frames.plane(0), options)
+        _measure_plane(frames.source(0).image, options)
 
 
-def _measure_plane(image: LazyPlane, options: argparse.Namespace) -> None:
+def _measure_plane(image: Plane, options: argparse.Namespace) -> None:
     run, start = _run(options), time.perf_counter()
     if options.way == "whole":
         found = segment(run, image[:, :])

@@ -25,11 +25,11 @@ def test_a_czi_is_read_image_after_image(tmp_path):
     write_czi(tmp_path / "a.czi", values)
     with open_frames(tmp_path / "a.czi", channel=1) as frames:
         assert (frames.names, frames.shapes) == (["a_0000", "a_0001"], [(40, 50)] * 2)
-        assert frames.pixel_size(0) == pytest.approx(0.5)
-        frame = frames.read(1)
+        assert frames.source(0).pixel_size == pytest.approx(0.5)
+        frame = frames.source(1).read()
         np.testing.assert_array_equal(frame.image, values[1, 1])
         np.testing.assert_array_equal(frame.channels, values[1])
-        np.testing.assert_array_equal(frames.plane(0)[4:9, 3:20], values[0, 1, 4:9, 3:20])
+        np.testing.assert_array_equal(frames.source(0).image[4:9, 3:20], values[0, 1, 4:9, 3:20])
 
 
 def test_a_czi_is_segmented_as_its_image_is(tiny_run, draw_small, tmp_path):

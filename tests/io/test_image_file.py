@@ -61,18 +61,18 @@ def test_images_of_any_axes_are_those_of_a_loop(tmp_path_factory, axes, sizes, f
     with open_frames(path, channel=channel) as frames:
         assert frames.shapes == [(sizes["Y"], sizes["X"])] * len(expected)
         window = slice(1, sizes["Y"]), slice(0, sizes["X"] - 1)
-        planes = frames.planes(0)
+        planes = frames.source(0).channels
         for plane in (*planes, *pickle.loads(pickle.dumps(planes))):
             assert plane.shape == frames.shapes[0]
-        whole = frames.read(0).channels[:, *window]
+        whole = frames.source(0).read().channels[:, *window]
         np.testing.assert_array_equal([plane[window] for plane in planes], whole)
         np.testing.assert_array_equal([plane[window] for plane in pickle.loads(pickle.dumps(planes))], whole)
         assert len(set(frames.names)) == len(frames.names) == len(expected)
         assert all(name.startswith("a") and ".ome" not in name for name in frames.names)
         for index, plane in enumerate(expected):
-            np.testing.assert_allclose(frames.image(index), plane, rtol=1e-6)
+            np.testing.assert_allclose(frames.values(index), plane, rtol=1e-6)
             window = slice(1, 3), slice(0, 2)
-            np.testing.assert_array_equal(frames.plane(index)[window], frames.image(index)[window])
+            np.testing.assert_array_equal(frames.source(index).image[window], frames.values(index)[window])
 
 
 def test_a_file_of_one_image_has_its_name_and_one_of_many_numbers_or_places(tmp_path):
@@ -97,12 +97,12 @@ def test_axes_that_are_named_are_taken_at_their_word(tmp_path):
         open_frames(tmp_path / "a.tif").__enter__()
     with open_frames(tmp_path / "a.tif", axes="TZYX") as frames:
         assert len(frames.names) == 6
-        np.testing.assert_array_equal(frames.image(4), values[1, 1])
+        np.testing.assert_array_equal(frames.values(4), values[1, 1])
     with open_frames(tmp_path / "a.tif", axes="TCYX", channel=2) as frames:
-        np.testing.assert_array_equal(frames.read(1).channels, values[1])
-        np.testing.assert_array_equal(frames.read(1).image, values[1, 2])
+        np.testing.assert_array_equal(frames.source(1).read().channels, values[1])
+        np.testing.assert_array_equal(frames.source(1).read().image, values[1, 2])
     with open_frames(tmp_path / "a.tif", axes="XYTZ") as frames:
-        np.testing.assert_array_equal(frames.image(6), values[:, :, 1, 1].T)
+        np.testing.assert_array_equal(frames.values(6), values[:, :, 1, 1].T)
     with pytest.raises(
         ValueError, match=r"a\.tif: axes 'TYX' do not fit its 4 axes of lengths 2, 3, 7, 5; name each"
     ):
@@ -120,25 +120,27 @@ def test_pages_are_channels_only_where_the_file_does_not_call_them_otherwise(tmp
     write_tiff(tmp_path / "times.tif", pixels(3, 7, 5), "TYX", imagej=True)
     with open_frames(tmp_path / "pages.tif", channel=2) as frames:
         assert frames.names == ["pages"]
-        np.testing.assert_array_equal(frames.read(0).channels, pixels(3, 7, 5))
+        np.testing.assert_array_equal(frames.source(0).read().channels, pixels(3, 7, 5))
     with open_frames(tmp_path / "pages.tif", channel=0, axes="TYX") as frames:
         assert len(frames.names) == 3
     with open_frames(tmp_path / "times.tif", channel=0) as frames:
         assert len(frames.names) == 3
     with open_frames(tmp_path / "times.tif", channel=1) as frames, pytest.raises(ValueError, match="no channel 1"):
-        frames.image(0)
+        frames.values(0)
 
 
 def test_an_image_comes_with_all_its_channels(tmp_path):
     write_tiff(tmp_path / "a.tif", pixels(2, 3, 7, 5), "TCYX", imagej=True)
     with open_frames(tmp_path / "a.tif", channel=1) as frames:
-        np.testing.assert_array_equal(frames.read(1).channels, pixels(2, 3, 7, 5)[1])
+        np.testing.assert_array_equal(frames.source(1).read().channels, pixels(2, 3, 7, 5)[1])
     Image.fromarray(pixels(7, 5, 4).astype(np.uint8)).save(tmp_path / "b.png")
     with open_frames(tmp_path / "b.png") as frames:  # alpha tells nothing of the cells
-        np.testing.assert_array_equal(frames.read(0).channels, np.moveaxis(pixels(7, 5, 4)[..., :3], -1, 0))
+        np.testing.assert_array_equal(
+            frames.source(0).read().channels, np.moveaxis(pixels(7, 5, 4)[..., :3], -1, 0)
+        )
     write_tiff(tmp_path / "c.tif", pixels(7, 5), "YX")
     with open_frames(tmp_path / "c.tif") as frames:
-        np.testing.assert_array_equal(frames.read(0).channels, pixels(1, 7, 5))
+        np.testing.assert_array_equal(frames.source(0).read().channels, pixels(1, 7, 5))
 
 
 @pytest.mark.parametrize("compression", [None, "zlib"])
@@ -149,9 +151,9 @@ def test_of_a_stack_only_the_image_that_is_read_is_in_memory(tmp_path, monkeypat
     monkeypatch.setattr(tifffile.TiffPage, "asarray", lambda self: decoded.append(self.index) or real(self))
     monkeypatch.setattr(tifffile.TiffPageSeries, "asarray", lambda self: pytest.fail("all was read at once"))
     with open_frames(tmp_path / "a.tif", channel=1) as frames:
-        np.testing.assert_array_equal(frames.image(3), pixels(5, 2, 40, 30)[3, 1])
+        np.testing.assert_array_equal(frames.values(3), pixels(5, 2, 40, 30)[3, 1])
         np.testing.assert_array_equal(
-            frames.image(3, (slice(0, 9), slice(0, 9))), pixels(5, 2, 40, 30)[3, 1, :9, :9]
+            frames.values(3, window=(slice(0, 9), slice(0, 9))), pixels(5, 2, 40, 30)[3, 1, :9, :9]
         )
     assert decoded == ([7] if compression else [])
 
@@ -178,8 +180,8 @@ def test_of_a_stack_only_the_image_that_is_read_is_in_memory(tmp_path, monkeypat
 def test_the_size_of_a_pixel_is_what_the_file_tells(tmp_path, options, expected):
     tifffile.imwrite(tmp_path / "a.tif", pixels(7, 5), photometric="minisblack", **options)
     with open_frames(tmp_path / "a.tif") as frames:
-        assert frames.pixel_size(0) == (None if expected is None else pytest.approx(expected))
-        assert frames.read(0).pixel_size == frames.pixel_size(0)
+        assert frames.source(0).pixel_size == (None if expected is None else pytest.approx(expected))
+        assert frames.source(0).read().pixel_size == frames.source(0).pixel_size
 
 
 # OME-Zarr
@@ -190,12 +192,12 @@ def test_a_folder_of_ome_zarr_is_read_like_a_file(tmp_path, version):
     values = pixels(2, 3, 20, 30)
     path = write_image(tmp_path / "a.ome.zarr", values, "tcyx", version=version)
     with open_frames(path, channel=2) as frames:
-        assert (frames.names, frames.pixel_size(1)) == (["a_0000", "a_0001"], 0.5)
-        np.testing.assert_array_equal(frames.plane(1)[3:11, 5:30], values[1, 2, 3:11, 5:30])
+        assert (frames.names, frames.source(1).pixel_size) == (["a_0000", "a_0001"], 0.5)
+        np.testing.assert_array_equal(frames.source(1).image[3:11, 5:30], values[1, 2, 3:11, 5:30])
     with pytest.raises(ValueError, match=r"choose a channel \(--channel\)$"):
         open_frames(path).__enter__()
     with open_frames(path, channel=3) as frames, pytest.raises(ValueError, match="no channel 3; the file has 3"):
-        frames.image(0)
+        frames.values(0)
 
 
 def test_chunks_that_are_damaged_are_named_with_their_file(tmp_path):
@@ -204,4 +206,4 @@ def test_chunks_that_are_damaged_are_named_with_their_file(tmp_path):
         if chunk.is_file():
             chunk.write_bytes(b"no chunk")
     with open_frames(path) as frames, pytest.raises(ValueError, match=r"a\.zarr: the image is damaged \("):
-        frames.image(0)
+        frames.values(0)

@@ -22,7 +22,7 @@ def test_axes_may_stand_in_any_order(tmp_path):
     values = np.random.default_rng(0).random((4, 9, 7)).astype(np.float32)
     with open_frames(write_image(tmp_path / "a.zarr", values, "xcy"), channel=5) as frames:
         assert frames.shapes == [(7, 4)]
-        np.testing.assert_array_equal(frames.plane(0)[1:6, 0:3], values[0:3, 5, 1:6].T)
+        np.testing.assert_array_equal(frames.source(0).image[1:6, 0:3], values[0:3, 5, 1:6].T)
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,24 @@
-"""The table of cells: against discs and ellipses of known shape, and against loops over pixels."""
+"""The table of cells: against discs and ellipses of known shape and loops over pixels; its files read back."""
+
+import csv
 
 import hypothesis.extra.numpy as arrays
 import numpy as np
+import pyarrow.parquet
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from skimage.draw import ellipse
 
+from tests.output.odd_labels import ODD
 from wsis_jax.core.types import WinnerMap
-from wsis_jax.output.cell_table import contribution_margins, measure_cells
+from wsis_jax.output.cell_table import (
+    contribution_margins,
+    measure_cells,
+    read_columns,
+    write_csv,
+    write_parquet,
+)
 
 SHAPE = st.tuples(st.integers(2, 8), st.integers(2, 8))
 SMALL = arrays.arrays(np.int32, SHAPE, elements=st.sampled_from([0, 0, 1, 2, 4]))
@@ -86,3 +96,65 @@ def test_margins_are_those_of_a_loop_over_pixels_of_the_network(labels, finer, s
         ]
         np.testing.assert_allclose(margins[cell], np.mean(own) if own else np.nan, rtol=1e-6)
         assert not own or 0 <= margins[cell] <= 1
+
+
+# Files
+
+
+def table_of(name):
+    labels = ODD[name]
+    channels = np.random.default_rng(1).random((2, *labels.shape)).astype(np.float32) * 60_000
+    confidence = np.linspace(0, 1, max(int(labels.max()), 1))
+    confidence[0] = np.nan
+    scores = np.linspace(0.5, 1, len(confidence)).astype(np.float32)
+    return measure_cells(labels, channels=channels, scores=scores, confidence=confidence, pixel_size=0.65)
+
+
+def test_csv_has_six_digits_and_leaves_unknown_fields_empty(tmp_path):
+    table = table_of("odd")
+    write_csv(tmp_path / "a.csv", table)
+    with (tmp_path / "a.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["label"]) for row in rows] == table["label"].tolist()
+    assert {row["touches_border"] for row in rows} == {"True", "False"}
+    assert rows[0]["confidence"] == ""
+    for name, values in table.items():
+        if name not in ("touches_border", "label"):
+            back = [float(row[name] or "nan") for row in rows]
+            np.testing.assert_allclose(back, values, rtol=5e-6, err_msg=name)
+
+
+def test_parquet_is_the_table(tmp_path):
+    table = table_of("odd")
+    write_parquet(tmp_path / "a.parquet", table)
+    back = pyarrow.parquet.read_table(tmp_path / "a.parquet")
+    assert back.column_names == list(table)
+    for name, values in table.items():
+        column = back[name].to_numpy()
+        assert column.dtype == values.dtype
+        np.testing.assert_array_equal(column, values)
+
+
+def test_a_table_without_rows_keeps_its_columns(tmp_path):
+    table = table_of("empty")
+    write_csv(tmp_path / "a.csv", table)
+    assert (tmp_path / "a.csv").read_text() == ",".join(table) + "\n"
+    write_parquet(tmp_path / "a.parquet", table)
+    back = pyarrow.parquet.read_table(tmp_path / "a.parquet")
+    assert (back.column_names, back.num_rows) == (list(table), 0)
+    write_parquet(tmp_path / "b.parquet", table_of("odd"))
+    assert back.schema == pyarrow.parquet.read_table(tmp_path / "b.parquet").schema
+
+
+def test_columns_are_read_from_whatever_is_there(tmp_path):
+    files = [tmp_path / f"{name}.csv" for name in ("a", "missing", "empty", "b")]
+    files[0].write_text("label,area,score\n1,10,0.5\n2,,nan\n3,30,inf\n")
+    files[2].touch()
+    files[3].write_text('area,name,score\r\n7.5,"a, b",0.25\r\n8,"c\nd",many\r\n9\r\n')
+    columns = read_columns(iter(files), names=("area", "score", "confidence"))
+    assert {name: values.tolist() for name, values in columns.items()} == {
+        "area": [10, 30, 7.5, 8, 9],
+        "score": [0.5, 0.25],
+        "confidence": [],
+    }
+    assert {values.dtype for values in columns.values()} == {np.dtype(np.float32)}

@@ -14,7 +14,7 @@ from wsis_jax.output.pictures import cell_colours
 
 @pytest.mark.parametrize("name", ODD)
 def test_masks_are_a_png_of_16_bits(name, tmp_path):
-    path = write_masks(tmp_path / "new" / "a.b", ODD[name])
+    path = write_masks(tmp_path / "new" / "a.b_cp_masks.png", ODD[name])
     assert path == tmp_path / "new" / "a.b_cp_masks.png"
     with Image.open(path) as picture:
         assert picture.mode == "I;16"
@@ -24,12 +24,12 @@ def test_masks_are_a_png_of_16_bits(name, tmp_path):
 
 def test_the_last_label_that_a_png_holds(tmp_path):
     labels = np.array([[0, 65_535]])
-    assert write_masks(tmp_path / "a", labels).suffix == ".png"
+    assert write_masks(tmp_path / "a_cp_masks.png", labels).suffix == ".png"
     np.testing.assert_array_equal(read_labels(tmp_path / "a_cp_masks.png"), labels)
 
 
 def test_masks_of_more_cells_are_a_tiff(tmp_path):
-    path = write_masks(tmp_path / "a", many())
+    path = write_masks(tmp_path / "a_cp_masks.png", many())
     assert path == tmp_path / "a_cp_masks.tif"
     np.testing.assert_array_equal(read_labels(path), many())
 

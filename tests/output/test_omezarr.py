@@ -8,6 +8,7 @@ from ome_zarr.reader import Reader
 from ome_zarr_models import v05
 
 from tests.output.odd_labels import ODD, many
+from wsis_jax.io.image_file import SourceImage
 from wsis_jax.output.formats.omezarr import write_evidence, write_ome_zarr
 from wsis_jax.output.pictures import cell_colours
 from wsis_jax.segmentation.pipeline import segment
@@ -17,7 +18,7 @@ def write(path, labels, pixel_size=None, channels=2):
     """Writes labels with channels that are drawn at random, and returns these."""
     values = np.random.default_rng(0).random((channels, *labels.shape)).astype(np.float32)
     colours = cell_colours(int(labels.max()))[1:]
-    write_ome_zarr(path, "a", values, labels, colours=colours, pixel_size=pixel_size)
+    write_ome_zarr(path, SourceImage("a", values[0], values, pixel_size), labels, colours=colours)
     return values
 
 

@@ -16,7 +16,7 @@ from wsis_jax.output.formats.qupath import cell_features, write_features
 
 def written(path, labels, **options):
     """The object of the file that is written of labels."""
-    write_features(path, cell_features("a", labels, measure_cells(labels, **options)))
+    write_features(path, cell_features(labels, measure_cells(labels, **options), name="a"))
     return json.loads(path.read_text())
 
 
@@ -62,7 +62,7 @@ def test_a_feature_has_what_qupath_reads(tmp_path):
 def test_the_same_cells_make_the_same_bytes_and_other_images_other_identities(tmp_path):
     first, again = (written(tmp_path / f"{name}.geojson", ODD["odd"]) for name in "ab")
     assert (tmp_path / "a.geojson").read_bytes() == (tmp_path / "b.geojson").read_bytes()
-    write_features(tmp_path / "c.geojson", cell_features("other", ODD["odd"], measure_cells(ODD["odd"])))
+    write_features(tmp_path / "c.geojson", cell_features(ODD["odd"], measure_cells(ODD["odd"]), name="other"))
     other = json.loads((tmp_path / "c.geojson").read_text())
     assert not {one["id"] for one in first["features"]} & {one["id"] for one in other["features"]}
     assert again == first

@@ -12,7 +12,7 @@ from PIL import Image
 from tests.output.browser import needs_browser, open_page, shown
 from wsis_jax import segment
 from wsis_jax.cli import main
-from wsis_jax.io.image_file import Frame
+from wsis_jax.io.image_file import SourceImage
 from wsis_jax.output.report.gallery import LAYERS, SHOWN, write_layers
 from wsis_jax.output.report.results_page import segmentation_report
 from wsis_jax.training import run_folder
@@ -70,7 +70,7 @@ def results(tiny_run, tmp_path_factory):
     out, cells = tmp_path_factory.mktemp("results") / "out", []
     for name, scene in zip(NAMES, tiny_run.scenes, strict=False):
         result = segment(tiny_run.model, scene.image)
-        write_layers(out / "report", Frame(name, scene.image, scene.image[None]), result)
+        write_layers(out / "report", SourceImage(name, scene.image, scene.image[None]), result)
         rows = [f"{i + 1},{40 + i},0.7,0.{i}" for i in range(len(result.points))]
         (out / f"{name}_cells.csv").write_text("\n".join(["label,area,score,confidence", *rows, ""]))
         cells.append(len(result.points))
@@ -89,7 +89,7 @@ def trained(tiny_run, tmp_path_factory):
 def test_layers_are_pictures_of_their_names(tmp_path, tiny_run, draw_small):
     scene = draw_small(3, shape=(40, 1800))
     result = segment(tiny_run.model, scene.image)
-    files = write_layers(tmp_path, Frame("wide", scene.image, scene.image[None]), result)
+    files = write_layers(tmp_path, SourceImage("wide", scene.image, scene.image[None]), result)
     assert [path.name for path in files] == [f"wide_{layer}.webp" for layer in LAYERS]
     assert sorted(tmp_path.iterdir()) == sorted(files)
     pictures = {}
@@ -197,7 +197,7 @@ def test_the_gallery_has_an_end(tmp_path, tiny_run, draw_small):
     result, image = segment(tiny_run.model, draw_small(0).image), draw_small(0).image
     names = [f"n{i:02d}" for i in range(30)]
     for name in names:
-        write_layers(tmp_path / "report", Frame(name, image, image[None]), result)
+        write_layers(tmp_path / "report", SourceImage(name, image, image[None]), result)
     # The first two hold no cells, so the page begins with another.
     page = read(segmentation_report(tmp_path, summary_of(names, [0] * 2 + [1] * 28)))
     (start,) = page.having("data-first")

@@ -97,16 +97,16 @@ def test_sample_data_are_cells_with_their_clicks(viewer):
 @pytest.fixture(scope="module")
 def results(tiny_run, draw_small, tmp_path_factory):
     """A folder of results of two images, of which the second is less high, and what its files were made of."""
-    from wsis_jax.io.image_file import Frame
-    from wsis_jax.output.formats.registry import format_of
+    from wsis_jax.io.image_file import SourceImage
+    from wsis_jax.output.formats import choose_formats
 
     folder, made = tmp_path_factory.mktemp("results"), {}
     kinds = ["labels", "overlay", "points", "table", "zarr", "contributions"]
-    with format_of(kinds).writing(folder, ["a", "b"]) as write:
+    with choose_formats(kinds).writing(folder, ["a", "b"]) as write:
         for name, seed, height in (("a", 100, 64), ("b", 101, 48)):
             image = draw_small(seed).image[:height]
             made[name] = (image, wsis_jax.segment(tiny_run.model, image, sides=(64, 64)))
-            write(Frame(name, image, image[None]), made[name][1])
+            write(SourceImage(name, image, image[None]), made[name][1])
     return folder, made
 
 

@@ -125,12 +125,11 @@ class _PrintCompletion(argparse.Action):
         """Prints the script; `values` is the name of the shell."""
         import shtab
 
-        from wsis_jax.output import KINDS, REPORT
+        from wsis_jax.output import FORMATS
 
         for action in _actions(parser):
             _complete(action, shtab.FILE, shtab.DIRECTORY)
-        kinds = [*KINDS, REPORT, "ctc"]
-        words = {"models": packaged_models(), "kinds": kinds, "settings": _settings()}
+        words = {"models": packaged_models(), "kinds": FORMATS, "settings": _settings()}
         joined = {name: " ".join(one) for name, one in words.items()}
         functions = _FUNCTIONS[values].format(**joined)
         print(shtab.complete(parser, values, preamble=functions) + _LAST[values])

@@ -11,15 +11,16 @@ from wsis_jax.cli.arguments import add_channel, add_settings, add_verbose, chang
 from wsis_jax.cli.terminal import one_line, progress_bar, show_error, show_warning
 from wsis_jax.core import UserError
 from wsis_jax.io import stem
+from wsis_jax.output import DEFAULT_FORMATS, choose_formats, help_lines, tiled_kinds
 
 if TYPE_CHECKING:
     from wsis_jax.core import Config
-    from wsis_jax.output import Format
+    from wsis_jax.output import FormatChoice
     from wsis_jax.segmentation import ImageResult, Workers
 
 SUMMARY = "find the cells of images"
 
-TEXT = """\
+TEXT = f"""\
 Find the cells of images with a trained model: one of yours, or one that comes with the package, by its name:
 
   wsis segment phase-contrast image.tif                   phase contrast, cells of 25 to 60 pixels in diameter
@@ -34,20 +35,7 @@ microscopes: czi, nd2, lif. Times, planes, pages and scenes of a file are images
 
 Writes to DIR, for each image, files of the kinds that --format names, separated by commas; <name> is the image's:
 
-  labels         <name>_labels.tif: 0 is background, 1, 2, 3 … are cells; for any program, and wsis evaluate
-  overlay        <name>_overlay.png: the image with the outlines of the cells, to look at
-  points         <name>_points.csv: the detected cells, for napari
-  table          <name>_cells.csv: a row for each cell: place, shape, brightness, confidence; for a spreadsheet
-  report         report.html: a page with a gallery, histograms and what failed, and its pictures in report/
-  parquet        <name>_cells.parquet: the same for pandas, Polars, R, DuckDB
-  rois           <name>_rois.zip: regions for the ROI manager of ImageJ and Fiji
-  outlines       <name>_outlines.txt: a line for each cell, x,y,x,y,…, as Cellpose writes them
-  geojson        <name>_cells.geojson: cells with holes and measurements, for QuPath
-  masks          <name>_cp_masks.png: labels as Cellpose calls them (.tif above 65,535 cells)
-  seg            <name>_seg.npy: for the window of Cellpose
-  zarr           <name>.ome.zarr: image and labels as OME-Zarr 0.5, for napari and viewers in a browser
-  contributions  <name>_contributions.zarr: likelihood and winner map, the evidence for each cell
-  ctc            alone: masks of the Cell Tracking Challenge, see below
+{help_lines()}
 
   wsis segment RUN IMAGES --format labels,table,geojson
 
@@ -102,8 +90,8 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "--tiles",
         action=argparse.BooleanOptionalAction,
         help="segment images in tiles, so that they need not fit into memory, or not; by default those of more "
-        "than 16 million pixels of the network. Of them are written labels as OME-Zarr, points, tables, GeoJSON, "
-        "and an overview on the page",
+        f"than 16 million pixels of the network. Of these, {', '.join(tiled_kinds())} are written, the labels as "
+        "OME-Zarr",
     )
     command.add_argument(
         "--dask",
@@ -115,7 +103,8 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "--format",
         type=_format,
         metavar="KINDS",
-        help="kinds of files to write, separated by commas (default labels,overlay,points,table,report), or ctc",
+        help="kinds of files to write, separated by commas, or one that stands alone "
+        f"(default {','.join(DEFAULT_FORMATS.kinds)})",
     )
     command.add_argument(
         "--json", type=Path, metavar="FILE", help="write what became of each image to a file, too"
@@ -129,10 +118,10 @@ def run(arguments: argparse.Namespace) -> int:
     from wsis_jax.core import write_text
     from wsis_jax.io import IMAGE_SUFFIXES, list_files
     from wsis_jax.network import load_model
-    from wsis_jax.output import FILES, REPORT, segmentation_report
+    from wsis_jax.output import segmentation_report
     from wsis_jax.segmentation import BatchOptions, segment_files
 
-    format = arguments.format or FILES
+    format = arguments.format or DEFAULT_FORMATS
     with ExitStack() as stack:
         workers = stack.enter_context(_workers(arguments.dask, arguments.run)) if arguments.dask else None
         run = load_model(arguments.run) if workers is None else workers.model
@@ -183,7 +172,7 @@ def run(arguments: argparse.Namespace) -> int:
     print(f"{done}; results are in {arguments.out}")
     if failed:
         print(f"Failed: {', '.join(_called(outcome) for outcome in failed)}; the errors are above.")
-    if REPORT in format.kinds and len(failed) < len(outcomes):
+    if "report" in format.kinds and len(failed) < len(outcomes):
         print(f"A page to look at: {segmentation_report(arguments.out, summary)}")
     return 3 if failed else 0
 
@@ -211,12 +200,10 @@ def _positive(text: str) -> float:
     return value
 
 
-def _format(text: str) -> "Format":
+def _format(text: str) -> "FormatChoice":
     """Returns the format that an argument names."""
-    from wsis_jax.output import format_of
-
     try:
-        return format_of([kind.strip() for kind in text.split(",")])
+        return choose_formats([kind.strip() for kind in text.split(",")])
     except UserError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
 

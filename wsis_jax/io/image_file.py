@@ -1,15 +1,16 @@
 """The images in a file, one at a time: which axes are frames and channels, and grey values of them."""
 
 import math
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float32, Shaped
 
-from wsis_jax.core import UserError, Window, check_images
+from wsis_jax.core import Plane, UserError, Window, check_images
 from wsis_jax.io.paths import stem
 from wsis_jax.io.readers import WHOLE, Stack, open_stacks
 
@@ -17,20 +18,31 @@ from wsis_jax.io.readers import WHOLE, Stack, open_stacks
 LUMINANCE = np.array([0.299, 0.587, 0.114])
 
 
-class Frame(NamedTuple):
-    """An image to segment, and what its file says of it.
+class SourceImage(NamedTuple):
+    """An image to segment, with what its file tells: read by slices, or in memory after `read`.
 
     Attributes:
         name: of the results, unique in a batch.
-        image: grey values to segment, as they are stored.
-        channels: grey values of all channels of the same place, the segmented one among them.
-        pixel_size: side of a pixel in µm, or None where nobody said.
+        image: grey values to segment, as they are stored, float32.
+        channels: grey values of all channels of the same place, the segmented one among them, float32.
+        pixel_size: side of a pixel in µm, or None where it is unknown.
     """
 
     name: str
-    image: Float32[np.ndarray, "height width"]
-    channels: Float32[np.ndarray, "channels height width"]
+    image: Plane
+    channels: Sequence[Plane] | Float32[np.ndarray, "channels height width"]
     pixel_size: float | None = None
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(height, width)."""
+        return self.image.shape[0], self.image.shape[1]
+
+    def read(self) -> "SourceImage":
+        """Returns the image with all its values in memory, as arrays; an error is one of `Frames.values`."""
+        image = np.asarray(self.image[WHOLE])
+        channels = [image] if len(self.channels) == 1 else [np.asarray(plane[WHOLE]) for plane in self.channels]
+        return self._replace(image=image, channels=np.stack(channels))
 
 
 class _Place(NamedTuple):
@@ -40,59 +52,6 @@ class _Place(NamedTuple):
     at: dict[str, int]
 
 
-class _Where(NamedTuple):
-    """Where grey values are.
-
-    Attributes:
-        path, channel, axes: as `open_frames` takes them.
-        index: of the image.
-        number: of its channel as `Frames.values` counts, or None for `Frames.image`.
-    """
-
-    path: Path
-    channel: int | None
-    axes: str | None
-    index: int
-    number: int | None
-
-
-class LazyPlane:
-    """An image of which windows are read. In another process, where it may be sent, its file is opened anew.
-
-    Attributes:
-        shape: (height, width).
-        dtype: of the values.
-    """
-
-    def __init__(
-        self,
-        read: Callable[[Window], Float32[np.ndarray, "_ _"]],
-        shape: tuple[int, int],
-        where: _Where,
-    ) -> None:
-        """Takes what reads the grey values in a window, and where to find them again."""
-        self.shape, self.dtype, self._read, self._where = shape, np.dtype(np.float32), read, where
-
-    def __getitem__(self, window: Window) -> Float32[np.ndarray, "_ _"]:
-        """Returns the values in a window."""
-        return self._read(window)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _plane_anew, (self.shape, self._where)
-
-
-def _plane_anew(shape: tuple[int, int], where: _Where) -> LazyPlane:
-    """Returns a plane that opens its file for each window: nobody would close it."""
-
-    def read(window: Window) -> Float32[np.ndarray, "_ _"]:
-        with open_frames(where.path, channel=where.channel, axes=where.axes) as frames:
-            if where.number is None:
-                return frames.image(where.index, window)
-            return frames.values(where.index, where.number, window)
-
-    return LazyPlane(read, shape, where)
-
-
 class Frames:
     """The images in a file that is open.
 
@@ -100,6 +59,7 @@ class Frames:
         names: one for each image: that of the file, and where there are several, `_0000`, or, on more axes than
             one, the place on each, as in `_t0003_z0012`.
         shapes: (height, width) of each.
+        opening: opens the file again, in this process or another.
     """
 
     def __init__(self, path: Path, stacks: Sequence[Stack], channel: int | None, axes: str | None) -> None:
@@ -107,7 +67,8 @@ class Frames:
         images = sum(math.prod(n for axis, n in stack.sizes.items() if axis not in "YX") for stack in stacks)
         check_images(path, images)
         places = [_Place(stack, at) for stack in stacks for at in _places(path, stack.sizes, channel)]
-        self._path, self._channel, self._axes, self._pages = path, channel, axes, None
+        self._path, self._channel, self._pages = path, channel, None
+        self.opening = partial(open_frames, path, channel=channel, axes=axes)
         unnamed = {axis for stack in stacks for axis in stack.sizes} <= {"I", "Q", "Y", "X"}
         if channel is not None and axes is None and unnamed and len(places) > 1:
             self._pages, places = places, places[:1]  # Pages without a name are the channels of one image.
@@ -115,12 +76,38 @@ class Frames:
         self.names = [f"{stem(path)}{_suffix(place, number, len(places))}" for number, place in enumerate(places)]
         self.shapes = [(place.stack.sizes["Y"], place.stack.sizes["X"]) for place in places]
 
-    def image(self, index: int, window: Window = WHOLE) -> Float32[np.ndarray, "_ _"]:
-        """Reads the grey values to segment of an image, or of a part of it.
+    def source(self, index: int) -> SourceImage:
+        """Returns an image, of which nothing is read before it is asked for; errors then are those of `values`."""
+        channels = [LazyPlane(self, index, number) for number in range(self._channels(index))]
+        pixel_size = self._places[index].stack.pixel_size
+        return SourceImage(self.names[index], LazyPlane(self, index, None), channels, pixel_size)
+
+    def values(self, index: int, number: int | None = None, window: Window = WHOLE) -> Float32[np.ndarray, "_ _"]:
+        """Reads grey values of an image, or of a window of it.
+
+        Args:
+            index: of the image.
+            number: of one of all its channels, where colours are channels; None for what is segmented.
+            window: rows and columns.
 
         Raises:
-            UserError: if the file is damaged, there is no such channel, or a value is complex, NaN or infinite.
+            UserError: if the file is damaged, there is no such channel, or a value is complex, or, in what is
+                segmented, NaN or infinite.
         """
+        place = self._places[index]
+        if number is None:
+            return self._segmented(index, window)
+        if self._pages is not None:
+            return self._grey(self._pages[number], window, None)
+        if self._channel is not None and "C" in place.stack.sizes:
+            return self._grey(place, window, number)
+        if self._channels(index) == 1:
+            return self._segmented(index, window)
+        values, axes = place.stack.read(place.at, window)
+        return _as_float(values.take(number, axes.index("S")), axes.replace("S", ""))
+
+    def _segmented(self, index: int, window: Window) -> Float32[np.ndarray, "_ _"]:
+        """Reads the grey values to segment; NaN and infinite ones are an error."""
         if self._pages is not None:
             self._check_sizes(self._pages)
             self._check_channel(self._channel or 0, len(self._pages))
@@ -130,42 +117,6 @@ class Frames:
         if not np.isfinite(grey).all():
             raise UserError(f"{self._path}: frame {index} holds NaN or infinite values; make them numbers")
         return grey
-
-    def plane(self, index: int) -> LazyPlane:
-        """Returns an image of which windows are read; an error is one of `image`."""
-        where = _Where(self._path, self._channel, self._axes, index, None)
-        return LazyPlane(lambda window: self.image(index, window), self.shapes[index], where)
-
-    def planes(self, index: int) -> list[LazyPlane]:
-        """Returns all channels of an image, of which windows are read."""
-
-        def plane(number: int) -> LazyPlane:
-            where = _Where(self._path, self._channel, self._axes, index, number)
-            return LazyPlane(lambda window: self.values(index, number, window), self.shapes[index], where)
-
-        return [plane(number) for number in range(self._channels(index))]
-
-    def pixel_size(self, index: int) -> float | None:
-        """Returns the side of a pixel of an image in µm, if the file tells."""
-        return self._places[index].stack.pixel_size
-
-    def read(self, index: int) -> Frame:
-        """Reads an image with all its channels; an error is one of `image`."""
-        image, count = self.image(index), self._channels(index)
-        channels = [image] if count == 1 else [self.values(index, number) for number in range(count)]
-        return Frame(self.names[index], image, np.stack(channels), self.pixel_size(index))
-
-    def values(self, index: int, number: int, window: Window = WHOLE) -> Float32[np.ndarray, "_ _"]:
-        """Reads the grey values of one of all channels of an image, or of a part of it; colours are channels."""
-        place = self._places[index]
-        if self._pages is not None:
-            return self._grey(self._pages[number], window, None)
-        if self._channel is not None and "C" in place.stack.sizes:
-            return self._grey(place, window, number)
-        if self._channels(index) == 1:
-            return self.image(index, window)
-        values, axes = place.stack.read(place.at, window)
-        return _as_float(values.take(number, axes.index("S")), axes.replace("S", ""))
 
     def _channels(self, index: int) -> int:
         """Returns how many channels an image has, alpha not counted."""
@@ -212,6 +163,26 @@ class Frames:
     def _check_sizes(self, pages: Sequence[_Place]) -> None:
         if len({(page.stack.sizes["Y"], page.stack.sizes["X"]) for page in pages}) > 1:
             raise UserError(f"{self._path}: the pages differ in size; save them as separate files")
+
+
+class LazyPlane:
+    """Grey values in a file, (height, width), float32, of which windows are read when they are asked for.
+
+    Sent to another process, it opens its file for each window, since it is not known when to close it.
+    """
+
+    def __init__(self, frames: Frames, index: int, number: int | None) -> None:
+        """Takes the open file, and image and channel as `Frames.values` does."""
+        self.shape, self.dtype, self._frames = frames.shapes[index], np.dtype(np.float32), frames
+        self._index, self._number, self._opening = index, number, frames.opening
+
+    def __getitem__(self, window: Window) -> Float32[np.ndarray, "_ _"]:
+        """Returns the values in a window."""
+        with self._opening() if self._frames is None else nullcontext(self._frames) as frames:
+            return frames.values(self._index, self._number, window)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_frames": None}
 
 
 @contextmanager

@@ -37,7 +37,7 @@ def read_image(
     with open_frames(path, channel=channel, axes=axes) as frames:
         if len(set(frames.shapes)) > 1:
             raise UserError(f"{path}: the pages differ in size; save them as separate files")
-        return np.stack([frames.image(index) for index in range(len(frames.names))])
+        return np.stack([frames.values(index) for index in range(len(frames.names))])
 
 
 def read_shape(path: str | Path) -> tuple[int, int]:

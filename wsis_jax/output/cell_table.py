@@ -1,13 +1,20 @@
-"""A table of cells: where each is, its shape, its brightness, and how sure it is."""
+"""A table of cells: where each is, its shape, its brightness, and how sure it is; measured, written, read back."""
+
+import csv
+import math
+from array import array
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, Float64, Int, Shaped
+from jaxtyping import Float, Float32, Float64, Int, Shaped
 
-from wsis_jax.core import UserError, WinnerMap, resize_labels
+from wsis_jax.core import UserError, WinnerMap, replacing, resize_labels, write_text
 
 Columns = dict[str, Shaped[np.ndarray, " cells"]]
 """A table: a column under each name."""
 
+_LARGEST = float(np.finfo(np.float32).max)
 # What scikit-image measures, and the columns that come of it.
 _SHAPES = ("label", "centroid", "area", "perimeter", "axis_major_length", "axis_minor_length", "eccentricity")
 _NAMES = {
@@ -84,8 +91,8 @@ def contribution_margins(
 ) -> Float64[np.ndarray, " {cells}"]:
     """Returns how far the contributions of each cell are above those of any other, 0..1.
 
-    The mean of (value - runner-up) / value over the pixels of a cell that its own contribution wins: 1 where no
-    other cell has a say, towards 0 where another's is as large; NaN for a cell that wins none of its pixels.
+    The mean of (value - runner-up) / value over those pixels of a cell that it owns in the winner map: 1 where no
+    other cell contributes, towards 0 where another contributes as much, NaN for a cell that owns none of them.
 
     Args:
         labels: 0 for background, i + 1 for cell i; of any size.
@@ -99,10 +106,10 @@ def contribution_margins(
 def margin_sums(
     seen: Int[np.ndarray, "height width"], winner: WinnerMap, cells: int
 ) -> tuple[Float64[np.ndarray, " {cells}"], Int[np.ndarray, " {cells}"]]:
-    """Returns the sums of what `contribution_margins` takes the mean of, and of how many pixels.
+    """Returns, for each cell, the sum of its margins and the number of pixels that it owns.
 
-    Those of the parts of an image add up to those of the whole. Arguments are those of `contribution_margins`, but
-    for the labels, which are in pixels of the network.
+    `contribution_margins` is their quotient. The sums of the parts of an image add up to those of the whole.
+    Arguments are those of `contribution_margins`, but for the labels, which are in pixels of the network.
     """
     own = (seen > 0) & (seen == winner.owner) & (winner.value > 0)
     owners, value = seen[own], winner.value[own].astype(np.float64)
@@ -114,5 +121,67 @@ def margin_sums(
 def mean_margins(
     sums: Float64[np.ndarray, " cells"], pixels: Int[np.ndarray, " cells"]
 ) -> Float64[np.ndarray, " cells"]:
-    """Returns the `contribution_margins` of cells from the sums of their pixels."""
+    """Returns the `contribution_margins` of cells from `margin_sums`."""
     return np.where(pixels > 0, sums / np.maximum(pixels, 1), np.nan)
+
+
+def write_csv(path: str | Path, table: Columns) -> None:
+    """Writes a table as CSV: a header, then a line for each row.
+
+    Numbers have six significant digits, booleans are True or False, and an unknown number (NaN) is an empty field.
+    """
+    columns = [_texts(values) for values in table.values()]
+    lines = [",".join(table), *map(",".join, zip(*columns, strict=True)), ""]
+    write_text(path, "\n".join(lines))
+
+
+def write_parquet(path: str | Path, table: Columns) -> None:
+    """Writes a table as Parquet, in full precision; a number that is not known is NaN."""
+    import pyarrow
+    import pyarrow.parquet
+
+    with replacing(path) as temporary:
+        pyarrow.parquet.write_table(pyarrow.table(table), temporary)
+
+
+def _texts(values: Shaped[np.ndarray, " rows"]) -> list[str]:
+    """Returns the fields of a column."""
+    if values.dtype.kind != "f":
+        return [str(value) for value in values.tolist()]
+    return ["" if np.isnan(value) else f"{value:.6g}" for value in values.tolist()]
+
+
+def read_columns(files: Iterable[Path], *, names: Sequence[str]) -> dict[str, Float32[np.ndarray, " _"]]:
+    """Reads columns of many tables of cells, one table after the other.
+
+    Missing files and columns, and what is no finite number, are left out: a report shows what there is.
+
+    Args:
+        files: of comma-separated values with a heading.
+        names: of the columns.
+
+    Raises:
+        UserError: if a file is no table.
+    """
+    columns = {name: array("f") for name in names}
+    for file in files:
+        if not file.is_file():
+            continue
+        with file.open(encoding="utf-8", newline="") as lines:
+            try:
+                for row in csv.DictReader(lines):
+                    for name, values in columns.items():
+                        value = _number(row.get(name))
+                        if abs(value) < _LARGEST:
+                            values.append(value)
+            except (csv.Error, ValueError) as error:
+                raise UserError(f"{file}: is no table of cells ({error}); segment the image again") from error
+    return {name: np.array(values, np.float32) for name, values in columns.items()}
+
+
+def _number(field: str | None) -> float:
+    """Returns the number in a field, or NaN."""
+    try:
+        return float(field or "nan")
+    except ValueError:
+        return math.nan

@@ -19,7 +19,7 @@ _BEGINS = np.array([(0, 0), (0, 1), (1, 1), (1, 0)])
 
 
 class Polygon(NamedTuple):
-    """A part of a cell whose pixels hang together by their edges.
+    """A part of a cell whose pixels are connected by their edges.
 
     Rings are closed: the first corner follows the last, and is not repeated. None touches itself. The part lies on
     the right-hand side of a ring as one sees it: the outer one runs clockwise, holes run the other way.
@@ -54,7 +54,7 @@ def cell_polygons(
 ) -> dict[int, list[Polygon]]:
     """Returns the polygons of every cell under its label; the labels rise.
 
-    Pixels that touch at a corner alone are of different parts, unless they hang together elsewhere: every polygon
+    Pixels that touch at a corner alone are of different parts, unless they are connected elsewhere: every polygon
     is valid as the OGC has it, and those of a cell touch at points at most. Its area is the number of its pixels.
 
     Args:

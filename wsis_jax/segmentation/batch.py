@@ -13,6 +13,8 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from wsis_jax.core import (
     Config,
     LocatedCells,
@@ -25,13 +27,13 @@ from wsis_jax.core import (
     sentence,
     shared_sides,
 )
-from wsis_jax.io import Frame, Frames, check_axes, check_channel, open_frames, stem
+from wsis_jax.io import Frames, SourceImage, check_axes, check_channel, open_frames, stem
 from wsis_jax.network import Model
-from wsis_jax.output import FILES, SHOWN, Write, evenly, format_of
+from wsis_jax.output import DEFAULT_FORMATS, SHOWN, FormatChoice, WriteImage, choose_formats, evenly
 from wsis_jax.segmentation.cluster import Workers, WorkersDied
 from wsis_jax.segmentation.manifest import ImageResult, Manifest, digest_of_model, key_of
 from wsis_jax.segmentation.pipeline import locate, outline, seen_shape
-from wsis_jax.segmentation.tiled.files import Large, in_tiles, segment_large
+from wsis_jax.segmentation.tiled.files import WantedFiles, in_tiles, segment_large
 from wsis_jax.segmentation.tiled.tiling import TileOptions
 
 FAILURES = (ValueError, OSError, ImportError, MemoryError)
@@ -43,7 +45,7 @@ class BatchOptions(NamedTuple):
 
     Attributes:
         config: settings other than those of the model.
-        kinds: names of the kinds of files to write, as `format_of` takes them; of an image in tiles, those that
+        kinds: names of the formats to write, as `choose_formats` takes them; of an image in tiles, those that
             `segment_large` can write.
         channel: the channel to segment, counted from 0, as `open_frames` takes it.
         axes: names for the axes of TIFF files instead of those that they give, likewise.
@@ -55,7 +57,7 @@ class BatchOptions(NamedTuple):
     """
 
     config: Config | None = None
-    kinds: Sequence[str] = FILES.kinds
+    kinds: Sequence[str] = DEFAULT_FORMATS.kinds
     channel: int | None = None
     axes: str | None = None
     pixel_size: float | None = None
@@ -86,6 +88,11 @@ class Batch(NamedTuple):
         """The settings."""
         assert self.options.config is not None
         return self.options.config
+
+    @property
+    def formats(self) -> FormatChoice:
+        """The formats of the files to write."""
+        return FormatChoice(tuple(self.options.kinds))
 
     def in_tiles(self, shape: tuple[int, int]) -> bool:
         """Tells whether an image of this (height, width) in its own pixels is segmented in tiles."""
@@ -183,7 +190,7 @@ class _BatchRunner:
     ) -> None:
         check_channel(options.channel)
         check_axes(options.axes)
-        self.format = format_of(options.kinds)
+        self.format = choose_formats(options.kinds)
         if options.workers is not None and not self.format.resumable:
             kind = self.format.kinds[0]
             raise UserError(f"{kind} numbers the cells of all images in their order, one by one; leave out --dask")
@@ -209,7 +216,7 @@ class _BatchRunner:
             frozenset(evenly(self.names, SHOWN)),
         )
 
-    def begin_file(self, path: Path, names: list[str], write: Write) -> Generator[_Pending, None, None]:
+    def begin_file(self, path: Path, names: list[str], write: WriteImage) -> Generator[_Pending, None, None]:
         """Begins each image of a file, and yields what is left to do."""
         key = ""
         try:
@@ -233,7 +240,7 @@ class _BatchRunner:
         except FAILURES as error:
             yield _pending_result(_failed(stem(path), path, error, []))
 
-    def _begin(self, image: _Image, write: Write) -> _Pending:
+    def _begin(self, image: _Image, write: WriteImage) -> _Pending:
         """Begins an image here, or has a worker do all of it."""
         options = TileOptions(on_tile=partial(self._on_tile, image.name))
         if self._workers is not None:
@@ -320,12 +327,12 @@ def segment_alone(model: Model, batch: Batch, path: Path, index: int) -> ImageRe
     with _open(path, batch.options) as frames:
         image = _Image(path, frames, index)
         shown = [image.name] if image.name in batch.shown else []
-        with format_of(batch.options.kinds).writing(batch.out, shown) as write:
+        with batch.formats.writing(batch.out, shown) as write:
             return begin_image(model, batch, image, write, TileOptions())()
 
 
 def begin_image(
-    model: Model, batch: Batch, image: _Image, write: Write, options: TileOptions
+    model: Model, batch: Batch, image: _Image, write: WriteImage, options: TileOptions
 ) -> Callable[[], ImageResult]:
     """Does the network's part of an image, and returns a function that does the rest.
 
@@ -333,54 +340,39 @@ def begin_image(
     """
     with collecting_warnings() as warnings:
         try:
-            if batch.in_tiles(image.shape):
-                result = _segment_in_tiles(model, batch, image, options, warnings)
-                return lambda: result
-            frame = image.frames.read(image.index)
+            source = image.frames.source(image.index)
             if batch.options.pixel_size is not None:
-                frame = frame._replace(pixel_size=batch.options.pixel_size)
+                source = source._replace(pixel_size=batch.options.pixel_size)
+            if batch.in_tiles(image.shape):
+                wanted = WantedFiles(batch.out, batch.formats, image.name in batch.shown)
+                files, cells = segment_large(model, source, wanted, config=batch.config, options=options)
+                result = ImageResult(image.name, image.path, cells, warnings, files=files)
+                return lambda: result
+            source = source.read()
             seen = seen_shape(image.shape, batch.config)
             sides = fitting(rounded_up(seen, model.network.stride), batch.sides)
-            (located,) = locate(model, frame.image[None], config=batch.config, sides=sides)
+            (located,) = locate(model, np.asarray(source.image)[None], config=batch.config, sides=sides)
         except FAILURES as error:
             failure = _failed(image.name, image.path, error, warnings)
             return lambda: failure
-    return _cutting(batch, image.path, frame, located, write, warnings)
+    return _cutting(batch, image.path, source, located, write, warnings)
 
 
 def _cutting(
-    batch: Batch, path: Path, frame: Frame, located: LocatedCells, write: Write, before: list[str]
+    batch: Batch, path: Path, source: SourceImage, located: LocatedCells, write: WriteImage, before: list[str]
 ) -> Callable[[], ImageResult]:
     """Returns a function that cuts out the cells and writes the files; `before` are the warnings up to here."""
 
     def cut() -> ImageResult:
         with collecting_warnings() as warnings:
             try:
-                result = outline(located, frame.image.shape, config=batch.config)
-                files = write(frame, result)
+                result = outline(located, source.shape, config=batch.config)
+                files = write(source, result)
             except FAILURES as error:
-                return _failed(frame.name, path, error, before + warnings)
-        return ImageResult(frame.name, path, len(result.points), before + warnings, files=files)
+                return _failed(source.name, path, error, before + warnings)
+        return ImageResult(source.name, path, len(result.points), before + warnings, files=files)
 
     return cut
-
-
-def _segment_in_tiles(
-    model: Model, batch: Batch, image: _Image, options: TileOptions, warnings: list[str]
-) -> ImageResult:
-    """Segments an image in tiles and writes its files."""
-    frames, index = image.frames, image.index
-    pixel_size = batch.options.pixel_size or frames.pixel_size(index)
-    files, cells = segment_large(
-        model,
-        Large(image.name, frames.plane(index), frames.planes(index), pixel_size),
-        batch.out,
-        config=batch.config,
-        kinds=batch.options.kinds,
-        shown="report" in batch.options.kinds and image.name in batch.shown,
-        options=options,
-    )
-    return ImageResult(image.name, image.path, cells, warnings, files=files)
 
 
 def _failed(name: str, path: Path, error: Exception, warnings: list[str]) -> ImageResult:

@@ -1,22 +1,168 @@
-"""The reader of folders: of results, whose images are one stack, and of trainings."""
+"""The reader of folders: of results, whose images become one stack of layers, and of trainings."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from jaxtyping import Float64
 
-from wsis_jax.core import EXPECTED_ERRORS, sentence
+from wsis_jax.core import EXPECTED_ERRORS, UserError, sentence
+from wsis_jax.io import read_labels, read_points, read_shape
+from wsis_jax.output import FORMATS
 from wsis_jax.viewer.layers import LayerData, dot_size
-from wsis_jax.viewer.results_folder import ImageFiles, images_of
 from wsis_jax.viewer.widgets import MODELS
+
+if TYPE_CHECKING:
+    import pandas
+
+# Formats whose files tell of an image. Other programs write labels and points of such names, too.
+_SHOWN = ("labels", "overlay", "points", "zarr", "contributions")
+
+
+class ImageFiles(NamedTuple):
+    """The files that tell of one image.
+
+    Attributes:
+        name: of the image.
+        files: by the name of their format; only those that are there.
+        folder: where they are.
+    """
+
+    name: str
+    files: dict[str, Path]
+    folder: Path
+
+    def has(self, part: str) -> bool:
+        """Tells whether a part can be read: image, overlay, likelihood, contributions, winners, cells, points."""
+        return bool(_NEEDED[part] & set(self.files))
+
+    def shape(self) -> tuple[int, int]:
+        """Returns (height, width) of the image; (0, 0) where only its points are there."""
+        for kind in ("labels", "overlay"):
+            if kind in self.files:
+                return read_shape(self.files[kind])
+        if "zarr" in self.files:
+            with _zarr(self.files["zarr"]) as group:
+                return group["labels/cells/0"].shape
+        if "contributions" in self.files:
+            with _zarr(self.files["contributions"]) as group:
+                return tuple(group.attrs["image_shape"])
+        return 0, 0
+
+    def read(self, part: str) -> np.ndarray:
+        """Returns a part that is an image, in pixels of the image.
+
+        Raises:
+            UserError: if the file is damaged.
+        """
+        return _READ[part](self)
+
+    def points(self) -> Float64[np.ndarray, "cells 2"]:
+        """Returns (row, column) of the detected cells; none where the file is missing."""
+        return read_points(self.files["points"])[0] if "points" in self.files else np.empty((0, 2))
+
+    def table(self, cells: int) -> "pandas.DataFrame":
+        """Returns the image's name and what `_cells.csv` says, if it is there, of each detected cell, in order.
+
+        Args:
+            cells: how many were detected; one without a pixel has no line in the file.
+        """
+        import pandas
+
+        labels = np.arange(1, cells + 1)
+        file = FORMATS["table"].path(self.folder, self.name)
+        try:
+            known = pandas.read_csv(file, index_col="label") if file.is_file() else pandas.DataFrame()
+        except ValueError as error:
+            raise UserError(f"{file}: is no table of cells ({error}); segment the image again") from error
+        table = known.reindex(labels).rename_axis("label").reset_index()
+        return table.assign(image=self.name)
+
+
+def images_of(folder: Path) -> list[ImageFiles]:
+    """Returns the images of a folder of results, by name; none where it is no such folder."""
+    found: dict[str, dict[str, Path]] = {}
+    for path in folder.iterdir():
+        for kind in _SHOWN:
+            ending = FORMATS[kind].ending
+            if path.name.endswith(ending) and not path.name.startswith("."):
+                found.setdefault(path.name.removesuffix(ending), {})[kind] = path
+    ours = (folder / "manifest.jsonl").is_file() or any("labels" in files for files in found.values())
+    return [ImageFiles(name, files, folder) for name, files in sorted(found.items())] if ours else []
+
+
+@contextmanager
+def _zarr(path: Path) -> Generator[Any, None, None]:
+    """Context manager yielding the group of a Zarr; what it lacks is an error of the file."""
+    import zarr
+
+    try:
+        yield zarr.open_group(path, mode="r")
+    except (ValueError, KeyError, TypeError, RuntimeError) as error:
+        raise UserError(f"{path}: is damaged ({error}); segment the image again") from error
+
+
+def _image(image: ImageFiles) -> np.ndarray:
+    # Of several channels the first: which one was segmented, the file does not say.
+    with _zarr(image.files["zarr"]) as group:
+        return np.asarray(group["0"][0])
+
+
+def _overlay(image: ImageFiles) -> np.ndarray:
+    from PIL import Image
+
+    return np.asarray(Image.open(image.files["overlay"]).convert("RGB"))
+
+
+def _cells(image: ImageFiles) -> np.ndarray:
+    if "labels" in image.files:
+        return read_labels(image.files["labels"])
+    with _zarr(image.files["zarr"]) as group:
+        return np.asarray(group["labels/cells/0"]).astype(np.int32)
+
+
+def _evidence(array: str) -> Callable[[ImageFiles], np.ndarray]:
+    """Returns a function that reads an array in pixels of the network, resized to those of the image."""
+
+    def read(image: ImageFiles) -> np.ndarray:
+        with _zarr(image.files["contributions"]) as group:
+            values, shape = np.asarray(group[array]), group.attrs["image_shape"]
+        places = [((np.arange(n) + 0.5) * old / n).astype(int) for n, old in zip(shape, values.shape, strict=True)]
+        return values[np.ix_(*places)]
+
+    return read
+
+
+_READ: dict[str, Callable[[ImageFiles], np.ndarray]] = {
+    "image": _image,
+    "overlay": _overlay,
+    "likelihood": _evidence("likelihood"),
+    "contributions": _evidence("value"),
+    "winners": _evidence("owner"),
+    "cells": _cells,
+}
+# The kinds of files of which a part needs one.
+_NEEDED = {
+    "image": {"zarr"},
+    "overlay": {"overlay"},
+    "likelihood": {"contributions"},
+    "contributions": {"contributions"},
+    "winners": {"contributions"},
+    "cells": {"labels", "zarr"},
+    "points": {"points"},
+}
+
+
+# Layers
 
 Read = Callable[[str], list[Any]]
 """Reads a folder; returns its layers, or `[(None,)]` where there is nothing to add."""
 
 
 def get_reader(path: str | Sequence[str]) -> Read | None:
-    """Returns what reads a run folder or a folder of results, and None for anything else."""
+    """Returns the reader of a run folder or a folder of results; None for anything else."""
     folder = Path(path) if isinstance(path, str | Path) else None
     if folder is None or not folder.is_dir():
         return None

@@ -1,1 +1,322 @@
-"""The formats that a segmentation is written as."""
+"""The formats that a segmentation is written as: one table, `FORMATS`.
+
+The help and the completion of `wsis segment`, the table in README, both ways to segment (in memory and in tiles)
+and the viewer read it. To add a format, write a function and an entry:
+
+    from wsis_jax.output import FORMATS, Format
+
+    def write_count(path, result):
+        path.write_text(f"{len(result.points)} cells")
+
+    FORMATS["count"] = Format(
+        file="<name>_count.txt",
+        content="how many cells there are",
+        opens_in="every editor",
+        write=write_count,
+        tiled=True,
+    )
+
+The function takes a path and a `Result`, or, for an image in tiles, a `TiledResult`, which has less. Heavy
+libraries are imported when a file is written, so that help comes at once.
+"""
+
+from collections.abc import Callable, Generator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from wsis_jax.core import UserError
+
+if TYPE_CHECKING:
+    from wsis_jax.core import Segmentation
+    from wsis_jax.io import SourceImage
+    from wsis_jax.output.result import Result, TiledResult
+
+Write = Callable[[Path, "Result"], Sequence[Path] | None]
+"""Writes a result to a path; if it writes other files than that one, it returns them."""
+
+WriteImage = Callable[["SourceImage", "Segmentation"], list[Path]]
+"""Writes a segmented image in all chosen formats, and returns the files."""
+
+
+class Format(NamedTuple):
+    """An output format.
+
+    Attributes:
+        file: the name of the file, in which `<name>` stands for that of the image.
+        content: what is in it, for help and README.
+        opens_in: programs that open it.
+        write: writes it.
+        tiled: whether it is written of an image in tiles; the name of its file, if that is another.
+        default: whether it is written where --format is not given.
+        measures_cells: whether cells are measured for it, which takes more passes over an image in tiles.
+        gallery_only: whether it is written only of images in the gallery of the page of results.
+        needs: a package that is not always installed, and our extra that installs it.
+        opening: instead of `write`, for a format that stands alone, as it writes of all images in the end: context
+            manager yielding the writer for a folder and images of these names.
+    """
+
+    file: str
+    content: str
+    opens_in: str
+    write: Write | None = None
+    tiled: bool | str = False
+    default: bool = False
+    measures_cells: bool = False
+    gallery_only: bool = False
+    needs: tuple[str, str] | None = None
+    opening: Callable[[Path, Sequence[str]], AbstractContextManager[Write]] | None = None
+
+    @property
+    def ending(self) -> str:
+        """What follows the name of the image in that of the file."""
+        return self.file.removeprefix("<name>")
+
+    def path(self, out: Path, name: str, *, tiled: bool = False) -> Path:
+        """Returns the file of an image in a folder; it may be another for an image in tiles."""
+        file = self.tiled if tiled and isinstance(self.tiled, str) else self.file
+        return out / file.replace("<name>", name)
+
+    def write_to(self, out: Path, result: "Result", *, tiled: bool = False) -> Sequence[Path]:
+        """Writes a result into a folder, and returns the files."""
+        path = self.path(out, result.name, tiled=tiled)
+        files = self.write(path, result) if self.write else []
+        return [path] if files is None else files
+
+
+class FormatChoice(NamedTuple):
+    """The formats that a batch writes.
+
+    Attributes:
+        kinds: their names in `FORMATS`, in the order in which they are written.
+    """
+
+    kinds: tuple[str, ...]
+
+    @property
+    def resumable(self) -> bool:
+        """Whether a batch that stopped can go on in the same folder."""
+        return all(FORMATS[kind].opening is None for kind in self.kinds)
+
+    @contextmanager
+    def writing(self, out: Path, names: Sequence[str]) -> Generator[WriteImage, None, None]:
+        """Context manager yielding the function that writes one image.
+
+        Args:
+            out: the folder to write to.
+            names: of all images that may come, in order.
+
+        Raises:
+            UserError: if a package is missing, or images of these names cannot be written to the folder.
+        """
+        from wsis_jax.core import check_inside
+        from wsis_jax.output.report.gallery import SHOWN, evenly
+        from wsis_jax.output.result import Result
+
+        for kind in self.kinds:
+            package, extra = FORMATS[kind].needs or ("", "")
+            if package and find_spec(package) is None:
+                raise UserError(
+                    f"files of the kind {kind} need the package {package}, which is not installed; "
+                    f"pip install 'wsis-jax[{extra}]'"
+                )
+        check_inside(out, out / "report")
+        shown = set(evenly(names, SHOWN))
+        with ExitStack() as stack:
+            formats = [
+                one._replace(write=stack.enter_context(one.opening(out, names))) if one.opening else one
+                for one in (FORMATS[kind] for kind in self.kinds)
+            ]
+
+            def write(source: "SourceImage", found: "Segmentation") -> list[Path]:
+                result = Result(source, found)
+                written = [one for one in formats if source.name in shown or not one.gallery_only]
+                return [file for one in written for file in one.write_to(out, result)]
+
+            yield write
+
+    def write_tiled(self, out: Path, result: "TiledResult", *, shown: bool) -> list[Path]:
+        """Writes the files of an image in tiles, except the labels, which were written as they were found.
+
+        Args:
+            out: the folder to write to.
+            result: of the image.
+            shown: whether the page of results shows it.
+        """
+        formats = [FORMATS[kind] for kind in self.kinds if FORMATS[kind].tiled and kind != "labels"]
+        written = [one for one in formats if shown or not one.gallery_only]
+        return [file for one in written for file in one.write_to(out, result, tiled=True)]
+
+
+def choose_formats(kinds: Sequence[str]) -> FormatChoice:
+    """Returns the choice of the formats of these names, in any order.
+
+    Raises:
+        UserError: if one is not known, or there is none, or one that stands alone is among others.
+    """
+    alone = [kind for kind, format in FORMATS.items() if format.opening]
+    known = f"choose of {', '.join(sorted(set(FORMATS) - {*alone}))}, or {' or '.join(alone)} alone"
+    if not kinds:
+        raise UserError(f"there is no kind of file; {known}")
+    for kind in kinds:
+        if kind not in FORMATS:
+            raise UserError(f"there is no kind of file called '{kind}'; {known}")
+        if kind in alone and len(kinds) > 1:
+            raise UserError(f"{kind} is written alone, in a folder of its own; leave out the others")
+    return FormatChoice(tuple(kind for kind in FORMATS if kind in kinds))
+
+
+def tiled_kinds() -> list[str]:
+    """Returns the names of the formats that are written of an image in tiles."""
+    return [kind for kind, format in FORMATS.items() if format.tiled]
+
+
+def listed() -> dict[str, Format]:
+    """Returns `FORMATS` in the order to show them in: first those that are written by default."""
+    return dict(sorted(FORMATS.items(), key=lambda one: not one[1].default))
+
+
+def help_lines() -> str:
+    """Returns a line for each format, for the help of the command line."""
+    lines = []
+    for kind, format in listed().items():
+        needs = f" (wsis-jax[{format.needs[1]}])" if format.needs else ""
+        content = f"{format.content}, alone" if format.opening else format.content
+        lines.append(f"  {kind:<14} {format.file}: {content}; for {format.opens_in}{needs}")
+    return "\n".join(lines)
+
+
+def readme_table() -> str:
+    """Returns the table of the formats in README."""
+    lines = ["| `--format` | file | content | opens in |", "|---|---|---|---|"]
+    for kind, format in listed().items():
+        when = ", by default" if format.default else ", alone" if format.opening else ""
+        needs = f" (needs `wsis-jax[{format.needs[1]}]`)" if format.needs else ""
+        lines.append(f"| `{kind}`{when} | `{format.file}` | {format.content} | {format.opens_in}{needs} |")
+    return "\n".join(lines)
+
+
+# What writes each format
+
+
+def _report(path: Path, result: "Result") -> Sequence[Path]:
+    return result.write_pictures(path.parent / "report")  # the page itself is made when all images are done
+
+
+def _overlay(path: Path, result: "Result") -> None:
+    from wsis_jax.io import write_picture
+    from wsis_jax.output.pictures import overlay
+
+    write_picture(path, overlay(result.image, result.labels, result.points))
+
+
+def _points(path: Path, result: "Result") -> None:
+    from wsis_jax.io import write_points
+
+    write_points(path, result.points)
+
+
+def _table(path: Path, result: "Result") -> None:
+    from wsis_jax.output.cell_table import write_csv
+
+    write_csv(path, result.table)
+
+
+def _parquet(path: Path, result: "Result") -> None:
+    from wsis_jax.output.cell_table import write_parquet
+
+    write_parquet(path, result.table)
+
+
+def _rois(path: Path, result: "Result") -> None:
+    from wsis_jax.output.formats.imagej import write_rois
+
+    write_rois(path, result.labels)
+
+
+def _outlines(path: Path, result: "Result") -> None:
+    from wsis_jax.output.formats.cellpose import write_outlines
+
+    write_outlines(path, result.labels)
+
+
+def _geojson(path: Path, result: "Result") -> None:
+    from wsis_jax.output.formats.qupath import cell_features, write_features
+
+    write_features(path, result.for_cells(cell_features, name=result.name))
+
+
+def _masks(path: Path, result: "Result") -> Sequence[Path]:
+    from wsis_jax.output.formats.cellpose import write_masks
+
+    return [write_masks(path, result.labels)]
+
+
+def _seg(path: Path, result: "Result") -> None:
+    from wsis_jax.output.formats.cellpose import write_seg
+
+    write_seg(path, result.name, result.image, result.labels, result.colours)
+
+
+def _zarr(path: Path, result: "Result") -> None:
+    from wsis_jax.output.formats.omezarr import write_ome_zarr
+
+    write_ome_zarr(path, result.source, result.labels, colours=result.colours)
+
+
+def _contributions(path: Path, result: "Result") -> None:
+    from wsis_jax.output.formats.omezarr import write_evidence
+
+    write_evidence(path, result.found)
+
+
+def _labels(path: Path, result: "Result") -> None:
+    from wsis_jax.io import write_labels
+
+    write_labels(path, result.labels)
+
+
+@contextmanager
+def _ctc(out: Path, names: Sequence[str]) -> Generator[Write, None, None]:
+    from wsis_jax.output.formats.ctc import writing_ctc
+
+    with writing_ctc(out, names) as write:
+        yield lambda path, result: [write(result.name, result.labels)]
+
+
+_PAGE = "a page with gallery, histograms and failures (pictures in report/)"
+_ROWS = "place, shape, brightness, score and confidence of each cell"
+_RINGS = "exact outlines, with holes and measurements"
+_MASKS = "labels as Cellpose calls them (.tif above 65,535 cells)"
+_EVIDENCE = "likelihood and winner map, the evidence for each cell"
+_NUMBERS = "0 is background, 1, 2, 3 … are cells"
+_DATA, _BROWSERS = "pandas, Polars, R, DuckDB", "napari, viewers in a browser"
+_TRACKING = "programs of the Cell Tracking Challenge"
+_ROIFILE, _PYARROW = ("roifile", "imagej"), ("pyarrow", "parquet")
+
+# In the order in which they are written. The labels are written last: where they are, all is.
+FORMATS: dict[str, Format] = {
+    "report": Format("report.html", _PAGE, "every browser", _report, tiled=True, default=True, gallery_only=True),
+    "overlay": Format("<name>_overlay.png", "the image with outlines", "every viewer", _overlay, default=True),
+    "points": Format("<name>_points.csv", "the detected cells", "napari", _points, tiled=True, default=True),
+    "table": Format(
+        "<name>_cells.csv", _ROWS, "spreadsheets", _table, tiled=True, default=True, measures_cells=True
+    ),
+    "parquet": Format(
+        "<name>_cells.parquet", "the same table", _DATA, _parquet, tiled=True, measures_cells=True, needs=_PYARROW
+    ),
+    "rois": Format("<name>_rois.zip", "exact regions of interest", "ImageJ and Fiji", _rois, needs=_ROIFILE),
+    "outlines": Format("<name>_outlines.txt", "a line for each cell, x,y,x,y,…", "Cellpose", _outlines),
+    "geojson": Format("<name>_cells.geojson", _RINGS, "QuPath", _geojson, tiled=True, measures_cells=True),
+    "masks": Format("<name>_cp_masks.png", _MASKS, "Cellpose", _masks),
+    "seg": Format("<name>_seg.npy", "image, labels and outlines", "the window of Cellpose", _seg),
+    "zarr": Format("<name>.ome.zarr", "image and labels as OME-Zarr 0.5", _BROWSERS, _zarr),
+    "contributions": Format("<name>_contributions.zarr", _EVIDENCE, "napari, zarr", _contributions),
+    "labels": Format(
+        "<name>_labels.tif", _NUMBERS, "every program", _labels, tiled="<name>_labels.ome.zarr", default=True
+    ),
+    "ctc": Format("mask<frame>.tif", "masks, and res_track.txt", _TRACKING, opening=_ctc),
+}
+
+DEFAULT_FORMATS = choose_formats([kind for kind, format in FORMATS.items() if format.default])

@@ -14,18 +14,16 @@ from wsis_jax.output.polygons import cell_outlines
 _MOST_IN_PNG = np.iinfo(np.uint16).max
 
 
-def write_masks(stem: Path, labels: Int[np.ndarray, "height width"]) -> Path:
-    """Writes `<stem>_cp_masks.png`, of 16 bits, or above 65,535 cells `<stem>_cp_masks.tif`; returns which.
+def write_masks(path: Path, labels: Int[np.ndarray, "height width"]) -> Path:
+    """Writes a PNG of 16 bits, or above 65,535 cells a TIFF, and returns the file.
 
     Args:
-        stem: the folder and the name of the image, without a suffix.
+        path: the PNG, in Cellpose's way `<name>_cp_masks.png`; the TIFF has its name.
         labels: 0 for background, from 1 on cells.
     """
     if labels.max() > _MOST_IN_PNG:
-        path = stem.with_name(f"{stem.name}_cp_masks.tif")
-        write_labels(path, labels)
-        return path
-    path = stem.with_name(f"{stem.name}_cp_masks.png")
+        write_labels(path.with_suffix(".tif"), labels)
+        return path.with_suffix(".tif")
     with replacing(path) as temporary:
         Image.fromarray(labels.astype(np.uint16)).save(temporary, format="PNG")
     return path

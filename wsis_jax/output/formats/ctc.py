@@ -15,16 +15,14 @@ from wsis_jax.io import write_labels
 
 Labels = Int32[np.ndarray, "height width"]
 
-
 WriteMask = Callable[[str, Labels], Path]
-
 
 _MOST_LABELS = np.iinfo(np.uint16).max  # in a sequence, for the challenge's own programs
 
 
 @contextmanager
 def writing_ctc(out: Path, names: Sequence[str]) -> Generator[WriteMask, None, None]:
-    """Lends a function that writes the label image of a frame into a folder of results, such as dataset/01_RES.
+    """Context manager yielding a function that writes the mask of a frame into a folder such as dataset/01_RES.
 
     Nothing is tracked: every cell is a track of its own, of one frame, with a label that no other frame has. The
     tracks are written when the block is left, also by an error. The masks have 16 bits up to 65,535 cells in the

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from wsis_jax.core import Segmentation, replacing_folder
-from wsis_jax.io import NGFF, multiscales
+from wsis_jax.io import NGFF, SourceImage, multiscales
 
 if TYPE_CHECKING:
     import zarr
@@ -17,12 +17,10 @@ _CHUNK = 1024  # pixels a side
 
 def write_ome_zarr(
     path: str | Path,
-    name: str,
-    channels: Float[np.ndarray, "channels height width"],
+    source: SourceImage,
     labels: Int[np.ndarray, "height width"],
     *,
     colours: Float[np.ndarray, "labels 3"],
-    pixel_size: float | int | None,
 ) -> None:
     """Writes a folder of OME-Zarr 0.5: the image, of one resolution, and the label image `labels/cells`.
 
@@ -30,11 +28,9 @@ def write_ome_zarr(
 
     Args:
         path: the folder; its name should end in .ome.zarr.
-        name: of the image.
-        channels: its grey values.
+        source: the image, in memory.
         labels: 0 for background, from 1 on cells.
         colours: of the labels 1, 2, 3, …, 0..1, as viewers shall show them.
-        pixel_size: side of a pixel in µm, or None where nobody knows.
     """
     import zarr
 
@@ -45,10 +41,10 @@ def write_ome_zarr(
         levels = np.round(colours * 255).astype(int).tolist()
         image_label["colors"] = [{"label-value": one, "rgba": [*levels[one - 1], 255]} for one in present]
     with replacing_folder(path) as temporary:
-        root = zarr.create_group(temporary, attributes={"ome": multiscales(name, "cyx", pixel_size)})
-        _add(root, "0", channels, "cyx")
+        root = zarr.create_group(temporary, attributes={"ome": multiscales(source.name, "cyx", source.pixel_size)})
+        _add(root, "0", np.asarray(source.channels), "cyx")
         group = root.create_group("labels", attributes={"ome": {"version": NGFF, "labels": ["cells"]}})
-        ome = multiscales("cells", "yx", pixel_size) | {"image-label": image_label}
+        ome = multiscales("cells", "yx", source.pixel_size) | {"image-label": image_label}
         _add(group.create_group("cells", attributes={"ome": ome}), "0", labels.astype(kind), "yx")
 
 

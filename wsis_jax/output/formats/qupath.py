@@ -21,7 +21,7 @@ def write_features(path: str | Path, features: Iterable[str]) -> None:
 
 
 def cell_features(
-    name: str, labels: Int[np.ndarray, "height width"], table: Columns, *, corner: tuple[int, int] = (0, 0)
+    labels: Int[np.ndarray, "height width"], table: Columns, *, name: str, corner: tuple[int, int] = (0, 0)
 ) -> list[str]:
     """Returns a feature for each cell as JSON, by rising label.
 
@@ -30,9 +30,9 @@ def cell_features(
     measurements are its row of the table, as far as these are known numbers. The same cells make the same bytes.
 
     Args:
-        name: of the image: cells have the identity of their image and label.
         labels: 0 for background, any other number for a cell.
         table: a row for each cell, as `measure_cells` returns it.
+        name: of the image; the identity of a cell is made of it and the label.
         corner: (row, column) where in the image `labels` begins.
     """
     numbers = {key: values.tolist() for key, values in table.items() if key not in ("label", "touches_border")}

@@ -7,17 +7,29 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 import numpy as np
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, Float32, Int, Int32, UInt8
 from PIL import Image
 
-from wsis_jax.core import Segmentation, UserError, replacing, resize_labels
-from wsis_jax.io import Frame
+from wsis_jax.core import (
+    ParallelMap,
+    Plane,
+    Resizing,
+    Segmentation,
+    UserError,
+    Window,
+    corner_of,
+    part_resized_from,
+    replacing,
+    resize_labels,
+    resize_labels_part,
+)
+from wsis_jax.io import SourceImage
 from wsis_jax.output.pictures import contribution_picture, grey_picture, heat_picture, label_picture, overlay
 from wsis_jax.output.report.page import text
 
-_Any = TypeVar("_Any")
+_Thing = TypeVar("_Thing")
 
-SHOWN = 24  # images in a gallery, which a page can hold and a person look at
+SHOWN = 24  # images in a gallery; with more, a page gets too large
 _SIDE = 900  # pixels, the longest of a picture
 _MOST_PIXELS = 10_000**2  # of a picture that a report is made of
 _CROWD = 0.005  # points a pixel, each drawn with nine
@@ -52,52 +64,94 @@ def layer_files(folder: Path, name: str) -> dict[str, Path]:
     return {layer: folder / f"{name}_{layer}.webp" for layer in LAYERS}
 
 
-def write_layers(folder: Path, frame: Frame, result: Segmentation) -> list[Path]:
+def write_layers(folder: Path, source: SourceImage, found: Segmentation) -> list[Path]:
     """Writes the pictures of an image for the gallery, `<name>_<layer>.webp`, and returns their paths.
 
     Args:
         folder: to write to.
-        frame: the image.
-        result: what was found in it.
+        source: the image, in memory.
+        found: what was found in it.
     """
-    shape = picture_shape(frame.image.shape)
+    shape = picture_shape(source.shape)
     # The outlines are drawn at the size that they are seen at, or they would be too thin to see.
-    step = sampling_step(frame.image.shape)
-    image, labels = _shrink(frame.image[::step, ::step], shape), resize_labels(result.labels, shape)
-    points = (result.points + 0.5) * (np.array(shape) / np.array(frame.image.shape)) - 0.5
+    step = sampling_step(source.shape)
+    image, labels = _shrink(np.asarray(source.image)[::step, ::step], shape), resize_labels(found.labels, shape)
+    points = (found.points + 0.5) * (np.array(shape) / np.array(source.shape)) - 0.5
     pictures = {
         "image": grey_picture(image),
-        "likelihood": _resize(heat_picture(result.detection.likelihood), shape),
-        "contribution": _resize(contribution_picture(result.winner), shape),
+        "likelihood": _resize(heat_picture(found.detection.likelihood), shape),
+        "contribution": _resize(contribution_picture(found.winner), shape),
         "outlines": _outlined(image, labels, points),
         "labels": label_picture(labels),
     }
-    return _write_pictures(folder, frame.name, pictures)
+    return _write_pictures(folder, source.name, pictures)
 
 
 def write_overview(
     folder: Path,
-    name: str,
-    pixels: Float[np.ndarray, "_ _"],
-    labels: Int[np.ndarray, "height width"],
+    source: SourceImage,
+    labels: Plane,
     points: Float[np.ndarray, "cells 2"],
+    blocks: Sequence[Window],
+    parallel_map: ParallelMap,
 ) -> list[Path]:
-    """Writes the pictures of an image of which there is an `overview.overview`, and returns their paths.
+    """Writes the pictures that need no maps of the network, of an image read by slices, and returns their paths.
 
     Args:
         folder: to write to.
-        name: of the image.
-        pixels: of the image, in steps of `sampling_step`.
-        labels: at the size of pictures.
-        points: where cells were detected, in pixels of the pictures.
+        source: the image.
+        labels: its label image.
+        points: where cells were detected, in pixels of the image.
+        blocks: windows that cover the image.
+        parallel_map: calls what reads a block.
     """
-    image = _shrink(pixels, labels.shape)
+    pixels, seen = overview(source.image, labels, blocks, parallel_map)
+    ratio = np.array(seen.shape) / np.array(labels.shape)
+    image = _shrink(pixels, seen.shape)
     pictures = {
         "image": grey_picture(image),
-        "outlines": _outlined(image, labels, points),
-        "labels": label_picture(labels),
+        "outlines": _outlined(image, seen, (points + 0.5) * ratio - 0.5),
+        "labels": label_picture(seen),
     }
-    return _write_pictures(folder, name, pictures)
+    return _write_pictures(folder, source.name, pictures)
+
+
+def overview(
+    image: Plane, labels: Plane, blocks: Sequence[Window], parallel_map: ParallelMap
+) -> tuple[Float32[np.ndarray, "_ _"], Int32[np.ndarray, "_ _"]]:
+    """Returns an image and its labels as small as pictures need them, from parts: neither need fit into memory.
+
+    Args:
+        image: grey values.
+        labels: of the same size; 0 for background, any other number for a cell.
+        blocks: windows that cover both.
+        parallel_map: calls what reads a block.
+
+    Returns:
+        Pixels of the image, in steps of `sampling_step`, and the labels at the size of pictures.
+    """
+    whole = image.shape[0], image.shape[1]
+    step, shape = sampling_step(whole), picture_shape(whole)
+    pixels, seen = np.zeros([-(-side // step) for side in whole], np.float32), np.zeros(shape, np.int32)
+    sizes, parts = Resizing(whole, shape), parallel_map(_sampled, blocks, image=image, labels=labels)
+    for block, (of_image, of_labels) in zip(blocks, parts, strict=True):
+        rows, columns = (slice(-(-side.start // step), -(-side.stop // step)) for side in block)
+        pixels[rows, columns] = of_image
+        seen[part_resized_from(sizes, block)] = of_labels
+    return pixels, seen
+
+
+def _sampled(
+    block: Window, *, image: Plane, labels: Plane
+) -> tuple[Float32[np.ndarray, "_ _"], Int32[np.ndarray, "_ _"]]:
+    """Returns the pixels of a block that are shown."""
+    whole = image.shape[0], image.shape[1]
+    step, shape = sampling_step(whole), picture_shape(whole)
+    rows, columns = (slice(-side.start % step, None, step) for side in block)
+    sizes = Resizing(whole, shape)
+    given = np.asarray(labels[block]).astype(np.int64)
+    shown = resize_labels_part(given, sizes, part_resized_from(sizes, block), corner=corner_of(block))
+    return np.asarray(image[block], np.float32)[rows, columns], shown
 
 
 def picture_shape(shape: tuple[int, int]) -> tuple[int, int]:
@@ -107,7 +161,7 @@ def picture_shape(shape: tuple[int, int]) -> tuple[int, int]:
 
 
 def sampling_step(shape: tuple[int, int]) -> int:
-    """Returns n: of a very large image every n-th pixel is enough to make pictures of."""
+    """Returns the step n at which a large image is read for pictures: every n-th pixel of rows and columns."""
     pictured = picture_shape(shape)
     return max(min(shape[0] // (2 * pictured[0]), shape[1] // (2 * pictured[1])), 1)
 
@@ -126,7 +180,7 @@ def _outlined(
     labels: Int[np.ndarray, "height width"],
     points: Float[np.ndarray, "cells 2"],
 ) -> UInt8[np.ndarray, "height width 3"]:
-    """Returns an image with outlines and points; without points where these would hide what there is to see."""
+    """Returns an image with outlines and points, or without points where so many would hide the image."""
     return overlay(image, labels, points if len(points) < image.size * _CROWD else None)
 
 
@@ -141,8 +195,8 @@ def _resize(picture: UInt8[np.ndarray, "_ _ 3"], shape: tuple[int, int]) -> UInt
     return np.asarray(Image.fromarray(picture).resize(shape[::-1], Image.Resampling.BILINEAR))
 
 
-def evenly(things: Sequence[_Any], count: int) -> list[_Any]:
-    """Returns so many things of a list, or all if there are fewer: the first, the last, and evenly between."""
+def evenly(things: Sequence[_Thing], count: int) -> list[_Thing]:
+    """Returns `count` things of a list, or all if there are fewer: first, last, and others at even distances."""
     if len(things) <= count:
         return list(things)
     return [things[i] for i in np.round(np.linspace(0, len(things) - 1, count)).astype(int)]

@@ -1,20 +1,28 @@
-"""Pages of HTML that hold all they show: no network, no file beside them, and nothing in them that could run.
+"""Pages of HTML and the charts in them. A page holds all it shows: it needs no network and no file beside it.
 
 Every text that comes from outside goes through `text`; the browser is told to run the script of the page alone.
+Charts are SVG, coloured by the style of the page; what they show stands in words, too.
 """
 
 import base64
 import hashlib
 import html
 import json
+import math
 from collections.abc import Iterable, Sequence
 from importlib import resources
 from string import Template
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Num
+
+_WIDTH, _HEIGHT = 560, 240
+_LEFT, _RIGHT, _TOP, _BOTTOM = 58, 14, 14, 30
 
 
 def text(value: Any) -> str:
-    """Returns a value as HTML shows it, whatever is in it; good for attributes, too."""
+    """Returns a value as text for HTML, with its marks escaped; good for attributes, too."""
     return html.escape(str(value))
 
 
@@ -108,3 +116,192 @@ def settings(tree: dict[str, Any], usual: dict[str, Any], versions: dict[str, An
         folded("Versions", table(("of", "version"), versions.items())) if versions else "",
         note="Settings other than the default ones; null is chosen from the data.",
     )
+
+
+# Charts
+
+
+def line_chart(
+    title: str,
+    steps: Sequence[int],
+    series: dict[str, Sequence[float | int]],
+    *,
+    best: int,
+    logarithmic: bool = False,
+) -> str:
+    """Returns up to three lines over the steps of a training.
+
+    Args:
+        title: plain text.
+        steps: at least one, ascending.
+        series: finite values at these steps, by name; above 0 if the axis is logarithmic.
+        best: the step to mark.
+        logarithmic: of the axis of values; else it starts at 0 and ends at 1.
+    """
+    ticks = _decades(series) if logarithmic else [0, 0.25, 0.5, 0.75, 1]
+    low, high = (math.log10(ticks[0]), math.log10(ticks[-1])) if logarithmic else (0.0, 1.0)
+
+    def across(step: float | int) -> float:
+        first, last = (0, steps[0] * 2) if len(steps) == 1 else (steps[0], steps[-1])
+        return round(_LEFT + (step - first) / (last - first) * (_WIDTH - _LEFT - _RIGHT), 1)
+
+    def down(value: float | int) -> float:
+        place = math.log10(max(value, ticks[0])) if logarithmic else value
+        return round(_HEIGHT - _BOTTOM - (place - low) / (high - low) * (_HEIGHT - _TOP - _BOTTOM), 1)
+
+    parts = [_grid(down(tick), number(float(tick), 6)) for tick in ticks]
+    labels = sorted({steps[0], *(_round_steps(steps)), steps[-1]})
+    parts += [_under(across(step), number(step)) for step in labels]
+    at = across(best)
+    parts.append(f'<line class="best" x1="{at}" x2="{at}" y1="{_TOP}" y2="{_HEIGHT - _BOTTOM}"/>')
+    anchor = "end" if at > _WIDTH / 2 else "start"
+    shift = -5 if anchor == "end" else 5
+    parts.append(f'<text x="{at + shift}" y="{_TOP + 8}" text-anchor="{anchor}">best</text>')
+    for place, values in enumerate(series.values(), start=1):
+        where = [(across(step), down(value)) for step, value in zip(steps, values, strict=True)]
+        path = " ".join(f"{x},{y}" for x, y in where)
+        parts.append(f'<polyline class="line s{place}" points="{path}"/>')
+        x, y = where[list(steps).index(best)]
+        parts.append(f'<circle class="dot f{place}" cx="{x}" cy="{y}" r="4.5"/>')
+    said = [
+        ", ".join([f"step {step}", *(f"{name} {number(float(line[i]), 4)}" for name, line in series.items())])
+        for i, step in enumerate(steps)
+    ]
+    points = [(across(step), words) for step, words in zip(steps, said, strict=True)]
+    chosen = list(steps).index(best)
+    readout = _Readout(points, f"Best: {said[chosen]}", chosen)
+    return _chart(title, parts, readout, names=list(series), cursor=True)
+
+
+def histogram(
+    title: str, values: Num[np.ndarray, " values"], *, whole: bool = False, limit: float | int | None = None
+) -> str:
+    """Returns how often values occur, in up to 30 bins; nothing where there is no value.
+
+    Args:
+        title: plain text.
+        values: finite, none below 0.
+        whole: the values are whole numbers.
+        limit: the greatest value that there can be; None: the axis ends where nearly all values are below.
+    """
+    if not len(values):
+        return ""
+    top = limit if limit is not None else float(np.percentile(values, 99.5)) or 1.0
+    width = _bin_width(top, whole=whole)
+    bins = max(math.ceil(round(top / width, 6) + (1 if whole else 0)), 1)
+    counts = np.bincount(np.clip((values / width).astype(np.int64), 0, bins - 1), minlength=bins)
+    most, side = int(counts.max()), (_WIDTH - _LEFT - _RIGHT) / bins
+    beyond = limit is None and bool(values.max() > bins * width)
+    tick = _bin_width(float(most), whole=True, bins=4)
+    high = math.ceil(most / tick) * tick
+    base = _HEIGHT - _BOTTOM
+
+    def down(count: float | int) -> float:
+        return round(base - count / high * (base - _TOP), 1)
+
+    parts = [_grid(down(level), number(round(level))) for level in np.arange(0, high + tick / 2, tick)]
+    points = []
+    for index, count in enumerate(counts.tolist()):
+        x, y = round(_LEFT + index * side, 1), down(count)
+        parts.append(f'<rect class="bar" x="{x}" y="{y}" width="{max(side - 1, 1):.1f}" height="{base - y:.1f}"/>')
+        points.append((round(x + side / 2, 1), f"{_range(index, width, bins, whole, beyond)}: {number(count)}"))
+    every = max(math.ceil(bins / 6), 1)
+    parts += [
+        _under(round(_LEFT + (index + 0.5 * whole) * side, 1), number(float(index * width)))
+        for index in range(0, bins + (not whole), every)
+    ]
+    middle = f"{number(len(values))} in all, median {number(float(np.median(values)), 4)}"
+    return _chart(title, parts, _Readout(points, middle, int(counts.argmax())))
+
+
+class _Readout(NamedTuple):
+    """The line of a chart that says what is under the pointer.
+
+    Attributes:
+        points: of what can be pointed at, where it is from the left, and what is said of it.
+        start: what is said before anything is pointed at.
+        at: index of the point that the arrow keys begin from.
+    """
+
+    points: Sequence[tuple[float | int, str]]
+    start: str
+    at: int
+
+
+def _chart(
+    title: str, parts: Sequence[str], readout: _Readout, *, names: Sequence[str] = (), cursor: bool = False
+) -> str:
+    """Returns a chart with its title, legend and readout; `cursor` draws a line where the pointer is."""
+    points, start, at = readout
+    legend = "".join(
+        f'<span><svg viewBox="0 0 26 8" aria-hidden="true"><line class="s{i}" x1="0" x2="26" y1="4" y2="4"/></svg>'
+        f"{text(name)}</span>"
+        for i, name in enumerate(names, start=1)
+    )
+    line = f'<line class="cursor" x1="0" x2="0" y1="{_TOP}" y2="{_HEIGHT - _BOTTOM}"/>' if cursor else ""
+    return (
+        f'<figure class="chart panel" tabindex="0" data-at="{at}" data-points="{text(json.dumps(points))}">'
+        f"<h3>{text(title)}</h3>"
+        + (f'<div class="legend">{legend}</div>' if legend else "")
+        + f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{text(f"{title}. {start}")}">'
+        f'<rect class="hit" width="{_WIDTH}" height="{_HEIGHT}"/>{"".join(parts)}{line}</svg>'
+        f'<p class="readout" aria-live="polite">{text(start)}</p></figure>'
+    )
+
+
+def _grid(y: float | int, label: str) -> str:
+    """Returns a line across the chart and its label."""
+    return (
+        f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y}" y2="{y}"/>'
+        f'<text x="{_LEFT - 8}" y="{y + 4}" text-anchor="end">{text(label)}</text>'
+    )
+
+
+def _under(x: float | int, label: str) -> str:
+    """Returns a label below the chart."""
+    return f'<text x="{x}" y="{_HEIGHT - 8}" text-anchor="middle">{text(label)}</text>'
+
+
+def _decades(series: dict[str, Sequence[float | int]]) -> list[float]:
+    """Returns ticks of a logarithmic axis that holds all values: 1, 2 and 5 times powers of ten, but not many."""
+    values = [value for line in series.values() for value in line if value > 0] or [1.0]
+    first, last = math.floor(math.log10(min(values))), math.ceil(math.log10(max(values)))
+    every = [m * 10.0**power for power in range(first, last + 1) for m in (1, 2, 5)]
+    inside = [
+        tick
+        for tick, after, before in zip(every, [*every[1:], math.inf], [0.0, *every[:-1]], strict=True)
+        if after > min(values) and before < max(values)
+    ]
+    if len(inside) > 6:
+        inside = [10.0**power for power in range(first, last + 1)]
+    return inside if len(inside) > 1 else [inside[0], inside[0] * 10]
+
+
+def _round_steps(steps: Sequence[int]) -> list[int]:
+    """Returns a few round numbers between the first step and the last, not too near to either."""
+    span = steps[-1] - steps[0]
+    if not span:
+        return []
+    width = int(_bin_width(float(span), whole=True, bins=5))
+    return [
+        step
+        for step in range(width, steps[-1], width)
+        if step - steps[0] > 0.12 * span and steps[-1] - step > 0.12 * span
+    ]
+
+
+def _bin_width(top: float | int, *, whole: bool, bins: int = 30) -> float:
+    """Returns the least round width (1, 2 or 5 times a power of ten) of which so many bins reach the top."""
+    least = max(top / bins, 1.0) if whole else max(top / bins, 1e-12)
+    power = 10.0 ** math.floor(math.log10(least))
+    return next(m * power for m in (1, 2, 5, 10) if m * power >= least * (1 - 1e-9))
+
+
+def _range(index: int, width: float | int, bins: int, whole: bool, beyond: bool) -> str:
+    """Returns what a bin holds, in words."""
+    low, high = index * width, (index + 1) * width
+    if beyond and index == bins - 1:
+        return f"{number(float(low), 6)} or more"
+    if whole and width == 1:
+        return number(round(low))
+    return f"{number(float(low), 6)} to {number(float(high - 1 if whole else high), 6)}"

@@ -9,12 +9,23 @@ from typing import Any
 import numpy as np
 
 from wsis_jax.core import Config, UserError, check_inside, check_name, read_json, write_text
-from wsis_jax.output.columns import read_columns
-from wsis_jax.output.report.charts import histogram
+from wsis_jax.output.cell_table import read_columns
+from wsis_jax.output.formats import FORMATS
 from wsis_jax.output.report.gallery import SHOWN, Item, evenly, gallery, layer_files
-from wsis_jax.output.report.page import and_more, cards, folded, number, page, section, settings, table, text
+from wsis_jax.output.report.page import (
+    and_more,
+    cards,
+    folded,
+    histogram,
+    number,
+    page,
+    section,
+    settings,
+    table,
+    text,
+)
 
-_ROWS = 2000  # of the table of images: more nobody reads, and browsers slow down
+_ROWS = 2000  # of the table of images: with more, browsers slow down
 _SAID = 100  # failures or warnings, likewise
 
 
@@ -57,7 +68,7 @@ def segmentation_report(out: Path, summary: dict[str, Any]) -> Path:
     """Writes `report.html` in a folder of results, and returns its path.
 
     The gallery shows the images of which `gallery.write_layers` wrote pictures to `report/`; histograms come from
-    the tables `<name>_cells.csv`, where these are. The summary is kept in `report/summary.json`.
+    the tables of cells, where these are. The summary is kept in `report/summary.json`.
 
     Args:
         out: the folder of results.
@@ -103,7 +114,7 @@ def _result_figures(
 
 
 def _failures(failed: Sequence[dict[str, Any]]) -> str:
-    """Returns what could not be segmented, and why."""
+    """Returns the section of images that failed, each with its error."""
     if not failed:
         return ""
     lines = [
@@ -116,7 +127,7 @@ def _failures(failed: Sequence[dict[str, Any]]) -> str:
 
 
 def _warnings(images: Sequence[dict[str, Any]]) -> str:
-    """Returns the warnings, each with the images that it is of."""
+    """Returns the section of warnings, each with the names of its images."""
     named: dict[str, list[str]] = defaultdict(list)
     for image in images:
         for message in image["warnings"]:
@@ -133,7 +144,7 @@ def _warnings(images: Sequence[dict[str, Any]]) -> str:
 
 
 def _result_gallery(out: Path, images: Sequence[dict[str, Any]]) -> str:
-    """Returns the gallery of the images that there are pictures of."""
+    """Returns the section with the gallery, of those images that have pictures."""
     items, filled = [], []
     for image in images:
         there = {
@@ -154,8 +165,8 @@ def _result_gallery(out: Path, images: Sequence[dict[str, Any]]) -> str:
 
 
 def _histograms(out: Path, images: Sequence[dict[str, Any]]) -> str:
-    """Returns how the numbers of cells are distributed."""
-    files = (out / f"{image['name']}_cells.csv" for image in images)
+    """Returns the section with histograms of the cells."""
+    files = (FORMATS["table"].path(out, image["name"]) for image in images)
     columns = read_columns(files, names=("area", "score", "confidence"))
     drawn = [
         histogram("Area of cells, in pixels", columns["area"]),

@@ -35,7 +35,7 @@ from wsis_jax.core import (
 )
 from wsis_jax.cutting import ImageStats, data_term
 from wsis_jax.network import Model
-from wsis_jax.output import mean_margins
+from wsis_jax.output import TiledCells, mean_margins
 from wsis_jax.segmentation.pipeline import seen_shape
 from wsis_jax.segmentation.tiled.halos import halos_of, view_sides
 from wsis_jax.segmentation.tiled.steps import (
@@ -70,20 +70,6 @@ class TileOptions(NamedTuple):
 
 
 DEFAULT_TILE_OPTIONS = TileOptions()
-
-
-class TiledCells(NamedTuple):
-    """The cells of an image in tiles; their labels are written elsewhere.
-
-    Attributes:
-        points: (row, column) of the cells in pixels of the image.
-        scores: the likelihood there, 0..1.
-        confidence: how sure each cell is, see `cell_table.contribution_margins`.
-    """
-
-    points: Float64[np.ndarray, "cells 2"]
-    scores: Float32[np.ndarray, " cells"]
-    confidence: Float64[np.ndarray, " cells"]
 
 
 def segment_tiled(

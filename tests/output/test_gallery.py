@@ -5,8 +5,8 @@ import pytest
 
 from wsis_jax.core.images import resize_labels
 from wsis_jax.core.windows import grid_windows, serial_map
-from wsis_jax.output.report.gallery import gallery
-from wsis_jax.output.report.overview import overview
+from wsis_jax.output.report import gallery
+from wsis_jax.output.report.gallery import overview
 
 
 @pytest.mark.parametrize("shape", [(40, 50), (61, 90), (200, 333), (500, 90), (3, 700)])

@@ -7,9 +7,10 @@ from hypothesis import strategies as st
 
 from tests.output.odd_labels import ODD
 from wsis_jax.core.windows import grid_windows, serial_map
+from wsis_jax.io.image_file import SourceImage
 from wsis_jax.output.cell_table import measure_cells
 from wsis_jax.output.formats.qupath import cell_features
-from wsis_jax.output.whole_cells import groups_of, measure_groups
+from wsis_jax.output.result import TiledCells, TiledResult, groups_of
 
 
 def assert_as_whole(labels, sides, *, pixel_size=None) -> None:
@@ -20,22 +21,16 @@ def assert_as_whole(labels, sides, *, pixel_size=None) -> None:
     expected = measure_cells(
         labels, channels=channels, scores=scores, confidence=confidence, pixel_size=pixel_size
     )
-    measured = measure_groups(
-        groups_of(labels, grid_windows(labels.shape, sides), serial_map),
-        serial_map,
-        labels=labels,
-        channels=list(channels),
-        scores=scores,
-        confidence=confidence,
-        pixel_size=pixel_size,
-        features_of="a",
-    )
+    source = SourceImage("a", channels[0], list(channels), pixel_size)
+    cells = TiledCells(rng.random((cells, 2)), scores, confidence)
+    measured = TiledResult(source, labels, cells, grid_windows(labels.shape, sides), serial_map)
     assert list(measured.table) == list(expected)
     for name, values in expected.items():
         assert measured.table[name].dtype == values.dtype
         np.testing.assert_allclose(measured.table[name], values, rtol=1e-9, atol=1e-9, err_msg=name)
     np.testing.assert_array_equal(measured.table["touches_border"], expected["touches_border"])
-    assert measured.features == cell_features("a", labels, measured.table)
+    features = cell_features(labels, measured.table, name="a")
+    assert measured.for_cells(cell_features, name="a") == features
 
 
 @settings(deadline=None, max_examples=40)
