@@ -33,8 +33,8 @@ from wsis_jax.cli.measure import (
     by_images,
     by_windows,
     draw_case,
+    fresh_model,
     measure,
-    network,
     noise,
     result,
     speed_up,
@@ -137,7 +137,7 @@ def _measure_by_turns(arguments: argparse.Namespace) -> None:
 
 def _entries(width: int, arguments: argparse.Namespace) -> list[Entry]:
     """Returns what is to be measured at one width."""
-    model, variables = network(width)
+    model = fresh_model(width)
     few = min(arguments.loop_cells, max(arguments.cells))
     entries = []
     for side, name in itertools.product(arguments.sides, arguments.methods):
@@ -145,16 +145,16 @@ def _entries(width: int, arguments: argparse.Namespace) -> list[Entry]:
         if name in ("window", "window-all"):
             reach = arguments.reach if name == "window" else None
             for cells in arguments.cells:
-                case = draw_case(model, variables, image, cells=cells, radius=_RADIUS)
+                case = draw_case(model, image, cells=cells, radius=_RADIUS)
                 entries.append(Entry(side, by_windows(case, name, reach=reach), [cells], {"reach": reach}))
             continue
-        case = draw_case(model, variables, image, cells=few, radius=_RADIUS)
+        case = draw_case(model, image, cells=few, radius=_RADIUS)
         if name in ("vmap", "loop"):
             entries.append(Entry(side, by_images(case, name), arguments.cells, {}))
             continue
         import peers  # here, since the others need no PyTorch
 
-        peers.check(model, variables, name)
+        peers.check(model, name)
         best = peers.better_format(case, name)
         entries.append(Entry(side, peers.PEERS[name](case, best), arguments.cells, peers.details(best)))
     return entries

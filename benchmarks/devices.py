@@ -31,7 +31,7 @@ import jax
 import numpy as np
 
 from wsis_jax import UNet, draw_scene
-from wsis_jax.cli.measure import draw_case, network, noise, surroundings
+from wsis_jax.cli.measure import draw_case, fresh_model, noise, surroundings
 from wsis_jax.core import TrainConfig, copy_everywhere, training_mesh
 from wsis_jax.network import compiled_back, contribution_maps, one_of, record_images
 from wsis_jax.training import initial_state, make_optimizer, make_sample, make_train_step, put_samples
@@ -74,17 +74,15 @@ def training(devices: int, width: int, batch: int, side: int) -> tuple[Callable[
 
 def contributions(devices: int, width: int, cells: int) -> tuple[Callable[[], None], str]:
     """Returns a function that makes the contribution maps of an image on some of the devices, and its program."""
-    model, variables = network(width)
-    case = draw_case(model, variables, noise(512, 512), cells=cells, radius=12.0)
+    model, drawn = draw_case(fresh_model(width), noise(512, 512), cells=cells, radius=12.0)
+    drawn = drawn._replace(reach=30.0)
     programs: list[str] = []
     with using(devices):
-        record = one_of(
-            record_images(model, variables, case.image[None], case.image.shape, rule="guided"), np.int32(0)
-        )
+        record = one_of(record_images(model, drawn.image[None], drawn.image.shape), np.int32(0))
 
     def run() -> None:
         with using(devices):
-            contribution_maps(model, variables, case.image, case.regions, case.peaks, reach=30.0, recorded=record)
+            contribution_maps(model, drawn, recorded=record)
 
     back = compiled_back()
 

@@ -18,7 +18,7 @@ from torch import nn
 from torch_unet import TorchUNet
 
 from wsis_jax.cli.measure import Case, Method, draw_case, noise
-from wsis_jax.network import UNet, Variables, contribution_maps, full_multiply_adds
+from wsis_jax.network import Model, contribution_maps, full_multiply_adds
 
 _TOLERANCE = 1e-4  # of the greatest contribution
 _FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
@@ -27,12 +27,12 @@ torch.set_num_threads(os.cpu_count() or 1)
 warnings.filterwarnings("ignore", message="Setting backward hooks on ReLU")  # Captum says so for every cell
 
 
-def folded_unet(model: UNet, variables: Variables) -> TorchUNet:
-    """Returns the network of a model whose batch norm is folded, ready for derivatives by its input alone."""
-    params = variables["params"]
+def folded_unet(model: Model) -> TorchUNet:
+    """Returns the network of a model, ready for derivatives by its input alone."""
+    params, network = model.variables["params"], model.network
     encoder, decoder = (
         [_block(params[f"{part}_{i}"]) for i in range(len(widths))]
-        for part, widths in (("encoder", model.encoder), ("decoder", model.decoder))
+        for part, widths in (("encoder", network.encoder), ("decoder", network.decoder))
     )
     return TorchUNet(encoder, decoder, _convolution(params["output"])).eval().requires_grad_(False)
 
@@ -45,9 +45,8 @@ class CellScore(nn.Module):
         self.network = network
 
     def forward(self, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Returns a number per image, which has y as its derivative by the likelihood y in the cell's region."""
-        y = self.network(x)
-        return (y * y.detach() * mask).sum(dim=(1, 2, 3))
+        """Returns a number per image whose derivative by the likelihood is 1 in the cell's region."""
+        return (self.network(x) * mask).sum(dim=(1, 2, 3))
 
 
 def _block(params: Any) -> nn.Sequential:
@@ -66,10 +65,11 @@ def _convolution(params: Any) -> nn.Conv2d:
 
 def _tensors(case: Case, memory_format: str) -> tuple[TorchUNet, torch.Tensor, list[torch.Tensor]]:
     """Returns network, image and one mask per cell."""
-    network = folded_unet(case.model, case.variables).to(memory_format=_FORMATS[memory_format])
-    image = torch.from_numpy(case.image)[None, None].to(memory_format=_FORMATS[memory_format])
-    masks = [torch.from_numpy(case.regions == cell)[None, None] for cell in range(1, len(case.peaks) + 1)]
-    return network, image, masks
+    model, (image, regions, peaks, *_) = case
+    network = folded_unet(model).to(memory_format=_FORMATS[memory_format])
+    pixels = torch.from_numpy(image)[None, None].to(memory_format=_FORMATS[memory_format])
+    masks = [torch.from_numpy(regions == cell)[None, None] for cell in range(1, len(peaks) + 1)]
+    return network, pixels, masks
 
 
 def by_torch(case: Case, memory_format: str) -> Method:
@@ -92,11 +92,10 @@ def by_torch(case: Case, memory_format: str) -> Method:
 
     def back(recorded: tuple[torch.Tensor, torch.Tensor]) -> list[np.ndarray]:
         x, y = recorded
-        gradients = (torch.autograd.grad(y, x, y.detach() * mask, retain_graph=True)[0] for mask in masks)
+        gradients = (torch.autograd.grad(y, x, mask.to(y.dtype), retain_graph=True)[0] for mask in masks)
         return [gradient[0, 0].clamp(min=0).numpy() for gradient in gradients]
 
-    flop = 2 * full_multiply_adds(case.image.shape, case.model.encoder, case.model.decoder)
-    return Method("torch", len(masks), flop, forward, back)
+    return Method("torch", len(masks), _flop_of_a_pass(case), forward, back)
 
 
 def by_captum(case: Case, memory_format: str) -> Method:
@@ -109,8 +108,12 @@ def by_captum(case: Case, memory_format: str) -> Method:
         gradients = (guided.attribute(x, additional_forward_args=(mask,)) for mask in masks)
         return [gradient[0, 0].detach().clamp(min=0).numpy() for gradient in gradients]
 
-    flop = 4 * full_multiply_adds(case.image.shape, case.model.encoder, case.model.decoder)
-    return Method("captum", len(masks), flop, lambda: None, back)
+    return Method("captum", len(masks), 2 * _flop_of_a_pass(case), lambda: None, back)
+
+
+def _flop_of_a_pass(case: Case) -> int:
+    network = case.model.network
+    return 2 * full_multiply_adds(case.cells.image.shape, network.encoder, network.decoder)
 
 
 PEERS: dict[str, Callable[[Case, str], Method]] = {"torch": by_torch, "captum": by_captum}
@@ -126,7 +129,8 @@ def better_format(case: Case, name: str) -> str:
     """Returns the memory format in which one cell of the case takes less time."""
 
     def seconds(memory_format: str) -> float:
-        method = PEERS[name](case._replace(peaks=case.peaks[:1]), memory_format)
+        one = case.cells._replace(peaks=case.cells.peaks[:1])
+        method = PEERS[name](case._replace(cells=one), memory_format)
         start = time.perf_counter()
         method.back(method.forward())
         return time.perf_counter() - start
@@ -134,9 +138,9 @@ def better_format(case: Case, name: str) -> str:
     return min(_FORMATS, key=seconds)
 
 
-def check(model: UNet, variables: Variables, name: str) -> None:
+def check(model: Model, name: str) -> None:
     """Raises RuntimeError unless a peer's contribution maps of a small image are ours, in both formats."""
-    case = draw_case(model, variables, noise(64, 80), cells=3, radius=9.0)
+    case = draw_case(model, noise(64, 80), cells=3, radius=9.0)
     ours = contribution_maps(*case)
     for memory_format in _FORMATS:
         method = PEERS[name](case, memory_format)

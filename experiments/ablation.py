@@ -96,7 +96,7 @@ def training_fronts(
     base = preset(name, run.config)
     peaks = "true" if arguments.true_peaks else "found"
     chosen = training[:: max(len(training) // arguments.images, 1)][: arguments.images]
-    run = run._replace(config=base)
+    run = run.using(base)
     return [front(run, case, folder, changes, peaks=peaks) for case in chosen], base
 
 

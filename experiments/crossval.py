@@ -47,7 +47,7 @@ def main() -> None:
     for fold in range(arguments.folds):
         training, test = split(cases, fold, arguments.folds)
         run = trained(training, work / f"fold{fold}", experiment_config(arguments.set))
-        run = run._replace(config=preset("default", run.config))
+        run = run.using(preset("default", run.config))
         folder = work / f"fold{fold}"
         found.append([front(run, case, folder) for case in test])
         true.append([front(run, case, folder, peaks="true") for case in test])

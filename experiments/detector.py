@@ -50,7 +50,7 @@ def main() -> None:
         started = time.perf_counter()
         run = trained(training, folder, experiment_config([_BASE, *row.split()]))
         minutes = (time.perf_counter() - started) / 60
-        run = run._replace(config=preset("default", run.config))
+        run = run.using(preset("default", run.config))
         scores = figures([front(run, case, folder) for case in test], ours, half)
         lines.append({"settings": row, "minutes": minutes, **scores})
         write_text(arguments.work / f"{arguments.data.name}.json", json.dumps(lines, indent=2) + "\n")

@@ -81,7 +81,7 @@ def main() -> None:
             folder = work / f"{prefix}{fold}"
             tolerant = arguments.tolerant and name == learnt
             run = trained(training, folder, experiment_config(arguments.set), tolerant=tolerant)
-            run = run._replace(config=preset("default", run.config))
+            run = run.using(preset("default", run.config))
             fronts += [front(run, case, folder) for case in test]
         rows[name] = figures(fronts, ours, half)
     _print_models(rows, half)

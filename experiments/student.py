@@ -50,7 +50,7 @@ def main() -> None:
         training, test = split(cases, fold, arguments.folds)
         folder = work / f"fold{fold}"
         teacher = trained(training, folder, experiment_config([]))
-        teacher = teacher._replace(config=preset("default", teacher.config))
+        teacher = teacher.using(preset("default", teacher.config))
         student = _student(teacher, folder, training, arguments)
         pairs.append((teacher, student))
         fronts["found"] += [front(teacher, case, folder) for case in test]

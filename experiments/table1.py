@@ -76,7 +76,7 @@ def main() -> None:
     for number in range(arguments.folds):
         training, test = split(cases, number, arguments.folds)
         run = trained(training, work / f"fold{number}", experiment_config(arguments.set))
-        run = run._replace(config=preset("default", run.config))
+        run = run.using(preset("default", run.config))
         fold = open_fold(run, work / f"fold{number}", training)
         views = [view(run, case, fold.folder, fold.scale) for case in test]
         tasks += [Task(name, fold, views, distance) for name in arguments.methods]

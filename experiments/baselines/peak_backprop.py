@@ -20,7 +20,16 @@ from jax.tree_util import Partial
 from jaxtyping import Array, Float
 
 from wsis_jax.core import Config, Detection, WinnerMap
-from wsis_jax.network import Linear, Model, UNet, Variables, pad_to_stride, start_signal, winner_map
+from wsis_jax.network import (
+    Cells,
+    Linear,
+    Model,
+    UNet,
+    Variables,
+    pad_to_stride,
+    start_signal,
+    winner_map_in_chunks,
+)
 
 _NOTHING = 1e-10  # a unit with less evidence passes nothing on, as in the released code
 
@@ -104,15 +113,11 @@ def relevance_winners(run: Model, detection: Detection, *, config: Config) -> Wi
     likelihood, pullback = _record(run.network, run.variables, jnp.asarray(padded, jnp.float32))
     settings = config.contribution
     signal = start_signal(likelihood, start=settings.start, start_at=settings.start_at)
-    winner = winner_map(
-        run.network,
-        run.variables,
-        padded,
-        np.pad(detection.regions, margin),
-        detection.peaks,
-        reach=config.cell_reach,
-        settings=replace(settings, method="vmap"),
-        recorded=Linear(Partial(_normalized_back, pullback), signal),
+    cells = Cells(padded, np.pad(detection.regions, margin), detection.peaks, reach=config.cell_reach)
+    winner = winner_map_in_chunks(
+        run.using(replace(config, contribution=replace(settings, method="vmap"))),
+        cells,
+        linear=Linear(Partial(_normalized_back, pullback), signal),
     )
     return WinnerMap(*(part[frame] for part in winner))
 

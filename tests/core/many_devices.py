@@ -25,32 +25,31 @@ def train_in(folder: Path, run: Path) -> None:
     assert main([*data, "--size", "full", *settings]) == 0
 
 
-def look(model, variables):
+def look(model):
     """Likelihood maps of six images and contribution maps of cells, and how many devices took part in each."""
     import numpy as np
 
-    from wsis_jax.core.config import ContributionConfig
     from wsis_jax.network import contributions
     from wsis_jax.points.likelihood import centre_regions
 
     images = np.random.default_rng(0).random((6, 32, 48), np.float32)
     peaks = np.array([[2, 3], [8, 40], [16, 20], [25, 9], [30, 46]])
     regions = centre_regions(images[0], peaks, region="disc", radius=3.0, response=0.0)
-    records = contributions.record_images(model, variables, images, (32, 48), rule="guided")
+    records = contributions.record_images(model, images, (32, 48))
     seen = {"likelihood": np.asarray(records.likelihood)}
     counts = {"likelihood": len(records.likelihood.sharding.device_set)}
     for method in ("window", "vmap"):
         shares = set()
 
-        def noted(chunk, *arguments, taken=contributions._taken, shares=shares):
-            shares.add(len(chunk.maps.sharding.device_set))
-            return taken(chunk, *arguments)
+        def noted(chunks, ahead=contributions._one_ahead, shares=shares):
+            for maps in ahead(chunks):
+                shares.add(len(maps.sharding.device_set))
+                yield maps
 
-        with patch.object(contributions, "_taken", noted):
-            settings = ContributionConfig(method=method, chunk=3)
-            seen[method] = contributions.contribution_maps(
-                model, variables, images[0], regions, peaks, settings=settings
-            )
+        with patch.object(contributions, "_one_ahead", noted):
+            settings = [f"contribution.method={method}", "contribution.chunk=3"]
+            there = model.using(model.config.override(settings))
+            seen[method] = contributions.contribution_maps(there, contributions.Cells(images[0], regions, peaks))
         (counts[method],) = shares
     return seen, counts
 
@@ -60,7 +59,7 @@ def room_for_four(back):
     import jax
 
     def cramped(*given, **options):
-        if len(given[3]) > 4:
+        if len(given[3].peaks) > 4:
             raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")
         return back(*given, **options)
 
@@ -86,14 +85,14 @@ def main() -> None:
     if jax.process_count() == 1:
         import warnings
 
-        from test_devices import network
+        from test_devices import model
 
         from wsis_jax.core.devices import local_mesh, shared_by_all, training_mesh
         from wsis_jax.network import contributions
 
-        seen, counts = look(*network())
+        seen, counts = look(model())
         with patch.object(contributions, "compiled_back", room_for_four(contributions.compiled_back())):
-            fewer, shares = look(*network())
+            fewer, shares = look(model())
         seen["fewer"], counts["fewer"] = fewer["window"], shares["window"]
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from tests.core.many_devices import BATCH, look, train_in
-from wsis_jax.core.config import TrainConfig
-from wsis_jax.network.unet import UNet, fold_batch_norm, initial_variables
+from wsis_jax.core.config import Config, TrainConfig
+from wsis_jax.network.model import Model
+from wsis_jax.network.unet import UNet, initial_variables
 from wsis_jax.training import run_folder
 from wsis_jax.training.step import initial_state, make_optimizer
 
@@ -23,10 +24,10 @@ LEARNING_RATE = 0.01
 CLOSE = 2e-5
 
 
-def network():
-    """A network without batch norm, through which signals come."""
-    model = UNet((4, 8), (4,))
-    return fold_batch_norm(model, initial_variables(model, 0))
+def model():
+    """A model through which signals come."""
+    network = UNet((4, 8), (4,))
+    return Model.of(network, initial_variables(network, 0), Config())
 
 
 def state_in(run):
@@ -110,7 +111,7 @@ def test_cells_and_images_are_shared_by_the_devices(trained):
         "window": 8,
         "vmap": 8,
     }
-    seen, ours = look(*network())
+    seen, ours = look(model())
     assert set(ours.values()) == {1}
     with np.load(folder / "seen.npz") as file:
         there = dict(file)

@@ -8,11 +8,10 @@ import pytest
 
 from wsis_jax.cli import main
 from wsis_jax.core import limits
-from wsis_jax.core.config import ContributionConfig
 from wsis_jax.core.errors import OutOfMemory
 from wsis_jax.core.limits import explaining_out_of_memory
 from wsis_jax.network import contributions
-from wsis_jax.network.contributions import contribution_maps
+from wsis_jax.network.contributions import Cells, contribution_maps
 from wsis_jax.segmentation import batch
 from wsis_jax.segmentation.batch import segment_files
 
@@ -20,9 +19,9 @@ FULL = "RESOURCE_EXHAUSTED: Out of memory allocating 70368744177664 bytes."
 
 
 class Late:
-    """Maps of a chunk that turn out not to fit when they are taken from the device."""
+    """Maps of a chunk that turn out not to fit when they are waited for."""
 
-    def __array__(self, *_, **__):
+    def block_until_ready(self):
         raise jax.errors.JaxRuntimeError(FULL)
 
 
@@ -42,20 +41,15 @@ def with_room_for(cells: int, monkeypatch, *, late: bool) -> list[int]:
         return limited
 
     compiled = contributions.compiled_back()
-    monkeypatch.setattr(contributions, "compiled_back", lambda: limit(compiled, lambda given: len(given[3])))
-    monkeypatch.setattr(contributions, "back_many", limit(contributions.back_many, lambda given: len(given[3])))
+    monkeypatch.setattr(contributions, "compiled_back", lambda: limit(compiled, lambda given: len(given[3].peaks)))
+    monkeypatch.setattr(contributions, "back_many", limit(contributions.back_many, lambda given: len(given[2])))
     return tried
 
 
 def propagated(tiny_run, method: str, detection) -> np.ndarray:
-    return contribution_maps(
-        tiny_run.model.network,
-        tiny_run.model.variables,
-        detection.image,
-        detection.regions,
-        detection.peaks,
-        settings=ContributionConfig(method=method, chunk=4),
-    )
+    settings = [f"contribution.method={method}", "contribution.chunk=4"]
+    model = tiny_run.model.using(tiny_run.model.config.override(settings))
+    return contribution_maps(model, Cells(detection.image, detection.regions, detection.peaks))
 
 
 @pytest.fixture(scope="module")

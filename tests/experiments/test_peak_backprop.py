@@ -136,7 +136,7 @@ def drawn(tiny_config):
     """A run with a network that has not learnt, and a detection of what is true of a small scene."""
     scene = draw_scene(1, shape=(64, 64), cells=6, diameter=13.0)
     model = UNet((4, 8, 8), (8, 4), batch_norm=False)
-    run = Model(model, initial_variables(model, 0), tiny_config)
+    run = Model.of(model, initial_variables(model, 0), tiny_config)
     peaks, likelihood = np.round(scene.points).astype(np.int64), predict(model, run.variables, scene.image)
     regions = centre_regions(likelihood, peaks, region="disc", radius=6.0, response=0.1)
     return run, Detection(scene.image, likelihood, peaks, regions)

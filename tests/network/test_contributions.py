@@ -1,6 +1,6 @@
 """Contribution maps: PyTorch's numbers, cells by themselves, the winner map."""
 
-from functools import partial
+from functools import cache, partial
 
 import jax
 import jax.numpy as jnp
@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from tests.golden.torch_reference import load_reference, reference_network
-from wsis_jax.core.config import ContributionConfig
+from wsis_jax.core.config import Config, ContributionConfig
 from wsis_jax.network import contributions as guided
-from wsis_jax.network import full_pass
-from wsis_jax.network.contributions import contribution_maps, winner_map
-from wsis_jax.network.rules import ACTIVATIONS, guided_relu
-from wsis_jax.network.unet import UNet, fold_batch_norm
+from wsis_jax.network.contributions import Cells, contribution_maps, linearize, winner_map_in_chunks
+from wsis_jax.network.model import Model
+from wsis_jax.network.rules import relu_of
+from wsis_jax.network.unet import UNet
 
 REFERENCE = load_reference()
 IMAGE, REGIONS = REFERENCE["image"], REFERENCE["regions"]
@@ -46,16 +46,21 @@ def peaks_of(regions, cells):
     return np.array(peaks, np.int64).reshape(-1, 2)
 
 
-def maps_of(model, variables, image, regions, *, cells, reach=None, **settings):
+def model_of(network, variables, **settings):
+    """A model with settings of contributions."""
+    return Model.of(network, variables, Config(contribution=ContributionConfig(**settings)))
+
+
+def maps_of(network, variables, image, regions, *, cells, reach=None, **settings):
     """Contribution maps of cells that are known by their regions."""
-    how = ContributionConfig(**settings)
-    return contribution_maps(model, variables, image, regions, peaks_of(regions, cells), reach=reach, settings=how)
+    known = Cells(image, regions, peaks_of(regions, cells), reach=reach)
+    return contribution_maps(model_of(network, variables, **settings), known)
 
 
-def winner_of(model, variables, image, regions, *, cells, reach=None, **settings):
+def winner_of(network, variables, image, regions, *, cells, reach=None, **settings):
     """The winner map of the same."""
-    how = ContributionConfig(**settings)
-    return winner_map(model, variables, image, regions, peaks_of(regions, cells), reach=reach, settings=how)
+    known = Cells(image, regions, peaks_of(regions, cells), reach=reach)
+    return winner_map_in_chunks(model_of(network, variables, **settings), known)
 
 
 def brute_force_winner(maps):
@@ -74,26 +79,23 @@ def brute_force_winner(maps):
 
 
 @pytest.mark.parametrize(
-    ("rule", "align_corners", "fold", "method"),
+    ("rule", "align_corners", "method"),
     [
-        ("guided", False, False, "vmap"),
-        ("guided", False, False, "window"),
-        ("guided", True, False, "vmap"),
-        ("guided", True, False, "window"),
-        ("guided", False, True, "vmap"),
-        ("guided", True, True, "loop"),
-        ("gradient", False, False, "vmap"),
-        ("gradient", False, False, "window"),
-        ("gradient", True, False, "loop"),
-        ("deconvnet", False, False, "vmap"),
-        ("deconvnet", False, False, "window"),
-        ("deconvnet", True, True, "vmap"),
+        ("guided", False, "vmap"),
+        ("guided", False, "window"),
+        ("guided", True, "vmap"),
+        ("guided", True, "window"),
+        ("guided", True, "loop"),
+        ("gradient", False, "vmap"),
+        ("gradient", False, "window"),
+        ("gradient", True, "loop"),
+        ("deconvnet", False, "vmap"),
+        ("deconvnet", False, "window"),
+        ("deconvnet", True, "vmap"),
     ],
 )
-def test_contributions_equal_pytorch(rule, align_corners, fold, method):
+def test_contributions_equal_pytorch(rule, align_corners, method):
     model, variables = reference_network(align_corners=align_corners)
-    if fold:
-        model, variables = fold_batch_norm(model, variables)
     maps = maps_of(model, variables, IMAGE, REGIONS, cells=4, rule=rule, method=method, start="likelihood")
     expected = REFERENCE[f"align_corners={align_corners}/{rule}"]
     for ours, theirs in zip(maps, expected, strict=True):
@@ -176,7 +178,7 @@ def test_sides_must_be_multiples_of_the_stride():
 
 
 def test_guided_propagation_is_homogeneous_but_not_additive():
-    pullback, signal = full_pass.linearize(MODEL, VARIABLES, IMAGE, settings=ContributionConfig())
+    pullback, signal = linearize(model_of(MODEL, VARIABLES), IMAGE)
     back = jax.jit(lambda signal: pullback(signal)[0])
     one, two = (jnp.where(cell == REGIONS, signal, 0) for cell in (2, 3))
     np.testing.assert_allclose(back(3.7 * one), 3.7 * back(one), rtol=1e-5, atol=1e-7)
@@ -203,18 +205,22 @@ def test_contributions_end_where_the_receptive_field_does():
 
 def test_nothing_is_traced_twice(monkeypatch):
     traces = {"forward": 0, "backward": 0}
-    back = full_pass._back
+    back = guided._back
 
-    def counting_relu(x):
-        traces["forward"] += 1
-        return guided_relu(x)
+    @cache
+    def counting_relu_of(rule):
+        def counting_relu(x):
+            traces["forward"] += 1
+            return relu_of(rule)(x)
+
+        return counting_relu
 
     def counting_back(*arguments):
         traces["backward"] += 1
         return back(*arguments)
 
-    monkeypatch.setitem(ACTIVATIONS, "guided", counting_relu)
-    monkeypatch.setattr(full_pass, "_back", counting_back)
+    monkeypatch.setattr(guided, "relu_of", counting_relu_of)
+    monkeypatch.setattr(guided, "_back", counting_back)
     regions = np.arange(8 * 12).reshape(8, 12) // 10  # nine cells; a size that no other test uses
     for seed, cells in enumerate((9, 5, 7)):
         model, _ = reference_network(align_corners=False)
@@ -243,24 +249,20 @@ def test_the_winner_map_is_the_argmax_of_the_contribution_maps(seed, cells, chun
 
 
 def small_maps(cells):
-    """Contribution maps of few different values, so that many are equal."""
-    return npst.arrays(np.float32, (cells, 3, 4), elements=st.integers(0, 3).map(float))
+    """Contribution maps of few different values, so that many are equal, and where their corners are."""
+    maps = npst.arrays(np.float32, (cells, 3, 4), elements=st.integers(0, 3).map(float))
+    return st.tuples(maps, npst.arrays(np.int32, (cells, 2), elements=st.integers(0, 2)))
 
 
 @settings(deadline=None, max_examples=60)
-@given(st.integers(1, 7).flatmap(small_maps), st.integers(0, 2), st.integers(0, 3))
-def test_the_first_of_equals_wins_in_its_window(maps, top, left):
-    window = slice(top, None), slice(left, None)
-
-    def propagate(*_):
-        return ((cell, window, values[window]) for cell, values in enumerate(maps))
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(guided, "_propagate", propagate)
-        image = np.zeros((3, 4), np.float32)
-        winner = winner_of(MODEL, VARIABLES, image, image.astype(int), cells=len(maps))
-    seen = np.zeros_like(maps)
-    seen[:, *window] = maps[:, *window]
+@given(st.integers(1, 7).flatmap(small_maps))
+def test_the_first_of_equals_wins_in_its_window(maps_and_corners):
+    maps, corners = maps_and_corners
+    ids = np.arange(1, len(maps) + 1, dtype=np.int32)
+    winner = jax.jit(guided._merged)(guided._no_winner((5, 6), None), maps, corners, ids)
+    seen = np.zeros((len(maps), 5, 6), np.float32)
+    for cell, (row, column) in enumerate(corners):
+        seen[cell, row : row + 3, column : column + 4] = maps[cell]
     for part, expected in zip(winner, brute_force_winner(seen), strict=True):
         np.testing.assert_array_equal(part, expected)
 

@@ -13,10 +13,10 @@ from jax.export import deserialize
 
 from wsis_jax.cli import export, main
 from wsis_jax.core.config import Config
-from wsis_jax.network.contributions import contribution_maps, winner_map
+from wsis_jax.network.contributions import Cells, contribution_maps, winner_map_in_chunks
 from wsis_jax.network.export import export_contributions, export_forward
 from wsis_jax.network.model import Model
-from wsis_jax.network.unet import UNet, fold_batch_norm, initial_variables, predict
+from wsis_jax.network.unet import UNet, initial_variables, predict
 from wsis_jax.points.likelihood import centre_regions
 
 FILES = {"forward.stablehlo", "contributions.stablehlo", "export.json"}
@@ -31,7 +31,7 @@ def some_run(*settings, align_corners=False):
     params = jax.tree.map(np.array, variables["params"])
     params["output"]["kernel"] = np.abs(params["output"]["kernel"])
     few = ["image.scale=1", "likelihood.sigma=3", "detect.radius=1.5", "cut.reach=3"]
-    return Model(*fold_batch_norm(model, {**variables, "params": params}), Config().override([*few, *settings]))
+    return Model.of(model, {**variables, "params": params}, Config().override([*few, *settings]))
 
 
 def loaded(exported):
@@ -86,9 +86,7 @@ def test_contributions_are_those_of_the_package_for_any_number_of_cells_and_size
     for cells, shape in zip([3, 6], SHAPES, strict=True):
         image, regions, peaks = cells_in(shape, cells)
         found = placed(np.asarray(contributions(image, regions, peaks)), peaks, offset, shape)
-        expected = contribution_maps(
-            run.network, run.variables, image, regions, peaks, reach=reach, settings=run.config.contribution
-        )
+        expected = contribution_maps(run, Cells(image, regions, peaks, reach=reach))
         assert expected.max(axis=(1, 2)).min() > 0
         assert np.abs(found - expected).max() <= 1e-5 * expected.max()
 
@@ -150,11 +148,11 @@ numpy.savez("out.npz", likelihood=likelihood, value=value, owner=owner)
 """
     subprocess.run([sys.executable, "-W", "error", "-c", program], cwd=tmp_path, env=os.environ, check=True)
 
-    model, variables, _ = tiny_run.model
     with np.load(tmp_path / "out.npz") as file:
         found = dict(file)
-    expected = winner_map(model, variables, image, regions, peaks, reach=9.0)
-    np.testing.assert_allclose(found["likelihood"], predict(model, variables, image), rtol=0, atol=1e-5)
+    expected = winner_map_in_chunks(tiny_run.model, Cells(image, regions, peaks, reach=9.0))
+    likelihood = predict(tiny_run.model.network, tiny_run.model.variables, image)
+    np.testing.assert_allclose(found["likelihood"], likelihood, rtol=0, atol=1e-5)
     tolerance = 1e-5 * expected.value.max()
     np.testing.assert_allclose(found["value"], expected.value, rtol=0, atol=tolerance)
     clear = expected.value - expected.runner_up > tolerance

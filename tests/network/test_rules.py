@@ -5,7 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from wsis_jax.network.rules import ACTIVATIONS, deconvnet_relu, guided_relu
+from wsis_jax.network.rules import RULES, BackwardRule, guided_relu, relu_of, rule_of
+
+deconvnet_relu = relu_of(RULES["deconvnet"])
 
 
 # Columns: input f, signal R, and the signal behind the ReLU. Eq. 2-3: R · [f > 0] · [R > 0].
@@ -21,11 +23,15 @@ from wsis_jax.network.rules import ACTIVATIONS, deconvnet_relu, guided_relu
             [(-2, -3, 0), (-2, 0, 0), (-2, 5, 5), (0, -3, 0), (0, 5, 5), (7, -3, 0), (7, 0, 0), (7, 5, 5)],
         ),
         (
-            ACTIVATIONS["gradient"],
+            relu_of(RULES["gradient"]),
             [(-2, -3, 0), (-2, 0, 0), (-2, 5, 0), (0, -3, 0), (0, 5, 0), (7, -3, -3), (7, 0, 0), (7, 5, 5)],
         ),
+        (
+            relu_of(BackwardRule("linear", masks_by_input=False, clips_signal=False)),
+            [(-2, -3, -3), (-2, 0, 0), (-2, 5, 5), (0, -3, -3), (0, 5, 5), (7, -3, -3), (7, 0, 0), (7, 5, 5)],
+        ),
     ],
-    ids=["guided", "deconvnet", "gradient"],
+    ids=["guided", "deconvnet", "gradient", "linear"],
 )
 def test_truth_table_of_the_backward_rule(relu, table):
     x, signal, expected = jnp.array(table, jnp.float32).T
@@ -33,9 +39,14 @@ def test_truth_table_of_the_backward_rule(relu, table):
     np.testing.assert_array_equal(pullback(signal)[0], expected)
 
 
-@pytest.mark.parametrize("relu", [guided_relu, deconvnet_relu])
+@pytest.mark.parametrize("relu", [relu_of(rule) for rule in RULES.values()])
 def test_forward_is_the_relu(relu):
     x = jnp.array([-jnp.inf, -2, -1e-30, -0.0, 0, 1e-30, 3, jnp.inf])
     expected = [0, 0, 0, 0, 0, 1e-30, 3, np.inf]
     np.testing.assert_array_equal(relu(x), np.array(expected, np.float32))
     np.testing.assert_array_equal(jax.vjp(relu, x)[0], np.array(expected, np.float32))
+
+
+def test_an_unknown_rule_is_told_with_the_known_ones():
+    with pytest.raises(ValueError, match=r"rule must be one of guided, gradient, deconvnet, not 'guide'$"):
+        rule_of("guide")

@@ -11,6 +11,7 @@ import pytest
 from tests.golden.torch_reference import load_reference, reference_network
 from wsis_jax.network import unet
 from wsis_jax.network.record import record
+from wsis_jax.network.rules import RULES
 from wsis_jax.network.unet import (
     UNet,
     fold_batch_norm,
@@ -267,7 +268,7 @@ def test_maps_of_a_batch_are_those_of_a_record_and_of_its_images(variables, prec
     maps = unet.forward(SMALL, rough, images)
     assert maps.shape == images.shape
     assert maps.dtype == jnp.float32
-    recorded = record(SMALL, rough, images, jnp.array([16, 12])).likelihood
+    recorded = record(SMALL, rough, images, jnp.array([16, 12]), rule=RULES["guided"]).likelihood
     np.testing.assert_allclose(maps, recorded, rtol=0, atol=1e-6)
     for image, likelihood in zip(np.asarray(images), maps, strict=True):
         np.testing.assert_allclose(predict(SMALL, rough, image), likelihood, rtol=0, atol=1e-6)

@@ -7,11 +7,18 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from wsis_jax.core.config import ContributionConfig
+from wsis_jax.core.config import Config, ContributionConfig
 from wsis_jax.network import contributions
-from wsis_jax.network.contributions import contribution_maps, record_images, winner_map
-from wsis_jax.network.full_pass import linearize
-from wsis_jax.network.unet import UNet, fold_batch_norm, initial_variables
+from wsis_jax.network.contributions import (
+    Cells,
+    contribution_maps,
+    linearize,
+    record_images,
+    winner_map_in_chunks,
+)
+from wsis_jax.network.model import Model
+from wsis_jax.network.rules import RULES, BackwardRule
+from wsis_jax.network.unet import UNet, initial_variables
 from wsis_jax.network.windowed import compiled_back
 from wsis_jax.points.likelihood import centre_regions
 
@@ -25,19 +32,25 @@ NETWORKS = {
 }
 
 
-def network(name, seed):
-    """A network with numbers of its own, batch norm folded."""
-    model = NETWORKS[name]
+def model_of(name, seed, *args, **settings):
+    """A model with numbers of its own, and with settings of contributions."""
+    network = NETWORKS[name]
     random = np.random.default_rng(seed)
 
     def vary(x):
         factor = random.uniform(0.5, 1.5, x.shape)
         return (x * factor + 0.05 * random.standard_normal(x.shape) * (x.ndim == 1)).astype(np.float32)
 
-    variables = initial_variables(model, seed)
+    variables = initial_variables(network, seed)
     params = jax.tree.map(vary, variables["params"])
     params["output"]["kernel"] = np.abs(params["output"]["kernel"])  # signals get through
-    return fold_batch_norm(model, {**variables, "params": params})
+    config = Config(contribution=ContributionConfig(*args, **settings))
+    return Model.of(network, {**variables, "params": params}, config)
+
+
+def by_both(name, seed, cells, function=contribution_maps, **settings):
+    """What a function of cells gives by windows, and by the loop."""
+    return (function(model_of(name, seed, method, **settings), cells) for method in ("window", "loop"))
 
 
 def scene(shape, cells, seed):
@@ -76,26 +89,16 @@ def assert_close(window, loop):
 @given(st.integers(1, 10), st.integers(0, 2**20))
 @example(10, 0)
 def test_windows_give_the_numbers_of_the_loop(name, shape, reach, rule, cells, seed):
-    model, variables = network(name, seed)
-    image, regions, peaks = scene(shape, cells, seed)
-    windowed, looped = (
-        contribution_maps(
-            model, variables, image, regions, peaks, reach=reach, settings=ContributionConfig(method, rule=rule)
-        )
-        for method in ("window", "loop")
-    )
+    drawn = Cells(*scene(shape, cells, seed), reach=reach)
+    windowed, looped = by_both(name, seed, drawn, rule=rule)
     assert looped.any() or cells < 3
     assert_close(windowed, looped)
 
 
 @pytest.mark.parametrize("reach", [None, 9.0])
 def test_winner_maps_are_the_same_pixel_for_pixel_except_at_ties(reach):
-    model, variables = network("four levels", 5)
-    image, regions, peaks = scene((64, 48), 9, 5)
-    windowed, looped = (
-        winner_map(model, variables, image, regions, peaks, reach=reach, settings=ContributionConfig(method))
-        for method in ("window", "loop")
-    )
+    cells = Cells(*scene((64, 48), 9, 5), reach=reach)
+    windowed, looped = by_both("four levels", 5, cells, winner_map_in_chunks)
     tolerance = 1e-5 * looped.value.max()
     clear = looped.value - looped.runner_up > tolerance
     assert clear.mean() > 0.1
@@ -106,19 +109,32 @@ def test_winner_maps_are_the_same_pixel_for_pixel_except_at_ties(reach):
 
 @pytest.mark.parametrize("method", ["window", "vmap", "loop"])
 def test_a_forward_pass_that_is_done_is_not_repeated(method, monkeypatch):
-    model, variables = network("three levels", 4)
-    image, regions, peaks = scene((64, 48), 7, 4)
-    settings = ContributionConfig(method, rule="deconvnet", start="one")
-    whole = contribution_maps(model, variables, image, regions, peaks, settings=settings)
+    model = model_of("three levels", 4, method, rule="deconvnet", start="one")
+    cells = Cells(*scene((64, 48), 7, 4))
+    whole = contribution_maps(model, cells)
     if method == "window":
-        records = record_images(model, variables, image[None], image.shape, rule="deconvnet")
-        recorded = jax.tree.map(lambda x: x[0], records)
+        records = record_images(model, cells.image[None], cells.image.shape)
+        done = {"recorded": jax.tree.map(lambda x: x[0], records)}
     else:
-        recorded = linearize(model, variables, image, settings=settings)
+        done = {"linear": linearize(model, cells.image)}
     for forward in ("linearize", "record_images"):
         monkeypatch.delattr(contributions, forward)
-    maps = contribution_maps(model, variables, image, regions, peaks, settings=settings, recorded=recorded)
-    np.testing.assert_array_equal(maps, whole)
+    np.testing.assert_array_equal(contribution_maps(model, cells, **done), whole)
+
+
+def test_a_rule_of_ones_own(monkeypatch):
+    linear = BackwardRule("linear", masks_by_input=False, clips_signal=False)
+    monkeypatch.setitem(RULES, linear.name, linear)
+    cells = Cells(*scene((64, 48), 9, 6), reach=20.0)
+    by_method = {
+        method: contribution_maps(model_of("three levels", 6, method, rule="linear"), cells)
+        for method in ("window", "vmap", "loop")
+    }
+    assert by_method["loop"].any()
+    for maps in by_method.values():
+        assert_close(maps, by_method["loop"])
+    guided = contribution_maps(model_of("three levels", 6, "loop"), cells)
+    assert np.abs(by_method["loop"] - guided).max() > 0.01 * guided.max()
 
 
 def test_a_trained_model(tiny_run):
@@ -129,13 +145,8 @@ def test_a_trained_model(tiny_run):
     for reach in (None, 9.0):
         windowed, looped = (
             contribution_maps(
-                tiny_run.model.network,
-                tiny_run.model.variables,
-                image,
-                regions,
-                peaks,
-                reach=reach,
-                settings=ContributionConfig(method),
+                tiny_run.model.using(tiny_run.model.config.override([f"contribution.method={method}"])),
+                Cells(image, regions, peaks, reach=reach),
             )
             for method in ("window", "loop")
         )
@@ -144,37 +155,30 @@ def test_a_trained_model(tiny_run):
 
 
 def test_a_larger_record_changes_nothing():
-    model, variables = network("three levels", 3)
-    image, regions, peaks = scene((32, 40), 8, 3)
-    larger = np.pad(image, ((0, 32), (0, 24)))[None]
-    record = jax.tree.map(lambda x: x[0], record_images(model, variables, larger, image.shape, rule="guided"))
-    expected = contribution_maps(model, variables, image, regions, peaks)
-    found = contribution_maps(model, variables, image, regions, peaks, recorded=record)
+    model, cells = model_of("three levels", 3), Cells(*scene((32, 40), 8, 3))
+    larger = np.pad(cells.image, ((0, 32), (0, 24)))[None]
+    record = jax.tree.map(lambda x: x[0], record_images(model, larger, cells.image.shape))
+    expected = contribution_maps(model, cells)
+    found = contribution_maps(model, cells, recorded=record)
     assert_close(found, expected)
 
 
 def test_a_region_far_from_its_peak():
-    model, variables = network("three levels", 4)
     image = np.random.default_rng(4).random((32, 40), np.float32)
     regions = np.zeros(image.shape, int)
     regions[28:, 35:] = 1
-    windowed, looped = (
-        contribution_maps(
-            model, variables, image, regions, np.array([[2, 3]]), settings=ContributionConfig(method)
-        )
-        for method in ("window", "loop")
-    )
+    windowed, looped = by_both("three levels", 4, Cells(image, regions, np.array([[2, 3]])))
     assert looped.any()
     assert_close(windowed, looped)
 
 
 def test_any_number_of_cells_is_one_program():
-    model, variables = network("two levels", 0)
+    model = model_of("two levels", 0)
     compiled = compiled_back()._cache_size()
     for seed, (shape, cells) in enumerate([((32, 40), 1), ((64, 48), 10), ((16, 88), 5), ((32, 40), 9)]):
         image, _, peaks = scene(shape, cells, seed)
         regions = centre_regions(image, peaks, region="disc", radius=3.0, response=0.1)
-        winner_map(model, variables, image, regions, peaks, reach=11.0)  # as in no other test
+        winner_map_in_chunks(model, Cells(image, regions, peaks, reach=11.0))  # as in no other test
     assert compiled_back()._cache_size() == compiled + 1
 
 
@@ -184,23 +188,23 @@ def test_memory_bounds_the_chunk(memory, expected):
 
 
 def test_peaks_outside_the_image_are_refused():
-    model, variables = network("two levels", 0)
     image, regions = np.zeros((32, 40), np.float32), np.zeros((32, 40), int)
     with pytest.raises(ValueError, match="peaks outside the image of 32 × 40 pixels"):
-        winner_map(model, variables, image, regions, np.array([[3, 40]]))
+        winner_map_in_chunks(model_of("two levels", 0), Cells(image, regions, np.array([[3, 40]])))
 
 
 def test_bits_are_what_the_network_did():
-    model, variables = network("three levels", 6)
+    model = model_of("three levels", 6)
     image = np.random.default_rng(6).random((24, 32), np.float32)
-    record = record_images(model, variables, image[None], image.shape, rule="guided")
+    record = record_images(model, image[None], image.shape)
     before = []
 
     def listen(x):
         before.append(x)
         return jax.nn.relu(x)
 
-    logits = model.clone(activation=listen).apply(variables, jnp.asarray(image)[None, :, :, None], method="logits")
+    listener, seen = model.network.clone(activation=listen), jnp.asarray(image)[None, :, :, None]
+    logits = listener.apply(model.variables, seen, method="logits")
     np.testing.assert_allclose(record.likelihood[0], jax.nn.sigmoid(logits)[0, :, :, 0], rtol=0, atol=1e-5)
     for bits, x in zip(record.active, before, strict=True):
         np.testing.assert_array_equal(jnp.unpackbits(bits, axis=-1, count=x.shape[-1]), x > 0)

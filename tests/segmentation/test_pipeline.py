@@ -11,7 +11,7 @@ from wsis_jax.core.types import Segmentation
 from wsis_jax.io.label_file import write_labels
 from wsis_jax.metrics import match_labels, match_points
 from wsis_jax.network.model import Model
-from wsis_jax.network.unet import UNet, fold_batch_norm, initial_variables
+from wsis_jax.network.unet import UNet, initial_variables
 from wsis_jax.points.likelihood import find_peaks, render_likelihood
 from wsis_jax.segmentation import pipeline
 from wsis_jax.segmentation.pipeline import segment, segment_batch
@@ -74,7 +74,7 @@ def test_one_cell_is_one_label(tiny_run, draw_small):
 def test_three_hundred_cells(tiny_config, monkeypatch, tmp_path):
     scene = draw_scene(0, shape=(190, 210), cells=300, diameter=9.0)
     model = UNet(encoder=(2,), decoder=())
-    run = Model(*fold_batch_norm(model, initial_variables(model, 0)), tiny_config)
+    run = Model.of(model, initial_variables(model, 0), tiny_config)
     # A network that finds every cell; what it is made of is that of `run`.
     likelihood = render_likelihood(np.round(scene.points), scene.image.shape, sigma=1.5)
     peaks = find_peaks(likelihood, threshold=0.5, min_distance=1)

@@ -14,6 +14,7 @@ import tifffile
 
 from wsis_jax.cli import main
 from wsis_jax.core.errors import warn_about_image
+from wsis_jax.network.model import Model
 from wsis_jax.segmentation import batch as images
 from wsis_jax.segmentation.batch import BatchOptions, segment_files
 from wsis_jax.segmentation.manifest import ImageResult, Manifest
@@ -107,7 +108,8 @@ def test_other_weights_do_all_again(tiny_run, three, tmp_path):
     import jax
 
     segmented(tiny_run.model, three, tmp_path / "out")
-    other = tiny_run.model._replace(variables=jax.tree.map(lambda leaf: leaf * 1.001, tiny_run.model.variables))
+    model = tiny_run.model
+    other = Model.of(model.network, jax.tree.map(lambda leaf: leaf * 1.001, model.variables), model.config)
     assert [skipped for _, skipped in segmented(other, three, tmp_path / "out")] == [False] * 3
 
 

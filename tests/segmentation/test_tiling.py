@@ -2,6 +2,7 @@
 
 import errno
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -162,7 +163,7 @@ def test_settings_that_need_the_whole_image_are_refused_by_name(tiny_run, crowd,
 
 
 def test_aligned_corners_are_refused(tiny_run, crowd):
-    run = tiny_run.model._replace(network=tiny_run.model.network.clone(align_corners=True))
+    run = replace(tiny_run.model, network=tiny_run.model.network.clone(align_corners=True))
     with pytest.raises(ValueError, match="align_corners"):
         tiled(run, crowd, tile=64)
 

@@ -14,7 +14,7 @@ FLIPS = [np.s_[::-1, :], np.s_[:, ::-1], np.s_[::-1, ::-1]]
 
 
 def with_settings(run: Model, *assignments: str) -> Model:
-    return run._replace(config=run.config.override(assignments))
+    return run.using(run.config.override(assignments))
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def test_one_view_is_the_map_of_the_record(tiny_run, scene):
     run = with_settings(tiny_run.model, "detect.views=1")
     found = detect(run, scene.image)
     padded, frame = pad_to_stride(found.image, run.network.stride)
-    recorded = record_images(run.network, run.variables, padded[None], padded.shape, rule="guided")
+    recorded = record_images(run, padded[None], padded.shape)
     np.testing.assert_array_equal(found.likelihood, np.asarray(recorded.likelihood)[0, *frame])
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from wsis_jax.cli.arguments import which_run
 from wsis_jax.cli.terminal import print_measurements, waiting
-from wsis_jax.core import Config, UserError
+from wsis_jax.core import UserError
 
 SUMMARY = "measure how fast it is here"
 
@@ -34,26 +34,25 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Runs the command and returns its exit code."""
-    from wsis_jax.cli.measure import compare, network, noise, surroundings
+    from wsis_jax.cli.measure import compare, fresh_model, noise, surroundings
     from wsis_jax.core import normalize_image, resize_image
     from wsis_jax.io import read_image
     from wsis_jax.network import load_model
 
     if arguments.run is None:
-        model, variables = network(16 if arguments.width is None else arguments.width)
-        config = Config().override(["likelihood.sigma=7", "image.scale=1"])
+        model = fresh_model(16 if arguments.width is None else arguments.width)
     elif arguments.width is None:
-        model, variables, config = load_model(arguments.run)
+        model = load_model(arguments.run)
     else:
         raise UserError("--width is that of a fresh network; leave it out with a RUN, which has its own")
     if arguments.image is None:
         image = noise(arguments.side, arguments.side)
     else:
-        grey, look = read_image(arguments.image)[0], config.image
+        grey, look = read_image(arguments.image)[0], model.config.image
         normalized = normalize_image(grey, method=look.normalization, low=look.low, high=look.high)
         image = resize_image(normalized, look.scale or 1)
     with waiting("measuring; it takes about a minute"):
-        results = compare(model, variables, image, config=config, cells=arguments.cells)
+        results = compare(model, image, cells=arguments.cells)
     if arguments.json:
         print(
             json.dumps({"height": image.shape[0], "width": image.shape[1], "results": results, **surroundings()})

@@ -62,7 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
     from wsis_jax.network import export_model, load_model
 
     run = load_model(arguments.run)
-    export_model(run, arguments.out, config=changed_settings(run.config, arguments))
+    export_model(run.using(changed_settings(run.config, arguments)), arguments.out)
     print(f"forward.stablehlo, contributions.stablehlo and export.json are in {arguments.out}.")
     print("Load them where jax and flatbuffers are: jax.export.deserialize(Path(FILE).read_bytes()).call(...)")
     print("Arguments and results are described in export.json; all steps are in 'wsis export --help'.")

@@ -14,13 +14,13 @@ from typing import Any, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float32, Int32, Int64
+from jaxtyping import Float32
 
-from wsis_jax.core import Compilations, Config, ContributionConfig, UserError, check_values, versions
+from wsis_jax.core import Compilations, Config, UserError, check_values, versions
 from wsis_jax.network import (
+    Cells,
+    Model,
     UNet,
-    Variables,
-    fold_batch_norm,
     full_multiply_adds,
     initial_variables,
     linearize,
@@ -29,7 +29,7 @@ from wsis_jax.network import (
     pad_to_stride,
     record_images,
     windows_of_cells,
-    winner_map,
+    winner_map_in_chunks,
 )
 from wsis_jax.points import centre_regions
 
@@ -37,13 +37,10 @@ _MOST_WIDTH = 1024  # of a fresh network: eight times that is the most of a leve
 
 
 class Case(NamedTuple):
-    """Cells to propagate: a network without batch norm, an image with sides that fit it, regions and peaks."""
+    """Cells to propagate, and the model to do it with."""
 
-    model: UNet
-    variables: Variables
-    image: Float32[np.ndarray, "height width"]
-    regions: Int32[np.ndarray, "height width"]
-    peaks: Int64[np.ndarray, "cells 2"]
+    model: Model
+    cells: Cells
 
 
 class Method(NamedTuple):
@@ -64,8 +61,8 @@ class Timing(NamedTuple):
     back: list[float]  # of every round, all cells together
 
 
-def network(width: int) -> tuple[UNet, Variables]:
-    """Returns a fresh network of five levels without batch norm: `width` channels in the first (the paper: 64).
+def fresh_model(width: int) -> Model:
+    """Returns a fresh model of five levels: `width` channels in the first (the paper: 64), a sigma of 7 pixels.
 
     Raises UserError if the width is not positive.
     """
@@ -73,8 +70,9 @@ def network(width: int) -> tuple[UNet, Variables]:
     if width > _MOST_WIDTH:
         raise UserError(f"width must be at most {_MOST_WIDTH}, not {width}")
     w = width
-    model = UNet((w, 2 * w, 4 * w, 8 * w, 8 * w), (4 * w, 2 * w, w, w))
-    return fold_batch_norm(model, initial_variables(model, 0))
+    network = UNet((w, 2 * w, 4 * w, 8 * w, 8 * w), (4 * w, 2 * w, w, w))
+    config = Config().override(["likelihood.sigma=7", "image.scale=1"])
+    return Model.of(network, initial_variables(network, 0), config)
 
 
 def noise(height: int, width: int) -> Float32[np.ndarray, "height width"]:
@@ -87,48 +85,50 @@ def noise(height: int, width: int) -> Float32[np.ndarray, "height width"]:
     return np.random.default_rng(0).random((height, width), np.float32)
 
 
-def draw_case(
-    model: UNet, variables: Variables, image: Float32[np.ndarray, "height width"], *, cells: int, radius: float
-) -> Case:
+def draw_case(model: Model, image: Float32[np.ndarray, "height width"], *, cells: int, radius: float) -> Case:
     """Returns a case of cells at random pixels, each with its part of the disc of `radius` pixels around it.
 
     Raises UserError if the number of cells is not positive, or larger than that of the pixels.
     """
     _check(cells=cells)
-    padded, _ = pad_to_stride(image, model.stride)
+    padded, _ = pad_to_stride(image, model.network.stride)
     if cells > padded.size:
         raise UserError(f"cells must be at most {padded.size}, the pixels of the image, not {cells}")
     pixels = np.random.default_rng(0).choice(padded.size, cells, replace=False)
     peaks = np.stack(np.unravel_index(np.sort(pixels), padded.shape), axis=1)
     regions = centre_regions(padded, peaks, region="disc", radius=radius, response=0.0)
-    return Case(model, variables, padded, regions, peaks)
+    return Case(model, Cells(padded, regions, peaks))
 
 
 def by_windows(case: Case, name: str, *, reach: float | None) -> Method:
     """Returns the method that passes through windows; contributions within `reach` pixels of the peak, or all."""
-    model, variables, image, regions, peaks = case
-    spans = windows_of_cells(model, regions, peaks, reach=reach)
+    model, cells = _by(case.model, "window"), case.cells._replace(reach=reach)
+    spans = windows_of_cells(model.network, cells)
 
     def forward() -> Any:
-        records = record_images(model, variables, image[None], image.shape, rule="guided")
-        return one_of(records, jnp.array(0))
+        return one_of(record_images(model, cells.image[None], cells.image.shape), jnp.array(0))
 
     def back(recorded: Any) -> Any:
-        return winner_map(model, variables, image, regions, peaks, reach=reach, recorded=recorded)
+        return winner_map_in_chunks(model, cells, recorded=recorded)
 
-    return Method(name, len(peaks), 2 * multiply_adds(spans, model.encoder, model.decoder), forward, back)
+    flop = 2 * multiply_adds(spans, model.network.encoder, model.network.decoder)
+    return Method(name, len(cells.peaks), flop, forward, back)
 
 
 def by_images(case: Case, name: Literal["vmap", "loop"]) -> Method:
     """Returns a method that passes through the whole image for every cell."""
-    model, variables, image, regions, peaks = case
-    settings = ContributionConfig(method=name)
+    model, cells, network = _by(case.model, name), case.cells, case.model.network
 
-    def back(recorded: Any) -> Any:
-        return winner_map(model, variables, image, regions, peaks, settings=settings, recorded=recorded)
+    def back(linear: Any) -> Any:
+        return winner_map_in_chunks(model, cells, linear=linear)
 
-    flop = 2 * full_multiply_adds(image.shape, model.encoder, model.decoder)
-    return Method(name, len(peaks), flop, lambda: linearize(model, variables, image, settings=settings), back)
+    flop = 2 * full_multiply_adds(cells.image.shape, network.encoder, network.decoder)
+    return Method(name, len(cells.peaks), flop, lambda: linearize(model, cells.image), back)
+
+
+def _by(model: Model, method: str) -> Model:
+    """Returns the model with another method."""
+    return model.using(model.config.override([f"contribution.method={method}"]))
 
 
 def measure(
@@ -196,22 +196,17 @@ def speed_up(fast: dict[str, Any], slow: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def compare(
-    model: UNet, variables: Variables, image: Float32[np.ndarray, "height width"], *, config: Config, cells: int
-) -> list[dict[str, Any]]:
+def compare(model: Model, image: Float32[np.ndarray, "height width"], *, cells: int) -> list[dict[str, Any]]:
     """Returns the `result` of every method, the loop last, with the regions and the reach of a model's settings.
 
-    The image is normalised and in pixels of the network; `likelihood.sigma` and `image.scale` are numbers. Passes
-    through the whole image are timed on few cells. Raises UserError as `draw_case` does.
+    The image is normalised and in pixels of the network. Passes through the whole image are timed on few cells.
+    Raises UserError as `draw_case` does.
     """
-    sigma = (config.likelihood.sigma or 0) * (config.image.scale or 1)
-    case, few = (
-        draw_case(model, variables, image, cells=n, radius=config.detect.radius * sigma)
-        for n in (cells, min(cells, 4))
-    )
+    radius, reach = model.config.region_radius, model.config.cell_reach
+    case, few = (draw_case(model, image, cells=n, radius=radius) for n in (cells, min(cells, 4)))
     methods = [by_windows(case, "window-all", reach=None), by_images(few, "vmap"), by_images(few, "loop")]
-    if config.cut.reach is not None:
-        methods.insert(0, by_windows(case, "window", reach=config.cut.reach * sigma))
+    if reach is not None:
+        methods.insert(0, by_windows(case, "window", reach=reach))
     timings = measure(methods, rounds=3)
     return [result(method, timing, cells=cells) for method, timing in zip(methods, timings, strict=True)]
 

@@ -96,7 +96,7 @@ class ContributionConfig:
     """From centre regions to contribution maps (paper Eq. 1-3)."""
 
     method: Literal["window", "vmap", "loop"] = "window"  # the same numbers; see `contribution_maps`
-    rule: Literal["guided", "gradient", "deconvnet"] = "guided"
+    rule: str = "guided"  # of `network.rules.RULES`: guided, gradient, deconvnet
     start: Literal["one", "likelihood"] = "one"  # inside the region: 1, as in the code, or y, as in Eq. 1
     start_at: Literal["likelihood", "logit"] = "likelihood"  # enters after or before the sigmoid
     # Working memory of the cells propagated at a time, in GiB; one cell may pass it

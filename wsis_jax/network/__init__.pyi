@@ -1,11 +1,13 @@
+from .contributions import Cells as Cells
+from .contributions import Linear as Linear
 from .contributions import contribution_maps as contribution_maps
 from .contributions import half_of as half_of
+from .contributions import linearize as linearize
 from .contributions import record_images as record_images
 from .contributions import windows_of_cells as windows_of_cells
 from .contributions import winner_map as winner_map
+from .contributions import winner_map_in_chunks as winner_map_in_chunks
 from .export import export_model as export_model
-from .full_pass import Linear as Linear
-from .full_pass import linearize as linearize
 from .layers import convolve as convolve
 from .layers import max_pool as max_pool
 from .model import Model as Model
@@ -27,7 +29,6 @@ from .unet import UNet as UNet
 from .unet import Variables as Variables
 from .unet import fold_batch_norm as fold_batch_norm
 from .unet import forward as forward
-from .unet import in_precision as in_precision
 from .unet import initial_variables as initial_variables
 from .unet import pad_to_stride as pad_to_stride
 from .unet import predict as predict

@@ -1,12 +1,20 @@
-"""Contribution maps: which pixels each detection came from (paper §3.2, Eq. 1-5)."""
+"""Contribution maps: which pixels each detection came from (paper §3.2, Eq. 1-5).
+
+`contributions`, `contribution_windows` and `winner_map` are pure functions of JAX arrays, for `jax.jit` (with
+`reach` static), `jax.vmap` over images and `jax.export`. `contribution_maps` and `winner_map_in_chunks` take the
+same steps from the host: chunk after chunk, shared by the devices, within the memory. There signals go back through
+windows of a record or, to compare, through the whole image (`contribution.method`).
+"""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Float32, Int
+from jaxtyping import Array, Bool, Float, Float32, Int
 
 from wsis_jax.core import (
     ContributionConfig,
@@ -20,219 +28,414 @@ from wsis_jax.core import (
     shared_by_all,
     split,
 )
-from wsis_jax.network.full_pass import Linear, back_many, back_one, linearize
-from wsis_jax.network.receptive_field import Windows, windows, working_bytes
-from wsis_jax.network.record import Record, one_of, record, start_signal
-from wsis_jax.network.unet import UNet, Variables, fold_batch_norm
-from wsis_jax.network.windowed import backward_kernels, compiled_back, cut_views
+from wsis_jax.network.model import Model
+from wsis_jax.network.receptive_field import Span, Windows, windows, working_bytes
+from wsis_jax.network.record import Record, RecordedImage, one_of, record, start_signal
+from wsis_jax.network.rules import relu_of, rule_of
+from wsis_jax.network.unet import UNet, Variables
+from wsis_jax.network.windowed import Places, back, compiled_back, cut_views
 
-_DEFAULT = ContributionConfig()
 # Cells at a time beyond which nothing is gained: a CPU's caches are full, an accelerator is busy.
 _LARGEST_CHUNK = {"cpu": 8, "accelerator": 64}
 
 
-def contribution_maps(
-    model: UNet,
-    variables: Variables,
-    image: Float[np.ndarray, "height width"],
-    regions: Int[np.ndarray, "height width"],
-    peaks: Int[np.ndarray, "cells 2"],
-    *,
-    reach: float | None = None,
-    settings: ContributionConfig = _DEFAULT,
-    recorded: Record | Linear | None = None,
-) -> Float32[np.ndarray, "cells height width"]:
-    """Returns the contribution map g⁰(u) of every cell, clamped to at least 0.
+class Cells(NamedTuple):
+    """Cells whose signals are to go back.
 
-    The signal of Eq. 1 starts inside the cell's centre region and is propagated back to the image. The guided
-    rule is positively homogeneous but not additive, so cells cannot share a pass. The method of `settings`
-    changes the cost alone: "window" looks only at the units that matter to a cell, so that its cost does not
-    grow with the image and falls with `reach`; "vmap" propagates chunks of cells through the whole image; "loop"
-    one cell after the other.
-
-    Args:
-        model: the network, with any activation: the rule replaces it.
-        variables: its variables.
-        image: normalised, 0..1; sides multiples of `model.stride`.
-        regions: i + 1 in the centre region of cell i, 0 elsewhere; a cell without one has a map of zeros.
+    Attributes:
+        image: normalised, 0..1; sides multiples of the network's stride.
+        regions: i + 1 in the centre region of cell i, 0 elsewhere; a cell without one contributes nothing.
         peaks: (row, column) of every cell, in the image. Regions should lie around them: the farther a region
             goes from its peak, the larger are the windows of all cells.
         reach: contributions farther than this from the cell's peak, in pixels, are left at 0; None: none are.
-        settings: method, rule, start of the signal, and how much memory a chunk of cells may take.
-        recorded: the forward pass of this image, if it is done: for "window" what `record` returned for the
-            rule's network, whose sides may be larger than the image's; for the others what `linearize` did.
+        half: how far regions go from their peaks, per axis, if it is known: in parts of an image that of the
+            whole, so that windows are the same (see `half_of`). None: as far as these regions go.
+    """
+
+    image: Float[np.ndarray, "height width"]
+    regions: Int[np.ndarray, "height width"]
+    peaks: Int[np.ndarray, "cells 2"]
+    reach: float | None = None
+    half: int | None = None
+
+
+class Linear(NamedTuple):
+    """The network at one image, ready for backward passes through all of it: the pull-back, and Eq. 1."""
+
+    pullback: Callable[[Array], tuple[Array]]
+    signal: Float[Array, "height width"]
+
+
+# Pure functions
+
+
+def contributions(
+    model: Model,
+    image: Float[Array, "height width"],
+    regions: Int[Array, "height width"],
+    peaks: Int[Array, "cells 2"],
+    *,
+    reach: float | None,
+) -> Float[Array, "cells height width"]:
+    """Returns the contribution map g⁰(u) of every cell, clamped to at least 0.
+
+    The signal of Eq. 1 starts inside the cell's centre region and is propagated back to the image. The guided
+    rule is positively homogeneous but not additive, so cells cannot share a pass.
+
+    Args:
+        model: a trained model; its settings say how signals start and go back.
+        image: normalised, 0..1; sides multiples of `model.network.stride`.
+        regions: i + 1 in the centre region of cell i, 0 elsewhere. Of a region counts what is within
+            `config.region_radius` of its peak, per axis; a cell without one has a map of zeros.
+        peaks: (row, column) of every cell, in the image.
+        reach: contributions farther than this from the cell's peak, in pixels, are left at 0; None: none are.
 
     Raises:
-        UserError: if a side of the image is no multiple of `model.stride`, or a peak is not in the image.
-        OutOfMemory: if a single cell does not fit into memory; fewer at a time are tried before, with a warning.
+        UserError: if `detect.region` is "response", which bounds no region.
     """
-    maps = np.zeros((len(peaks), *image.shape), np.float32)
-    for cell, window, values in _propagate(model, variables, image, regions, peaks, reach, settings, recorded):
-        maps[cell][window] = values
-    return maps
+    maps = contribution_windows(model, image, regions, peaks, reach=reach)
+    return _placed(maps, peaks, windows_of_model(model, reach=reach).encoder[0].input.low, image.shape)
+
+
+def contribution_windows(
+    model: Model,
+    image: Float[Array, "height width"],
+    regions: Int[Array, "height width"],
+    peaks: Int[Array, "cells 2"],
+    *,
+    reach: float | None,
+) -> Float[Array, "cells side side"]:
+    """Returns the contribution maps as windows around the peaks, 0 outside the image; see `contributions`.
+
+    Pixel (0, 0) of a window is that of the peak + `windows_of_model(model, reach=reach).encoder[0].input.low`.
+    """
+    spans = windows_of_model(model, reach=reach)
+    ids, span = jnp.arange(1, peaks.shape[0] + 1), spans.encoder[0].input
+    maps = _windows_back(model, _recorded(model, image, regions), ids, peaks, spans=spans)
+    places = peaks[:, :, None] + np.arange(span.low, span.high + 1)[None, None]
+    inside = (places >= 0) & (places < jnp.array(image.shape)[None, :, None])
+    return jnp.where((inside[:, 0, :, None] & inside[:, 1, None, :]) & _disc(span, reach)[None], maps, 0)
 
 
 def winner_map(
-    model: UNet,
-    variables: Variables,
-    image: Float[np.ndarray, "height width"],
-    regions: Int[np.ndarray, "height width"],
-    peaks: Int[np.ndarray, "cells 2"],
+    model: Model,
+    image: Float[Array, "height width"],
+    regions: Int[Array, "height width"],
+    peaks: Int[Array, "cells 2"],
     *,
-    reach: float | None = None,
-    settings: ContributionConfig = _DEFAULT,
-    recorded: Record | Linear | None = None,
-    half: int | None = None,
+    reach: float | None,
 ) -> WinnerMap:
-    """Returns the winner map of the contribution maps without ever holding more than a chunk of them.
+    """Returns the winner map of the contribution maps, as JAX arrays; arguments and errors are theirs.
 
-    Arguments and errors are those of `contribution_maps`. In parts of an image the cells are looked at in the
-    windows of the whole if `half` is that of the whole: how far regions go from their peaks, see `half_of`.
+    A chunk of cells at a time goes back and is merged, so the memory does not grow with the number of cells.
     """
-    value, runner_up = np.zeros((2, *image.shape), np.float32)
-    owner = np.zeros(image.shape, np.int32)
-    for cell, window, values in _propagate(
-        model, variables, image, regions, peaks, reach, settings, recorded, half
-    ):
-        best = value[window]
-        wins = values > best  # strictly: the first of equals keeps the pixel
-        runner_up[window] = np.where(wins, best, np.maximum(runner_up[window], values))
-        value[window] = np.where(wins, values, best)
-        owner[window][wins] = cell + 1
-    return WinnerMap(value, owner, runner_up)
+    spans = windows_of_model(model, reach=reach)
+    span, count = spans.encoder[0].input, len(peaks)
+    winner = _no_winner(image.shape, span)
+    if count:
+        seen, chunk = _recorded(model, image, regions), min(_chunk_of(model, spans), count)
+        ids = jnp.arange(1, -(-count // chunk) * chunk + 1).reshape(-1, chunk)
+
+        def step(winner: WinnerMap, ids: Int[Array, " chunk"]) -> tuple[WinnerMap, None]:
+            places = peaks[jnp.minimum(ids, count) - 1]
+            maps = _windows_back(model, seen, ids, places, spans=spans)
+            return _merged(winner, _in_reach(maps, places, span=span, reach=reach), places, ids), None
+
+        winner, _ = jax.lax.scan(step, winner, ids)
+    return WinnerMap(*(layer[_inner(image.shape, span)] for layer in winner))
 
 
-def record_images(
-    model: UNet,
-    variables: Variables,
-    images: Float[np.ndarray, "batch height width"],
-    frame: tuple[int, int],
+def windows_of_model(model: Model, *, reach: float | None) -> Windows:
+    """Returns the windows of the pure functions; their size is fixed, whatever regions and peaks there are."""
+    if model.config.detect.region != "disc":
+        raise UserError(
+            "detect.region=response bounds no centre region, but windows of contributions are of a fixed size; "
+            "set detect.region=disc, and a detect.radius (× sigma) that your regions do not exceed"
+        )
+    half, levels = int(model.config.region_radius), len(model.network.encoder)
+    return windows(levels, half=half, reach=None if reach is None else int(reach))
+
+
+# The two steps: an image to its record, and its cells from there back to the image
+
+
+def _recorded(model: Model, image: Array, regions: Array) -> RecordedImage:
+    """Returns what the cells of one image share."""
+    frame, settings = jnp.array(image.shape), model.config.contribution
+    records = record(model.network, model.variables, image[None], frame, rule=rule_of(settings.rule))
+    return _with_signal(jax.tree.map(lambda x: x[0], records), regions, frame, settings)
+
+
+def _with_signal(record: Record, regions: Array, frame: Array, settings: ContributionConfig) -> RecordedImage:
+    signal = start_signal(record.likelihood, start=settings.start, start_at=settings.start_at)
+    return RecordedImage(record, signal, regions, frame)
+
+
+def _windows_back(
+    model: Model,
+    image: RecordedImage,
+    ids: Int[Array, " cells"],
+    peaks: Int[Array, "cells 2"],
     *,
-    rule: str,
-) -> Record:
-    """Returns the record that a rule needs of a batch of images; arguments are those of `record`.
+    spans: Windows,
+    back: Callable[..., Float[Array, "cells side side"]] = back,
+) -> Float[Array, "cells side side"]:
+    """Returns the windows of cells `ids` (1-based) around their peaks; `back` may be the compiled one."""
+    views = cut_views(image, ids, peaks, spans=spans)
+    rule = rule_of(model.config.contribution.rule)
+    return back(model.network, model.kernels, views, Places(peaks, image.frame), spans=spans, rule=rule)
+
+
+# Maps and their places
+
+
+def _disc(span: Span, reach: float | None) -> Bool[np.ndarray, "side side"]:
+    """Returns which pixels of a window are in reach of its peak."""
+    steps = np.arange(span.low, span.high + 1)
+    return np.hypot(steps[:, None], steps[None, :]) <= (np.inf if reach is None else reach)
+
+
+def _placed(windows: Array, peaks: Int[Array, "cells 2"], low: int, shape: tuple[int, ...]) -> Array:
+    """Returns maps of a shape with windows of cells in them, whose first pixels are at the peaks + `low`."""
+    side = windows.shape[-1]
+    rows, columns = (jnp.arange(n)[None] - peaks[:, axis, None] - low for axis, n in enumerate(shape))
+    rows, columns = (jnp.where(i < 0, side, i) for i in (rows, columns))  # negative indices would wrap around
+    cells = jnp.arange(peaks.shape[0])[:, None, None]
+    return windows.at[cells, rows[:, :, None], columns[:, None, :]].get(mode="fill", fill_value=0)
+
+
+def _in_reach(maps: Array, peaks: Int[Array, "cells 2"], *, span: Span | None, reach: float | None) -> Array:
+    """Returns maps with zeros beyond the reach of their cells; `span` is that of windows, None of whole images."""
+    if reach is None:
+        return maps
+    if span is not None:
+        return jnp.where(_disc(span, reach)[None], maps, 0)
+    far = int(reach)
+    near = jnp.broadcast_to(_disc(Span(-far, far), reach), (peaks.shape[0], 2 * far + 1, 2 * far + 1))
+    return jnp.where(_placed(near, peaks, -far, maps.shape[1:]), maps, 0)
+
+
+def _no_winner(shape: tuple[int, ...], span: Span | None) -> WinnerMap:
+    """Returns the winner map of no cells, with room around it for the windows of peaks at the border."""
+    beyond = span.size - 1 if span else 0
+    room = tuple(n + beyond for n in shape)
+    return WinnerMap(jnp.zeros(room), jnp.zeros(room, jnp.int32), jnp.zeros(room))
+
+
+def _inner(shape: tuple[int, ...], span: Span | None) -> tuple[slice, ...]:
+    """Returns where the image is in a winner map with room around it."""
+    margin = -span.low if span else 0
+    return tuple(slice(margin, margin + n) for n in shape)
+
+
+def _merged(
+    winner: WinnerMap, maps: Float[Array, "cells _ _"], corners: Int[Array, "cells 2"], ids: Int[Array, " cells"]
+) -> WinnerMap:
+    """Returns a winner map with further cells in it, one after the other.
+
+    Args:
+        winner: of the cells before.
+        maps: at least 0; those of ids beyond the last cell are 0 everywhere.
+        corners: where the first pixel of each map is in the winner map.
+        ids: of the cells, counted from 1.
+    """
+
+    def merge(i: Array, winner: WinnerMap) -> WinnerMap:
+        best, owner, second = (jax.lax.dynamic_slice(layer, corners[i], maps.shape[1:]) for layer in winner)
+        values = maps[i]
+        wins = values > best  # strictly: the first of equals keeps the pixel
+        new = (
+            jnp.where(wins, values, best),
+            jnp.where(wins, ids[i], owner),
+            jnp.where(wins, best, jnp.maximum(second, values)),
+        )
+        layers = zip(winner, new, strict=True)
+        return WinnerMap(*(jax.lax.dynamic_update_slice(layer, part, corners[i]) for layer, part in layers))
+
+    return jax.lax.fori_loop(0, maps.shape[0], merge, winner)
+
+
+# Driven from the host
+
+
+def contribution_maps(
+    model: Model, cells: Cells, *, recorded: Record | None = None, linear: Linear | None = None
+) -> Float32[np.ndarray, "cells height width"]:
+    """Returns the contribution map of every cell, as `contributions` does, a chunk of cells at a time.
+
+    The `contribution.method` of the settings changes the cost alone: "window" looks only at the units that matter
+    to a cell, so that its cost does not grow with the image and falls with the reach; "vmap" propagates chunks of
+    cells through the whole image; "loop" one cell after the other.
+
+    Args:
+        model: a trained model; its settings say how, and how much memory a chunk of cells may take.
+        cells: to propagate.
+        recorded: the forward pass of this image for "window", if it is done: from `record_images`, with a model of
+            the same rule; its sides may be larger than the image's.
+        linear: the forward pass for "vmap" and "loop", if it is done: from `linearize`.
+
+    Raises:
+        UserError: if a side of the image is no multiple of the network's stride, or a peak is not in the image.
+        OutOfMemory: if a single cell does not fit into memory; fewer at a time are tried before, with a warning.
+    """
+    shape, count = cells.image.shape, len(cells.peaks)
+    maps = np.zeros((count, *shape), np.float32)
+    plan = _plan(model, cells, recorded, linear)
+    for ids, chunk in _in_chunks(plan, count):
+        near = _in_reach_compiled(chunk, _peaks_of(cells, ids), span=plan.span, reach=cells.reach)
+        low = plan.span.low if plan.span else None
+        for cell, values in zip(ids[ids <= count] - 1, np.asarray(near), strict=False):
+            corner = np.zeros(2, int) if low is None else cells.peaks[cell] + low
+            first, end = np.maximum(corner, 0), np.minimum(corner + values.shape, shape)
+            part = (slice(a, b) for a, b in zip(first - corner, end - corner, strict=True))
+            maps[cell, first[0] : end[0], first[1] : end[1]] = values[*part]
+    return maps
+
+
+def winner_map_in_chunks(
+    model: Model, cells: Cells, *, recorded: Record | None = None, linear: Linear | None = None
+) -> WinnerMap:
+    """Returns the winner map of the contribution maps, a chunk of cells at a time; see `contribution_maps`."""
+    plan = _plan(model, cells, recorded, linear)
+    winner = _no_winner_compiled(cells.image.shape, plan.span)
+    for ids, maps in _in_chunks(plan, len(cells.peaks)):
+        maps = jax.device_put(maps, jax.local_devices()[0])
+        winner = _merged_compiled(winner, maps, _peaks_of(cells, ids), ids, span=plan.span, reach=cells.reach)
+    inner = _inner(cells.image.shape, plan.span)
+    return WinnerMap(*(np.asarray(layer)[inner].copy() for layer in winner))
+
+
+_in_reach_compiled = jax.jit(_in_reach, static_argnames=("span", "reach"))
+_no_winner_compiled = jax.jit(_no_winner, static_argnums=(0, 1))
+
+
+@partial(jax.jit, static_argnames=("span", "reach"), donate_argnames="winner")
+def _merged_compiled(
+    winner: WinnerMap,
+    maps: Float[Array, "cells _ _"],
+    peaks: Int[Array, "cells 2"],
+    ids: Int[Array, " cells"],
+    *,
+    span: Span | None,
+    reach: float | None,
+) -> WinnerMap:
+    corners = jnp.zeros_like(peaks) if span is None else peaks
+    return _merged(winner, _in_reach(maps, peaks, span=span, reach=reach), corners, ids)
+
+
+def record_images(model: Model, images: Float[np.ndarray, "batch height width"], frame: tuple[int, int]) -> Record:
+    """Returns the record of a batch of images; `images` and `frame` are those of `record`.
 
     The images are shared by as many devices as can do so evenly.
     """
-    network, mesh = model.clone(activation=jax.nn.relu), local_mesh(len(images))
-    variables, frames = copy((variables, np.array(frame)), mesh)
+    network, mesh = model.network.clone(activation=jax.nn.relu), local_mesh(len(images))
+    variables, frames = copy((model.variables, np.array(frame)), mesh)
     seen = split(np.asarray(images, np.float32), mesh)
-    return record(network, variables, seen, frames, blind=rule == "deconvnet")
+    return record(network, variables, seen, frames, rule=rule_of(model.config.contribution.rule))
 
 
-class _Chunk(NamedTuple):
-    """The maps of the cells from `first` on; each has its corner `offset` from its peak, or (None) the image's."""
+class _Plan(NamedTuple):
+    """How cells go back, chunk after chunk.
 
-    first: int
-    maps: Float[Array, "cells side side"]
-    offset: int | None
+    Attributes:
+        chunk: how many cells to take at a time.
+        maps_from: yields the maps of chunks of so many cells, from a cell on; a map is a window or an image.
+        span: of the windows; None where maps are of the whole image.
+    """
+
+    chunk: int
+    maps_from: Callable[[int, int], Iterator[Float[Array, "cells _ _"]]]
+    span: Span | None
 
 
-_Plan = tuple[int, Callable[[int, int], Iterator[_Chunk]]]
-"""How many cells to take at a time, and what yields the chunks of so many from a cell on."""
-
-
-def _propagate(
-    model, variables, image, regions, peaks, reach, settings, recorded, half=None
-) -> Iterator[tuple[int, tuple[slice, slice], np.ndarray]]:
-    """Yields every cell's index, the part of the image that its map is of, and the map there."""
-    if image.shape[0] % model.stride or image.shape[1] % model.stride:
+def _plan(model: Model, cells: Cells, recorded: Record | None, linear: Linear | None) -> _Plan:
+    """Returns how to do it by the method of the settings."""
+    (height, width), stride = cells.image.shape, model.network.stride
+    if height % stride or width % stride:
         raise UserError(
-            f"image sides {image.shape[0]} × {image.shape[1]} are no multiples of {model.stride}; "
-            "pad them with pad_to_stride"
+            f"image sides {height} × {width} are no multiples of {stride}; pad them with pad_to_stride"
         )
-    if ((peaks < 0) | (peaks >= image.shape)).any():
-        raise UserError(f"there are peaks outside the image of {image.shape[0]} × {image.shape[1]} pixels")
-    if not len(peaks):
-        return
-    plan = _by_windows if settings.method == "window" else _by_images
-    chunk, chunks_from = plan(model, variables, image, regions, peaks, reach, settings, recorded, half)
-    done = 0
-    while done < len(peaks):
+    if ((cells.peaks < 0) | (cells.peaks >= cells.image.shape)).any():
+        raise UserError(f"there are peaks outside the image of {height} × {width} pixels")
+    if not len(cells.peaks):
+        return _Plan(1, lambda *_: iter(()), None)
+    if model.config.contribution.method == "window":
+        return _by_windows(model, cells, recorded)
+    return _by_images(model, cells, linear)
+
+
+def _in_chunks(plan: _Plan, count: int) -> Iterator[tuple[Int[np.ndarray, " chunk"], Float[Array, "chunk _ _"]]]:
+    """Yields the 1-based ids and the maps of every chunk; fewer cells at a time where the memory is too small."""
+    done, chunk = 0, plan.chunk
+    while done < count:
         try:
-            for cell, window, values in _one_behind(chunks_from(done, chunk), peaks, image.shape, reach):
-                yield cell, window, values
-                done = cell + 1
+            starts = range(done, count, chunk)
+            for start, maps in zip(starts, _one_ahead(plan.maps_from(done, chunk)), strict=True):
+                yield _ids(start, chunk), maps
+                done = start + chunk
         except (MemoryError, jax.errors.JaxRuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
             chunk = fewer_cells(chunk, error)
 
 
-def _one_behind(
-    chunks: Iterator[_Chunk], peaks, shape, reach
-) -> Iterator[tuple[int, tuple[slice, slice], np.ndarray]]:
-    """Yields the cells of all chunks; one is under way on the device while the one before is taken from there."""
+def _one_ahead(chunks: Iterator[Array]) -> Iterator[Array]:
+    """Yields arrays when they are ready; the next is under way on the device meanwhile."""
     before = next(chunks)
-    for chunk in chunks:
-        yield from _taken(before, peaks, shape, reach)
-        before = chunk
-    yield from _taken(before, peaks, shape, reach)
+    for maps in chunks:
+        yield jax.block_until_ready(before)
+        before = maps
+    yield jax.block_until_ready(before)
 
 
-def _taken(chunk: _Chunk, peaks, shape, reach) -> Iterator[tuple[int, tuple[slice, slice], np.ndarray]]:
-    """Yields the cells of a chunk, cropped to the image and the reach."""
-    maps = np.asarray(chunk.maps)
-    for cell, values in enumerate(maps[: len(peaks) - chunk.first], chunk.first):
-        corner = np.zeros(2, int) if chunk.offset is None else peaks[cell] + chunk.offset
-        low, high = np.maximum(corner, 0), np.minimum(corner + values.shape, shape)
-        if reach is not None:
-            low, high = np.maximum(low, peaks[cell] - int(reach)), np.minimum(high, peaks[cell] + int(reach) + 1)
-        window = slice(low[0], high[0]), slice(low[1], high[1])
-        values = values[tuple(slice(a, b) for a, b in zip(low - corner, high - corner, strict=True))]
-        if reach is not None:
-            rows, columns = np.ogrid[window]
-            values = np.where(np.hypot(rows - peaks[cell][0], columns - peaks[cell][1]) <= reach, values, 0)
-        yield cell, window, values
+def _ids(start: int, chunk: int) -> Int[np.ndarray, " chunk"]:
+    """Returns the 1-based ids of a chunk; those beyond the last cell fill it up, for one program to serve all."""
+    return np.arange(start + 1, start + chunk + 1, dtype=np.int32)
 
 
-# Through windows of a record
+def _peaks_of(cells: Cells, ids: Int[np.ndarray, " chunk"]) -> Int[np.ndarray, "chunk 2"]:
+    return cells.peaks[np.minimum(ids, len(cells.peaks)) - 1].astype(np.int32)
 
 
-def _by_windows(model, variables, image, regions, peaks, reach, settings, recorded, half) -> _Plan:
-    model, variables = fold_batch_norm(model, variables)
-    if not isinstance(recorded, Record):
-        records = record_images(model, variables, image[None], image.shape, rule=settings.rule)
-        recorded = one_of(records, jnp.array(0))
-    spans = windows_of_cells(model, regions, peaks, reach=reach, half=half)
-    beyond = [(0, n - m) for n, m in zip(recorded.likelihood.shape, image.shape, strict=True)]
-    # Where the cells do not fit into memory, fewer may lie on fewer devices.
-    padded = np.pad(regions, beyond).astype(np.int32)
-    arrays = recorded, _backward_kernels(variables), np.array(image.shape), padded
+# Driven from the host: through windows of a record
 
-    def chunks_from(start: int, chunk: int) -> Iterator[_Chunk]:
-        mesh = local_mesh(chunk)
-        seen, kernels, frame, placed = copy(arrays, mesh)
-        signal = start_signal(seen.likelihood, start=settings.start, start_at=settings.start_at)
-        for first, ids in _chunks(start, len(peaks), chunk):
-            mine, places = split((ids, peaks[np.minimum(ids, len(peaks)) - 1].astype(np.int32)), mesh)
-            views = cut_views(seen, signal, placed, mine, places, spans=spans)
-            clip = settings.rule != "gradient"
-            maps = compiled_back()(model, kernels, views, places, frame, spans=spans, clip=clip)
-            yield _Chunk(first, maps, spans.encoder[0].input.low)
 
-    cost = working_bytes(spans, model.encoder, model.decoder)
+def _by_windows(model: Model, cells: Cells, recorded: Record | None) -> _Plan:
+    shape, count, settings = cells.image.shape, len(cells.peaks), model.config.contribution
+    if recorded is None:
+        recorded = one_of(record_images(model, cells.image[None], shape), jnp.array(0))
+    spans = windows_of_cells(model.network, cells)
+    beyond = [(0, n - m) for n, m in zip(recorded.likelihood.shape, shape, strict=True)]
+    arrays = recorded, np.pad(cells.regions, beyond).astype(np.int32), np.array(shape), model.kernels
+
+    def maps_from(first: int, chunk: int) -> Iterator[Float[Array, "chunk side side"]]:
+        mesh = local_mesh(chunk)  # fewer cells may lie on fewer devices
+        *seen, kernels = copy(arrays, mesh)
+        image, there = _with_signal(*seen, settings), replace(model, kernels=kernels)
+        for start in range(first, count, chunk):
+            ids = _ids(start, chunk)
+            mine, peaks = split((ids, _peaks_of(cells, ids)), mesh)
+            yield _windows_back(there, image, mine, peaks, spans=spans, back=compiled_back())
+
+    return _Plan(shared_by_all(_chunk_of(model, spans)), maps_from, spans.encoder[0].input)
+
+
+def _chunk_of(model: Model, spans: Windows) -> int:
+    """Returns how many cells go back through windows at a time, by the settings and the memory that they allow."""
+    settings, network = model.config.contribution, model.network
+    cost = working_bytes(spans, network.encoder, network.decoder)
     check_bytes("cut.reach and detect.radius", cost, remedy="choose smaller ones, or a smaller likelihood.sigma")
-    return shared_by_all(settings.chunk or _affordable(cost, settings.memory)), chunks_from
+    return settings.chunk or _affordable(cost, settings.memory)
 
 
-_backward_kernels = jax.jit(backward_kernels)
-
-
-def windows_of_cells(
-    model: UNet,
-    regions: Int[np.ndarray, "height width"],
-    peaks: Int[np.ndarray, "cells 2"],
-    *,
-    reach: float | None,
-    half: int | None = None,
-) -> Windows:
-    """Returns the windows in which "window" propagates cells; arguments are those of `winner_map`."""
+def windows_of_cells(network: UNet, cells: Cells) -> Windows:
+    """Returns the windows in which the method "window" propagates cells."""
+    half = cells.half
     if half is None:
-        pixels = np.argwhere(regions)
-        owners = peaks[regions[tuple(pixels.T)] - 1]
+        pixels = np.argwhere(cells.regions)
+        owners = cells.peaks[cells.regions[tuple(pixels.T)] - 1]
         half = half_of(np.abs(pixels - owners).max(initial=0))
-    return windows(len(model.encoder), half=half, reach=None if reach is None else int(reach))
+    return windows(len(network.encoder), half=half, reach=None if cells.reach is None else int(cells.reach))
 
 
 def half_of(farthest: float | np.integer) -> int:
@@ -246,37 +449,68 @@ def _affordable(cost: int, memory: float) -> int:
     return min(1 << max(int(memory * 2**30 / cost).bit_length() - 1, 0), largest)
 
 
-def _chunks(start: int, cells: int, chunk: int) -> Iterator[tuple[int, Int[np.ndarray, " chunk"]]]:
-    """Yields the first cell and the 1-based ids of every chunk from the cell `start` on.
-
-    Ids beyond the last cell fill up the last chunk, so that one program serves any number of cells.
-    """
-    for first in range(start, cells, chunk):
-        yield first, np.arange(first + 1, first + chunk + 1, dtype=np.int32)
+# Driven from the host: through the whole image, by JAX's own backward pass, which windows must equal
 
 
-# Through the whole image
+def linearize(model: Model, image: Float[np.ndarray, "height width"]) -> Linear:
+    """Returns what the methods "vmap" and "loop" need of the forward pass of an image."""
+    settings = model.config.contribution
+    twin = model.network.clone(activation=relu_of(rule_of(settings.rule)))
+    likelihood, pullback = _pullback_of(twin, model.variables, jnp.asarray(image, jnp.float32))
+    return Linear(pullback, start_signal(likelihood, start=settings.start, start_at=settings.start_at))
 
 
-def _by_images(model, variables, image, regions, peaks, reach, settings, recorded, half) -> _Plan:
-    if not isinstance(recorded, Linear):
-        recorded = linearize(model, variables, image, settings=settings)
+@partial(jax.jit, static_argnames="twin")
+def _pullback_of(
+    twin: UNet, variables: Variables, image: Float[Array, "height width"]
+) -> tuple[Float[Array, "height width"], Callable[[Array], tuple[Array]]]:
+    """Runs the network forward once; returns the likelihood map and the pull-back from its logits to the image."""
+
+    def forward(x: Float[Array, "height width"]) -> Float[Array, "height width"]:
+        return jnp.asarray(twin.apply(variables, x[None, :, :, None], method="logits"))[0, :, :, 0]
+
+    logits, pullback = jax.vjp(forward, image)
+    return jax.nn.sigmoid(logits), pullback
+
+
+def _by_images(model: Model, cells: Cells, linear: Linear | None) -> _Plan:
+    linear, regions = linear or linearize(model, cells.image), cells.regions.astype(np.int32)
+    settings, count = model.config.contribution, len(cells.peaks)
     if settings.method == "loop":
-        (pullback, signal), placed = recorded, jnp.asarray(regions, jnp.int32)
+        placed = jnp.asarray(regions)
+        return _Plan(
+            1, lambda first, _: (back_one(linear, placed, cell + 1) for cell in range(first, count)), None
+        )
 
-        def one_by_one(start: int, chunk: int) -> Iterator[_Chunk]:
-            for cell in range(start, len(peaks)):
-                yield _Chunk(cell, back_one(pullback, signal, placed, cell + 1), None)
-
-        return 1, one_by_one
-
-    def chunks_from(start: int, chunk: int) -> Iterator[_Chunk]:
+    def maps_from(first: int, chunk: int) -> Iterator[Float[Array, "chunk height width"]]:
         mesh = local_mesh(chunk)
-        (pullback, signal), placed = copy((recorded, regions.astype(np.int32)), mesh)
-        for first, ids in _chunks(start, len(peaks), chunk):
-            yield _Chunk(first, back_many(pullback, signal, placed, split(ids, mesh)), None)
+        there, placed = copy((linear, regions), mesh)
+        for start in range(first, count, chunk):
+            yield back_many(there, placed, split(_ids(start, chunk), mesh))
 
-    units = sum(4 * n >> 2 * level for level, n in enumerate(model.encoder)) * image.size
+    units = sum(4 * n >> 2 * level for level, n in enumerate(model.network.encoder)) * cells.image.size
     chunk = settings.chunk or _affordable(4 * units, settings.memory)
     # A cell that only fills up costs as much as another here, so that small numbers have programs of their own.
-    return shared_by_all(min(chunk, 1 << (len(peaks) - 1).bit_length())), chunks_from
+    return _Plan(shared_by_all(min(chunk, 1 << (count - 1).bit_length())), maps_from, None)
+
+
+def _back(linear: Linear, regions: Int[Array, "height width"], cell: int | Array) -> Float[Array, "height width"]:
+    """Propagates one cell's share of the signal back; ids beyond the last cell select nothing."""
+    (gradient,) = linear.pullback(jnp.where(regions == cell, linear.signal, 0))
+    return jnp.maximum(gradient, 0)
+
+
+@jax.jit
+def back_one(
+    linear: Linear, regions: Int[Array, "height width"], cell: int | Array
+) -> Float[Array, "1 height width"]:
+    """Returns the contribution map of one cell, by its 1-based id."""
+    return _back(linear, regions, cell)[None]
+
+
+@jax.jit
+def back_many(
+    linear: Linear, regions: Int[Array, "height width"], ids: Int[Array, " chunk"]
+) -> Float[Array, "chunk height width"]:
+    """Returns the contribution maps of a chunk of cells; of ids beyond the last cell, zeros."""
+    return jax.vmap(partial(_back, linear, regions))(ids)

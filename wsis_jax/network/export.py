@@ -7,21 +7,22 @@ compiled when it is first called with. What the rest of the way needs to know is
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.export import Exported, SymbolicScope, export, symbolic_shape
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 
-from wsis_jax.core import Config, UserError, replacing, rounded_up, versions, write_text
+from wsis_jax.core import replacing, rounded_up, versions, write_text
+from wsis_jax.network.contributions import contribution_windows, windows_of_model
 from wsis_jax.network.model import Model
-from wsis_jax.network.receptive_field import Span, Windows, windows, working_bytes
-from wsis_jax.network.record import record, start_signal
-from wsis_jax.network.unet import UNet, in_precision
-from wsis_jax.network.windowed import back, backward_kernels, cut_views
+from wsis_jax.network.receptive_field import working_bytes
+from wsis_jax.network.unet import UNet, forward
+from wsis_jax.network.windowed import backward_kernels
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 
@@ -29,49 +30,38 @@ PLATFORMS = ("cpu", "cuda", "tpu")
 _BUCKETS = (256, 384, 512, 768, 1024, 1536, 2048)
 
 
-def export_model(model: Model, folder: str | Path, *, config: Config | None = None) -> None:
+def export_model(model: Model, folder: str | Path) -> None:
     """Writes `forward.stablehlo`, `contributions.stablehlo` and `export.json`.
 
     Args:
-        model: a trained model.
+        model: a trained model; other settings by `model.using(config)`.
         folder: where to; made if need be, and what is there of these names is replaced.
-        config: settings other than those of the model, for instance of `preset("paper", model.config)`.
 
     Raises:
         UserError: if `detect.region` is "response", which bounds no region.
     """
-    folder, config = Path(folder), config or model.config
-    functions = {
-        "forward": export_forward(model, config=config),
-        "contributions": export_contributions(model, config=config),
-    }
+    folder = Path(folder)
+    functions = {"forward": export_forward(model), "contributions": export_contributions(model)}
     for name, exported in functions.items():
         with replacing(folder / f"{name}.stablehlo") as temporary:
             temporary.write_bytes(exported.serialize())
-    write_text(folder / "export.json", json.dumps(describe(model, functions, config=config), indent=2) + "\n")
+    write_text(folder / "export.json", json.dumps(describe(model, functions), indent=2) + "\n")
 
 
-def export_forward(model: Model, *, config: Config | None = None) -> Exported:
+def export_forward(model: Model) -> Exported:
     """Returns the function from images (batch, height, width), 0..1, to their likelihood maps, of the same shape.
 
     Sides are multiples of `model.network.stride`, and with aligned corners twice that at least. The network
     computes in `unet.precision` of the settings; arguments and result are float32.
     """
-    config = config or model.config
-    variables = in_precision(model.variables, config.unet.precision)
-
-    def forward(images: Float[Array, "batch height width"]) -> Float[Array, "batch height width"]:
-        images = images.astype(config.unet.precision)[..., None]
-        logits = jnp.asarray(model.network.apply(variables, images, method="logits"), jnp.float32)
-        return jax.nn.sigmoid(logits[..., 0])
-
     scope, sides = _sides(model.network)
     batch = symbolic_shape("batch", scope=scope)
-    return export(jax.jit(forward), platforms=PLATFORMS)(jax.ShapeDtypeStruct((*batch, *sides), jnp.float32))
+    images = jax.ShapeDtypeStruct((*batch, *sides), jnp.float32)
+    return export(jax.jit(partial(forward, model.network, model.variables)), platforms=PLATFORMS)(images)
 
 
-def export_contributions(model: Model, *, config: Config | None = None) -> Exported:
-    """Returns the function from an image and its cells to the contribution maps around their peaks.
+def export_contributions(model: Model) -> Exported:
+    """Returns `contribution_windows` of a model as a function of image, regions and peaks.
 
     Its arguments are the image (height, width), 0..1 and with sides as for `export_forward`; the regions
     (height, width) int32, i + 1 in the centre region of cell i; and the peaks (cells, 2) int32, in the image.
@@ -84,26 +74,15 @@ def export_contributions(model: Model, *, config: Config | None = None) -> Expor
     Raises:
         UserError: if `detect.region` is "response", which bounds no region.
     """
-    config = config or model.config
-    network, settings, reach = model.network, config.contribution, config.cell_reach
-    variables = in_precision(model.variables, config.unet.precision)
-    spans = _windows(network, config)
 
     def contributions(
         image: Float[Array, "height width"], regions: Int[Array, "height width"], peaks: Int[Array, "cells 2"]
     ) -> Float[Array, "cells side side"]:
-        frame = jnp.array(image.shape)
-        records = record(network, variables, image[None], frame, blind=settings.rule == "deconvnet")
-        recorded = jax.tree.map(lambda x: x[0], records)
-        signal = start_signal(recorded.likelihood, start=settings.start, start_at=settings.start_at)
-        ids = jnp.arange(1, peaks.shape[0] + 1)
-        views = cut_views(recorded, signal, regions, ids, peaks, spans=spans)
-        # The kernels are made here and not before, lest the file hold the weights twice.
-        kernels, clip = backward_kernels(variables), settings.rule != "gradient"
-        maps = back(network, kernels, views, peaks, frame, spans=spans, clip=clip)
-        return jnp.where(_asked(peaks, frame, spans.encoder[0].input, reach), maps, 0)
+        # The kernels are turned in the program, lest the file hold the weights twice.
+        light = replace(model, kernels=backward_kernels(model.variables))
+        return contribution_windows(light, image, regions, peaks, reach=model.config.cell_reach)
 
-    scope, sides = _sides(network)
+    scope, sides = _sides(model.network)
     cells = symbolic_shape("cells", scope=scope)
     return export(jax.jit(contributions), platforms=PLATFORMS)(
         jax.ShapeDtypeStruct(sides, jnp.float32),
@@ -112,9 +91,10 @@ def export_contributions(model: Model, *, config: Config | None = None) -> Expor
     )
 
 
-def describe(model: Model, functions: dict[str, Exported], *, config: Config) -> dict[str, Any]:
+def describe(model: Model, functions: dict[str, Exported]) -> dict[str, Any]:
     """Returns what `export.json` holds: arguments and results, the place of the maps, settings, versions."""
-    spans, network = _windows(model.network, config), model.network
+    network, config = model.network, model.config
+    spans = windows_of_model(model, reach=config.cell_reach)
     span = spans.encoder[0].input
     settings = config.to_dict()
     del settings["train"]
@@ -150,34 +130,11 @@ def describe(model: Model, functions: dict[str, Exported], *, config: Config) ->
     }
 
 
-def _windows(network: UNet, config: Config) -> Windows:
-    """Returns the windows of the cells: an exported function has the same for all that it will ever see."""
-    if config.detect.region != "disc":
-        raise UserError(
-            "detect.region=response bounds no centre region, but windows of contributions are of a fixed size; "
-            "set detect.region=disc, and a detect.radius (× sigma) that your regions do not exceed"
-        )
-    reach = config.cell_reach
-    half = int(config.region_radius)
-    return windows(len(network.encoder), half=half, reach=None if reach is None else int(reach))
-
-
 def _sides(network: UNet) -> tuple[SymbolicScope, Sequence[Any]]:
     """Returns symbols for the sides of images, and the scope that other symbols beside them belong to."""
     # Aligned corners need two units a side at the deepest level.
     scope = SymbolicScope(("rows >= 2", "columns >= 2") if network.align_corners else ())
     return scope, symbolic_shape(f"{network.stride}*rows, {network.stride}*columns", scope=scope)
-
-
-def _asked(
-    peaks: Int[Array, "cells 2"], frame: Int[Array, "2"], span: Span, reach: float | None
-) -> Bool[Array, "cells side side"]:
-    """Returns which pixels around the peaks are in the image and in reach."""
-    steps = np.arange(span.low, span.high + 1)
-    places = peaks[:, :, None] + steps[None, None]
-    inside = (places >= 0) & (places < frame[None, :, None])
-    near = np.hypot(steps[:, None], steps[None, :]) <= (np.inf if reach is None else reach)
-    return inside[:, 0, :, None] & inside[:, 1, None, :] & near[None]
 
 
 def _shapes(avals: Sequence[Any]) -> list[dict[str, Any]]:

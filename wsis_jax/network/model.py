@@ -1,7 +1,8 @@
 """Trained models: the network, its variables and its settings, from a run folder or from the package."""
 
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -9,22 +10,46 @@ import numpy as np
 from wsis_jax.core import Config, MissingFile, UserError, check_bytes, read_json
 from wsis_jax.network.packaged import model_folder, packaged_models
 from wsis_jax.network.receptive_field import widths
-from wsis_jax.network.unet import UNet, Variables, fold_batch_norm, initial_variables
+from wsis_jax.network.unet import UNet, Variables, fold_batch_norm, in_precision, initial_variables
 from wsis_jax.network.weights import latest, load
+from wsis_jax.network.windowed import Kernels, backward_kernels
 
 
-class Model(NamedTuple):
-    """A trained model, ready for use.
+@partial(jax.tree_util.register_dataclass, data_fields=["variables", "kernels"], meta_fields=["network", "config"])
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A trained model, ready for use; a JAX pytree whose leaves are its arrays.
 
     Attributes:
         network: the U-Net, batch norm folded.
-        variables: its variables.
-        config: the settings it was trained with; `image.scale` and `likelihood.sigma` are numbers.
+        variables: its variables, in `config.unet.precision`.
+        kernels: the kernels that carry signals back, in the same precision.
+        config: the settings to use, at first those of the training; `image.scale` and `likelihood.sigma` are
+            numbers.
     """
 
     network: UNet
     variables: Variables
+    kernels: Kernels
     config: Config
+
+    @classmethod
+    def of(cls, network: UNet, variables: Variables, config: Config) -> "Model":
+        """Returns the model of a network, with batch norm or without, its float32 variables and settings."""
+        network, variables = fold_batch_norm(network, variables)
+        variables = in_precision(variables, config.unet.precision)
+        return cls(network, variables, backward_kernels(variables), config)
+
+    def using(self, config: Config) -> "Model":
+        """Returns the model with other settings.
+
+        What `unet.precision` has taken from the variables does not come back: go to float32 by `load_model`.
+        """
+        if config == self.config:
+            return self
+        if config.unet.precision == self.config.unet.precision:
+            return replace(self, config=config)
+        return Model.of(self.network, self.variables, config)
 
 
 def build_model(config: Config) -> UNet:
@@ -61,7 +86,7 @@ def load_model(folder: str | Path) -> Model:
     """
     folder = model_folder(folder)
     variables, config = load_variables(folder), load_config(folder)
-    return Model(*fold_batch_norm(build_model(config), variables), config)
+    return Model.of(build_model(config), variables, config)
 
 
 def load_variables(folder: Path) -> Variables:

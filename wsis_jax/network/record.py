@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, UInt8
 
+from wsis_jax.network.rules import BackwardRule
 from wsis_jax.network.unet import UNet, Variables
 
 
@@ -32,37 +33,55 @@ class Record(NamedTuple):
     right: tuple[UInt8[Array, "*batch _ _ _"], ...]
 
 
-@partial(jax.jit, static_argnames=("model", "blind"))
+class RecordedImage(NamedTuple):
+    """What all cells of an image share on the way back.
+
+    Attributes:
+        record: of the forward pass; its sides may be larger than the image's.
+        signal: what starts in the centre regions, at the logits; of the record's sides.
+        regions: i in the centre region of cell i, counted from 1; 0 elsewhere; of the record's sides.
+        frame: (height, width) of the image.
+    """
+
+    record: Record
+    signal: Float[Array, "height width"]
+    regions: Int[Array, "height width"]
+    frame: Int[Array, "2"]
+
+
+@partial(jax.jit, static_argnames=("network", "rule"))
 def record(
-    model: UNet,
+    network: UNet,
     variables: Variables,
     images: Float[Array, "batch height width"],
     frame: Int[Array, "2"],
     *,
-    blind: bool = False,
+    rule: BackwardRule,
 ) -> Record:
     """Runs the network forward once and returns its record.
 
     Args:
-        model: the network; its activation must be a ReLU.
-        variables: its variables; their type is that of the arithmetic.
-        images: normalised, 0..1; sides multiples of `model.stride`.
-        frame: (height, width) of the top left part that counts, multiples of `model.stride`; nothing outside it
+        network: its activation must be a ReLU.
+        variables: of the network; their type is that of the arithmetic.
+        images: normalised, 0..1; sides multiples of `network.stride`.
+        frame: (height, width) of the top left part that counts, multiples of `network.stride`; nothing outside it
             is active.
-        blind: note every unit as active, for a rule that ignores the forward pass.
+        rule: of the pass back; every unit is active for one that does not mask by the input.
     """
     before: list[Array] = []
     images = images.astype(jax.tree.leaves(variables)[0].dtype)
 
     def remember(x: Array) -> Array:
         before.append(x)
-        return model.activation(x)
+        return network.activation(x)
 
-    listener = model.clone(activation=remember)
+    listener = network.clone(activation=remember)
     logits = listener.apply(variables, images[..., None], frame=frame, method="logits")
-    levels = len(model.encoder)
-    winners = [_winners(model.activation(x)) for x in before[1 : 2 * (levels - 1) : 2]]
-    active = (_inside(x, frame // (images.shape[1] // x.shape[1])) if blind else x > 0 for x in before)
+    levels = len(network.encoder)
+    winners = [_winners(network.activation(x)) for x in before[1 : 2 * (levels - 1) : 2]]
+    active = (
+        x > 0 if rule.masks_by_input else _inside(x, frame // (images.shape[1] // x.shape[1])) for x in before
+    )
     return Record(
         likelihood=jax.nn.sigmoid(jnp.asarray(logits, jnp.float32)[..., 0]),
         active=tuple(jnp.packbits(x, axis=-1) for x in active),

@@ -1,48 +1,87 @@
-"""The ReLU and its backward rules: guided, deconvnet, and the plain gradient."""
+"""Backward rules of the ReLU, as data: guided backpropagation, deconvnet, the plain gradient, and yours.
+
+A rule says what a ReLU does to the signal on its way back. The full pass, the record and the windowed pass follow
+from it, so a rule added to `RULES` works in all methods: `RULES["mine"] = BackwardRule("mine", False, False)`.
+"""
 
 from collections.abc import Callable
+from functools import cache
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-
-@jax.custom_vjp
-def guided_relu(x: Float[Array, "..."]) -> Float[Array, "..."]:
-    """ReLU whose backward signal passes where both the input and the signal are positive (Eq. 2-3)."""
-    return jnp.maximum(x, 0)
+from wsis_jax.core import UserError
 
 
-def _guided_forward(x: Float[Array, "..."]) -> tuple[Float[Array, "..."], Bool[Array, "..."]]:
-    return jnp.maximum(x, 0), x > 0  # the record is one boolean per unit, not its value
+class BackwardRule(NamedTuple):
+    """What a ReLU lets through on the way back.
+
+    Attributes:
+        name: what `contribution.rule` calls it.
+        masks_by_input: the signal passes only where the input of the ReLU was positive.
+        clips_signal: the signal passes only where it is positive itself.
+    """
+
+    name: str
+    masks_by_input: bool
+    clips_signal: bool
 
 
-def _guided_backward(active: Bool[Array, "..."], signal: Float[Array, "..."]) -> tuple[Float[Array, "..."]]:
-    return (jnp.where(active, jnp.maximum(signal, 0), 0),)
-
-
-guided_relu.defvjp(_guided_forward, _guided_backward)
-
-
-@jax.custom_vjp
-def deconvnet_relu(x: Float[Array, "..."]) -> Float[Array, "..."]:
-    """ReLU whose backward signal passes where the signal is positive (Zeiler and Fergus, ECCV 2014)."""
-    return jnp.maximum(x, 0)
-
-
-def _deconvnet_forward(x: Float[Array, "..."]) -> tuple[Float[Array, "..."], None]:
-    return jnp.maximum(x, 0), None
-
-
-def _deconvnet_backward(_: None, signal: Float[Array, "..."]) -> tuple[Float[Array, "..."]]:
-    return (jnp.maximum(signal, 0),)
-
-
-deconvnet_relu.defvjp(_deconvnet_forward, _deconvnet_backward)
-
-ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
-    "guided": guided_relu,
-    "gradient": jax.nn.relu,
-    "deconvnet": deconvnet_relu,
+RULES = {
+    rule.name: rule
+    for rule in (
+        BackwardRule("guided", masks_by_input=True, clips_signal=True),  # Eq. 2-3
+        BackwardRule("gradient", masks_by_input=True, clips_signal=False),
+        BackwardRule("deconvnet", masks_by_input=False, clips_signal=True),  # Zeiler and Fergus, ECCV 2014
+    )
 }
-"""The ReLU of each rule; forward, they are the same."""
+"""All rules, by name."""
+
+
+def rule_of(name: str) -> BackwardRule:
+    """Returns the rule of a name.
+
+    Raises:
+        UserError: if there is none; it lists the names that there are.
+    """
+    if name not in RULES:
+        raise UserError(f"contribution.rule must be one of {', '.join(RULES)}, not '{name}'")
+    return RULES[name]
+
+
+def passed(
+    signal: Float[Array, "*axes"], active: Bool[Array, "*axes"] | None, rule: BackwardRule
+) -> Float[Array, "*axes"]:
+    """Returns what a ReLU lets through of a signal on its way back.
+
+    Args:
+        signal: behind the ReLU.
+        active: which units let a signal through; None: all of them.
+        rule: whether the signal is clipped.
+    """
+    signal = jnp.maximum(signal, 0) if rule.clips_signal else signal
+    return signal if active is None else jnp.where(active, signal, 0)
+
+
+@cache
+def relu_of(rule: BackwardRule) -> Callable[[Array], Array]:
+    """Returns the ReLU of a rule: max(x, 0) on the way forward, the rule on the way back."""
+
+    def relu(x: Float[Array, "..."]) -> Float[Array, "..."]:
+        return jnp.maximum(x, 0)
+
+    def forward(x: Float[Array, "..."]) -> tuple[Float[Array, "..."], Bool[Array, "..."] | None]:
+        return jnp.maximum(x, 0), x > 0 if rule.masks_by_input else None  # one boolean per unit, not its value
+
+    def backward(active: Bool[Array, "..."] | None, signal: Float[Array, "..."]) -> tuple[Float[Array, "..."]]:
+        return (passed(signal, active, rule),)
+
+    relu.__doc__ = f"ReLU with the backward rule '{rule.name}'; an activation of `UNet`."
+    function = jax.custom_vjp(relu)
+    function.defvjp(forward, backward)
+    return function
+
+
+guided_relu = relu_of(RULES["guided"])

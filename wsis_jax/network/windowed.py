@@ -1,10 +1,9 @@
 """Backward passes through windows of a record: exact, and at a cost that does not grow with the image.
 
-Cells are propagated in chunks, as the batch of ordinary convolutions. A window's place is a cell's own, the sizes
-are the same for all (`receptive_field.py`), and so are the steps between two levels but for one bit per axis:
-where the
-peak is in the grid of the pooling. Beyond the image's border a record says "inactive", so that nothing comes back
-from there.
+Cells are propagated in chunks, as the batch of ordinary convolutions. Each cell has its own place, but the sizes
+of the windows are the same for all (`receptive_field.py`). The steps between two levels are the same too, but for
+one bit per axis: where the peak is in the grid of the pooling. Beyond the image's border a record says "inactive",
+so that nothing comes back from there.
 """
 
 from collections.abc import Callable
@@ -17,7 +16,8 @@ from jaxtyping import Array, Float, Int
 
 from wsis_jax.core import compiler_options
 from wsis_jax.network.receptive_field import Block, Span, Windows
-from wsis_jax.network.record import Record, unpack
+from wsis_jax.network.record import RecordedImage, unpack
+from wsis_jax.network.rules import BackwardRule, passed
 from wsis_jax.network.unet import UNet, Variables
 
 
@@ -37,17 +37,19 @@ class Views(NamedTuple):
     right: tuple[Array, ...]
 
 
+class Places(NamedTuple):
+    """Where cells are: the (row, column) of each peak, and the (height, width) of the image."""
+
+    peaks: Int[Array, "cells 2"]
+    frame: Int[Array, "2"]
+
+
 @partial(jax.jit, static_argnames="spans")
 def cut_views(
-    record: Record,
-    signal: Float[Array, "height width"],
-    regions: Int[Array, "height width"],
-    ids: Int[Array, " cells"],
-    peaks: Int[Array, "cells 2"],
-    *,
-    spans: Windows,
+    image: RecordedImage, ids: Int[Array, " cells"], peaks: Int[Array, "cells 2"], *, spans: Windows
 ) -> Views:
     """Returns the windows of cells `ids` (1-based) around their peaks; zeros and "inactive" beyond the border."""
+    record, signal, regions, _ = image
     start = spans.decoder[0].output if spans.decoder else spans.encoder[0].output
     mine = _view(regions, peaks, start, 0) == ids[:, None, None]
     relus = [(level, span) for level, block in enumerate(spans.encoder) for span in (block.middle, block.output)]
@@ -71,7 +73,12 @@ def _view(x: Array, peaks: Int[Array, "cells 2"], span: Span, level: int) -> Arr
     return x.at[rows, columns].get(mode="fill", fill_value=0)
 
 
-def backward_kernels(variables: Variables) -> dict[str, Array]:
+Kernels = dict[str, Array]
+"""What `backward_kernels` returns."""
+
+
+@jax.jit
+def backward_kernels(variables: Variables) -> Kernels:
     """Returns the kernels of the convolutions that carry signals back: mirrored, inputs and outputs exchanged."""
     kernels = {}
     for name, block in variables["params"].items():
@@ -83,39 +90,38 @@ def backward_kernels(variables: Variables) -> dict[str, Array]:
 
 @cache
 def compiled_back() -> Callable[..., Float[Array, "cells side side"]]:
-    """Returns `back`, compiled."""
-    return jax.jit(back, static_argnames=("model", "spans", "clip"), compiler_options=compiler_options())
+    """Returns `back`, compiled; no image's sides are in it, so that one program serves all images."""
+    return jax.jit(back, static_argnames=("network", "spans", "rule"), compiler_options=compiler_options())
 
 
 def back(
-    model: UNet,
-    kernels: dict[str, Array],
+    network: UNet,
+    kernels: Kernels,
     views: Views,
-    peaks: Int[Array, "cells 2"],
-    frame: Int[Array, "2"],
+    places: Places,
     *,
     spans: Windows,
-    clip: bool,
+    rule: BackwardRule,
 ) -> Float[Array, "cells side side"]:
     """Propagates the signals back to the image, clamped to at least 0.
 
     Args:
-        model: the network, without batch norm.
+        network: without batch norm.
         kernels: its `backward_kernels`; their type is that of the arithmetic.
         views: the windows of the record.
-        peaks: (row, column) of each cell.
-        frame: (height, width) of the image.
+        places: of the cells.
         spans: the sizes of the windows.
-        clip: keep a signal only where it is positive too, as the guided rule and the deconvnet have it.
+        rule: of the ReLUs; which units are active is in the record already.
     """
+    peaks, frame = places
     depth = len(spans.decoder)
-    active = [unpack(bits, n) for bits, n in zip(views.active, _channels(model), strict=True)]
+    active = [unpack(bits, n) for bits, n in zip(views.active, _channels(network), strict=True)]
 
     def through(signal: Array, name: str, block: Block, relus: int) -> Array:
         """Passes a signal behind a block to in front of it."""
         steps = ((1, block.output, block.middle), (0, block.middle, block.input))
         for conv, behind, before in steps:
-            signal = jnp.where(active[relus + conv], jnp.maximum(signal, 0) if clip else signal, 0)
+            signal = passed(signal, active[relus + conv], rule)
             signal = _convolve(signal, kernels[f"{name}/conv_{conv}"], behind, before)
         return signal
 
@@ -126,13 +132,13 @@ def back(
         # The decoder's blocks are numbered from the deepest.
         number = depth - 1 - level
         signal = through(signal, f"decoder_{number}", block, 2 * (depth + 1 + number))
-        skips.append(signal[..., : model.encoder[level]])
+        skips.append(signal[..., : network.encoder[level]])
         below = spans.decoder[level + 1] if level + 1 < depth else spans.encoder[depth]
         rows, columns = (
-            _weights(place, size, block.input, below.output, align_corners=model.align_corners)
+            _weights(place, size, block.input, below.output, align_corners=network.align_corners)
             for place, size in zip((peaks >> level).T, frame >> level, strict=True)
         )
-        signal = _halve(signal[..., model.encoder[level] :], rows.astype(precision), columns.astype(precision))
+        signal = _halve(signal[..., network.encoder[level] :], rows.astype(precision), columns.astype(precision))
     for level, block in reversed(list(enumerate(spans.encoder))):
         signal = through(signal, f"encoder_{level}", block, 2 * level)
         if level:
@@ -143,9 +149,9 @@ def back(
     return jnp.maximum(signal[..., 0], 0).astype(jnp.float32)
 
 
-def _channels(model: UNet) -> list[int]:
+def _channels(network: UNet) -> list[int]:
     """Returns the number of channels of every ReLU."""
-    return [n for n in (*model.encoder, *model.decoder) for _ in range(2)]
+    return [n for n in (*network.encoder, *network.decoder) for _ in range(2)]
 
 
 def _convolve(signal: Array, kernel: Array, behind: Span, before: Span) -> Array:
@@ -165,7 +171,7 @@ def _fit(x: Array, have: Span, want: Span) -> Array:
 def _unpool(
     signal: Array, lower: Array, right: Array, odd: Int[Array, "cells 2"], pooled: Span, above: Span
 ) -> Array:
-    """Hands each pooling window's signal to its winner, in the span of the level above.
+    """Returns each pooling window's signal at its winner, in the span of the level above.
 
     A pooling window is at twice its place, and the peak there at twice its place or one beside it: `odd`.
     """

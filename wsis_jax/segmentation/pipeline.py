@@ -25,7 +25,16 @@ from wsis_jax.core import (
     warn_about_image,
 )
 from wsis_jax.cutting import cut_and_fuse, fit_labels
-from wsis_jax.network import Model, Record, forward, in_precision, one_of, pad_to_stride, record_images, winner_map
+from wsis_jax.network import (
+    Cells,
+    Model,
+    Record,
+    forward,
+    one_of,
+    pad_to_stride,
+    record_images,
+    winner_map_in_chunks,
+)
 from wsis_jax.points import centre_regions, find_peaks
 
 
@@ -167,14 +176,14 @@ def _look(
         return np.pad(framed, ((0, 0), (0, height - frame[0]), (0, width - frame[1])))
 
     mesh = local_mesh(len(smalls))  # each device passes its share of the images
-    variables = copy(in_precision(model.variables, config.unet.precision), mesh)
-    records = record_images(model.network, variables, padded(smalls), frame, rule=config.contribution.rule)
+    model = copy(model.using(config), mesh)
+    records = record_images(model, padded(smalls), frame)
     likelihoods = np.asarray(records.likelihood)[:, : shape[0], : shape[1]]
     if config.detect.views == 4:
         # The network is not quite as blind to mirroring as cells are: where its views agree there is a cell.
         for steps in MIRRORS:
             mirrored = split(padded([mirror(small, steps) for small in smalls]), mesh)
-            view = np.asarray(forward(model.network, variables, mirrored, copy(np.array(frame), mesh)))
+            view = np.asarray(forward(model.network, model.variables, mirrored, copy(np.array(frame), mesh)))
             likelihoods = likelihoods + mirror(view[:, : shape[0], : shape[1]], steps)
         likelihoods = likelihoods / 4
     return [(one_of(records, jnp.array(i)), likelihood) for i, likelihood in enumerate(likelihoods)]
@@ -213,14 +222,6 @@ def propagate(model: Model, detection: Detection, *, config: Config, recorded: R
     """
     padded, frame = pad_to_stride(detection.image, model.network.stride)
     margin = [(0, p - n) for p, n in zip(padded.shape, detection.image.shape, strict=True)]
-    winner = winner_map(
-        model.network,
-        in_precision(model.variables, config.unet.precision),
-        padded,
-        np.pad(detection.regions, margin),
-        detection.peaks,
-        reach=config.cell_reach,
-        settings=config.contribution,
-        recorded=recorded,
-    )
+    cells = Cells(padded, np.pad(detection.regions, margin), detection.peaks, reach=config.cell_reach)
+    winner = winner_map_in_chunks(model.using(config), cells, recorded=recorded)
     return WinnerMap(*(part[frame] for part in winner))

@@ -54,7 +54,7 @@ from wsis_jax.cutting import (
     rim_contrast,
     rim_of,
 )
-from wsis_jax.network import Model, Record, forward, in_precision, one_of, record_images, winner_map
+from wsis_jax.network import Cells, Model, Record, forward, one_of, record_images, winner_map_in_chunks
 from wsis_jax.output import margin_sums
 from wsis_jax.points import peak_pixels, plateau_centres
 from wsis_jax.segmentation.tiled.halos import Halos, View, view_of
@@ -126,8 +126,7 @@ class TiledImage(NamedTuple):
 
     def record(self, model: Model, seen: Float32[np.ndarray, "height width"]) -> Record:
         """Returns the record of a view."""
-        variables = in_precision(model.variables, self.config.unet.precision)
-        return record_images(model.network, variables, seen[None], self.sides, rule=self.config.contribution.rule)
+        return record_images(model.using(self.config), seen[None], self.sides)
 
 
 def detect_in_tiles(
@@ -176,7 +175,7 @@ def likelihood_of(part: Window, *, model: Model, tiled: TiledImage) -> Float32[n
     likelihood = view.shown(np.asarray(tiled.record(model, view.of(tiled.image)).likelihood)[0])
     if tiled.config.detect.views == 1:
         return likelihood
-    variables = in_precision(model.variables, tiled.config.unet.precision)
+    variables = model.using(tiled.config).variables
     for flip in MIRRORS:
         view = tiled.view(model, part, tiled.halos.field, flip)
         seen = jnp.asarray(view.of(tiled.image)[None], jnp.float32)
@@ -254,17 +253,9 @@ def _winner_map(
     there = tuple(slice(s.start - c, s.stop - c) for s, c in zip(discs, corner, strict=True))
     regions[there] = np.where(distance <= tiled.config.region_radius, numbers[index + 1], 0)
     seen = view.of(tiled.image)
-    winner = winner_map(
-        model.network,
-        in_precision(model.variables, tiled.config.unet.precision),
-        seen,
-        regions,
-        peaks[cells] - corner,
-        reach=tiled.config.cell_reach,
-        settings=tiled.config.contribution,
-        recorded=one_of(tiled.record(model, seen), jnp.array(0)),
-        half=tiled.halos.half,
-    )
+    near = Cells(seen, regions, peaks[cells] - corner, reach=tiled.config.cell_reach, half=tiled.halos.half)
+    recorded = one_of(tiled.record(model, seen), jnp.array(0))
+    winner = winner_map_in_chunks(model.using(tiled.config), near, recorded=recorded)
     value, owner, runner_up = (layer[view.part] for layer in winner)
     return WinnerMap(value, _named(cells + 1)[owner], runner_up)
 
