@@ -101,8 +101,7 @@ def test_numbers_follow_from_the_times():
 
 
 def test_compilation_is_what_jax_reports():
-    model, variables = measure.network(1)
-    case = measure.draw_case(model, variables, measure.noise(16, 16), cells=1, radius=3.0)
+    case = measure.draw_case(measure.fresh_model(1), measure.noise(16, 16), cells=1, radius=3.0)
     first, second = measure.measure([measure.by_images(case, "loop")] * 2, rounds=1)
     assert first.compilation > 0
     assert second.compilation == 0  # the programs are there

@@ -40,8 +40,9 @@ def with_room_for(cells: int, monkeypatch, *, late: bool) -> list[int]:
 
         return limited
 
-    compiled = contributions.compiled_back()
-    monkeypatch.setattr(contributions, "compiled_back", lambda: limit(compiled, lambda given: len(given[3].peaks)))
+    monkeypatch.setattr(
+        contributions, "_windows_back", limit(contributions._windows_back, lambda given: len(given[2]))
+    )
     monkeypatch.setattr(contributions, "back_many", limit(contributions.back_many, lambda given: len(given[2])))
     return tried
 

@@ -13,7 +13,8 @@ from jax.export import deserialize
 
 from wsis_jax.cli import export, main
 from wsis_jax.core.config import Config
-from wsis_jax.network.contributions import Cells, contribution_maps, winner_map_in_chunks
+from wsis_jax.network import export as export_module
+from wsis_jax.network.contributions import Cells, contribution_maps, contribution_windows, winner_map_in_chunks
 from wsis_jax.network.export import export_contributions, export_forward
 from wsis_jax.network.model import Model
 from wsis_jax.network.unet import UNet, initial_variables, predict
@@ -89,6 +90,22 @@ def test_contributions_are_those_of_the_package_for_any_number_of_cells_and_size
         expected = contribution_maps(run, Cells(image, regions, peaks, reach=reach))
         assert expected.max(axis=(1, 2)).min() > 0
         assert np.abs(found - expected).max() <= 1e-5 * expected.max()
+
+
+def test_the_program_is_the_function_of_the_package(monkeypatch):
+    run, calls = some_run(), []
+
+    def noted(*arguments, **options):
+        calls.append(options)
+        return contribution_windows(*arguments, **options)
+
+    monkeypatch.setattr(export_module, "contribution_windows", noted)
+    exported = loaded(export_contributions(run))
+    assert calls == [{"reach": 9.0}]
+    ours = jax.jit(contribution_windows, static_argnames="reach")
+    for cells, shape in zip([3, 6], SHAPES, strict=True):
+        drawn = cells_in(shape, cells)
+        np.testing.assert_array_equal(exported(*drawn), ours(run, *drawn, reach=9.0))
 
 
 def test_some_cells_at_a_time_and_regions_too_large():

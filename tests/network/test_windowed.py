@@ -1,5 +1,7 @@
 """Windowed contributions: the numbers of the loop over whole images, in every corner."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,6 +16,7 @@ from wsis_jax.network.contributions import (
     contribution_maps,
     linearize,
     record_images,
+    winner_map,
     winner_map_in_chunks,
 )
 from wsis_jax.network.model import Model
@@ -63,6 +66,22 @@ def scene(shape, cells, seed):
     image = random.random(shape, np.float32)
     regions = centre_regions(image, peaks, region="disc", radius=float(random.uniform(1, 5)), response=0.1)
     return image, regions, peaks
+
+
+def small_cells(model, *assignments):
+    """A model whose settings are for small cells."""
+    few = ["image.scale=1", "likelihood.sigma=2", "detect.radius=2.5"]
+    return model.using(model.config.override([*few, *assignments]))
+
+
+def two_scenes(model):
+    """Two images of equally many cells, whose regions are as the settings of a model have them."""
+    drawn = [scene((64, 48), 9, seed) for seed in (5, 6)]
+    count, radius = min(len(peaks) for *_, peaks in drawn), model.config.region_radius
+    for image, _, peaks in drawn:
+        peaks = peaks[:count].astype(np.int32)
+        regions = centre_regions(image, peaks, region="disc", radius=radius, response=0.1)
+        yield image, regions.astype(np.int32), peaks
 
 
 def assert_close(window, loop):
@@ -215,3 +234,70 @@ def test_bits_are_what_the_network_did():
         pooled = blocks.argmax(axis=1).reshape(height // 2, width // 2, n)
         for bits, expected in ((record.lower, pooled // 2), (record.right, pooled % 2)):
             np.testing.assert_array_equal(jnp.unpackbits(bits[level][0], axis=-1, count=n), expected)
+
+
+# Pure functions
+
+
+@pytest.mark.parametrize("reach", [None, 10.0])
+def test_pure_contributions_are_those_of_the_loop(reach):
+    model = small_cells(model_of("four levels", 5))
+    scenes = list(two_scenes(model))
+    looped = [
+        contribution_maps(small_cells(model, "contribution.method=loop"), Cells(*one, reach=reach))
+        for one in scenes
+    ]
+    jitted = jax.jit(contributions.contributions, static_argnames="reach")
+    together = jax.jit(jax.vmap(partial(contributions.contributions, model, reach=reach)))
+    for maps, expected in zip(together(*map(np.stack, zip(*scenes, strict=True))), looped, strict=True):
+        assert expected.any(axis=(1, 2)).all()
+        assert_close(maps, expected)
+    for one, expected in zip(scenes, looped, strict=True):
+        maps = jitted(model, *one, reach=reach)
+        assert (maps.shape, maps.dtype) == (expected.shape, np.float32)
+        assert_close(maps, expected)
+
+
+def argmax(maps):
+    """Value, owner and runner-up of maps."""
+    ordered = np.sort(maps, axis=0)[::-1]
+    owner = np.where(ordered[0] > 0, np.argmax(maps, axis=0) + 1, 0)
+    return ordered[0], owner, ordered[1]
+
+
+@pytest.mark.parametrize("coarse", [False, True])
+@pytest.mark.parametrize("reach", [None, 10.0])
+def test_winner_maps_of_device_and_host_and_numpy_are_one(reach, coarse, monkeypatch):
+    model = small_cells(model_of("four levels", 5), "contribution.chunk=4")
+    scenes, half = list(two_scenes(model)), int(model.config.region_radius)
+    if coarse:  # of few different values, so that many are equal
+        back = contributions._windows_back
+
+        def rounded(*arguments, **options):
+            maps = back(*arguments, **options)
+            return jnp.ceil(3 * maps / maps.max((1, 2), keepdims=True).clip(1e-30))
+
+        monkeypatch.setattr(contributions, "_windows_back", rounded)
+    together = jax.jit(jax.vmap(partial(winner_map, model, reach=reach)))
+    in_batch = together(*map(np.stack, zip(*scenes, strict=True)))
+    alone = jax.jit(partial(winner_map, reach=reach))
+    for i, one in enumerate(scenes):
+        cells = Cells(*one, reach=reach, half=half)
+        oracle = argmax(contribution_maps(model, cells))
+        if coarse:
+            assert ((oracle[0] == oracle[2]) & (oracle[0] > 0)).any()
+        pure, driven = alone(model, *one), winner_map_in_chunks(model, cells)
+        for layer, ours, batched, expected in zip(pure, driven, in_batch, oracle, strict=True):
+            assert layer.dtype == ours.dtype
+            np.testing.assert_array_equal(layer, expected)
+            np.testing.assert_array_equal(ours, expected)
+            if not coarse:  # in a batch sums are added up in another order
+                np.testing.assert_allclose(batched[i], expected, rtol=0, atol=1e-5 * expected.max())
+
+
+def test_pure_functions_of_no_cells():
+    model = small_cells(model_of("two levels", 0))
+    image, regions, peaks = jnp.zeros((32, 40)), jnp.zeros((32, 40), int), jnp.zeros((0, 2), int)
+    assert contributions.contributions(model, image, regions, peaks, reach=9.0).shape == (0, 32, 40)
+    for layer in winner_map(model, image, regions, peaks, reach=9.0):
+        np.testing.assert_array_equal(layer, image)

@@ -2,14 +2,14 @@
 
 `contributions`, `contribution_windows` and `winner_map` are pure functions of JAX arrays, for `jax.jit` (with
 `reach` static), `jax.vmap` over images and `jax.export`. `contribution_maps` and `winner_map_in_chunks` take the
-same steps from the host: chunk after chunk, shared by the devices, within the memory. There signals go back through
-windows of a record or, to compare, through the whole image (`contribution.method`).
+same steps from the host: chunk after chunk, shared by the devices, within the memory. There signals go back
+through windows of a record or, to compare, through the whole image (`contribution.method`).
 """
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -111,6 +111,8 @@ def contribution_windows(
     """
     spans = windows_of_model(model, reach=reach)
     ids, span = jnp.arange(1, peaks.shape[0] + 1), spans.encoder[0].input
+    if peaks.shape[0] == 0:
+        return jnp.zeros((0, span.size, span.size))
     maps = _windows_back(model, _recorded(model, image, regions), ids, peaks, spans=spans)
     places = peaks[:, :, None] + np.arange(span.low, span.high + 1)[None, None]
     inside = (places >= 0) & (places < jnp.array(image.shape)[None, :, None])
@@ -215,11 +217,15 @@ def _in_reach(maps: Array, peaks: Int[Array, "cells 2"], *, span: Span | None, r
     return jnp.where(_placed(near, peaks, -far, maps.shape[1:]), maps, 0)
 
 
+# On the device its layers are JAX arrays.
+_winner_of: Callable[..., WinnerMap] = WinnerMap
+
+
 def _no_winner(shape: tuple[int, ...], span: Span | None) -> WinnerMap:
     """Returns the winner map of no cells, with room around it for the windows of peaks at the border."""
     beyond = span.size - 1 if span else 0
     room = tuple(n + beyond for n in shape)
-    return WinnerMap(jnp.zeros(room), jnp.zeros(room, jnp.int32), jnp.zeros(room))
+    return _winner_of(jnp.zeros(room), jnp.zeros(room, jnp.int32), jnp.zeros(room))
 
 
 def _inner(shape: tuple[int, ...], span: Span | None) -> tuple[slice, ...]:
@@ -250,7 +256,7 @@ def _merged(
             jnp.where(wins, best, jnp.maximum(second, values)),
         )
         layers = zip(winner, new, strict=True)
-        return WinnerMap(*(jax.lax.dynamic_update_slice(layer, part, corners[i]) for layer, part in layers))
+        return _winner_of(*(jax.lax.dynamic_update_slice(layer, part, corners[i]) for layer, part in layers))
 
     return jax.lax.fori_loop(0, maps.shape[0], merge, winner)
 
@@ -406,16 +412,16 @@ def _by_windows(model: Model, cells: Cells, recorded: Record | None) -> _Plan:
         recorded = one_of(record_images(model, cells.image[None], shape), jnp.array(0))
     spans = windows_of_cells(model.network, cells)
     beyond = [(0, n - m) for n, m in zip(recorded.likelihood.shape, shape, strict=True)]
-    arrays = recorded, np.pad(cells.regions, beyond).astype(np.int32), np.array(shape), model.kernels
+    arrays: Any = recorded, np.pad(cells.regions, beyond).astype(np.int32), np.array(shape), model.kernels
 
     def maps_from(first: int, chunk: int) -> Iterator[Float[Array, "chunk side side"]]:
         mesh = local_mesh(chunk)  # fewer cells may lie on fewer devices
-        *seen, kernels = copy(arrays, mesh)
-        image, there = _with_signal(*seen, settings), replace(model, kernels=kernels)
+        record, placed, frame, kernels = copy(arrays, mesh)
+        image, there = _with_signal(record, placed, frame, settings), replace(model, kernels=kernels)
         for start in range(first, count, chunk):
             ids = _ids(start, chunk)
-            mine, peaks = split((ids, _peaks_of(cells, ids)), mesh)
-            yield _windows_back(there, image, mine, peaks, spans=spans, back=compiled_back())
+            mine: Any = split((ids, _peaks_of(cells, ids)), mesh)
+            yield _windows_back(there, image, *mine, spans=spans, back=compiled_back())
 
     return _Plan(shared_by_all(_chunk_of(model, spans)), maps_from, spans.encoder[0].input)
 
