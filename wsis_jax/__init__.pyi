@@ -19,8 +19,11 @@ from .io.point_file import read_points as read_points
 from .metrics import match_labels as match_labels
 from .metrics import match_points as match_points
 from .metrics import pool_scores as pool_scores
+from .network.contributions import Cells as Cells
 from .network.contributions import contribution_maps as contribution_maps
+from .network.contributions import contributions as contributions
 from .network.contributions import winner_map as winner_map
+from .network.contributions import winner_map_in_chunks as winner_map_in_chunks
 from .network.model import Model as Model
 from .network.model import load_model as load_model
 from .network.rules import guided_relu as guided_relu

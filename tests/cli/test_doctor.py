@@ -125,7 +125,7 @@ def test_a_device_that_is_not_there_is_bad_input(monkeypatch, capsys):
 
     monkeypatch.setattr(jax, "devices", devices)
     monkeypatch.setattr("wsis_jax.cli.measure.compare", lambda *_, **__: devices())
-    monkeypatch.setattr("wsis_jax.cli.measure.network", lambda width: (None, None))
+    monkeypatch.setattr("wsis_jax.cli.measure.fresh_model", lambda width: None)
     assert main(["bench", "--side", "16"]) == 2
     error = capsys.readouterr().err
     assert error.startswith("wsis: error: ")
@@ -137,7 +137,7 @@ def test_a_fault_that_is_not_of_the_devices_is_raised(monkeypatch):
     def fault(*_, **__):
         raise RuntimeError("a fault of wsis")
 
-    monkeypatch.setattr("wsis_jax.cli.measure.network", fault)
+    monkeypatch.setattr("wsis_jax.cli.measure.fresh_model", fault)
     with pytest.raises(RuntimeError, match="a fault of wsis"):
         main(["bench", "--side", "16"])
 

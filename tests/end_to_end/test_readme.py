@@ -77,7 +77,7 @@ def learned(monkeypatch):
     }
     seconds = ("forward_seconds", "seconds_per_cell", "end_to_end_seconds", "compile_seconds")
     row |= dict.fromkeys((*seconds, "cells_per_second", "gflop_per_second"), 1.0)
-    monkeypatch.setattr(wsis_jax.cli.measure, "network", lambda width: (None, None))
+    monkeypatch.setattr(wsis_jax.cli.measure, "fresh_model", lambda width: None)
     monkeypatch.setattr(wsis_jax.cli.measure, "compare", lambda *_, **__: [row])
     monkeypatch.delitem(wsis_jax.cli.doctor._CHECKS, "self-test")
     return given
