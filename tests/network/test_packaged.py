@@ -104,7 +104,7 @@ def test_what_cannot_be_boxed_leaves_all_as_it_was(models, tiny_run, box, tmp_pa
         box(tmp_path / "nowhere", target)
     broken = shutil.copytree(tiny_run.folder, tmp_path / "broken")
     (broken / "config.json").write_text("{")
-    with pytest.raises(ValueError, match=r"config\.json: not readable as JSON"):
+    with pytest.raises(ValueError, match="not a configuration"):
         box(broken, target)
     assert {path: path.read_bytes() for path in files_of(target)} == before
 
