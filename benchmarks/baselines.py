@@ -14,8 +14,10 @@ percentiles.
     python -m benchmarks.baselines
 """
 
+import argparse
 import json
 import time
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -28,12 +30,15 @@ from experiments.commit import commit
 from wsis_jax import draw_scene
 from wsis_jax.cli.measure import surroundings
 
-_SHAPE = 1022, 1024
 
-
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Times the methods one after another."""
-    scene, example = (draw_scene(seed, shape=_SHAPE, cells=80, diameter=40.0) for seed in range(2))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--side", nargs=2, type=int, default=(1022, 1024), help="height and width (1022 1024)")
+    parser.add_argument("--cells", type=int, default=80, help="in the image (80)")
+    options = parser.parse_args(argv)
+    shape = tuple(options.side)
+    scene, example = (draw_scene(seed, shape=shape, cells=options.cells, diameter=40.0) for seed in range(2))
     methods: dict[str, Baseline] = {
         "Bensch": Bensch(examples=((example.image, example.labels),)),
         "Chalfoun (FogBank)": FogBank(),

@@ -9,24 +9,26 @@ cores: they overlap, but each is the slower for it.
 
 Prints a timeline of some images, and a JSON line with the machine and the commit.
 
-    python benchmarks/batch.py
+    python -m benchmarks.batch
 """
 
 import argparse
 import json
-import os
-import platform
-import subprocess
 import tempfile
 import threading
 import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
+from unittest.mock import patch
 
 import numpy as np
 import tifffile
 
+from experiments.commit import commit
 from wsis_jax import draw_scene, load_model
+from wsis_jax.cli.measure import surroundings
 from wsis_jax.network import model_folder
 from wsis_jax.output import DEFAULT_FORMATS
 from wsis_jax.segmentation import batch
@@ -45,16 +47,16 @@ class Span(NamedTuple):
     end: float
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Draws the images, segments them and prints what was seen."""
-    options = _options()
+    options = _options(argv)
     run = load_model(model_folder(options.model))
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory() as name, ExitStack() as watching:
         folder = Path(name)
         files = _draw(folder / "images", options, run.config.likelihood.sigma)
         spans, memory, start = [], [], time.perf_counter()
         for stage, function in (("network", "locate"), ("cuts", "_cutting")):
-            _watch(function, stage, spans, start)
+            watching.enter_context(_watch(function, stage, spans, start))
         outcomes = batch.segment_files(run, files, folder / "out", on_image=lambda *_: memory.append(_resident()))
         seconds = time.perf_counter() - start
     _show(spans)
@@ -73,19 +75,20 @@ def main() -> None:
                 "gib_after_last": round(last, 3),
                 "gib_greatest": round(max(memory), 3),
                 "last_to_tenth": round(last / tenth, 3),
-                **_machine(),
+                **surroundings(),
+                "commit": commit(),
             }
         )
     )
 
 
-def _options() -> argparse.Namespace:
+def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     """Returns what was asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=200)
     parser.add_argument("--side", type=int, default=512)
     parser.add_argument("--model", default="phase-contrast", help="a run folder, or a model of the package")
-    return parser.parse_args()
+    return parser.parse_args(argv)
 
 
 def _draw(folder: Path, options: argparse.Namespace, sigma: float) -> list[Path]:
@@ -101,11 +104,11 @@ def _draw(folder: Path, options: argparse.Namespace, sigma: float) -> list[Path]
     return files
 
 
-def _watch(name: str, stage: str, spans: list[Span], start: float) -> None:
-    """Notes when a function of `batch`, or the function that it returns, is at work."""
+def _watch(name: str, stage: str, spans: list[Span], start: float) -> Any:
+    """Context manager in which the times of a function, or of the one that it returns, are noted."""
     real, lock = getattr(batch, name), threading.Lock()
 
-    def timed(function: Any) -> Any:
+    def timed(function: Callable[..., Any]) -> Callable[..., Any]:
         def call(*arguments: Any, **named: Any) -> Any:
             begun = time.perf_counter() - start
             try:
@@ -116,7 +119,8 @@ def _watch(name: str, stage: str, spans: list[Span], start: float) -> None:
 
         return call
 
-    setattr(batch, name, timed(real) if stage == "network" else lambda *given: timed(real(*given)))
+    watched = timed(real) if stage == "network" else lambda *given: timed(real(*given))
+    return patch.object(batch, name, watched)
 
 
 def _overlap(spans: list[Span]) -> dict[str, float]:
@@ -153,21 +157,6 @@ def _resident() -> float:
     """Returns the memory of this process in GiB."""
     status = Path("/proc/self/status").read_text()
     return int(status.partition("VmRSS:")[2].split()[0]) / 2**20
-
-
-def _machine() -> dict[str, Any]:
-    """Returns where this was measured."""
-    import jax
-
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
-    device = jax.devices()[0].device_kind
-    return {
-        "device": device,
-        "cores": os.cpu_count(),
-        "jax": jax.__version__,
-        "python": platform.python_version(),
-        "commit": commit,
-    }
 
 
 if __name__ == "__main__":

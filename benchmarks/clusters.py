@@ -21,13 +21,11 @@ import argparse
 import json
 import math
 import os
-import platform
-import subprocess
 import tempfile
 import threading
 import time
 from argparse import Namespace
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -38,6 +36,8 @@ from jaxtyping import Float32, Int32, UInt32
 
 from benchmarks.batch import _draw
 from benchmarks.tiles import _CHUNK, _make
+from experiments.commit import commit
+from wsis_jax.cli.measure import surroundings
 from wsis_jax.core import Config, resize_image, serial_map, stretch
 from wsis_jax.cutting import ImageStats, costs_of, cut_cells, fit_labels, fuse_nearest, greatest_contributions
 from wsis_jax.io import open_frames, writing_labels
@@ -50,17 +50,15 @@ _SCALE = 0.5
 _GRID = 32  # pixels, which are a stride of the network at this scale
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Measures what was asked for."""
-    options = _options()
+    options = _options(argv)
     with tempfile.TemporaryDirectory(dir=options.folder) as name:
         measured = _large(Path(name), options) if options.side else _images(Path(name), options)
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
-    machine = {"cores": os.cpu_count(), "machine": platform.machine(), "python": platform.python_version()}
-    print(json.dumps({**measured, **machine, "commit": commit}))
+    print(json.dumps({**measured, **surroundings(), "commit": commit()}))
 
 
-def _options() -> Namespace:
+def _options(argv: Sequence[str] | None) -> Namespace:
     """Returns what was asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=40, help="images of 512² pixels")
@@ -70,7 +68,7 @@ def _options() -> Namespace:
     parser.add_argument("--tile", type=int, default=1024, help="side of a tile in pixels of the network")
     parser.add_argument("--model", default="phase-contrast", help="a run folder, or a model of the package")
     parser.add_argument("--folder", help="where images and labels are put for the time being")
-    return parser.parse_args()
+    return parser.parse_args(argv)
 
 
 # Many images

@@ -13,7 +13,7 @@ A process that measures one method at one size reports its peak memory; --apart 
 
 PyTorch's methods need `pip install torch captum`, the plot `pip install matplotlib`.
 
-    python benchmarks/contributions.py --sides 1040x1392 --widths 64 --json out.jsonl --plot out.png
+    python -m benchmarks.contributions --sides 1040x1392 --widths 64 --json out.jsonl --plot out.png
 """
 
 import argparse
@@ -23,11 +23,13 @@ import math
 import resource
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 
+from experiments.commit import commit
 from wsis_jax.cli.measure import (
     Method,
     by_images,
@@ -40,11 +42,12 @@ from wsis_jax.cli.measure import (
     speed_up,
     surroundings,
 )
+from wsis_jax.core import Config
 
 _METHODS = ("window", "window-all", "vmap", "loop", "torch", "captum")
-_SIGMA = 7.0  # of the likelihood map, in pixels of the network: images are scaled to that
-_RADIUS = 2.58 * _SIGMA  # of a centre region, by default
-_REACH = 3 * _SIGMA  # by default
+_SIGMA = 5.0  # of the likelihood map, in pixels of the network: images are scaled to that
+_RADIUS = Config().detect.radius * _SIGMA  # of a centre region
+_REACH = (Config().cut.reach or math.inf) * _SIGMA
 
 
 class Entry(NamedTuple):
@@ -56,9 +59,9 @@ class Entry(NamedTuple):
     details: dict[str, Any]
 
 
-def main() -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Measures and prints; returns 1 if a process of --apart failed."""
-    arguments = _parser().parse_args()
+    arguments = _parser().parse_args(argv)
     if arguments.plot and not arguments.json:
         raise SystemExit("--plot draws the lines of --json FILE; give both")
     failed = False
@@ -101,7 +104,8 @@ def _measure_apart(arguments: argparse.Namespace) -> bool:
     codes = []
     for width, (rows, columns), method in itertools.product(arguments.widths, arguments.sides, arguments.methods):
         what = ["--methods", method, "--sides", f"{rows}x{columns}", "--widths", str(width)]
-        codes.append(subprocess.run([sys.executable, __file__, *what, *shared], check=False).returncode)
+        command = [sys.executable, "-m", "benchmarks.contributions", *what, *shared]
+        codes.append(subprocess.run(command, check=False).returncode)
         if codes[-1]:
             print(f"{' '.join(what)}: failed with exit code {codes[-1]}", file=sys.stderr)
     return not any(codes)
@@ -110,7 +114,7 @@ def _measure_apart(arguments: argparse.Namespace) -> bool:
 def _measure_by_turns(arguments: argparse.Namespace) -> None:
     """Measures in this process, one width after the other."""
     alone = len(arguments.widths) * len(arguments.sides) * len(arguments.methods) == 1
-    about = {**surroundings(), "commit": _commit()}
+    about = {**surroundings(), "commit": commit()}
     for width in arguments.widths:
         entries = _entries(width, arguments)
 
@@ -152,7 +156,7 @@ def _entries(width: int, arguments: argparse.Namespace) -> list[Entry]:
         if name in ("vmap", "loop"):
             entries.append(Entry(side, by_images(case, name), arguments.cells, {}))
             continue
-        import peers  # here, since the others need no PyTorch
+        from benchmarks import peers  # here, since the others need no PyTorch
 
         peers.check(model, name)
         best = peers.better_format(case, name)
@@ -205,12 +209,6 @@ def _peak_memory() -> float:
         return stats["peak_bytes_in_use"] / 2**30
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
-
-
-def _commit() -> str:
-    """Returns the commit that was measured, marked where files differ from it."""
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--exclude", "*"]
-    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
 
 
 def _write(line: dict[str, Any], file: Path | None) -> None:

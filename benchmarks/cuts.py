@@ -18,26 +18,25 @@ Without a reach 0.060 s, 154 times less than 9.3 s; no window proved 210 of 300 
 times less than 3.5 s, with 44 such cells. All identical. Building takes 11 % of the time, solving 64 %, seeds and
 components the rest. From 512² to 2048²: 1.07 times.
 
-    python benchmarks/cuts.py
+    python -m benchmarks.cuts
 """
 
 import argparse
 import json
 import os
-import platform
 import resource
-import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
 import numpy as np
 from scipy import ndimage
 
+from experiments.commit import commit
 from wsis_jax import draw_scene
+from wsis_jax.cli.measure import surroundings
 from wsis_jax.core import Config, CutConfig, preset
 from wsis_jax.cutting import (
     CellMask,
@@ -52,7 +51,7 @@ from wsis_jax.cutting import (
     graphcut,
 )
 
-_SIGMA = 7.0  # of the likelihood map, in pixels of the network: images are scaled to that
+_SIGMA = 5.0  # of the likelihood map, in pixels of the network: images are scaled to that
 _DIAMETER = 20.0  # of a cell, in the same pixels
 _RADIUS = 4.0  # of the seeds
 
@@ -64,7 +63,7 @@ class Scene(NamedTuple):
     peaks: np.ndarray
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Measures and prints."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--side", nargs=2, type=int, default=(1040, 1392), help="height and width (1040 1392)")
@@ -73,8 +72,8 @@ def main() -> None:
     parser.add_argument("--growth", nargs="+", type=int, default=[512, 2048], help="sides of square images")
     parser.add_argument("--growth-cells", type=int, default=80, help="in each of them (80)")
     parser.add_argument("--rounds", type=int, default=3)
-    arguments = parser.parse_args()
-    about = surroundings()
+    arguments = parser.parse_args(argv)
+    about = {**surroundings(), "commit": commit()}
     reach = Config().cut.reach * _SIGMA
     for name, distance in (("default", reach), ("default", None), ("paper", None)):
         scene = draw(tuple(arguments.side), arguments.cells, preset(name).cut)
@@ -186,23 +185,6 @@ def least(run: Callable[[], Any], rounds: int) -> tuple[float, Any]:
         result = run()
         seconds.append(time.perf_counter() - start)
     return min(seconds), result
-
-
-def surroundings() -> dict[str, Any]:
-    """Returns the machine, the versions and the commit, marked where files differ from it."""
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--exclude", "*"]
-    cpu = Path("/proc/cpuinfo")
-    names = (
-        [line.split(": ")[1] for line in cpu.read_text().splitlines() if "model name" in line]
-        if cpu.exists()
-        else []
-    )
-    return {
-        "cpu": names[0] if names else platform.processor(),
-        "cores": os.cpu_count(),
-        "numpy": np.__version__,
-        "commit": subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip(),
-    }
 
 
 def tell(line: dict[str, Any]) -> None:

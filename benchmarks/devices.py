@@ -13,7 +13,7 @@ passes back; and, for 1, 2, 4 … devices, the least seconds of a training step 
 image. Without an accelerator the devices are simulated and share the cores of the machine, so their seconds are
 no measure of real ones; --simulate says how many, and --rounds 0 only counts.
 
-    python benchmarks/devices.py [--simulate 8] [--width 16] [--batch 8] [--patch 256] [--cells 128] [--rounds 5]
+    python -m benchmarks.devices [--simulate 8] [--width 16] [--batch 8] [--patch 256] [--cells 128] [--rounds 5]
 """
 
 import argparse
@@ -21,15 +21,15 @@ import json
 import math
 import os
 import re
-import subprocess
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from unittest.mock import patch
 
 import jax
 import numpy as np
 
+from experiments.commit import commit
 from wsis_jax import UNet, draw_scene
 from wsis_jax.cli.measure import draw_case, fresh_model, noise, surroundings
 from wsis_jax.core import TrainConfig, copy_everywhere, training_mesh
@@ -72,9 +72,9 @@ def training(devices: int, width: int, batch: int, side: int) -> tuple[Callable[
     return run, compiled.as_text(), 4 * (parameters + statistics + 1)
 
 
-def contributions(devices: int, width: int, cells: int) -> tuple[Callable[[], None], str]:
+def contributions(devices: int, width: int, cells: int, side: int) -> tuple[Callable[[], None], str]:
     """Returns a function that makes the contribution maps of an image on some of the devices, and its program."""
-    model, drawn = draw_case(fresh_model(width), noise(512, 512), cells=cells, radius=12.0)
+    model, drawn = draw_case(fresh_model(width), noise(side, side), cells=cells, radius=12.0)
     drawn = drawn._replace(reach=30.0)
     programs: list[str] = []
     with using(devices):
@@ -107,7 +107,7 @@ def using(devices: int):
     )
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Counts, measures and prints."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--simulate", type=int, default=8, help="devices where there is no accelerator")
@@ -115,15 +115,16 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--patch", type=int, default=256, help="side, in pixels")
     parser.add_argument("--cells", type=int, default=128)
+    parser.add_argument("--side", type=int, default=512, help="of the image of the contribution maps, in pixels")
     parser.add_argument("--rounds", type=int, default=5)
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     flags = os.environ.get("XLA_FLAGS", "")
     os.environ["XLA_FLAGS"] = f"{flags} --xla_force_host_platform_device_count={arguments.simulate}"
     there = jax.device_count()
     counts = sorted({2**power for power in range(there.bit_length())} | {there})
     counts = counts if arguments.rounds else [there]
     train = {n: training(n, arguments.width, arguments.batch, arguments.patch) for n in counts}
-    back = {n: contributions(n, arguments.width, arguments.cells) for n in counts}
+    back = {n: contributions(n, arguments.width, arguments.cells, arguments.side) for n in counts}
 
     def seconds(run: Callable[[], None]) -> float:
         start = time.perf_counter()
@@ -134,7 +135,6 @@ def main() -> None:
     rounds = [{name: seconds(run) for name, run in runs.items()} for _ in range(arguments.rounds + 1)][1:]
     least = {name: min(one[name] for one in rounds) for name in runs} if rounds else {}
     sent = messages(train[there][1])
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
     print(
         json.dumps(
             {
@@ -147,7 +147,7 @@ def main() -> None:
                 "least_s_of_a_step": {n: round(s, 3) for (what, n), s in least.items() if what == "step"},
                 "least_s_of_the_maps": {n: round(s, 3) for (what, n), s in least.items() if what == "maps"},
                 **surroundings(),
-                "commit": commit.stdout.strip(),
+                "commit": commit(),
             }
         )
     )

@@ -1,7 +1,8 @@
 """The same network with the same weights in PyTorch, and guided backpropagation as it is done there.
 
-PyTorch is given its best: evaluation without batch norm (it is folded into the weights), gradients of the input
-alone, all cores, and the better of its two memory formats, which a trial with one cell decides.
+The signal of a cell starts at 1 in its centre region, as ours does by default. PyTorch is given its best:
+evaluation without batch norm (it is folded into the weights), gradients of the input alone, all cores, and the
+better of its two memory formats, which a trial with one cell decides.
 """
 
 import os
@@ -15,8 +16,8 @@ import numpy as np
 import torch
 from captum.attr import GuidedBackprop
 from torch import nn
-from torch_unet import TorchUNet
 
+from benchmarks.torch_unet import TorchUNet
 from wsis_jax.cli.measure import Case, Method, draw_case, noise
 from wsis_jax.network import Model, contribution_maps, full_multiply_adds
 
@@ -38,7 +39,7 @@ def folded_unet(model: Model) -> TorchUNet:
 
 
 class CellScore(nn.Module):
-    """A network whose derivative starts one cell's signal: Captum takes derivatives of numbers, not of maps."""
+    """The sum of the likelihood in a cell's region: Captum takes derivatives of numbers, not of maps."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()

@@ -5,24 +5,25 @@ its own: pixels whose labels differ, points that differ, time and greatest memor
 Then an OME-Zarr of --side² pixels, of --scenes drawn scenes of 2048² that take turns, into OME-Zarr labels.
 Prints one JSON line for each, with the machine, the versions and the commit.
 
-    python benchmarks/tiles.py
-    python benchmarks/tiles.py --compare 0 --side 8192
+    python -m benchmarks.tiles
+    python -m benchmarks.tiles --compare 0 --side 8192
 """
 
 import argparse
 import json
-import os
-import platform
 import resource
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from experiments.commit import commit
 from wsis_jax import draw_scene, load_model, segment
+from wsis_jax.cli.measure import surroundings
 from wsis_jax.core import Plane
 from wsis_jax.io import create_labels, open_frames, writing_labels
 from wsis_jax.network import Model, model_folder
@@ -33,9 +34,9 @@ _CHUNK = 1024
 _CELLS = 420  # in a scene: about two fifths of it
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Makes the images, and measures each way in a process of its own."""
-    options = _options()
+    options = _options(argv)
     if options.way:
         _measure(options)
         return
@@ -65,7 +66,7 @@ def main() -> None:
             _call("zarr", folder / "large.zarr", folder / "large_labels.zarr", options)
 
 
-def _options() -> argparse.Namespace:
+def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     """Returns what was asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--compare", type=int, default=2048, help="side of the image segmented both ways; 0: none")
@@ -77,7 +78,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--way", help=argparse.SUPPRESS)
     parser.add_argument("--image", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--out", type=Path, help=argparse.SUPPRESS)
-    return parser.parse_args()
+    return parser.parse_args(argv)
 
 
 def _run(options: argparse.Namespace) -> Model:
@@ -101,7 +102,7 @@ def _make(path: Path, side: int, options: argparse.Namespace) -> None:
 
 def _call(way: str, image: Path, out: Path, options: argparse.Namespace) -> None:
     """Measures one way in a new process."""
-    command = [sys.executable, __file__, "--way", way, "--image", str(image), "--out", str(out)]
+    command = [sys.executable, "-m", "benchmarks.tiles", "--way", way, "--image", str(image), "--out", str(out)]
     subprocess.run([*command, "--tile", str(options.tile), "--model", options.model], check=True)
 
 
@@ -126,11 +127,9 @@ def _measure_plane(image: Plane, options: argparse.Namespace) -> None:
     if options.way != "zarr":
         np.save(f"{options.out}_labels.npy", labels)
         np.save(f"{options.out}_points.npy", points)
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
     about = {"way": options.way, "side": image.shape[0], "tile": options.tile, "cells": len(points)}
     measured = {"seconds": round(seconds, 1), "gib": round(memory, 2)}
-    machine = {"cores": os.cpu_count(), "machine": platform.machine(), "python": platform.python_version()}
-    print(json.dumps({**about, **measured, **machine, "commit": commit}), flush=True)
+    print(json.dumps({**about, **measured, **surroundings(), "commit": commit()}), flush=True)
 
 
 def _tell(done: int, total: int) -> None:

@@ -7,18 +7,16 @@ each (least and median), the ratio, the ratio of each round, the machine, versio
 
 Needs `pip install torch`.
 
-    python benchmarks/training_step.py [--width 16] [--batch 8] [--patch 256] [--rounds 7]
+    python -m benchmarks.training_step [--width 16] [--batch 8] [--patch 256] [--rounds 7]
 """
 
 import argparse
 import dataclasses
 import json
 import os
-import platform
 import statistics
-import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import jax
@@ -27,9 +25,11 @@ import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
-from torch_unet import TorchUNet
 
+from benchmarks.torch_unet import TorchUNet
+from experiments.commit import commit
 from wsis_jax import UNet, draw_scene
+from wsis_jax.cli.measure import surroundings
 from wsis_jax.core import TrainConfig, compiler_options, copy_everywhere, training_mesh
 from wsis_jax.training import (
     Batch,
@@ -124,14 +124,14 @@ def jax_drawn_step(
     return step
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Measures and prints."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--width", type=int, default=16, help="channels of the first level; 64 is the paper's")
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--patch", type=int, default=256, help="side, in pixels")
     parser.add_argument("--rounds", type=int, default=7)
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     w = arguments.width
     widths = (w, 2 * w, 4 * w, 8 * w, 8 * w), (4 * w, 2 * w, w, w)
     random = np.random.default_rng(0)
@@ -155,7 +155,6 @@ def main() -> None:
     times = {name: [one[name] for one in rounds] for name in steps}
     least = {name: min(values) for name, values in times.items()}
     peer = min(("torch", "torch_channels_last"), key=least.__getitem__)
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
     print(
         json.dumps(
             {
@@ -168,11 +167,9 @@ def main() -> None:
                 "peer": peer,
                 "first_step_with_compilation_s": round(first["jax"], 1),
                 "threads": torch.get_num_threads(),
-                "device": jax.devices()[0].device_kind,
-                "machine": platform.machine(),
-                "jax": jax.__version__,
+                **surroundings(),
                 "torch": torch.__version__,
-                "commit": commit.stdout.strip(),
+                "commit": commit(),
             }
         )
     )
