@@ -29,6 +29,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import psutil
@@ -46,8 +47,7 @@ from wsis_jax.segmentation import BatchOptions, TileOptions, Workers, connecting
 from wsis_jax.segmentation.tiled import tiling
 
 _INNER = 2048  # pixels a side that are compared
-_SCALE = 0.5
-_GRID = 32  # pixels, which are a stride of the network at this scale
+_GRID = 32  # pixels, which are a stride of the network at half the scale
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -61,9 +61,11 @@ def main(argv: Sequence[str] | None = None) -> None:
 def _options(argv: Sequence[str] | None) -> Namespace:
     """Returns what was asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, default=40, help="images of 512² pixels")
+    parser.add_argument("--images", type=int, default=40, help="drawn images")
+    parser.add_argument("--image-side", type=int, default=512, help="side of each, in pixels")
     parser.add_argument("--rounds", type=int, default=3, help="how often one and two workers take turns")
     parser.add_argument("--side", type=int, default=0, help=f"side of the large image, a multiple of {_GRID}")
+    parser.add_argument("--scale", type=float, default=0.5, help="pixels of the network to one of the large image")
     parser.add_argument("--workers", type=int, default=2, help="workers for the large image")
     parser.add_argument("--tile", type=int, default=1024, help="side of a tile in pixels of the network")
     parser.add_argument("--model", default="phase-contrast", help="a run folder, or a model of the package")
@@ -80,8 +82,8 @@ def _images(folder: Path, options: Namespace) -> dict[str, Any]:
     with connecting("local:2") as one, connecting("local:2") as two:
         one.retire_workers(list(one.nthreads())[1:])
         workers = {1: Workers(one, options.model), 2: Workers(two, options.model)}
-        about = Namespace(side=512, images=options.images)
-        files = _draw(folder / "images", about, workers[1].run.config.likelihood.sigma)
+        about = Namespace(side=options.image_side, images=options.images)
+        files = _draw(folder / "images", about, workers[1].model.config.likelihood.sigma)
         for count, of in workers.items():  # compiles all
             _time(of, files[: 4 * count], folder / f"warm{count}")
         for turn in range(options.rounds):
@@ -122,15 +124,14 @@ def _large(folder: Path, options: Namespace) -> dict[str, Any]:
     if options.side % _GRID:
         raise SystemExit(f"--side {options.side}: give a multiple of {_GRID}")
     _make(folder / "large.zarr", options.side, Namespace(model=options.model, scenes=4))
-    wholes: list[ImageStats] = []
-    # What the steps learn of the whole image.
-    tiling.ImageStats = lambda *of: wholes.append(ImageStats(*of)) or wholes[-1]
+    known: list[ImageStats] = []  # what the steps learn of the whole image
+    noting = patch.object(tiling, "ImageStats", lambda *of: known.append(ImageStats(*of)) or known[-1])
     labels = folder / "labels.zarr"
     with open_frames(folder / "large.zarr") as frames:
-        image, start = frames.source(0).image, time.perf_counter()
-        with connecting(f"local:{options.workers}") as client, _memory() as memory:
+        image, start = frames.plane(0), time.perf_counter()
+        with connecting(f"local:{options.workers}") as client, _memory() as memory, noting:
             workers = Workers(client, options.model)
-            config = workers.model.config.override([f"image.scale={_SCALE}"])
+            config = workers.model.config.override([f"image.scale={options.scale}"])
             with writing_labels(labels, image.shape, chunks=(_CHUNK, _CHUNK)) as array:
                 points, *_ = tiling.segment_tiled(
                     workers.model,
@@ -143,7 +144,7 @@ def _large(folder: Path, options: Namespace) -> dict[str, Any]:
                     ),
                 )
         seconds = time.perf_counter() - start
-        differing = _compare(workers.model, config, image, labels, wholes[-1])
+        differing = _compare(workers.model, config, image, labels, known[-1])
     return {
         "side": options.side,
         "workers": options.workers,
@@ -182,11 +183,11 @@ def _compare(run: Model, config: Config, image: Any, labels: Path, whole: ImageS
     """Returns how many pixels of a piece in the middle have another cell, in tiles and untiled."""
     side = image.shape[0]
     inner = min(_INNER, side)
-    margin = math.ceil(sum(halos_of(run.network, config)) / _SCALE)
+    margin = math.ceil(sum(halos_of(run.network, config)) / config.network_scale)
     start = (side - inner) // 2
     low = max((start - margin) // _GRID * _GRID, 0)
     high = min(-(-(start + inner + margin) // _GRID) * _GRID, side)
-    grey = tiling._grey_range(image, config.image, tiling._blocks(image, image.shape, 2048), serial_map)
+    grey = tiling._grey_range(image, config.image, tiling._blocks(image, image.shape, 2048.0), serial_map)
     expected = _untiled(run, config, stretch(image[low:high, low:high], *grey), whole)
     within = slice(start - low, start - low + inner)
     with open_frames(labels) as frames:
