@@ -10,6 +10,7 @@ precedes the cuts is kept.
 """
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,7 @@ _ROWS = (
 )
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Prints a row per set of settings."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, nargs="+")
@@ -65,7 +66,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=4, help="at most so many of each set")
     parser.add_argument("--rows", nargs="+", default=_ROWS, metavar="SETTINGS", help="divided by spaces")
     parser.add_argument("--true-peaks", action="store_true", help="at the clicks, not at what was found")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     names = [data.name for data in arguments.data]
     print("| settings | " + " | ".join(names) + " | mean |\n|---|" + "---|" * (len(names) + 1))
     for row in arguments.rows:

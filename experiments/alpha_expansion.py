@@ -10,6 +10,7 @@ wins any. Images and peaks are those of `experiments.ablation`.
 
 import argparse
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import maxflow
@@ -26,7 +27,7 @@ _SWEEPS = 4
 _NEVER = 1e6
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Prints a row for each way and set of images."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, nargs="+")
@@ -34,7 +35,7 @@ def main() -> None:
     parser.add_argument("--folds", type=int, default=3)
     parser.add_argument("--images", type=int, default=4, help="at most so many of each set")
     parser.add_argument("--true-peaks", action="store_true", help="at the clicks, not at what was found")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     print("| set | way | mDice | AP50 | seconds an image |\n|---|---|---|---|---|")
     for data in arguments.data:
         fronts, _ = training_fronts(arguments, data, [])

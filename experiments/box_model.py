@@ -14,6 +14,7 @@ RUN is the folder of a trained model; the card says how that of its name was tra
 import argparse
 import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from wsis_jax.core import preset
@@ -23,12 +24,12 @@ from wsis_jax.training import save_config
 _LIMIT = 4_000_000  # bytes: what everyone who installs the package downloads
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Boxes a model and says what was written."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, metavar="RUN")
     parser.add_argument("name", metavar="NAME", help="what users call the model")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     size = box(arguments.run, MODELS / arguments.name)
     print(f"{MODELS / arguments.name}: {size / 1e6:.2f} MB")
 

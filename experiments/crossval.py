@@ -13,7 +13,7 @@ image to `pictures/`.
 
 import argparse
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -33,14 +33,14 @@ _RADII = np.arange(0.6, 4, 0.2)
 Segment = Callable[[Front], Int32[np.ndarray, "height width"]]
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Trains, segments and scores all folds, and prints the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("--work", type=Path, default=Path("runs/crossval"), metavar="DIR")
     parser.add_argument("--folds", type=int, default=3)
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="for training")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     cases, work = read_cases(arguments.data), arguments.work / arguments.data.name
     found: list[list[Front]] = []
     true: list[list[Front]] = []

@@ -12,6 +12,7 @@ import argparse
 import json
 import re
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from experiments.crossval import figures, half_diameter, ours
@@ -36,13 +37,13 @@ _ROWS = (
 )
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Prints a row for each training."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("--work", type=Path, default=Path("runs/detector"), metavar="DIR")
     parser.add_argument("--rows", nargs="+", default=_ROWS, metavar="SETTINGS", help="divided by spaces")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     training, test = split(read_cases(arguments.data), 0, 3)
     half, lines = half_diameter(test), []
     for row in arguments.rows:

@@ -7,6 +7,7 @@ The scenes are those of `wsis demo`, crowded cells in their halos with rough cli
 """
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,14 +18,14 @@ from wsis_jax.io import write_labels, write_points
 from wsis_jax.synthetic import draw_scene
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Draws the scenes."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--images", type=int, default=6)
     parser.add_argument("--side", type=int, default=512, help="of the images, in pixels")
     parser.add_argument("--cells", type=int, default=60, help="in each image")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     for part in ("images", "points", "masks"):
         (arguments.folder / part).mkdir(parents=True, exist_ok=True)
     for number in range(arguments.images):

@@ -18,6 +18,7 @@ that look like cells and have no nucleus out of the loss.
 
 import argparse
 import json
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -49,7 +50,7 @@ class Stained(NamedTuple):
         return self.case._replace(points=self.nuclei)
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Trains and scores both models in all folds, and prints the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
@@ -58,7 +59,7 @@ def main() -> None:
     parser.add_argument("--hide", type=float, default=0.0, metavar="SHARE", help="of the nuclei, left out")
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="for training")
     parser.add_argument("--tolerant", action="store_true", help="leave cells without a nucleus out of the loss")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     whole, work = read_stains(arguments.data), arguments.work / arguments.data.name
     _print_nuclei([(case, find_nuclei(stain).points) for case, stain in whole])
     if len(whole) < arguments.folds:

@@ -11,6 +11,7 @@ clicked; some of them are cells that nobody clicked on.
 """
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,11 +27,11 @@ _NAMED = {"shifted": "look shifted", "swapped": "look swapped", "of the next ima
 _Points = Float64[np.ndarray, "_ 2"]
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Plants the faults in each set, and prints a row for it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, nargs="+")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     print(f"| set | images | {' | '.join(_NAMED)} | false alarms | taken away, found | suspected as clicked |")
     print("|---|---|---|---|---|---|---|---|")
     for data in arguments.data:

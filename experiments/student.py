@@ -14,7 +14,7 @@ import argparse
 import dataclasses
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +33,7 @@ from wsis_jax.training import Sample, read_metrics, train_on_samples
 _INSIDE = 0.5  # of the map above which a pixel is inside of a cell
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Trains a student for each fold, and prints its figures beside those of the method."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("--folds", type=int, default=3)
     parser.add_argument("--labels", choices=["own", "masks"], default="own", help="what the student learns from")
     parser.add_argument("--steps", type=int, default=300)
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     cases, work = read_cases(arguments.data), arguments.work / arguments.data.name
     fronts: dict[str, list[Front]] = {"found": [], "true": []}
     maps: dict[str, Float32[np.ndarray, "_ _"]] = {}

@@ -17,6 +17,7 @@ import argparse
 import json
 import re
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -52,7 +53,7 @@ class Task(NamedTuple):
         return self.fold.folder / "table1" / re.sub(r"\W+", "_", self.name).strip("_")
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Tunes, segments and scores, and prints the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
@@ -68,7 +69,7 @@ def main() -> None:
         help="rows to print",
     )
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="for training")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     cases, work = read_cases(arguments.data), arguments.work / arguments.data.name
     distance = half_diameter(cases)
     tasks: list[Task] = []

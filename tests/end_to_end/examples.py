@@ -10,8 +10,10 @@ ROOT = Path(__file__).parents[2]
 DOCUMENTS = [
     *("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "benchmarks/README.md"),
     *("experiments/README.md", "experiments/LOG.md"),
+    *(str(path.relative_to(ROOT)) for path in sorted(ROOT.glob("docs/*.md")) if path.name != "bad-input.md"),
     *(str(path.relative_to(ROOT)) for path in sorted(ROOT.glob("wsis_jax/network/models/*/README.md"))),
 ]
+# docs/bad-input.md shows commands that are wrong, and `test_bad_input.py` runs them.
 _COMMENTS = 58  # the column of comments in help texts
 
 
@@ -65,8 +67,8 @@ def scripts() -> list[Example]:
     """Returns the commands that start an experiment or a benchmark, in documents and in their own texts."""
     found = []
     for where, text in (_documents() | _docstrings()).items():
-        commands = re.findall(r"^ +(python (?:-m |benchmarks/).*)$", text, re.MULTILINE)
-        commands += re.findall(r"`(python (?:-m |benchmarks/)[^`]*)`", text)
+        commands = re.findall(r"^ +(python (?:-m |benchmarks/|experiments/).*)$", text, re.MULTILINE)
+        commands += re.findall(r"`(python (?:-m |benchmarks/|experiments/)[^`]*)`", text)
         # Brackets are around what may be left out, dots stand for more of the same.
         found += [
             Example(where, " ".join(re.sub(r"[\[\]]|\.\.\.", " ", re.split(r"  +#|#", one)[0]).split()))

@@ -10,7 +10,9 @@ from unittest.mock import MagicMock
 
 import pytest
 
+from tests.benchmarks import test_commands as benchmarks
 from tests.end_to_end.examples import DOCUMENTS, ROOT, lines, mentions, scripts
+from tests.experiments import test_commands as experiments
 from wsis_jax import cli
 
 
@@ -56,10 +58,9 @@ class Understood(Exception):
 
 @pytest.mark.parametrize("text", shown(scripts()))
 def test_an_experiment_understands_its_arguments(text, monkeypatch):
-    _, first, *words = shlex.split(text)
-    module = words.pop(0) if first == "-m" else first.removesuffix(".py").replace("/", ".")
+    _, _, module, *words = shlex.split(text)
     if module == "benchmarks.training_step":  # needs PyTorch, but not for its arguments
-        for name in ("torch", "torch.nn", "torch_unet"):
+        for name in ("torch", "torch.nn", "benchmarks.torch_unet"):
             monkeypatch.setitem(sys.modules, name, MagicMock())
     main = importlib.import_module(module).main
     if not words:  # no more than a name, or a script that begins at once
@@ -74,6 +75,22 @@ def test_an_experiment_understands_its_arguments(text, monkeypatch):
     monkeypatch.setattr(sys, "argv", [module, *words])
     with pytest.raises(Understood):
         main()
+
+
+def options(words):
+    return {word for word in words if word.startswith("--")}
+
+
+def test_every_experiment_is_run_with_its_options():
+    """At toy size, by `tests/benchmarks/test_commands.py` and its twin: a new command needs a toy run there."""
+    run = {f"experiments.{script}": options(words.split()) for script, words in experiments.ELSEWHERE.items()}
+    for room, toys in ("benchmarks", benchmarks.TOYS), ("experiments", experiments.TOYS):
+        for script, *words in map(shlex.split, toys.values()):
+            run.setdefault(f"{room}.{script}", set()).update(options(words))
+    for one in scripts():
+        module, *words = shlex.split(one.text)[2:]
+        assert module in run, f"{one.where}: nothing runs {module}"
+        assert options(words) <= run[module], f"{one.where}: nothing runs {one.text}"
 
 
 def test_what_is_to_be_installed_are_extras_that_there_are():

@@ -1,0 +1,71 @@
+"""Every experiment that the documents name runs to its end on drawn scenes, at toy size.
+
+Most take a small model that is trained already; two train one for two steps, two a student for one.
+"""
+
+import importlib
+import shlex
+import shutil
+
+import numpy as np
+import pytest
+import tifffile
+
+from experiments import box_model
+
+_STEPS = "train.steps=2 train.warmup=1 train.batch=2 train.patch=32 train.evaluate_every=2"
+_TINY = f"image.scale=1 likelihood.sigma=3 unet.encoder=[2,4] unet.decoder=[2] {_STEPS}"
+_SET = " ".join(f"--set {setting}" for setting in _TINY.split())
+TOYS = {
+    "crossval": "crossval DATA --work WORK --set train.steps=80",
+    "no_annotation": "no_annotation DATA --work WORK --set train.steps=80",
+    "no_annotation, tolerant": f"no_annotation DATA --work WORK --hide 0.2 --tolerant {_SET}",
+    "ablation": "ablation DATA --work WORK --true-peaks --images 1 --rows '' cut.reach=4",
+    "alpha_expansion": "alpha_expansion DATA --work WORK --true-peaks --images 1",
+    "detector": f"detector DATA --work WORK --rows '{_TINY}'",
+    "student, own": "student DATA --work WORK --labels own --steps 1",
+    "student, masks": "student DATA --work WORK --labels masks --steps 1",
+    "point_faults": "point_faults DATA",
+    "drawn": "drawn OUT --images 1 --side 64 --cells 4",
+    "box_model": "box_model WORK/drawn/fold0 boxed",
+}
+# Run by tests of their own, `test_kills.py` and `test_table1.py`, with these options.
+ELSEWHERE = {"kills": "--kills", "table1": "--work --budget --methods"}
+_TRAINED = [f"{teacher}{fold}" for teacher in ("fold", "nuclei", "tolerant-0.2-hidden-") for fold in range(3)]
+_TRAINED.remove("tolerant-0.2-hidden-0")
+
+
+@pytest.fixture(scope="module")
+def places(tiny_run, write_scene, draw_small, tmp_path_factory):
+    """A data folder of three drawn images, a work folder of models that are trained already, and an empty one."""
+    folder = tmp_path_factory.mktemp("experiments")
+    data, work = folder / "drawn", folder / "work"
+    (data / "nuclei").mkdir(parents=True)
+    for number in range(3):
+        scene = draw_small(number + 20, cells=10, shape=(64, 72))
+        write_scene(data, f"scene{number}", scene)
+        tifffile.imwrite(data / "nuclei" / f"scene{number}.tif", np.round(scene.nuclei * 60_000).astype(np.uint16))
+    (data / "image").rename(data / "images")
+    (data / "mask").rename(data / "masks")
+    for name in _TRAINED:
+        shutil.copytree(tiny_run.folder, work / "drawn" / name)
+    (folder / "models" / "boxed").mkdir(parents=True)
+    (folder / "models" / "boxed" / "README.md").write_text("a model card")
+    return {"DATA": data, "WORK": work, "OUT": folder / "out", "MODELS": folder / "models"}
+
+
+@pytest.mark.filterwarnings("ignore:no image is held out")
+@pytest.mark.parametrize("name", TOYS)
+def test_an_experiment_runs_to_its_end(name, places, monkeypatch, capsys):
+    monkeypatch.setattr(box_model, "MODELS", places["MODELS"])
+    script, *words = shlex.split(TOYS[name])
+    for place, folder in places.items():
+        words = [word.replace(place, str(folder)) for word in words]
+    importlib.import_module(f"experiments.{script}").main(words)
+    printed = capsys.readouterr().out
+    if script == "drawn":
+        assert (places["OUT"] / "masks" / "scene00.tif").is_file()
+    elif script == "box_model":
+        assert (places["MODELS"] / "boxed" / "config.json").is_file()
+    else:
+        assert printed.count("\n|") >= 2  # the rows of a table
