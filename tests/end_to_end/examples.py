@@ -7,13 +7,13 @@ from typing import NamedTuple
 from wsis_jax import cli
 
 ROOT = Path(__file__).parents[2]
+# docs/bad-input.md shows commands that are wrong, and `test_bad_input.py` runs them.
 DOCUMENTS = [
     *("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "benchmarks/README.md"),
     *("experiments/README.md", "experiments/LOG.md"),
     *(str(path.relative_to(ROOT)) for path in sorted(ROOT.glob("docs/*.md")) if path.name != "bad-input.md"),
     *(str(path.relative_to(ROOT)) for path in sorted(ROOT.glob("wsis_jax/network/models/*/README.md"))),
 ]
-# docs/bad-input.md shows commands that are wrong, and `test_bad_input.py` runs them.
 _COMMENTS = 58  # the column of comments in help texts
 
 
