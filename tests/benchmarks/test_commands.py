@@ -36,10 +36,18 @@ _LINE = {"method": "window", "side": [32, 32], "width": 4, "cells": 3}
 _LINE |= {"seconds_per_cell": 1, "end_to_end_seconds": 3}
 
 
-@pytest.fixture
-def one_process(monkeypatch, tmp_path):
-    """Runs what a benchmark starts as another process, or as a worker of Dask, in the process of the test."""
+@contextmanager
+def connecting(where):
+    """As `wsis_jax.segmentation.connecting`, but the workers are threads of the test."""
+    options = {"threads_per_worker": 1, "processes": False, "dashboard_address": "localhost:0"}
+    count = int(where.removeprefix("local:"))
+    with LocalCluster(n_workers=count, **options) as cluster, Client(cluster, set_as_default=False) as client:
+        yield client
 
+
+@pytest.fixture
+def one_process(monkeypatch):
+    """Runs in the process of the test what a benchmark starts in another one."""
     run_apart = subprocess.run
 
     def run(command, **options):
@@ -48,34 +56,30 @@ def one_process(monkeypatch, tmp_path):
         module, *words = command[2:]
         return subprocess.CompletedProcess(command, importlib.import_module(module).main(words) or 0)
 
-    @contextmanager
-    def connecting(where):
-        count = int(where.removeprefix("local:"))
-        with (
-            LocalCluster(
-                n_workers=count, threads_per_worker=1, processes=False, dashboard_address="localhost:0"
-            ) as cluster,
-            Client(cluster, set_as_default=False) as client,
-        ):
-            yield client
-
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("XLA_FLAGS", os.environ.get("XLA_FLAGS", ""))  # which `devices` sets
     monkeypatch.setattr(subprocess, "run", run)
-    monkeypatch.setattr("benchmarks.clusters.connecting", connecting)
+    monkeypatch.setenv("XLA_FLAGS", os.environ.get("XLA_FLAGS", ""))  # which `devices` changes
 
 
 @pytest.mark.parametrize("name", TOYS)
-def test_a_benchmark_runs_to_its_end(name, one_process, tiny_run, tmp_path, capsys):
+def test_a_benchmark_runs_to_its_end(name, one_process, tiny_run, tmp_path, monkeypatch, capsys):
     for package in _NEEDS.get(name, ()):
         pytest.importorskip(package)
-    if "--plot" in TOYS[name]:
-        (tmp_path / "lines.jsonl").write_text(json.dumps(_LINE))
     script, *words = TOYS[name].replace("RUN", str(tiny_run.folder)).split()
-    assert not importlib.import_module(f"benchmarks.{script}").main(words)
+    benchmark = importlib.import_module(f"benchmarks.{script}")
+    monkeypatch.chdir(tmp_path)
+    if script == "clusters":
+        monkeypatch.setattr(benchmark, "connecting", connecting)
+    if "--plot" in words:
+        (tmp_path / "lines.jsonl").write_text(json.dumps(_LINE))
+    assert not benchmark.main(words)
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines() if line.startswith("{")]
-    if "--plot" in TOYS[name]:
+    if "--plot" in words:
         assert (tmp_path / "picture.png").stat().st_size > 0
     else:
-        assert lines
-        assert all(line["commit"] for line in lines if "pixels" not in line or "side" in line)
+        assert any("commit" in line for line in lines)
+    for line in lines:  # what is the same by two ways
+        assert line.get("identical", True)
+        assert line.get("files_equal", True)
+        assert line.get("points_equal", True)
+        assert line.get("pixels_that_differ", 0) == 0
+        assert line.get("predicted_bytes") == line.get("counted_bytes") or line["devices"] == 1

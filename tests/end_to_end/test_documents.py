@@ -6,7 +6,7 @@ import pytest
 
 from tests.end_to_end.examples import DOCUMENTS, ROOT
 
-PAGES = [*DOCUMENTS, *(str(path.relative_to(ROOT)) for path in sorted((ROOT / "docs").glob("*.md")))]
+PAGES = [*DOCUMENTS, "docs/bad-input.md"]
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if page != "CHANGELOG.md"])
