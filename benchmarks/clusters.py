@@ -128,7 +128,7 @@ def _large(folder: Path, options: Namespace) -> dict[str, Any]:
     noting = patch.object(tiling, "ImageStats", lambda *of: known.append(ImageStats(*of)) or known[-1])
     labels = folder / "labels.zarr"
     with open_frames(folder / "large.zarr") as frames:
-        image, start = frames.plane(0), time.perf_counter()
+        image, start = frames.source(0).image, time.perf_counter()
         with connecting(f"local:{options.workers}") as client, _memory() as memory, noting:
             workers = Workers(client, options.model)
             config = workers.model.config.override([f"image.scale={options.scale}"])
