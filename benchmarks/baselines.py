@@ -27,8 +27,8 @@ from experiments.baselines.fogbank import FogBank
 from experiments.baselines.simple import MarkerWatershed, RandomWalker, VoronoiDisc
 from experiments.baselines.yin import Yin
 from experiments.commit import commit
-from wsis_jax import draw_scene
 from wsis_jax.cli.measure import surroundings
+from wsis_jax.synthetic import draw_scene
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -27,11 +27,12 @@ import numpy as np
 import tifffile
 
 from experiments.commit import commit
-from wsis_jax import draw_scene, load_model
+from wsis_jax import load_model
 from wsis_jax.cli.measure import surroundings
 from wsis_jax.network import model_folder
 from wsis_jax.output import DEFAULT_FORMATS
 from wsis_jax.segmentation import batch
+from wsis_jax.synthetic import draw_scene
 
 _SCENES = 8  # drawn; the images are these with other noise
 _TENTH = 10  # image, after which all programs are compiled

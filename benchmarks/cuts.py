@@ -35,7 +35,6 @@ import numpy as np
 from scipy import ndimage
 
 from experiments.commit import commit
-from wsis_jax import draw_scene
 from wsis_jax.cli.measure import surroundings
 from wsis_jax.core import Config, CutConfig, preset
 from wsis_jax.cutting import (
@@ -50,6 +49,7 @@ from wsis_jax.cutting import (
     fuse_nearest,
     graphcut,
 )
+from wsis_jax.synthetic import draw_scene
 
 _SIGMA = 5.0  # of the likelihood map, in pixels of the network: images are scaled to that
 _DIAMETER = 20.0  # of a cell, in the same pixels

@@ -30,10 +30,10 @@ import jax
 import numpy as np
 
 from experiments.commit import commit
-from wsis_jax import UNet, draw_scene
 from wsis_jax.cli.measure import draw_case, fresh_model, noise, surroundings
 from wsis_jax.core import TrainConfig, copy_everywhere, training_mesh
-from wsis_jax.network import compiled_back, contribution_maps, one_of, record_images
+from wsis_jax.network import UNet, compiled_back, contribution_maps, one_of, record_images
+from wsis_jax.synthetic import draw_scene
 from wsis_jax.training import initial_state, make_optimizer, make_sample, make_train_step, put_samples
 
 _MESSAGE = re.compile(r"= (.*) (all-reduce|all-gather|all-to-all|reduce-scatter|collective-permute)(?:-start)?\(")

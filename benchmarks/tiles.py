@@ -22,12 +22,13 @@ from pathlib import Path
 import numpy as np
 
 from experiments.commit import commit
-from wsis_jax import draw_scene, load_model, segment
+from wsis_jax import load_model, segment
 from wsis_jax.cli.measure import surroundings
 from wsis_jax.core import Plane
 from wsis_jax.io import create_labels, open_frames, writing_labels
 from wsis_jax.network import Model, model_folder
 from wsis_jax.segmentation import TileOptions, segment_tiled
+from wsis_jax.synthetic import draw_scene
 
 _SCENE = 2048
 _CHUNK = 1024

@@ -28,9 +28,10 @@ from torch.nn import functional
 
 from benchmarks.torch_unet import TorchUNet
 from experiments.commit import commit
-from wsis_jax import UNet, draw_scene
 from wsis_jax.cli.measure import surroundings
 from wsis_jax.core import TrainConfig, compiler_options, copy_everywhere, training_mesh
+from wsis_jax.network import UNet
+from wsis_jax.synthetic import draw_scene
 from wsis_jax.training import (
     Batch,
     descend,

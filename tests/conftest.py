@@ -68,7 +68,7 @@ def tiny_config() -> Any:
 @pytest.fixture(scope="session")
 def draw_small() -> Any:
     """Draws a scene of small cells: `draw_small(seed, cells=6, shape=(64, 64))`."""
-    from wsis_jax import draw_scene
+    from wsis_jax.synthetic import draw_scene
 
     def draw(seed: int, cells: int = 6, shape: tuple[int, int] = (64, 64)) -> Any:
         return draw_scene(seed, shape=shape, cells=cells, diameter=13.0)

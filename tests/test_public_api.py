@@ -1,7 +1,6 @@
 """The public names: documented, all there, options by keyword, and imported only when they are used."""
 
 import ast
-import importlib
 import importlib.metadata
 import inspect
 import os
@@ -15,8 +14,6 @@ import wsis_jax
 
 NAMES = wsis_jax.__all__
 ROOMS = [name for name in NAMES if inspect.ismodule(getattr(wsis_jax, name))]
-# The one option that reads well by place: preset("paper", run.config).
-BY_PLACE = {("preset", "base")}
 
 
 def python(*arguments: str) -> subprocess.CompletedProcess:
@@ -36,7 +33,7 @@ def test_the_list_is_sorted_and_without_doubles():
 
 
 def test_the_names_that_the_readme_promises_are_there():
-    promised = "train load_model segment render_likelihood find_peaks contribution_maps match_labels"
+    promised = "train load_model segment locate find_peaks contributions winner_map outline"
     assert set(promised.split()) <= set(NAMES)
 
 
@@ -69,7 +66,7 @@ def test_options_are_given_by_keyword_alone(name):
     if name == "guided_relu":  # a custom_vjp
         return
     for parameter in inspect.signature(function).parameters.values():
-        if parameter.default is not parameter.empty and (name, parameter.name) not in BY_PLACE:
+        if parameter.default is not parameter.empty:
             assert parameter.kind is parameter.KEYWORD_ONLY, parameter.name
 
 

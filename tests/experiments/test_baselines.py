@@ -14,7 +14,7 @@ from experiments.baselines.common import (
     remembered,
     tidy,
 )
-from wsis_jax import draw_scene
+from wsis_jax.synthetic import draw_scene
 
 
 def two_discs(apart: float) -> tuple[np.ndarray, np.ndarray]:

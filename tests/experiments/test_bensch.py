@@ -10,8 +10,8 @@ from scipy import ndimage
 from experiments.baselines.asymmetric_cut import OFFSETS, asymmetric_costs, contrast, directed_cut, neighbours
 from experiments.baselines.bensch import Bensch, space
 from experiments.baselines.joint_histogram import count, log_ratio, look_up
-from wsis_jax import draw_scene
 from wsis_jax.metrics import match_labels
+from wsis_jax.synthetic import draw_scene
 
 _NEIGHBOURS = [offset for offset in product((-1, 0, 1), repeat=2) if offset != (0, 0)]
 

@@ -10,7 +10,7 @@ from experiments.baselines.egt import (
     gradient_magnitude,
     nearest_rank,
 )
-from wsis_jax import draw_scene
+from wsis_jax.synthetic import draw_scene
 
 
 def histogram(counts: dict[int, int]) -> np.ndarray:

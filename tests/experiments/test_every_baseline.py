@@ -8,7 +8,7 @@ from experiments.baselines.bensch import Bensch
 from experiments.baselines.fogbank import FogBank
 from experiments.baselines.simple import MarkerWatershed, RandomWalker, VoronoiDisc
 from experiments.baselines.yin import Yin
-from wsis_jax import draw_scene
+from wsis_jax.synthetic import draw_scene
 
 SCENE = draw_scene(3, shape=(97, 130), cells=8, diameter=26.0)
 BASELINES = [

@@ -19,8 +19,8 @@ from experiments.baselines.fogbank import (
     space,
 )
 from tests.text_labels import labels_of
-from wsis_jax import draw_scene
 from wsis_jax.metrics import match_labels
+from wsis_jax.synthetic import draw_scene
 
 SMALL = FogBank(min_cell=100, min_hole=100, min_peak=60, min_object=150)  # for cells of 500 pixels
 

@@ -12,8 +12,8 @@ from experiments.baselines.boxes import boxes_around, boxes_of
 from experiments.baselines.common import to_pixels
 from experiments.baselines.li import Li, learn, space
 from experiments.baselines.semantic import cell_map, fresh, packed, probability
-from wsis_jax import draw_scene
 from wsis_jax.metrics import match_labels
+from wsis_jax.synthetic import draw_scene
 
 DIAMETER = 26.0
 

@@ -14,13 +14,13 @@ from experiments.baselines.peak_backprop import (
     relevance_winners,
     with_relevance,
 )
-from wsis_jax import UNet, draw_scene
 from wsis_jax.core.types import Detection
 from wsis_jax.cutting.label_cells import cut_and_fuse
 from wsis_jax.network.layers import convolve, max_pool
 from wsis_jax.network.model import Model
-from wsis_jax.network.unet import initial_variables, predict, upsample
+from wsis_jax.network.unet import UNet, initial_variables, predict, upsample
 from wsis_jax.points.likelihood import centre_regions
+from wsis_jax.synthetic import draw_scene
 
 
 def slow_rule(x: np.ndarray, kernel: np.ndarray, probability: np.ndarray) -> np.ndarray:

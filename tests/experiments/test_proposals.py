@@ -5,7 +5,7 @@ import pytest
 from scipy import ndimage, sparse
 
 from experiments.baselines.proposals import Proposals, merges, propose
-from wsis_jax import draw_scene
+from wsis_jax.synthetic import draw_scene
 
 
 @pytest.fixture(scope="module")

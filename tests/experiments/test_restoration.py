@@ -17,7 +17,7 @@ from experiments.baselines.restoration import (
     quadratic,
     restore,
 )
-from wsis_jax import draw_scene
+from wsis_jax.synthetic import draw_scene
 
 SHAPE = (9, 12)
 

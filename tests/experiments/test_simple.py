@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from experiments.baselines.simple import MarkerWatershed, RandomWalker, VoronoiDisc
-from wsis_jax import draw_scene
 from wsis_jax.metrics import match_labels
+from wsis_jax.synthetic import draw_scene
 
 RIVALS = [(VoronoiDisc(radius=13), 0.6), (MarkerWatershed(), 0.4), (RandomWalker(outer=22), 0.6)]
 

@@ -9,8 +9,8 @@ from scipy import ndimage
 from experiments.baselines import yin
 from experiments.baselines.common import forget
 from experiments.baselines.yin import Yin, space
-from wsis_jax import draw_scene
 from wsis_jax.metrics import match_labels
+from wsis_jax.synthetic import draw_scene
 
 GOOD = Yin(sparsity=0.05, threshold=0.5)
 

@@ -22,8 +22,8 @@ from experiments.baselines.response_maps import (
 )
 from experiments.baselines.zhou import Zhou, background, borders, find_overlaps, paint, space
 from experiments.baselines.zhou_training import draw_crops, find_places, learn
-from wsis_jax import draw_scene
 from wsis_jax.metrics import match_labels
+from wsis_jax.synthetic import draw_scene
 
 
 @pytest.fixture(scope="module")

@@ -1,10 +1,14 @@
 """The ReLUs: their backward rules, and that forward they are all the same."""
 
+import textwrap
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from wsis_jax import network
+from wsis_jax.network import rules
 from wsis_jax.network.rules import RULES, BackwardRule, guided_relu, relu_of, rule_of
 
 deconvnet_relu = relu_of(RULES["deconvnet"])
@@ -50,3 +54,23 @@ def test_forward_is_the_relu(relu):
 def test_an_unknown_rule_is_told_with_the_known_ones():
     with pytest.raises(ValueError, match=r"rule must be one of guided, gradient, deconvnet, not 'guide'$"):
         rule_of("guide")
+
+
+def test_the_rules_of_the_docstring_work(monkeypatch, tiny_run):
+    monkeypatch.setattr(rules, "RULES", dict(RULES))
+    monkeypatch.setattr(network, "RULES", rules.RULES, raising=False)
+    lines = [line for line in rules.__doc__.splitlines() if line.startswith("    ") or not line]
+    example = textwrap.dedent("\n".join(lines)).strip()
+    assert len(example.splitlines()) <= 15
+    exec(example, found := {})
+    image = jnp.asarray(tiny_run.scenes[0].image)
+    regions = jnp.zeros(image.shape, jnp.int32).at[20:24, 20:24].set(1).at[24:28, 20:24].set(2)
+    peaks, one = jnp.array([[22, 22], [24, 22]]), jnp.array([[24, 22]])
+    model = tiny_run.model.using(tiny_run.model.config.override(["detect.radius=4"]))
+    both = found["maps_by"]("open", model, image, regions, peaks, None)
+    assert both.shape == (2, *image.shape)
+    gradient = found["maps_by"]("gradient", model, image, (regions > 0).astype(jnp.int32), one, 9.0)
+    product = found["gradient_times_input"](model, image, (regions > 0).astype(jnp.int32), one, 9.0)
+    np.testing.assert_array_equal(product, gradient * image)
+    assert float(gradient.max()) > 0
+    assert not np.array_equal(both[0], found["maps_by"]("guided", model, image, regions, peaks, None)[0])

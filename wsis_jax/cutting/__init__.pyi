@@ -10,6 +10,7 @@ from .label_cells import ImageStats as ImageStats
 from .label_cells import costs_of as costs_of
 from .label_cells import cut_and_fuse as cut_and_fuse
 from .label_cells import fit_labels as fit_labels
+from .terms import DATA_TERMS as DATA_TERMS
 from .terms import BackgroundModel as BackgroundModel
 from .terms import CellExtent as CellExtent
 from .terms import Costs as Costs

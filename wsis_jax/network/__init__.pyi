@@ -25,6 +25,8 @@ from .receptive_field import windows as windows
 from .record import Record as Record
 from .record import one_of as one_of
 from .record import start_signal as start_signal
+from .rules import RULES as RULES
+from .rules import BackwardRule as BackwardRule
 from .unet import UNet as UNet
 from .unet import Variables as Variables
 from .unet import fold_batch_norm as fold_batch_norm

@@ -1,7 +1,20 @@
 """Backward rules of the ReLU, as data: guided backpropagation, deconvnet, the plain gradient, and yours.
 
 A rule says what a ReLU does to the signal on its way back. The full pass, the record and the windowed pass follow
-from it, so a rule added to `RULES` works in all methods: `RULES["mine"] = BackwardRule("mine", False, False)`.
+from it, so a rule that is added to `RULES` works in all methods. Here is one that lets all signals pass, and
+gradient × input, which is the gradient times what the network saw:
+
+    import wsis_jax as wj
+    from wsis_jax.network import RULES, BackwardRule
+
+    RULES["open"] = BackwardRule("open", masks_by_input=False, clips_signal=False)
+
+    def maps_by(rule, model, image, regions, peaks, reach):
+        model = model.using(model.config.override([f"contribution.rule={rule}"]))
+        return wj.contributions(model, image, regions, peaks, reach=reach)
+
+    def gradient_times_input(model, image, regions, peaks, reach):
+        return maps_by("gradient", model, image, regions, peaks, reach) * image
 """
 
 from collections.abc import Callable
