@@ -64,13 +64,13 @@ def test_the_rules_of_the_docstring_work(monkeypatch, tiny_run):
     assert len(example.splitlines()) <= 15
     exec(example, found := {})
     image = jnp.asarray(tiny_run.scenes[0].image)
-    regions = jnp.zeros(image.shape, jnp.int32).at[20:24, 20:24].set(1).at[24:28, 20:24].set(2)
-    peaks, one = jnp.array([[22, 22], [24, 22]]), jnp.array([[24, 22]])
-    model = tiny_run.model.using(tiny_run.model.config.override(["detect.radius=4"]))
-    both = found["maps_by"]("open", model, image, regions, peaks, None)
-    assert both.shape == (2, *image.shape)
-    gradient = found["maps_by"]("gradient", model, image, (regions > 0).astype(jnp.int32), one, 9.0)
-    product = found["gradient_times_input"](model, image, (regions > 0).astype(jnp.int32), one, 9.0)
-    np.testing.assert_array_equal(product, gradient * image)
+    peak = np.round(tiny_run.scenes[0].points[:1]).astype(np.int32)
+    regions = jnp.zeros(image.shape, jnp.int32).at[tuple(peak[0])].set(1)
+    cells = image, regions, jnp.asarray(peak)
+    passed = found["maps_by"]("open", tiny_run.model, *cells, reach=9.0)
+    gradient = found["maps_by"]("gradient", tiny_run.model, *cells, reach=9.0)
+    product = found["gradient_times_input"](tiny_run.model, *cells, reach=9.0)
+    np.testing.assert_array_equal(product, gradient * image[None])
     assert float(gradient.max()) > 0
-    assert not np.array_equal(both[0], found["maps_by"]("guided", model, image, regions, peaks, None)[0])
+    assert float(passed.max()) > 0
+    assert not np.array_equal(passed, gradient)

@@ -4,17 +4,19 @@ A rule says what a ReLU does to the signal on its way back. The full pass, the r
 from it, so a rule that is added to `RULES` works in all methods. Here is one that lets all signals pass, and
 gradient × input, which is the gradient times what the network saw:
 
+    import jax
     import wsis_jax as wj
     from wsis_jax.network import RULES, BackwardRule
 
     RULES["open"] = BackwardRule("open", masks_by_input=False, clips_signal=False)
+    maps = jax.jit(wj.contributions, static_argnames="reach")
 
-    def maps_by(rule, model, image, regions, peaks, reach):
+    def maps_by(rule, model, *cells, reach):
         model = model.using(model.config.override([f"contribution.rule={rule}"]))
-        return wj.contributions(model, image, regions, peaks, reach=reach)
+        return maps(model, *cells, reach=reach)
 
     def gradient_times_input(model, image, regions, peaks, reach):
-        return maps_by("gradient", model, image, regions, peaks, reach) * image
+        return maps_by("gradient", model, image, regions, peaks, reach=reach) * image[None]
 """
 
 from collections.abc import Callable
