@@ -3,6 +3,7 @@ from .cell_table import mean_margins as mean_margins
 from .cell_table import measure_cells as measure_cells
 from .formats import DEFAULT_FORMATS as DEFAULT_FORMATS
 from .formats import FORMATS as FORMATS
+from .formats import Format as Format
 from .formats import FormatChoice as FormatChoice
 from .formats import WriteImage as WriteImage
 from .formats import choose_formats as choose_formats
