@@ -57,17 +57,8 @@ environment variables:
   NO_COLOR=1, COLUMNS=160              tables without colours, and their width
 """
 
-_COMMANDS = {
-    "demo": demo,
-    "points": points,
-    "train": train,
-    "segment": segment,
-    "report": report,
-    "evaluate": evaluate,
-    "export": export,
-    "bench": bench,
-    "doctor": doctor,
-}
+_MODULES = (demo, points, train, segment, report, evaluate, export, bench, doctor)
+_COMMANDS = {module.__name__.rpartition(".")[2]: module for module in _MODULES}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -93,17 +84,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         show_error(sentence(error))
         return 2
     except Exception:
-        if os.environ.get("WSIS_DEBUG") or (why := _no_device()) is None:
+        # JAX tells by errors of many classes that it does not start.
+        if os.environ.get("WSIS_DEBUG") or "jax" not in sys.modules or (why := doctor.why_no_device()) is None:
             raise
         show_error(why)
         return 2
-
-
-def _no_device() -> str | None:
-    """Returns why JAX does not start, or None if it does; it tells so by errors of many classes."""
-    if "jax" not in sys.modules:
-        return None
-    return doctor.why_no_device()
 
 
 def parser() -> argparse.ArgumentParser:

@@ -61,10 +61,15 @@ def changed_settings(config: Config, arguments: argparse.Namespace) -> Config:
 
 _SHELLS = ("bash", "zsh")
 
-# The words that stand for files, folders and trained models in the help of an argument.
+# What completes an argument, by the word that stands for it in the help: files, folders, or a function below.
 _FILES = ("FILE", "IMAGES", "POINTS", "STAINS", "LABELS", "MASKS")
 _FOLDERS = ("DIR", "SEQUENCE")
-_MODELS = ("RUN", "NAME")
+_FUNCTION_OF = {
+    "RUN": "_wsis_model_dirs",
+    "NAME": "_wsis_model_dirs",
+    "KINDS": "_wsis_kinds",
+    "SECTION.KEY=VALUE": "_wsis_settings",
+}
 
 # Functions for what shtab cannot complete: a folder or a name, words separated by commas, a setting without value.
 _FUNCTIONS = {
@@ -127,9 +132,13 @@ class _PrintCompletion(argparse.Action):
 
         from wsis_jax.output import FORMATS
 
+        ways = dict.fromkeys(_FILES, shtab.FILE) | dict.fromkeys(_FOLDERS, shtab.DIRECTORY)
+        ways |= {word: dict.fromkeys(_SHELLS, function) for word, function in _FUNCTION_OF.items()}
         for action in _actions(parser):
-            _complete(action, shtab.FILE, shtab.DIRECTORY)
-        words = {"models": packaged_models(), "kinds": FORMATS, "settings": _settings()}
+            if action.metavar in ways:
+                action.complete = ways[action.metavar]  # pyrefly: ignore[missing-attribute]
+        settings = [f"{section}.{key}=" for section, values in Config().to_dict().items() for key in values]
+        words = {"models": packaged_models(), "kinds": FORMATS, "settings": settings}
         joined = {name: " ".join(one) for name, one in words.items()}
         functions = _FUNCTIONS[values].format(**joined)
         print(shtab.complete(parser, values, preamble=functions) + _LAST[values])
@@ -143,23 +152,3 @@ def _actions(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
         if isinstance(action, argparse._SubParsersAction):
             for command in action.choices.values():
                 yield from _actions(command)
-
-
-def _complete(action: argparse.Action, files: dict[str, Any], folders: dict[str, Any]) -> None:
-    """Tells shtab how to complete an argument, by the word that stands for it in the help."""
-    word = action.metavar
-    if word in _FILES:
-        action.complete = files  # pyrefly: ignore[missing-attribute]
-    elif word in _FOLDERS:
-        action.complete = folders  # pyrefly: ignore[missing-attribute]
-    elif word in _MODELS:
-        action.complete = dict.fromkeys(_SHELLS, "_wsis_model_dirs")  # pyrefly: ignore[missing-attribute]
-    elif word == "KINDS":
-        action.complete = dict.fromkeys(_SHELLS, "_wsis_kinds")  # pyrefly: ignore[missing-attribute]
-    elif word == "SECTION.KEY=VALUE":
-        action.complete = dict.fromkeys(_SHELLS, "_wsis_settings")  # pyrefly: ignore[missing-attribute]
-
-
-def _settings() -> list[str]:
-    """Returns the words that may follow --set, up to the value."""
-    return [f"{section}.{key}=" for section, values in Config().to_dict().items() for key in values]

@@ -65,11 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def run_demo(
-    out: Path,
-    *,
-    model: str | Path | None = None,
-    seed: int = 0,
-    callbacks: "Callbacks | None" = None,
+    out: Path, *, model: str | Path | None = None, seed: int = 0, callbacks: "Callbacks | None" = None
 ) -> "Evaluation":
     """Draws scenes, trains on their centroids alone, segments another scene and scores the result.
 

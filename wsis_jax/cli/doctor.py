@@ -10,12 +10,13 @@ import json
 import logging
 import os
 import platform
+import re
 import shutil
 import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from importlib.metadata import PackageNotFoundError, metadata, requires, version
+from importlib.metadata import PackageNotFoundError, distributions, metadata, requires, version
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -63,25 +64,14 @@ def run(arguments: argparse.Namespace) -> int:
     return 3 if broken else 0
 
 
-Status = Literal["ok", "note", "broken"]
-
-
 class Finding(NamedTuple):
-    """The result of one check.
+    """The result of one check."""
 
-    Attributes:
-        name: of the check.
-        status: "ok"; "note": something could be better; "broken": something keeps wsis_jax from working.
-        text: what was found.
-        advice: what to do; empty if there is nothing to do.
-        facts: what was found, ready for JSON.
-    """
-
-    name: str
-    status: Status
-    text: str
-    advice: str
-    facts: dict[str, Any]
+    name: str  # of the check
+    status: Literal["ok", "note", "broken"]  # as `TEXT` explains them
+    text: str  # what was found
+    advice: str  # what to do; empty if there is nothing to do
+    facts: dict[str, Any]  # what was found, ready for JSON
 
 
 def examine() -> Iterator[Finding]:
@@ -198,23 +188,9 @@ def _models(name: str) -> Finding:
 
 
 def _self_test(name: str) -> Finding:
-    """Segments a small drawn scene with a model of the package, and checks the result."""
+    """Segments a drawn scene with a model of the package, twice, as the first time compiles; checks the result."""
     if start_jax().error is not None:
         return Finding(name, "broken", "skipped, because JAX does not start", "", {})
-    facts = _segment_scene()
-    text = (
-        f"{facts['compile_seconds']:.1f} s to get its programs ({facts['compiled']} compiled, {facts['loaded']} "
-        f"from the cache), {facts['run_seconds']:.2f} s to run; of {_CELLS} drawn cells {facts['found']} found, "
-        f"F-measure {facts['f_measure']:.2f}, mDice {facts['mdice']:.2f}"
-    )
-    if facts["f_measure"] == 1 and facts["mdice"] >= _LEAST_DICE:
-        return Finding(name, "ok", text, "", facts)
-    text += f"; it should be 1 and at least {_LEAST_DICE}: this machine computes wrong numbers"
-    return Finding(name, "broken", text, "compare with JAX_PLATFORMS=cpu wsis doctor, and report it", facts)
-
-
-def _segment_scene() -> dict[str, Any]:
-    """Returns times and scores of a drawn scene; it is segmented twice, and the first time compiles."""
     import numpy as np
 
     from wsis_jax.core import Compilations
@@ -232,7 +208,7 @@ def _segment_scene() -> dict[str, Any]:
     seconds = time.perf_counter() - start
     points = match_points(found.points, scene.points, distance=_DIAMETER / 2)
     dice = match_labels(found.labels, scene.labels).dice_terms
-    return {
+    facts = {
         "compile_seconds": round(compilations.seconds, 2),
         "compiled": compilations.compiled.total(),
         "loaded": compilations.loaded.total(),
@@ -241,6 +217,15 @@ def _segment_scene() -> dict[str, Any]:
         "f_measure": round(float(points.f_measure), 3),
         "mdice": round(float(np.mean(dice)), 3),
     }
+    text = (
+        f"{facts['compile_seconds']:.1f} s to get its programs ({facts['compiled']} compiled, {facts['loaded']} "
+        f"from the cache), {facts['run_seconds']:.2f} s to run; of {_CELLS} drawn cells {facts['found']} found, "
+        f"F-measure {facts['f_measure']:.2f}, mDice {facts['mdice']:.2f}"
+    )
+    if facts["f_measure"] == 1 and facts["mdice"] >= _LEAST_DICE:
+        return Finding(name, "ok", text, "", facts)
+    text += f"; it should be 1 and at least {_LEAST_DICE}: this machine computes wrong numbers"
+    return Finding(name, "broken", text, "compare with JAX_PLATFORMS=cpu wsis doctor, and report it", facts)
 
 
 def _gib(size: float | int) -> str:
@@ -316,55 +301,32 @@ def _requirements(name: str, extra: str) -> list[str]:
 
 
 class Start(NamedTuple):
-    """How JAX started.
+    """How JAX started."""
 
-    Attributes:
-        devices: of this process; none if JAX did not start.
-        error: why JAX did not start, or None.
-        log: what JAX logged meanwhile; nothing if it had started before.
-    """
-
-    devices: list[Any]
-    error: str | None
-    log: list[str]
+    devices: list[Any]  # of this process; none if JAX did not start
+    error: str | None  # why JAX did not start
+    log: list[str]  # what JAX logged meanwhile; nothing if it had started before
 
 
 class Surroundings(NamedTuple):
-    """What decides whether JAX can have a GPU or TPU.
+    """What decides whether JAX can have a GPU or TPU."""
 
-    Attributes:
-        system: Linux, Darwin, Windows.
-        platforms: those that JAX_PLATFORMS or `jax.config` allow; none stands for all.
-        visible: CUDA_VISIBLE_DEVICES, or None.
-        gpus: a line of nvidia-smi for each GPU: name, version of the driver, memory.
-        smi: why nvidia-smi lists no GPU: its message, "" if it lists some, or None without nvidia-smi.
-        nodes: whether the driver has made a device file of a GPU in /dev.
-        plugins: the packages that JAX needs for a GPU or TPU, with their versions.
-        jaxlib: its version.
-    """
-
-    system: str
-    platforms: list[str]
-    visible: str | None
-    gpus: list[str]
-    smi: str | None
-    nodes: bool
-    plugins: dict[str, str]
-    jaxlib: str
+    system: str  # Linux, Darwin, Windows
+    platforms: list[str]  # those that JAX_PLATFORMS or `jax.config` allow; none stands for all
+    visible: str | None  # CUDA_VISIBLE_DEVICES
+    gpus: list[str]  # a line of nvidia-smi for each GPU: name, version of the driver, memory
+    smi: str | None  # why nvidia-smi lists no GPU: its message, "" if it lists some, or None without nvidia-smi
+    nodes: bool  # whether the driver has made a device file of a GPU in /dev
+    plugins: dict[str, str]  # the packages that JAX needs for a GPU or TPU, with their versions
+    jaxlib: str  # its version
 
 
 class Reason(NamedTuple):
-    """Why JAX computes on the CPU alone.
-
-    Attributes:
-        text: the reason.
-        advice: what to do.
-        broken: whether something is installed that should work and does not.
-    """
+    """Why JAX computes on the CPU alone."""
 
     text: str
-    advice: str
-    broken: bool = False
+    advice: str  # what to do
+    broken: bool = False  # whether something is installed that should work and does not
 
 
 def start_jax() -> Start:
@@ -408,12 +370,6 @@ def surroundings() -> Surroundings:
     import jax
 
     gpus, smi = _nvidia_smi()
-    plugins = {}
-    for name in _PLUGINS:
-        try:
-            plugins[name] = version(name)
-        except PackageNotFoundError:
-            continue
     allowed: str | None = jax.config.jax_platforms  # pyrefly: ignore[missing-attribute]
     return Surroundings(
         system=platform.system(),
@@ -422,7 +378,7 @@ def surroundings() -> Surroundings:
         gpus=gpus,
         smi=smi,
         nodes=any(Path(node).exists() for node in ("/dev/nvidia0", "/dev/nvidiactl", "/dev/dxg")),
-        plugins=plugins,
+        plugins={name: version(name) for name in _PLUGINS if any(distributions(name=name))},
         jaxlib=version("jaxlib"),
     )
 
@@ -470,7 +426,7 @@ def _why_no_nvidia(around: Surroundings, start: Start) -> Reason:
     if number.split(".")[:2] != around.jaxlib.split(".")[:2]:
         text = f"{gpu} is there, but {name} {number} does not fit jaxlib {around.jaxlib}"
         return Reason(text, install_command("cuda").replace("install", "install --upgrade"), broken=True)
-    if (driver := _driver(gpu)) is not None and driver < _OLDEST_DRIVER:
+    if (driver := re.match(r"[^,]*,\s*([0-9]+)\s*(?:[.,]|$)", gpu)) and int(driver[1]) < _OLDEST_DRIVER:
         text = f"{gpu} is there, but its driver is too old for CUDA 12"
         return Reason(text, f"install driver {_OLDEST_DRIVER} or later", broken=True)
     if not around.nodes:
@@ -483,12 +439,6 @@ def _why_no_nvidia(around: Surroundings, start: Start) -> Reason:
 def _logged(start: Start, words: str) -> list[str]:
     """Returns the log messages of JAX that contain these words."""
     return [line for line in start.log if words in line.lower()]
-
-
-def _driver(gpu: str) -> int | None:
-    """Returns the major version of the driver in a line of nvidia-smi, or None if it has none."""
-    numbers = [part.strip().split(".")[0] for part in gpu.split(",")[1:2]]
-    return int(numbers[0]) if numbers and numbers[0].isdigit() else None
 
 
 def _nvidia_smi() -> tuple[list[str], str | None]:

@@ -22,10 +22,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("masks", metavar="MASKS", help="a file, a folder or a quoted pattern")
     command.add_argument("--points", metavar="POINTS", help="the true centroids of the cells")
     command.add_argument(
-        "--distance",
-        type=float,
-        default=10.0,
-        help="pixels within which a point finds its cell (default 10)",
+        "--distance", type=float, default=10.0, help="pixels within which a point finds its cell (default 10)"
     )
     command.add_argument("--json", type=Path, metavar="FILE", help="also write the scores to a file")
 

@@ -130,8 +130,5 @@ def _point_source(arguments: argparse.Namespace) -> tuple["PointFiles", list[Pat
         return points_from_stains(arguments.nuclei, channel=arguments.nuclear_channel), [], arguments.images
     if arguments.labels:
         return points_from_labels(arguments.labels), [], arguments.images
-    return (
-        points_from_files(arguments.points),
-        list_files(arguments.points, suffixes=POINT_SUFFIXES),
-        arguments.images,
-    )
+    points = points_from_files(arguments.points)
+    return points, list_files(arguments.points, suffixes=POINT_SUFFIXES), arguments.images

@@ -1,10 +1,8 @@
 """What the commands show in a terminal: tables, progress bars, warnings, errors and compiled programs."""
 
-import os
 import sys
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager, redirect_stdout
-from pathlib import Path
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -131,13 +129,6 @@ def compilations(*, shown: bool | None) -> Generator[None, None, None]:
     yield
     if shown:
         print(f"{compilations.summary()}\nThe cache is {folder}.", file=sys.stderr)
-
-
-@contextmanager
-def silence() -> Generator[None, None, None]:
-    """Context manager that drops what is printed, for all processes of a training but the one that shows it."""
-    with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):
-        yield
 
 
 @contextmanager

@@ -1,12 +1,13 @@
 """`wsis train`: its help, its arguments, and what it does with them."""
 
 import argparse
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack, nullcontext, redirect_stdout
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wsis_jax.cli.arguments import add_channel, add_settings, add_verbose
-from wsis_jax.cli.terminal import silence, training_progress, waiting
+from wsis_jax.cli.terminal import training_progress, waiting
 from wsis_jax.core import UserError
 
 if TYPE_CHECKING:
@@ -77,7 +78,8 @@ def run(arguments: argparse.Namespace) -> int:
     from wsis_jax.core import is_first, join_processes
 
     join_processes()
-    with nullcontext() if is_first() else silence():
+    # Of all processes of a training one shows it.
+    with nullcontext() if is_first() else redirect_stdout(StringIO()):
         return _train(arguments)
 
 

@@ -15,18 +15,9 @@ Columns = dict[str, Shaped[np.ndarray, " cells"]]
 """A table: a column under each name."""
 
 _LARGEST = float(np.finfo(np.float32).max)
-# What scikit-image measures, and the columns that come of it.
+# What scikit-image measures, and the columns that come of it, in the same order; of the centroid there are two.
 _SHAPES = ("label", "centroid", "area", "perimeter", "axis_major_length", "axis_minor_length", "eccentricity")
-_NAMES = {
-    "label": "label",
-    "centroid-0": "row",
-    "centroid-1": "column",
-    "area": "area",
-    "perimeter": "perimeter",
-    "axis_major_length": "major_axis",
-    "axis_minor_length": "minor_axis",
-    "eccentricity": "eccentricity",
-}
+_COLUMNS = ("label", "row", "column", "area", "perimeter", "major_axis", "minor_axis", "eccentricity")
 
 
 def measure_cells(
@@ -62,7 +53,7 @@ def measure_cells(
         None if channels is None else np.moveaxis(channels, 0, -1).astype(np.float64),
         properties=(*_SHAPES, "bbox") if channels is None else (*_SHAPES, "bbox", "intensity_mean"),
     )
-    table = {name: measured[key] for key, name in _NAMES.items()}
+    table = dict(zip(_COLUMNS, measured.values(), strict=False))
     for index in range(0 if channels is None else len(channels)):
         table[f"mean_intensity_{index}"] = measured[f"intensity_mean-{index}"]
     present = table["label"]
@@ -152,13 +143,9 @@ def _texts(values: Shaped[np.ndarray, " rows"]) -> list[str]:
 
 
 def read_columns(files: Iterable[Path], *, names: Sequence[str]) -> dict[str, Float32[np.ndarray, " _"]]:
-    """Reads columns of many tables of cells, one table after the other.
+    """Reads the columns of these names of many tables of cells, CSV with a heading, one after the other.
 
     Missing files and columns, and what is no finite number, are left out: a report shows what there is.
-
-    Args:
-        files: of comma-separated values with a heading.
-        names: of the columns.
 
     Raises:
         UserError: if a file is no table.

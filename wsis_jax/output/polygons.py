@@ -23,30 +23,19 @@ class Polygon(NamedTuple):
 
     Rings are closed: the first corner follows the last, and is not repeated. None touches itself. The part lies on
     the right-hand side of a ring as one sees it: the outer one runs clockwise, holes run the other way.
-
-    Attributes:
-        exterior: (row, column) of the corners of the outer ring.
-        holes: the same for every hole.
     """
 
-    exterior: Int64[np.ndarray, "_ 2"]
-    holes: list[Int64[np.ndarray, "_ 2"]]
+    exterior: Int64[np.ndarray, "_ 2"]  # (row, column) of the corners of the outer ring
+    holes: list[Int64[np.ndarray, "_ 2"]]  # the same for every hole
 
 
 class _Edges(NamedTuple):
-    """The pixel edges around all parts, in raster order of their pixels.
+    """The pixel edges around all parts, in raster order of their pixels."""
 
-    Attributes:
-        pixel: (row, column) of the pixel on the right-hand side, which is of the part.
-        direction: an index of `_STEPS`.
-        part: the part's number.
-        following: the index of the next edge of the ring.
-    """
-
-    pixel: Int64[np.ndarray, "edges 2"]
-    direction: Int64[np.ndarray, " edges"]
-    part: Int64[np.ndarray, " edges"]
-    following: Int64[np.ndarray, " edges"]
+    pixel: Int64[np.ndarray, "edges 2"]  # (row, column) of the pixel on the right-hand side, which is of the part
+    direction: Int64[np.ndarray, " edges"]  # an index of `_STEPS`
+    part: Int64[np.ndarray, " edges"]  # the part's number
+    following: Int64[np.ndarray, " edges"]  # the index of the next edge of the ring
 
 
 def cell_polygons(
@@ -80,9 +69,6 @@ def cell_outlines(labels: Int[np.ndarray, "height width"]) -> dict[int, Int64[np
     """Returns (row, column) of the outermost pixels of every cell under its label, along its outline, clockwise.
 
     Each is one of the eight neighbours of the next. Of a cell of several parts it is the longest outline.
-
-    Args:
-        labels: 0 for background, any other number for a cell.
     """
     outlines = {int(label): np.empty((0, 2), np.int64) for label in np.unique(labels[labels != 0])}
     edges, seen = _trace(labels), set()

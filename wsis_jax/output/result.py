@@ -16,7 +16,7 @@ from wsis_jax.core import ParallelMap, Plane, Segmentation, Window, corner_of, w
 from wsis_jax.io import SourceImage
 from wsis_jax.output.cell_table import Columns, contribution_margins, in_micrometres, measure_cells
 from wsis_jax.output.pictures import cell_colours
-from wsis_jax.output.report.gallery import write_layers, write_overview
+from wsis_jax.output.report.gallery import overview, write_layers, write_pictures
 
 
 class Result:
@@ -50,12 +50,11 @@ class Result:
     @cached_property
     def table(self) -> Columns:
         """The table of `measure_cells`, with every column."""
-        labels, winner, scores = self.labels, self.found.winner, self.found.scores
         return measure_cells(
-            labels,
+            self.labels,
             channels=np.asarray(self.source.channels),
-            scores=scores,
-            confidence=contribution_margins(labels, winner, len(self.points)),
+            scores=self.found.scores,
+            confidence=contribution_margins(self.labels, self.found.winner, len(self.points)),
             pixel_size=self.source.pixel_size,
         )
 
@@ -76,32 +75,20 @@ class Result:
 
 
 class TiledCells(NamedTuple):
-    """The cells of an image in tiles; their labels are written elsewhere.
+    """The cells of an image in tiles; their labels are written elsewhere."""
 
-    Attributes:
-        points: (row, column) in pixels of the image.
-        scores: the likelihood there, 0..1.
-        confidence: how sure each cell is, see `contribution_margins`.
-    """
-
-    points: Float64[np.ndarray, "cells 2"]
-    scores: Float32[np.ndarray, " cells"]
-    confidence: Float64[np.ndarray, " cells"]
+    points: Float64[np.ndarray, "cells 2"]  # (row, column) in pixels of the image
+    scores: Float32[np.ndarray, " cells"]  # the likelihood there, 0..1
+    confidence: Float64[np.ndarray, " cells"]  # how sure each cell is, see `contribution_margins`
 
 
 class Group(NamedTuple):
-    """Some cells, and the window that all of them lie in.
-
-    Attributes:
-        window: of the image.
-        labels: of the cells, rising.
-        low, high: (row, column) of the box of each: of its first pixels, and beyond its last ones.
-    """
+    """Some cells, and the window of the image that all of them lie in."""
 
     window: Window
-    labels: Int64[np.ndarray, " cells"]
-    low: Int64[np.ndarray, "cells 2"]
-    high: Int64[np.ndarray, "cells 2"]
+    labels: Int64[np.ndarray, " cells"]  # rising
+    low: Int64[np.ndarray, "cells 2"]  # (row, column) of the first pixels of each
+    high: Int64[np.ndarray, "cells 2"]  # and beyond the last ones
 
     def numbers(self, labels: Plane) -> Int64[np.ndarray, "rows columns"]:
         """Returns the window of a label image, with i + 1 for cell i of these and 0 for all others."""
@@ -115,7 +102,9 @@ class Group(NamedTuple):
 class TiledResult(Result):
     """A segmented image that need not fit into memory: `source` is read by slices, and so are the labels.
 
-    Writers may use `source`, `name`, `points`, `table` and `for_cells`; the rest of a `Result` is not there.
+    Writers may use `source`, `name`, `points`, `table` and `for_cells`; the rest of a `Result` is not there. The
+    blocks are windows that cover the image, each small enough to be in memory; `parallel_map` calls functions with
+    each of them, or with groups of cells.
     """
 
     def __init__(
@@ -126,15 +115,6 @@ class TiledResult(Result):
         blocks: Sequence[Window],
         parallel_map: ParallelMap,
     ) -> None:
-        """Takes the image and what was found.
-
-        Args:
-            source: the image, read by slices.
-            labels: the label image, likewise.
-            cells: what was found.
-            blocks: windows that cover the image, each small enough to be in memory.
-            parallel_map: calls a function with each block, or group of cells.
-        """
         self.source, self.name, self.points = source, source.name, cells.points
         self._labels, self._cells, self._blocks, self._parallel_map = labels, cells, blocks, parallel_map
 
@@ -170,17 +150,12 @@ class TiledResult(Result):
 
     def write_pictures(self, folder: Path) -> list[Path]:
         """Writes the pictures of the page of results that need no maps of the network, and returns the files."""
-        return write_overview(folder, self.source, self._labels, self.points, self._blocks, self._parallel_map)
+        seen = overview(self.source.image, self._labels, self._blocks, self._parallel_map)
+        return write_pictures(folder, self.source, *seen, self.points)
 
 
 def groups_of(labels: Plane, blocks: Sequence[Window], parallel_map: ParallelMap) -> list[Group]:
-    """Returns all cells, each in the group of the first block that it has pixels in.
-
-    Args:
-        labels: 0 for background, any other number for a cell.
-        blocks: windows that cover the label image, each small enough to be in memory.
-        parallel_map: calls what finds the boxes of the cells in each block.
-    """
+    """Returns all cells of a label image, each in the group of the first block that it has pixels in."""
     boxes = list(parallel_map(_boxes, blocks, labels=labels))
     named, low, high = (np.concatenate(of) for of in zip(*boxes, strict=True))
     blocks_of = np.repeat(np.arange(len(boxes)), [len(box[0]) for box in boxes])
@@ -214,14 +189,7 @@ def _boxes(
 
 
 def measure_group(group: Group, *, labels: Plane, source: SourceImage, cells: TiledCells) -> Columns:
-    """Returns the rows that the cells of a group have in the table of the whole image.
-
-    Args:
-        group: of cells of the label image.
-        labels: the label image, read by slices.
-        source: the image, likewise.
-        cells: of the whole image.
-    """
+    """Returns the rows that the cells of a group have in the table of the whole image; `cells` are all of it."""
     numbers, own = group.numbers(labels), group.labels - 1
     table = measure_cells(
         numbers,

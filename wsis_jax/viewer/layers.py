@@ -33,12 +33,7 @@ def steps_of(image: Image) -> list[Step]:
 
 
 def shown_step(image: Image, position: Sequence[float]) -> Step:
-    """Returns the step of a layer that a viewer shows.
-
-    Args:
-        image: the layer.
-        position: the place on all axes of the viewer, in its coordinates (`viewer.dims.point`).
-    """
+    """Returns the step of a layer at a position of the viewer on all its axes, such as `viewer.dims.point`."""
     places = image.world_to_data(position)[:-2]
     return tuple(
         int(np.clip(round(float(place)), 0, length - 1))
@@ -47,13 +42,7 @@ def shown_step(image: Image, position: Sequence[float]) -> Step:
 
 
 def read_plane(pixels: Any, step: Step, *, rgb: bool) -> Float32[np.ndarray, "height width"]:
-    """Returns the grey values of a plane, as they are; of colours their luminance.
-
-    Args:
-        pixels: an array, which may be lazy.
-        step: of the plane.
-        rgb: whether the last axis is that of colours.
-    """
+    """Returns the grey values of a plane, as they are; of colours, on the last axis if `rgb`, their luminance."""
     plane = np.asarray(pixels[step])
     return (plane[..., :3] @ LUMINANCE if rgb else plane).astype(np.float32)
 

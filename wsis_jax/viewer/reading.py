@@ -22,21 +22,15 @@ _SHOWN = ("labels", "overlay", "points", "zarr", "contributions")
 
 
 class ImageFiles(NamedTuple):
-    """The files that tell of one image.
+    """The files that tell of one image."""
 
-    Attributes:
-        name: of the image.
-        files: by the name of their format; only those that are there.
-        folder: where they are.
-    """
-
-    name: str
-    files: dict[str, Path]
-    folder: Path
+    name: str  # of the image
+    files: dict[str, Path]  # by the name of their format; only those that are there
+    folder: Path  # where they are
 
     def has(self, part: str) -> bool:
-        """Tells whether a part can be read: image, overlay, likelihood, contributions, winners, cells, points."""
-        return bool(_NEEDED[part] & set(self.files))
+        """Tells whether a part that is an image can be read: one of `_PARTS`."""
+        return bool(_PARTS[part][0] & set(self.files))
 
     def shape(self) -> tuple[int, int]:
         """Returns (height, width) of the image; (0, 0) where only its points are there."""
@@ -57,7 +51,7 @@ class ImageFiles(NamedTuple):
         Raises:
             UserError: if the file is damaged.
         """
-        return _READ[part](self)
+        return _PARTS[part][1](self)
 
     def points(self) -> Float64[np.ndarray, "cells 2"]:
         """Returns (row, column) of the detected cells; none where the file is missing."""
@@ -135,23 +129,14 @@ def _evidence(array: str) -> Callable[[ImageFiles], np.ndarray]:
     return read
 
 
-_READ: dict[str, Callable[[ImageFiles], np.ndarray]] = {
-    "image": _image,
-    "overlay": _overlay,
-    "likelihood": _evidence("likelihood"),
-    "contributions": _evidence("value"),
-    "winners": _evidence("owner"),
-    "cells": _cells,
-}
-# The kinds of files of which a part needs one.
-_NEEDED = {
-    "image": {"zarr"},
-    "overlay": {"overlay"},
-    "likelihood": {"contributions"},
-    "contributions": {"contributions"},
-    "winners": {"contributions"},
-    "cells": {"labels", "zarr"},
-    "points": {"points"},
+# The kinds of files of which a part needs one, and what reads it.
+_PARTS: dict[str, tuple[set[str], Callable[[ImageFiles], np.ndarray]]] = {
+    "image": ({"zarr"}, _image),
+    "overlay": ({"overlay"}, _overlay),
+    "likelihood": ({"contributions"}, _evidence("likelihood")),
+    "contributions": ({"contributions"}, _evidence("value")),
+    "winners": ({"contributions"}, _evidence("owner")),
+    "cells": ({"labels", "zarr"}, _cells),
 }
 
 
@@ -237,7 +222,7 @@ def read_results(folder: Path) -> list[LayerData]:
     add("image", "contributions", **hidden)
     add("labels", "winners", visible=False)
     add("labels", "cells")
-    if any(image.has("points") for image in images):
+    if any("points" in image.files for image in images):
         layers.append(_points_layer(images, f"{title} points", about))
     return layers
 

@@ -14,14 +14,7 @@ from psygnal import Signal
 
 from wsis_jax.core import MissingFile, UserError
 from wsis_jax.network import packaged_models
-from wsis_jax.viewer.layers import (
-    pixels_of,
-    points_by_step,
-    read_plane,
-    result_layers,
-    shown_step,
-    steps_of,
-)
+from wsis_jax.viewer.layers import pixels_of, points_by_step, read_plane, result_layers, shown_step, steps_of
 from wsis_jax.viewer.work import Finish, ShowProgress, Work
 
 if TYPE_CHECKING:

@@ -24,6 +24,7 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, NamedTuple
 
 from wsis_jax.core import UserError
@@ -86,13 +87,9 @@ class Format(NamedTuple):
 
 
 class FormatChoice(NamedTuple):
-    """The formats that a batch writes.
+    """The formats that a batch writes."""
 
-    Attributes:
-        kinds: their names in `FORMATS`, in the order in which they are written.
-    """
-
-    kinds: tuple[str, ...]
+    kinds: tuple[str, ...]  # their names in `FORMATS`, in the order in which they are written
 
     @property
     def resumable(self) -> bool:
@@ -101,11 +98,9 @@ class FormatChoice(NamedTuple):
 
     @contextmanager
     def writing(self, out: Path, names: Sequence[str]) -> Generator[WriteImage, None, None]:
-        """Context manager yielding the function that writes one image.
+        """Context manager yielding the function that writes one image to a folder, `out`.
 
-        Args:
-            out: the folder to write to.
-            names: of all images that may come, in order.
+        `names` are those of all images that may come, in order.
 
         Raises:
             UserError: if a package is missing, or images of these names cannot be written to the folder.
@@ -137,12 +132,9 @@ class FormatChoice(NamedTuple):
             yield write
 
     def write_tiled(self, out: Path, result: "TiledResult", *, shown: bool) -> list[Path]:
-        """Writes the files of an image in tiles, except the labels, which were written as they were found.
+        """Writes the files of an image in tiles to a folder; the labels were written as they were found.
 
-        Args:
-            out: the folder to write to.
-            result: of the image.
-            shown: whether the page of results shows it.
+        `shown` tells whether the page of results shows the image.
         """
         formats = [FORMATS[kind] for kind in self.kinds if FORMATS[kind].tiled and kind != "labels"]
         written = [one for one in formats if shown or not one.gallery_only]
@@ -200,6 +192,22 @@ def readme_table() -> str:
 # What writes each format
 
 
+def _writer(function: str, *parts: str) -> Write:
+    """Returns what calls a function with a path and parts of a result; it is imported only then."""
+    return lambda path, result: resolve_name(function)(path, *(getattr(result, part) for part in parts))
+
+
+_points = _writer("wsis_jax.io:write_points", "points")
+_table = _writer("wsis_jax.output.cell_table:write_csv", "table")
+_parquet = _writer("wsis_jax.output.cell_table:write_parquet", "table")
+_rois = _writer("wsis_jax.output.formats.imagej:write_rois", "labels")
+_outlines = _writer("wsis_jax.output.formats.cellpose:write_outlines", "labels")
+_seg = _writer("wsis_jax.output.formats.cellpose:write_seg", "name", "image", "labels", "colours")
+_contributions = _writer("wsis_jax.output.formats.omezarr:write_evidence", "found")
+_zarr = _writer("wsis_jax.output.formats.omezarr:write_ome_zarr", "source", "labels", "colours")
+_labels = _writer("wsis_jax.io:write_labels", "labels")
+
+
 def _report(path: Path, result: "Result") -> Sequence[Path]:
     return result.write_pictures(path.parent / "report")  # the page itself is made when all images are done
 
@@ -209,36 +217,6 @@ def _overlay(path: Path, result: "Result") -> None:
     from wsis_jax.output.pictures import overlay
 
     write_picture(path, overlay(result.image, result.labels, result.points))
-
-
-def _points(path: Path, result: "Result") -> None:
-    from wsis_jax.io import write_points
-
-    write_points(path, result.points)
-
-
-def _table(path: Path, result: "Result") -> None:
-    from wsis_jax.output.cell_table import write_csv
-
-    write_csv(path, result.table)
-
-
-def _parquet(path: Path, result: "Result") -> None:
-    from wsis_jax.output.cell_table import write_parquet
-
-    write_parquet(path, result.table)
-
-
-def _rois(path: Path, result: "Result") -> None:
-    from wsis_jax.output.formats.imagej import write_rois
-
-    write_rois(path, result.labels)
-
-
-def _outlines(path: Path, result: "Result") -> None:
-    from wsis_jax.output.formats.cellpose import write_outlines
-
-    write_outlines(path, result.labels)
 
 
 def _geojson(path: Path, result: "Result") -> None:
@@ -251,30 +229,6 @@ def _masks(path: Path, result: "Result") -> Sequence[Path]:
     from wsis_jax.output.formats.cellpose import write_masks
 
     return [write_masks(path, result.labels)]
-
-
-def _seg(path: Path, result: "Result") -> None:
-    from wsis_jax.output.formats.cellpose import write_seg
-
-    write_seg(path, result.name, result.image, result.labels, result.colours)
-
-
-def _zarr(path: Path, result: "Result") -> None:
-    from wsis_jax.output.formats.omezarr import write_ome_zarr
-
-    write_ome_zarr(path, result.source, result.labels, colours=result.colours)
-
-
-def _contributions(path: Path, result: "Result") -> None:
-    from wsis_jax.output.formats.omezarr import write_evidence
-
-    write_evidence(path, result.found)
-
-
-def _labels(path: Path, result: "Result") -> None:
-    from wsis_jax.io import write_labels
-
-    write_labels(path, result.labels)
 
 
 @contextmanager

@@ -17,9 +17,7 @@ _MOST_IN_PNG = np.iinfo(np.uint16).max
 def write_masks(path: Path, labels: Int[np.ndarray, "height width"]) -> Path:
     """Writes a PNG of 16 bits, or above 65,535 cells a TIFF, and returns the file.
 
-    Args:
-        path: the PNG, in Cellpose's way `<name>_cp_masks.png`; the TIFF has its name.
-        labels: 0 for background, from 1 on cells.
+    The path is that of the PNG, in Cellpose's way `<name>_cp_masks.png`; the TIFF has its name.
     """
     if labels.max() > _MOST_IN_PNG:
         write_labels(path.with_suffix(".tif"), labels)

@@ -22,11 +22,7 @@ def write_rois(path: str | Path, labels: Int[np.ndarray, "height width"]) -> Non
     """Writes a ZIP file of a ROI for each cell, named by its label, by rising label.
 
     A ROI holds exactly the pixels of its cell. It is a polygon along their edges, or a composite where the cell
-    has holes or several parts. Without cells, the file is an empty ZIP file.
-
-    Args:
-        path: the file; ImageJ wants it to end in .zip.
-        labels: 0 for background, any other number for a cell.
+    has holes or several parts. Without cells, the file is an empty ZIP file. ImageJ wants its name to end in .zip.
     """
     cells = cell_polygons(labels)
     with replacing(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:

@@ -19,7 +19,6 @@ def write_ome_zarr(
     path: str | Path,
     source: SourceImage,
     labels: Int[np.ndarray, "height width"],
-    *,
     colours: Float[np.ndarray, "labels 3"],
 ) -> None:
     """Writes a folder of OME-Zarr 0.5: the image, of one resolution, and the label image `labels/cells`.
@@ -54,11 +53,7 @@ def write_evidence(path: str | Path, result: Segmentation) -> None:
     The arrays are `image` (as the network saw it, 0..1), `likelihood`, the winner map as `value` (the greatest
     contribution to a pixel), `owner` (i + 1 where it is that of cell i, 0 where there is none) and `runner_up`
     (the greatest of any other cell), all in pixels of the network, and `peaks`, (row, column) in these pixels. The
-    attribute `image_shape` is the (height, width) of the image as given.
-
-    Args:
-        path: the folder; its name should end in .zarr.
-        result: of the image.
+    attribute `image_shape` is the (height, width) of the image as given. The path should end in .zarr.
     """
     import zarr
 

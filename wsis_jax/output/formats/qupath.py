@@ -50,14 +50,11 @@ def cell_features(
 def _feature(polygons: list[Polygon], identity: str, label: int, measurements: dict[str, float]) -> dict[str, Any]:
     """Returns a cell as an object of GeoJSON."""
     parts = [[_ring(ring) for ring in (polygon.exterior, *polygon.holes)] for polygon in polygons]
-    if len(parts) == 1:
-        geometry = {"type": "Polygon", "coordinates": parts[0]}
-    else:
-        geometry = {"type": "MultiPolygon", "coordinates": parts}
+    kind, coordinates = ("Polygon", parts[0]) if len(parts) == 1 else ("MultiPolygon", parts)
     return {
         "type": "Feature",
         "id": str(uuid.uuid5(uuid.NAMESPACE_OID, identity)),
-        "geometry": geometry,
+        "geometry": {"type": kind, "coordinates": coordinates},
         "properties": {"objectType": "cell", "name": str(label), "measurements": measurements},
     }
 

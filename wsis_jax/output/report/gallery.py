@@ -2,7 +2,7 @@
 
 import base64
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -46,17 +46,11 @@ LAYERS = {
 
 
 class Item(NamedTuple):
-    """One image of a gallery.
+    """One image of a gallery."""
 
-    Attributes:
-        name: plain text.
-        note: a few words more, plain text.
-        layers: files of pictures, by the name of the layer.
-    """
-
-    name: str
-    note: str
-    layers: dict[str, Path]
+    name: str  # plain text
+    note: str  # a few words more, plain text
+    layers: dict[str, Path]  # files of pictures, by the name of the layer
 
 
 def layer_files(folder: Path, name: str) -> dict[str, Path]:
@@ -65,70 +59,21 @@ def layer_files(folder: Path, name: str) -> dict[str, Path]:
 
 
 def write_layers(folder: Path, source: SourceImage, found: Segmentation) -> list[Path]:
-    """Writes the pictures of an image for the gallery, `<name>_<layer>.webp`, and returns their paths.
-
-    Args:
-        folder: to write to.
-        source: the image, in memory.
-        found: what was found in it.
-    """
-    shape = picture_shape(source.shape)
-    # The outlines are drawn at the size that they are seen at, or they would be too thin to see.
+    """Writes the pictures of an image for the gallery, `<name>_<layer>.webp`, and returns their paths."""
     step = sampling_step(source.shape)
-    image, labels = _shrink(np.asarray(source.image)[::step, ::step], shape), resize_labels(found.labels, shape)
-    points = (found.points + 0.5) * (np.array(shape) / np.array(source.shape)) - 0.5
-    pictures = {
-        "image": grey_picture(image),
-        "likelihood": _resize(heat_picture(found.detection.likelihood), shape),
-        "contribution": _resize(contribution_picture(found.winner), shape),
-        "outlines": _outlined(image, labels, points),
-        "labels": label_picture(labels),
-    }
-    return _write_pictures(folder, source.name, pictures)
-
-
-def write_overview(
-    folder: Path,
-    source: SourceImage,
-    labels: Plane,
-    points: Float[np.ndarray, "cells 2"],
-    blocks: Sequence[Window],
-    parallel_map: ParallelMap,
-) -> list[Path]:
-    """Writes the pictures that need no maps of the network, of an image read by slices, and returns their paths.
-
-    Args:
-        folder: to write to.
-        source: the image.
-        labels: its label image.
-        points: where cells were detected, in pixels of the image.
-        blocks: windows that cover the image.
-        parallel_map: calls what reads a block.
-    """
-    pixels, seen = overview(source.image, labels, blocks, parallel_map)
-    ratio = np.array(seen.shape) / np.array(labels.shape)
-    image = _shrink(pixels, seen.shape)
-    pictures = {
-        "image": grey_picture(image),
-        "outlines": _outlined(image, seen, (points + 0.5) * ratio - 0.5),
-        "labels": label_picture(seen),
-    }
-    return _write_pictures(folder, source.name, pictures)
+    pixels = np.asarray(source.image)[::step, ::step]
+    labels = resize_labels(found.labels, picture_shape(source.shape))
+    likelihood, contribution = heat_picture(found.detection.likelihood), contribution_picture(found.winner)
+    maps = {"likelihood": likelihood, "contribution": contribution}
+    return write_pictures(folder, source, pixels, labels, found.points, **maps)
 
 
 def overview(
     image: Plane, labels: Plane, blocks: Sequence[Window], parallel_map: ParallelMap
 ) -> tuple[Float32[np.ndarray, "_ _"], Int32[np.ndarray, "_ _"]]:
-    """Returns an image and its labels as small as pictures need them, from parts: neither need fit into memory.
+    """Returns pixels of an image, in steps of `sampling_step`, and its labels at the size of pictures.
 
-    Args:
-        image: grey values.
-        labels: of the same size; 0 for background, any other number for a cell.
-        blocks: windows that cover both.
-        parallel_map: calls what reads a block.
-
-    Returns:
-        Pixels of the image, in steps of `sampling_step`, and the labels at the size of pictures.
+    They come from blocks, windows that cover the image: neither it nor its labels need fit into memory.
     """
     whole = image.shape[0], image.shape[1]
     step, shape = sampling_step(whole), picture_shape(whole)
@@ -166,40 +111,47 @@ def sampling_step(shape: tuple[int, int]) -> int:
     return max(min(shape[0] // (2 * pictured[0]), shape[1] // (2 * pictured[1])), 1)
 
 
-def _write_pictures(folder: Path, name: str, pictures: Mapping[str, UInt8[np.ndarray, "_ _ 3"]]) -> list[Path]:
-    """Writes pictures under the names of their layers."""
-    files = layer_files(folder, name)
-    for layer, picture in pictures.items():
-        with replacing(files[layer]) as temporary:
-            Image.fromarray(picture).save(temporary, format="WEBP", quality=_QUALITY)
-    return [files[layer] for layer in pictures]
-
-
-def _outlined(
-    image: Float[np.ndarray, "height width"],
+def write_pictures(
+    folder: Path,
+    source: SourceImage,
+    pixels: Float[np.ndarray, "_ _"],
     labels: Int[np.ndarray, "height width"],
     points: Float[np.ndarray, "cells 2"],
-) -> UInt8[np.ndarray, "height width 3"]:
-    """Returns an image with outlines and points, or without points where so many would hide the image."""
-    return overlay(image, labels, points if len(points) < image.size * _CROWD else None)
+    **maps: UInt8[np.ndarray, "_ _ 3"],
+) -> list[Path]:
+    """Writes the pictures of an image under the names of their layers, and returns their paths.
 
-
-def _shrink(image: Float[np.ndarray, "height width"], shape: tuple[int, int]) -> Float[np.ndarray, "_ _"]:
-    """Returns an image at a size no greater than its own, by the mean of its pixels."""
-    small = np.nan_to_num(image.astype(np.float32))
-    return np.asarray(Image.fromarray(small).resize(shape[::-1], Image.Resampling.BOX))
-
-
-def _resize(picture: UInt8[np.ndarray, "_ _ 3"], shape: tuple[int, int]) -> UInt8[np.ndarray, "_ _ 3"]:
-    """Returns a picture at another size."""
-    return np.asarray(Image.fromarray(picture).resize(shape[::-1], Image.Resampling.BILINEAR))
+    Args:
+        folder: to write to.
+        source: the image.
+        pixels: of the image, no fewer than the labels; a picture shows the mean of them.
+        labels: at the size of the pictures: drawn at another, outlines would be too thin to see.
+        points: in pixels of the image; not drawn where so many would hide the image.
+        maps: pictures of other layers, of any size.
+    """
+    size = labels.shape[::-1]
+    small = np.nan_to_num(pixels.astype(np.float32))
+    image = np.asarray(Image.fromarray(small).resize(size, Image.Resampling.BOX))
+    crosses = (points + 0.5) * (np.array(labels.shape) / np.array(source.shape)) - 0.5
+    outlines = overlay(image, labels, crosses if len(points) < image.size * _CROWD else None)
+    others = {name: Image.fromarray(one).resize(size, Image.Resampling.BILINEAR) for name, one in maps.items()}
+    pictures = {
+        "image": Image.fromarray(grey_picture(image)),
+        **others,
+        "outlines": Image.fromarray(outlines),
+        "labels": Image.fromarray(label_picture(labels)),
+    }
+    files = layer_files(folder, source.name)
+    for layer, picture in pictures.items():
+        with replacing(files[layer]) as temporary:
+            picture.save(temporary, format="WEBP", quality=_QUALITY)
+    return [files[layer] for layer in pictures]
 
 
 def evenly(things: Sequence[_Thing], count: int) -> list[_Thing]:
     """Returns `count` things of a list, or all if there are fewer: first, last, and others at even distances."""
-    if len(things) <= count:
-        return list(things)
-    return [things[i] for i in np.round(np.linspace(0, len(things) - 1, count)).astype(int)]
+    places = np.linspace(0, len(things) - 1, min(count, len(things)))
+    return [things[i] for i in np.round(places).astype(int)]
 
 
 def gallery(items: Sequence[Item], *, layer: str, first: int = 0, what: str = "Image") -> str:

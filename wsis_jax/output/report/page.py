@@ -12,7 +12,7 @@ import math
 from collections.abc import Iterable, Sequence
 from importlib import resources
 from string import Template
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from jaxtyping import Num
@@ -150,9 +150,8 @@ def line_chart(
         return round(_HEIGHT - _BOTTOM - (place - low) / (high - low) * (_HEIGHT - _TOP - _BOTTOM), 1)
 
     parts = [_grid(down(tick), number(float(tick), 6)) for tick in ticks]
-    labels = sorted({steps[0], *(_round_steps(steps)), steps[-1]})
-    parts += [_under(across(step), number(step)) for step in labels]
-    at = across(best)
+    parts += [_under(across(step), number(step)) for step in _round_steps(steps)]
+    at, chosen = across(best), list(steps).index(best)
     parts.append(f'<line class="best" x1="{at}" x2="{at}" y1="{_TOP}" y2="{_HEIGHT - _BOTTOM}"/>')
     anchor = "end" if at > _WIDTH / 2 else "start"
     shift = -5 if anchor == "end" else 5
@@ -161,16 +160,13 @@ def line_chart(
         where = [(across(step), down(value)) for step, value in zip(steps, values, strict=True)]
         path = " ".join(f"{x},{y}" for x, y in where)
         parts.append(f'<polyline class="line s{place}" points="{path}"/>')
-        x, y = where[list(steps).index(best)]
+        x, y = where[chosen]
         parts.append(f'<circle class="dot f{place}" cx="{x}" cy="{y}" r="4.5"/>')
-    said = [
-        ", ".join([f"step {step}", *(f"{name} {number(float(line[i]), 4)}" for name, line in series.items())])
-        for i, step in enumerate(steps)
-    ]
-    points = [(across(step), words) for step, words in zip(steps, said, strict=True)]
-    chosen = list(steps).index(best)
-    readout = _Readout(points, f"Best: {said[chosen]}", chosen)
-    return _chart(title, parts, readout, names=list(series), cursor=True)
+    points = []
+    for i, step in enumerate(steps):
+        said = [f"step {step}", *(f"{name} {number(float(line[i]), 4)}" for name, line in series.items())]
+        points.append((across(step), ", ".join(said)))
+    return _chart(title, parts, points, start=f"Best: {points[chosen][1]}", at=chosen, lines=list(series))
 
 
 def histogram(
@@ -211,40 +207,40 @@ def histogram(
         for index in range(0, bins + (not whole), every)
     ]
     middle = f"{number(len(values))} in all, median {number(float(np.median(values)), 4)}"
-    return _chart(title, parts, _Readout(points, middle, int(counts.argmax())))
-
-
-class _Readout(NamedTuple):
-    """The line of a chart that says what is under the pointer.
-
-    Attributes:
-        points: of what can be pointed at, where it is from the left, and what is said of it.
-        start: what is said before anything is pointed at.
-        at: index of the point that the arrow keys begin from.
-    """
-
-    points: Sequence[tuple[float | int, str]]
-    start: str
-    at: int
+    return _chart(title, parts, points, start=middle, at=int(counts.argmax()))
 
 
 def _chart(
-    title: str, parts: Sequence[str], readout: _Readout, *, names: Sequence[str] = (), cursor: bool = False
+    title: str,
+    parts: Sequence[str],
+    points: Sequence[tuple[float | int, str]],
+    *,
+    start: str,
+    at: int,
+    lines: Sequence[str] = (),
 ) -> str:
-    """Returns a chart with its title, legend and readout; `cursor` draws a line where the pointer is."""
-    points, start, at = readout
+    """Returns a chart with its title and, below it, a readout: a line that says what is under the pointer.
+
+    Args:
+        title: plain text.
+        parts: what is drawn, as SVG.
+        points: of what can be pointed at, where it is from the left, and what is said of it.
+        start: what is said before anything is pointed at.
+        at: index of the point that the arrow keys begin from.
+        lines: names for a legend; with lines, one across the chart shows where the pointer is.
+    """
     legend = "".join(
         f'<span><svg viewBox="0 0 26 8" aria-hidden="true"><line class="s{i}" x1="0" x2="26" y1="4" y2="4"/></svg>'
         f"{text(name)}</span>"
-        for i, name in enumerate(names, start=1)
+        for i, name in enumerate(lines, start=1)
     )
-    line = f'<line class="cursor" x1="0" x2="0" y1="{_TOP}" y2="{_HEIGHT - _BOTTOM}"/>' if cursor else ""
+    cursor = f'<line class="cursor" x1="0" x2="0" y1="{_TOP}" y2="{_HEIGHT - _BOTTOM}"/>' if lines else ""
     return (
         f'<figure class="chart panel" tabindex="0" data-at="{at}" data-points="{text(json.dumps(points))}">'
         f"<h3>{text(title)}</h3>"
         + (f'<div class="legend">{legend}</div>' if legend else "")
         + f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{text(f"{title}. {start}")}">'
-        f'<rect class="hit" width="{_WIDTH}" height="{_HEIGHT}"/>{"".join(parts)}{line}</svg>'
+        f'<rect class="hit" width="{_WIDTH}" height="{_HEIGHT}"/>{"".join(parts)}{cursor}</svg>'
         f'<p class="readout" aria-live="polite">{text(start)}</p></figure>'
     )
 
@@ -278,16 +274,11 @@ def _decades(series: dict[str, Sequence[float | int]]) -> list[float]:
 
 
 def _round_steps(steps: Sequence[int]) -> list[int]:
-    """Returns a few round numbers between the first step and the last, not too near to either."""
-    span = steps[-1] - steps[0]
-    if not span:
-        return []
-    width = int(_bin_width(float(span), whole=True, bins=5))
-    return [
-        step
-        for step in range(width, steps[-1], width)
-        if step - steps[0] > 0.12 * span and steps[-1] - step > 0.12 * span
-    ]
+    """Returns the first step, the last, and a few round numbers between, not too near to either."""
+    first, last = steps[0], steps[-1]
+    width, least = int(_bin_width(float(last - first), whole=True, bins=5)), 0.12 * (last - first)
+    between = [step for step in range(width, last, width) if step - first > least and last - step > least]
+    return sorted({first, *between, last})
 
 
 def _bin_width(top: float | int, *, whole: bool, bins: int = 30) -> float:

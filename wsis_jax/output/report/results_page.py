@@ -104,13 +104,13 @@ def _result_figures(
     """Returns the key figures of a folder of results."""
     cells = [image["cells"] for image in images]
     warned = sum(bool(image["warnings"]) for image in images)
-    figures = [
+    return [
         ("Images", number(len(images)), "segmented"),
         ("Cells", number(sum(cells)), "in all of them"),
         ("Cells per image", number(float(np.median(cells)), 4) if cells else "-", "median"),
         ("Failed", number(len(failed)), "named below" if failed else "none"),
+        ("Warnings", number(warned), "images with one" if warned == 1 else "images with some"),
     ]
-    return [*figures, ("Warnings", number(warned), "images with one" if warned == 1 else "images with some")]
 
 
 def _failures(failed: Sequence[dict[str, Any]]) -> str:
