@@ -281,7 +281,7 @@ def test_errors_are_one_sentence(segmenting, viewer, stack, tmp_path, said):
 
 
 def test_a_fault_of_the_program_is_raised_and_the_widget_goes_on(application):
-    from wsis_jax.viewer.work import Work
+    from wsis_jax.viewer.widgets import Work
 
     raised, work = [], Work("Work", lambda: lambda show: 1 / 0)
     fail = work._fail
