@@ -1,7 +1,7 @@
 """The widgets: one segments an image layer, one trains on the points clicked in image layers.
 
-Their work is done in a thread beside the viewer, with buttons to start and stop it, a progress bar, and errors in a
-sentence.
+Their work is done in a thread beside the viewer, with buttons to start and stop it, a progress bar, and errors as
+one sentence.
 """
 
 import shlex
