@@ -115,8 +115,11 @@ def test_an_interrupted_command_saves_says_how_to_go_on_and_ends_as_an_unbroken_
     assert main([*command, str(broken), "--resume"]) == 0
     assert (broken / "metrics.jsonl").read_bytes() == (unbroken / "metrics.jsonl").read_bytes()
     assert [line["step"] for line in read_metrics(broken)] == [3, 5]
-    # One program for all steps of the three trainings, which the second and the third found in the cache.
-    assert (compilations.compiled["train_step"], compilations.loaded["train_step"]) == (1, 2)
+    # One program for all steps of the three trainings: the second and the third found it in the cache, and so did
+    # the first if another test had trained such a network.
+    compiled, loaded = (of["train_step"] for of in (compilations.compiled, compilations.loaded))
+    assert compiled + loaded == 3
+    assert compiled <= 1
     weights = [jax.tree.leaves(load_variables(folder)) for folder in (broken, unbroken)]
     for ours, theirs in zip(*weights, strict=True):
         np.testing.assert_array_equal(ours, theirs)

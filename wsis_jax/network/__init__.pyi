@@ -1,7 +1,6 @@
 from .contributions import Cells as Cells
 from .contributions import Linear as Linear
 from .contributions import contribution_maps as contribution_maps
-from .contributions import contributions as contributions
 from .contributions import half_of as half_of
 from .contributions import linearize as linearize
 from .contributions import record_images as record_images

@@ -303,7 +303,9 @@ def winner_map_in_chunks(
 ) -> WinnerMap:
     """Returns the winner map of the contribution maps, a chunk of cells at a time; see `contribution_maps`."""
     plan = _plan(model, cells, recorded, linear)
-    winner = _no_winner_compiled(cells.image.shape, plan.span)
+    # Records of images of many sizes have few shapes, and so have the programs that merge.
+    padded = plan.span is not None and recorded is not None
+    winner = _no_winner_compiled(recorded.likelihood.shape if padded else cells.image.shape, plan.span)
     for ids, maps in _in_chunks(plan, len(cells.peaks)):
         maps = jax.device_put(maps, jax.local_devices()[0])
         winner = _merged_compiled(winner, maps, _peaks_of(cells, ids), ids, span=plan.span, reach=cells.reach)
