@@ -34,11 +34,7 @@ def is_constant(image: Float32[np.ndarray, "height width"]) -> bool:
 
 
 def normalize_image(
-    image: Float32[np.ndarray, "height width"],
-    *,
-    method: Literal["percentile", "max"],
-    low: float,
-    high: float,
+    image: Float32[np.ndarray, "height width"], *, method: Literal["percentile", "max"], low: float, high: float
 ) -> Float32[np.ndarray, "height width"]:
     """Brings finite grey values to 0..1.
 

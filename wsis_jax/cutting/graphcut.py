@@ -113,9 +113,7 @@ def _greatest(data: Float[np.ndarray, "rows columns"]) -> float:
 
 
 def _seed_cost(
-    greatest: float,
-    right: Float[np.ndarray, "height width"],
-    down: Float[np.ndarray, "height width"],
+    greatest: float, right: Float[np.ndarray, "height width"], down: Float[np.ndarray, "height width"]
 ) -> float:
     """Returns a cost above the data term of any pixel and its four edges; a power of two, which rounds least."""
     highest = 4 * max(right.max(initial=0), down.max(initial=0)) + greatest

@@ -184,12 +184,7 @@ def check_axes(axes: str | None) -> None:
 
 
 def stack_of(
-    path: Path,
-    array: Any,
-    axes: str,
-    *,
-    pixel_size: float | None = None,
-    chunks: tuple[int, ...] | None = None,
+    path: Path, array: Any, axes: str, *, pixel_size: float | None = None, chunks: tuple[int, ...] | None = None
 ) -> Stack:
     """Returns the stack of an array that is read by slices.
 
