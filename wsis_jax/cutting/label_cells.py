@@ -24,6 +24,10 @@ from wsis_jax.cutting.terms import (
     scaled_contributions,
 )
 
+_Image = Float[np.ndarray, "height width"]
+_Labels = Int32[np.ndarray, "height width"]
+_Peaks = Int[np.ndarray, "cells 2"]
+
 
 class ImageStats(NamedTuple):
     """What the costs of a part of an image take from the whole image.
@@ -41,13 +45,7 @@ class ImageStats(NamedTuple):
     greatest: Float[np.ndarray, " owners"]
 
 
-def cut_and_fuse(
-    image: Float[np.ndarray, "height width"],
-    peaks: Int[np.ndarray, "cells 2"],
-    winner: WinnerMap,
-    *,
-    config: Config,
-) -> Int32[np.ndarray, "height width"]:
+def cut_and_fuse(image: _Image, peaks: _Peaks, winner: WinnerMap, *, config: Config) -> _Labels:
     """Returns the label image of detected cells; label i + 1 is that of `peaks[i]`.
 
     Args:
@@ -65,12 +63,7 @@ def cut_and_fuse(
 
 
 def costs_of(
-    image: Float[np.ndarray, "height width"],
-    peaks: Int[np.ndarray, "cells 2"],
-    winner: WinnerMap,
-    *,
-    config: Config,
-    stats: ImageStats | None = None,
+    image: _Image, peaks: _Peaks, winner: WinnerMap, *, config: Config, stats: ImageStats | None = None
 ) -> Costs:
     """Returns what cutting an image costs.
 
@@ -109,11 +102,7 @@ def costs_of(
 
 
 def fit_labels(
-    labels: Int32[np.ndarray, "height width"],
-    peaks: Int[np.ndarray, "cells 2"],
-    shape: tuple[int, int],
-    *,
-    config: Config,
+    labels: _Labels, peaks: _Peaks, shape: tuple[int, int], *, config: Config
 ) -> Int32[np.ndarray, "image_height image_width"]:
     """Returns the labels of `cut_and_fuse` in the pixels of the image as given, of (height, width) `shape`."""
     if not config.cut.smooth:
