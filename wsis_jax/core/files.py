@@ -27,23 +27,16 @@ _REASONS = {
 
 
 def check_name(name: object) -> str:
-    """Returns a name that a file gives to another file, if it cannot lead to another folder.
-
-    Raises:
-        UserError: if it is no text, or may be a path.
-    """
+    """Returns a name that a file gives to another file; UserError if it is no text, or may be a path."""
     if not isinstance(name, str) or name in ("", ".", "..") or any(mark in name for mark in "/\\\0"):
         raise UserError(f"{str(name)[:80]!r} is no name of a file in this folder")
     return name
 
 
 def check_inside(folder: Path, path: Path) -> Path:
-    """Returns a path below a folder, if no link leads it elsewhere.
+    """Returns a path below a folder; UserError if a link leads it elsewhere.
 
     Images and points may be links to anywhere; what is written, deleted or shown must be inside of the folder.
-
-    Raises:
-        UserError: if it is outside.
     """
     # `os.path.realpath` copes with loops of links, where `Path.resolve` raises.
     if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder)):

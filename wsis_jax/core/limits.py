@@ -37,16 +37,7 @@ def memory() -> int:
 
 
 def check_values(name: object, values: int, *, remedy: str) -> None:
-    """Checks that the values of an image fit into memory; a pixel of three colours has three values.
-
-    Args:
-        name: of the file or setting.
-        values: how many.
-        remedy: what to do where they may not.
-
-    Raises:
-        UserError: if they are too many for this machine.
-    """
+    """Raises UserError if so many values of an image do not fit into memory; three colours are three values."""
     most = memory() // _BYTES_A_VALUE
     if values > most:
         raise UserError(

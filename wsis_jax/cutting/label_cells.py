@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int, Int32
 
-from wsis_jax.core import Config, WinnerMap, nearest_peak, resize_labels, smooth_labels
+from wsis_jax.core import Config, WinnerMap, nearest_peak, smooth_labels
 from wsis_jax.cutting.cell_cuts import cut_cells, fuse_nearest, fuse_sequentially
 from wsis_jax.cutting.terms import (
     BackgroundModel,
@@ -105,6 +105,4 @@ def fit_labels(
     labels: _Labels, peaks: _Peaks, shape: tuple[int, int], *, config: Config
 ) -> Int32[np.ndarray, "image_height image_width"]:
     """Returns the labels of `cut_and_fuse` in the pixels of the image as given, of (height, width) `shape`."""
-    if not config.cut.smooth:
-        return resize_labels(labels, shape)
     return smooth_labels(labels, peaks, shape, blur=config.cut.smooth * config.network_sigma)
