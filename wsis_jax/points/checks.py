@@ -21,6 +21,8 @@ from wsis_jax.points.suggestions import suggest_sigma
 
 _Points = Float64[np.ndarray, "_ 2"]
 _Draft = Float32[np.ndarray, "_ _"]
+_Values = Float[np.ndarray, "height width"]
+_Places = Float[np.ndarray, "points 2"]
 
 _DOUBLED = 0.8  # × sigma, a fifth of the usual spacing: points nearer than this are on one cell
 _APART = 2.0  # × sigma, half the usual spacing: a place without a point this near has no point
@@ -130,11 +132,9 @@ def inspect_points(
     drafts = [None] * len(places) if sigma is None else _drafts(places, normalized, sigma, on_image)
     cases = []
     for name, own, image, draft in zip(names, places, normalized, drafts, strict=True):
-        placement = (
-            None
-            if draft is None or sigma is None
-            else best_placement(draft, scale_points(own, draft_scale(sigma)))
-        )
+        placement = None
+        if draft is not None and sigma is not None:
+            placement = best_placement(draft, scale_points(own, draft_scale(sigma)))
         cases.append(_Case(name, own, image, draft, placement))
     typical = None if sigma is None else _typical(cases, sigma)
     return [_report(case, sigma or 0.0, typical, cases) for case in cases]
@@ -201,7 +201,7 @@ def _report(case: _Case, sigma: float, typical: _Typical | None, cases: Sequence
         name=case.name,
         points=len(points),
         shape=shape,
-        spacing=_spacing(points),
+        spacing=float(np.median(nearest_distances(points))) if len(points) > 1 else None,
         outside=np.flatnonzero(~within),
         border=np.flatnonzero(within & (margin < sigma)),
         doubled=_doubled(points, _DOUBLED * sigma),
@@ -216,11 +216,6 @@ def _report(case: _Case, sigma: float, typical: _Typical | None, cases: Sequence
         *_missing_faults(report),
     )
     return report._replace(faults=faults)
-
-
-def _spacing(points: _Points) -> float | None:
-    """Returns the median distance from a point to the nearest other one."""
-    return float(np.median(nearest_distances(points))) if len(points) > 1 else None
 
 
 def _doubled(points: _Points, distance: float) -> Int64[np.ndarray, "pairs 2"]:
@@ -336,7 +331,7 @@ def _count(number: int, one: str, many: str) -> str:
     return f"{number} {one if number == 1 else many}"
 
 
-def fit(values: Float[np.ndarray, "height width"], points: Float[np.ndarray, "points 2"]) -> float:
+def fit(values: _Values, points: _Places) -> float:
     """Returns how far the values of a map at points are above chance, in standard deviations of chance.
 
     It is Σ z / √n, where z are the standardised values at the n points: about -1..1 for points at random. A point
@@ -345,7 +340,7 @@ def fit(values: Float[np.ndarray, "height width"], points: Float[np.ndarray, "po
     return float(_fits_of_shifts(values, points, 0)[0, 0])
 
 
-def best_placement(values: Float[np.ndarray, "height width"], points: Float[np.ndarray, "points 2"]) -> Placement:
+def best_placement(values: _Values, points: _Places) -> Placement:
     """Returns the best of all shifts by up to a quarter of the shorter side, of points as they are or swapped."""
     reach = int(_SEARCHED * min(values.shape))
     straight, swapped = (_fits_of_shifts(values, own, reach) for own in (points, points[:, ::-1]))
@@ -356,9 +351,7 @@ def best_placement(values: Float[np.ndarray, "height width"], points: Float[np.n
     )
 
 
-def _fits_of_shifts(
-    values: Float[np.ndarray, "height width"], points: Float[np.ndarray, "points 2"], reach: int
-) -> Float64[np.ndarray, "shifts shifts"]:
+def _fits_of_shifts(values: _Values, points: _Places, reach: int) -> Float64[np.ndarray, "shifts shifts"]:
     """Returns the fit of points shifted by -reach..reach rows and columns: a correlation of map and points."""
     deviation = values.std()
     if not len(points) or deviation == 0:

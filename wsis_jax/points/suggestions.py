@@ -46,11 +46,8 @@ def suggest_sigma(points_per_image: Sequence[Float64[np.ndarray, "_ 2"]]) -> flo
     Raises:
         UserError: If no image has two points.
     """
-    distances = []
-    for points in points_per_image:
-        places = np.unique(points, axis=0)
-        if len(places) > 1:
-            distances.append(nearest_distances(places))
+    places = [np.unique(points, axis=0) for points in points_per_image]
+    distances = [nearest_distances(own) for own in places if len(own) > 1]
     if not distances:
         raise UserError(
             "no image has two points to suggest a sigma from; give the sigma in pixels as `likelihood.sigma`"
@@ -59,9 +56,5 @@ def suggest_sigma(points_per_image: Sequence[Float64[np.ndarray, "_ 2"]]) -> flo
 
 
 def suggest_scale(sigma: float) -> float:
-    """Suggests the factor by which images are resized for the network; they are never enlarged.
-
-    Args:
-        sigma: of the likelihood map, in pixels of the images.
-    """
+    """Suggests by what to resize images for the network, from sigma in their pixels; they are never enlarged."""
     return min(max(round(_NETWORK_SIGMA / sigma, 3), 0.001), 1.0)
