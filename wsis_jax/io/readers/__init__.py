@@ -170,11 +170,7 @@ def open_stacks(path: Path, *, axes: str | None = None) -> Generator[list[Stack]
 
 
 def check_axes(axes: str | None) -> None:
-    """Checks the names of axes as far as one can without a file.
-
-    Raises:
-        UserError: if they are no capital letters, one is there twice, or rows or columns are missing.
-    """
+    """Raises UserError if names of axes are no capital letters, or one is there twice, or Y or X is missing."""
     if axes is None:
         return
     if not (axes.isalpha() and axes.isupper() and len(set(axes)) == len(axes) and {"Y", "X"} <= set(axes)):

@@ -31,11 +31,8 @@ def open_scenes(path: Path, axes: str | None) -> Generator[list[Stack], None, No
         ) from error
     stacks = []
     for scene in range(len(BioImage(path, reader=reader).scenes)):
-        image = BioImage(
-            path, reader=reader
-        )  # one per scene: what is read later is of the scene that was set last
+        image = BioImage(path, reader=reader)  # one per scene: what is read later is of the scene set last
         image.set_scene(scene)
-        sizes = image.physical_pixel_sizes
-        side = side_of_square((sizes.Y, sizes.X))
+        side = side_of_square((image.physical_pixel_sizes.Y, image.physical_pixel_sizes.X))
         stacks.append(stack_of(path, image.dask_data, image.dims.order, pixel_size=side))
     yield stacks

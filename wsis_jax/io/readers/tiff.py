@@ -127,9 +127,7 @@ def _check_pages(tiff: tifffile.TiffFile) -> None:
 
 def _check_other_files(path: Path, tiff: tifffile.TiffFile) -> None:
     """Raises UserError if a TIFF says that some of its pages are in a file of another folder."""
-    named: list[str] = []
-    if tiff.is_ome:
-        named = _named_in(tiff.ome_metadata or "")
+    named = _named_in(tiff.ome_metadata or "") if tiff.is_ome else []
     if tiff.is_ndtiff:
         named += [entry[1] for entry in tifffile.read_ndtiff_index(path.with_name("NDTiff.index"))]
     for name in filter(None, named):

@@ -61,12 +61,9 @@ def _check_storage(path: Path, array: zarr.Array) -> None:
     A pickled object is a program that runs when it is read; it is refused here, whatever the library does.
     """
     described: Any = array.metadata
-    codecs = (
-        [getattr(codec, "codec_id", "") for codec in (*(described.filters or ()), described.compressor)]
-        if (described.zarr_format == 2)
-        else []
-    )
-    if array.dtype.kind not in "buifc" or "pickle" in codecs:
+    codecs = (*(described.filters or ()), described.compressor) if described.zarr_format == 2 else ()
+    pickled = any(getattr(codec, "codec_id", "") == "pickle" for codec in codecs)
+    if array.dtype.kind not in "buifc" or pickled:
         raise UserError(f"{path}: its values are no numbers but objects; write it again as numbers")
     if 0 in array.chunks:
         raise UserError(f"{path}: its chunks have no pixels; write it again")
