@@ -49,7 +49,6 @@ def reading(path: Path, *, damaged: str | None = None) -> Generator[None, None, 
     """Context manager that turns what is raised while a file is opened or read into a UserError that names it.
 
     Args:
-        path: the file.
         damaged: what is wrong with the file if a library raises something, as "the image is damaged"; None lets
             what is not an error of the system pass.
 

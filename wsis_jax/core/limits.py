@@ -93,7 +93,6 @@ def read_json(path: Path, *, what: str = "readable as JSON", remedy: str | None 
     """Reads a file of JSON.
 
     Args:
-        path: the file.
         what: what the error says the file is not, where it is no JSON.
         remedy: what to do in that case.
 

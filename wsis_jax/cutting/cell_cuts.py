@@ -31,7 +31,7 @@ _MARGINS = (16, 32)
 _Mask = Bool[np.ndarray, "rows columns"]
 _Labels = Int32[np.ndarray, "height width"]
 _Seeds = Integer[np.ndarray, "height width"]
-_Peaks = Int[np.ndarray, "cells 2"]
+_Peaks = Int[np.ndarray, "cells 2"]  # (row, column)
 _Point = Int[np.ndarray, " 2"]  # (row, column)
 
 
@@ -53,11 +53,10 @@ def cut_cells(costs: Costs, peaks: _Peaks, *, config: Config) -> list[CellMask]:
 
     Args:
         costs: of the image; seed i + 1 is that of `peaks[i]`, greater ones are of cells not asked for.
-        peaks: (row, column) of the cells.
-        config: the settings to use. Of `config.cut`, `conflict` says which seed wins where filled seeds of two
-            cells meet; `fill_others` fills holes in the union of the other cells' seeds, so that a ring of
-            neighbours swallows the cell between them, as in the authors' code; `dilate` and `erode` are the radii
-            of a dilation before holes in a cut are filled, and of an erosion after it.
+        config: in `config.cut`, `conflict` says which seed wins where filled seeds of two cells meet;
+            `fill_others` fills holes in the union of the other cells' seeds, so that a ring of neighbours swallows
+            the cell between them, as in the authors' code; `dilate` and `erode` are the radii of a dilation before
+            holes in a cut are filled, and of an erosion after it.
     """
     boxes = _boxes(costs, len(peaks))
 
@@ -70,13 +69,8 @@ def cut_cells(costs: Costs, peaks: _Peaks, *, config: Config) -> list[CellMask]:
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         cuts = list(pool.map(solve, range(len(peaks))))
     if any(part is None for part in cuts):
-        shared = SharedCut(
-            costs.unclaimed_preference(),
-            costs.right,
-            costs.down,
-            costs.seeds > 0,
-            greatest=costs.greatest_preference(),
-        )
+        data, greatest = costs.unclaimed_preference(), costs.greatest_preference()
+        shared = SharedCut(data, costs.right, costs.down, costs.seeds > 0, greatest=greatest)
         cuts = [
             _cut_in_image(cell_of(number), costs, shared) if part is None else part
             for number, part in enumerate(cuts)

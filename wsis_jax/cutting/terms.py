@@ -32,6 +32,7 @@ Rim = Literal["bright", "dark"]
 _Map = Float[np.ndarray, "height width"]
 _Map32 = Float32[np.ndarray, "height width"]
 _Owners = Int[np.ndarray, "height width"]
+_Greatest = Float[np.ndarray, " owners"]
 _Features = Float64[np.ndarray, "height width features"]
 
 _BACKGROUND_FROM = 4.0  # × sigma from every peak: where the background begins that pixels are compared with
@@ -268,15 +269,12 @@ def background_features(image: _Map, extent: CellExtent) -> _Features:
     gradient = np.hypot(ndimage.sobel(image, 0), ndimage.sobel(image, 1))
     features = []
     for scale in _SCALES:
-        mean = ndimage.gaussian_filter(image, scale * extent.body)
-        square = ndimage.gaussian_filter(image * image, scale * extent.body)
+        mean, square, slope = (
+            ndimage.gaussian_filter(values, scale * extent.body) for values in (image, image * image, gradient)
+        )
         deviation = np.sqrt(np.maximum(square - mean * mean, 0))
         # A hundredth of the range of grey values: less is noise.
-        features += [
-            mean,
-            np.log(deviation + 0.01),
-            np.log(ndimage.gaussian_filter(gradient, scale * extent.body) + 0.01),
-        ]
+        features += [mean, np.log(deviation + 0.01), np.log(slope + 0.01)]
     return np.stack(features, axis=-1)
 
 
@@ -303,11 +301,7 @@ def background_score(features: _Features, model: BackgroundModel) -> _Map32:
 
 
 def scaled_contributions(
-    value: _Map,
-    owner: _Owners,
-    *,
-    scale: Literal["cell", "max", "raw"],
-    greatest: Float[np.ndarray, " owners"] | None = None,
+    value: _Map, owner: _Owners, *, scale: Literal["cell", "max", "raw"], greatest: _Greatest | None = None
 ) -> _Map32:
     """Returns the contributions of a winner map on a scale that thresholds can be given on.
 
@@ -327,7 +321,7 @@ def scaled_contributions(
     return np.asarray(value / np.maximum(greatest, np.finfo(np.float32).tiny)[owner], np.float32)
 
 
-def greatest_contributions(value: _Map, owner: _Owners, *, owners: int) -> Float[np.ndarray, " owners"]:
+def greatest_contributions(value: _Map, owner: _Owners, *, owners: int) -> _Greatest:
     """Returns the greatest contribution of every owner, no owner (0) first; 0 for one that owns nothing."""
     greatest = np.zeros(owners, value.dtype)
     np.maximum.at(greatest, owner, value)

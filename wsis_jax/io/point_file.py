@@ -204,7 +204,6 @@ def write_points(
     as `{0: no points}`.
 
     Args:
-        path: The file to write.
         points: Points (row, column) in pixels, of one image; or those of a sequence, by frame, counted from 0.
         format: `napari` is a points layer, `imagej` a table of results, whose frames count from 1, and `csv` a
             table of rows and columns.

@@ -11,6 +11,8 @@ from scipy.spatial import KDTree
 
 from wsis_jax.core import UserError, nearest_peak
 
+_Map = Float[np.ndarray, "height width"]
+
 _EXTENT = 5.0  # × sigma: the radius to which Gaussians are drawn; they are below 4e-6 beyond
 
 
@@ -45,12 +47,7 @@ def render_likelihood(
 
 
 def find_peaks(
-    likelihood: Float[np.ndarray, "height width"],
-    *,
-    threshold: float,
-    min_distance: int,
-    exclude_border: int = 0,
-    quantize: bool = False,
+    likelihood: _Map, *, threshold: float, min_distance: int, exclude_border: int = 0, quantize: bool = False
 ) -> Int64[np.ndarray, "cells 2"]:
     """Returns the (row, column) of the peaks, in raster order.
 
@@ -65,16 +62,13 @@ def find_peaks(
             the border; the authors' code loses them (2).
         quantize: search the map rounded down to 256 levels, as the authors' 8-bit files are.
     """
-    candidates = peak_pixels(likelihood, threshold=threshold, min_distance=min_distance, quantize=quantize)
-    if exclude_border:
-        inside = np.zeros_like(candidates)
-        inside[exclude_border:-exclude_border, exclude_border:-exclude_border] = True
-        candidates &= inside
-    return plateau_centres(np.argwhere(candidates))
+    found = peak_pixels(likelihood, threshold=threshold, min_distance=min_distance, quantize=quantize)
+    pixels, end = np.argwhere(found), np.array(found.shape) - exclude_border
+    return plateau_centres(pixels[((pixels >= exclude_border) & (pixels < end)).all(axis=1)])
 
 
 def peak_pixels(
-    likelihood: Float[np.ndarray, "height width"], *, threshold: float, min_distance: int, quantize: bool
+    likelihood: _Map, *, threshold: float, min_distance: int, quantize: bool
 ) -> Bool[np.ndarray, "height width"]:
     """Returns which pixels belong to a peak, see `find_peaks`; it depends on pixels within `min_distance`."""
     if quantize:
@@ -102,7 +96,7 @@ def plateau_centres(pixels: Int64[np.ndarray, "pixels 2"]) -> Int64[np.ndarray, 
 
 
 def centre_regions(
-    likelihood: Float[np.ndarray, "height width"],
+    likelihood: _Map,
     peaks: Int[np.ndarray, "cells 2"],
     *,
     region: Literal["disc", "response"],

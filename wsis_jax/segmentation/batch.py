@@ -139,10 +139,7 @@ def segment_files(
     them.
 
     Args:
-        model: a trained model.
-        files: image files.
         out: the folder to write to.
-        options: how images are read, segmented and written.
         on_image: called with the result of each image, in order, and the number of all images.
         on_tile: called with the name of an image in tiles, the number of its parts done, and of all.
 

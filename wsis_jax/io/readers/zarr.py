@@ -78,7 +78,6 @@ def create_labels(
 
     Args:
         path: the folder to make; nothing may be there.
-        shape: (height, width).
         chunks: (height, width) of the parts that are compressed, each into a file.
         pixel_size: side of a pixel in micrometres, if it is known.
 

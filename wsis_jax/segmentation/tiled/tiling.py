@@ -90,7 +90,6 @@ def segment_tiled(
     of different sizes. Chains of fragments of cells are followed as far as `halos.Halos` says.
 
     Args:
-        model: a trained model.
         image: grey values of any range, (height, width), read by slices: a zarr array, a memory map, an array.
         out: array that labels are written to by slices: i + 1 for the cell of point i, and 0 for the background;
             of the image's shape, of type int32 or uint32. Writes follow its chunks, if it has any.
