@@ -63,23 +63,16 @@ def reading(path: Path, *, damaged: str | None = None) -> Generator[None, None, 
         raise
     except MemoryError as error:
         raise OutOfMemory(f"{path}: there is not enough memory to read it; close other programs") from error
-    except OSError as error:
-        if error.strerror is None and damaged is not None:  # of a library
-            raise _damaged(path, damaged, error) from error
-        if isinstance(error, FileNotFoundError):
-            raise MissingFile(f"{error.filename or path}: there is no such file; check the path") from error
-        reason = (error.strerror or str(error)).lower()
-        raise UserError(f"{path}: cannot be read ({reason}); check the path and your permissions") from error
     except Exception as error:  # decoders raise a dozen unrelated classes for a damaged file
+        if isinstance(error, OSError) and (error.strerror is not None or damaged is None):  # of the system
+            if isinstance(error, FileNotFoundError):
+                raise MissingFile(f"{error.filename or path}: there is no such file; check the path") from error
+            reason = (error.strerror or str(error)).lower()
+            raise UserError(f"{path}: cannot be read ({reason}); check the path and your permissions") from error
         if damaged is None:
             raise
-        raise _damaged(path, damaged, error) from error
-
-
-def _damaged(path: Path, damaged: str, error: Exception) -> UserError:
-    """Returns the error of a damaged file, with the first line of what a library says of it."""
-    reason = str(error).partition("\n")[0]
-    return UserError(f"{path}: {damaged} ({reason}); copy or export it again")
+        reason = str(error).partition("\n")[0]
+        raise UserError(f"{path}: {damaged} ({reason}); copy or export it again") from error
 
 
 def write_text(path: str | Path, text: str) -> None:

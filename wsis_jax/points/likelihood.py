@@ -80,8 +80,7 @@ def peak_pixels(
 def plateau_centres(pixels: Int64[np.ndarray, "pixels 2"]) -> Int64[np.ndarray, "cells 2"]:
     """Returns the mean of each 8-connected group of pixels, truncated; in raster order of their first pixels.
 
-    Args:
-        pixels: (row, column) of each, in raster order.
+    The pixels must be in raster order, too.
     """
     if not len(pixels):
         return np.empty((0, 2), np.int64)

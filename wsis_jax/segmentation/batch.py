@@ -73,26 +73,19 @@ class Batch(NamedTuple):
 
     Attributes:
         out: the folder to write to.
-        options: those of the batch, without workers; their settings and kinds are filled in.
+        options: those of the batch, without workers.
+        config: the settings.
+        formats: of the files to write.
         sides: (height, width) that programs are compiled for, see `shared_sides`.
         shown: names of the images in the gallery of the page.
     """
 
     out: Path
     options: BatchOptions
+    config: Config
+    formats: FormatChoice
     sides: list[tuple[int, int]]
     shown: frozenset[str]
-
-    @property
-    def config(self) -> Config:
-        """The settings."""
-        assert self.options.config is not None
-        return self.options.config
-
-    @property
-    def formats(self) -> FormatChoice:
-        """The formats of the files to write."""
-        return FormatChoice(tuple(self.options.kinds))
 
     def in_tiles(self, shape: tuple[int, int]) -> bool:
         """Tells whether an image of this (height, width) in its own pixels is segmented in tiles."""
@@ -200,13 +193,15 @@ class _BatchRunner:
             raise UserError(f"two images are called {clash[0]}, so their results would be too; rename one")
         remove_leftovers(out)
         self._manifest = Manifest(out) if self.format.resumable else None
-        kinds, given = self.format.kinds, (options.channel, options.axes, options.pixel_size, options.tiles)
-        self._made_with = digest_of_model(model, config, *given, kinds)
+        given = options.channel, options.axes, options.pixel_size, options.tiles
+        self._made_with = digest_of_model(model, config, *given, self.format.kinds)
         shapes = [seen_shape(shape, config) for _, shapes in announced for shape in shapes]
         whole = [shape for shape in shapes if not in_tiles(shape, options.tiles)]
         self._batch = Batch(
             out,
-            options._replace(config=config, kinds=kinds, workers=None),
+            options._replace(workers=None),
+            config,
+            self.format,
             shared_sides(whole, stride=model.network.stride),
             frozenset(evenly(self.names, SHOWN)),
         )

@@ -30,10 +30,8 @@ class Evaluation(NamedTuple):
 
     def to_dict(self) -> dict[str, Any]:
         """Returns `{"pooled": scores, "images": {name: scores}}`, ready for JSON."""
-        return {
-            "pooled": self.pooled.to_dict(),
-            "images": {name: scores.to_dict() for name, scores in self.images.items()},
-        }
+        images = {name: scores.to_dict() for name, scores in self.images.items()}
+        return {"pooled": self.pooled.to_dict(), "images": images}
 
 
 def evaluate(labels: Files, masks: Files, *, points: Files | None = None, distance: float = 10.0) -> Evaluation:
