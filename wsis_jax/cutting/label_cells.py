@@ -68,11 +68,8 @@ def costs_of(
     """Returns what cutting an image costs.
 
     Args:
-        image, peaks, winner, config: those of `cut_and_fuse`; or of a part of an image.
+        image, peaks, winner, config: those of `cut_and_fuse`, whose errors these are; or of a part of an image.
         stats: of a part of an image, those of the whole, with the greatest contributions of the owners here.
-
-    Raises:
-        UserError: for a data term that is not known.
     """
     settings, extent = config.cut, CellExtent.of(config)
     preference = data_term(settings.data)(image, np.median(image) if stats is None else stats.median, settings)
