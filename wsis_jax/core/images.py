@@ -280,10 +280,8 @@ def shared_sides(shapes: Iterable[Sides], *, stride: int, programs: int = 4) -> 
         programs: how many pairs may be left, at least 1.
     """
     shapes = list(shapes)
-    counts = Counter(rounded_up(shape, stride) for shape in shapes)
-    while len(counts) > _MOST_SIZES:
+    while len(counts := Counter(rounded_up(shape, stride) for shape in shapes)) > _MOST_SIZES:
         stride *= 2
-        counts = Counter(rounded_up(shape, stride) for shape in shapes)
     while len(counts) > programs:
         _, a, b = min((_waste(a, b, counts), a, b) for a, b in combinations(sorted(counts), 2))
         both = counts.pop(a) + counts.pop(b)

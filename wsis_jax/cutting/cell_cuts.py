@@ -63,18 +63,12 @@ def cut_cells(costs: Costs, peaks: _Peaks, *, config: Config) -> list[CellMask]:
     def cell_of(number: int) -> _Cell:
         return _cell(number + 1, peaks[number], boxes[number], costs.seeds, config)
 
-    def solve(number: int) -> CellMask | None:
-        return _cut_in_windows(cell_of(number), costs)
-
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        cuts = list(pool.map(solve, range(len(peaks))))
+        cuts = list(pool.map(lambda number: _cut_in_windows(cell_of(number), costs), range(len(peaks))))
     if any(part is None for part in cuts):
         data, greatest = costs.unclaimed_preference(), costs.greatest_preference()
         shared = SharedCut(data, costs.right, costs.down, costs.seeds > 0, greatest=greatest)
-        cuts = [
-            _cut_in_image(cell_of(number), costs, shared) if part is None else part
-            for number, part in enumerate(cuts)
-        ]
+        cuts = [part or _cut_in_image(cell_of(number), costs, shared) for number, part in enumerate(cuts)]
     limit = whole_window(costs.seeds.shape)
     return [_fill_holes(part, limit, config.cut.dilate, config.cut.erode) for part in cuts if part is not None]
 

@@ -32,7 +32,7 @@ def cut(data: _Costs, right: _Costs, down: _Costs, foreground: _Mask, background
     seed_cost = _seed_cost(_greatest(data), right, down)
     graph, nodes = _build(data + seed_cost * (foreground.astype(np.float64) - background), right, down)
     graph.maxflow()
-    return _mask(graph, nodes)
+    return ~graph.get_grid_segments(nodes)  # on the source's side, as nodes that cost the same on either side are
 
 
 class SharedCut:
@@ -73,7 +73,7 @@ class SharedCut:
 
     def mask(self, window: Window) -> _Mask:
         """Returns the part of the mask in a window."""
-        return _mask(self._graph, np.ascontiguousarray(self._nodes[window]))
+        return ~self._graph.get_grid_segments(np.ascontiguousarray(self._nodes[window]))
 
     def _check(self, data: _Costs) -> None:
         """Raises UserError for data that seeds might not overrule."""
@@ -112,8 +112,3 @@ def _build(data: _Costs, right: _Costs, down: _Costs) -> tuple[maxflow.GraphFloa
         graph.add_edges(here.ravel(), there.ravel(), both, both)
     graph.add_grid_tedges(nodes, np.maximum(data, 0), np.maximum(-data, 0))
     return graph, nodes
-
-
-def _mask(graph: maxflow.GraphFloat, nodes: _Nodes) -> _Mask:
-    """Returns which nodes are on the source's side, the cell's; nodes that cost the same on either side are."""
-    return ~graph.get_grid_segments(nodes)

@@ -30,9 +30,7 @@ def read_image(
 
     Raises:
         MissingFile: If there is no such file.
-        UserError: If the file is empty, damaged or not an image; if its axes are not known; if its images are of
-            several sizes; if it has no such channel; if a value is complex, NaN or infinite; if the package that
-            reads such files is not installed.
+        UserError: If its images are of several sizes; for what `open_frames` and `Frames.values` refuse.
     """
     with open_frames(path, channel=channel, axes=axes) as frames:
         if len(set(frames.shapes)) > 1:
