@@ -97,9 +97,7 @@ def append_text(path: Path, text: str, *, then: str = "do the same again") -> No
 def explaining_write_errors(path: Path, *, then: str = "do the same again") -> Generator[None, None, None]:
     """Context manager that turns an error of writing `path` into a sentence.
 
-    Args:
-        path: what is written.
-        then: what to do after the reason is mended, in words.
+    `then` is what to do after the reason is mended, in words.
 
     Raises:
         WriteError: if the disk or the folder takes nothing more.

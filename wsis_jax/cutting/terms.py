@@ -334,8 +334,6 @@ def foreground_seeds(
     """Returns i + 1 at the foreground seeds of cell i: the pixels whose contribution it wins clearly.
 
     Args:
-        scaled: contributions, see `scaled_contributions`.
-        owner: of the winner map.
         threshold: scaled contributions above this are seeds.
         min_area: 8-connected components of the seeds of a cell with fewer pixels are dropped.
     """

@@ -168,12 +168,7 @@ def check_points(points: Float64[np.ndarray, "points 2"], shape: tuple[int, int]
     """Checks that all points lie in an image.
 
     A pixel extends half a pixel to each side of its centre: rows from -0.5 up to, but not including, height - 0.5
-    are inside.
-
-    Args:
-        points: Points (row, column) in pixels.
-        shape: Height and width of the image.
-        name: The file of the points, for the message.
+    are inside. `name` is the file of the points, for the message.
 
     Raises:
         UserError: If a point lies outside; the message says so if rows and columns look swapped.

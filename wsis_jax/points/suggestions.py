@@ -30,7 +30,7 @@ def suggest(points_per_image: Sequence[Float64[np.ndarray, "_ 2"]]) -> Suggestio
 
 
 def suggest_sigma(points_per_image: Sequence[Float64[np.ndarray, "_ 2"]]) -> float:
-    """Suggests the sigma of the cell-position likelihood from the spacing of the points.
+    """Suggests the sigma of the cell-position likelihood, in pixels, from the spacing of the points.
 
     It is a quarter of the median distance from a point to the nearest other one. That keeps neighbouring peaks
     apart: two neighbours are then 4 sigma from each other, and the maximum of two Gaussians dips between peaks
@@ -39,9 +39,6 @@ def suggest_sigma(points_per_image: Sequence[Float64[np.ndarray, "_ 2"]]) -> flo
     Args:
         points_per_image: Points of each image, in pixels. Points at the very same place count as one, and an
             image with fewer than two places does not contribute.
-
-    Returns:
-        Standard deviation in pixels.
 
     Raises:
         UserError: If no image has two points.

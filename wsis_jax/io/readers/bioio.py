@@ -13,9 +13,7 @@ from wsis_jax.io.readers import Stack, side_of_square, stack_of
 def open_scenes(path: Path, axes: str | None) -> Generator[list[Stack], None, None]:
     """Context manager yielding the scenes of a file, of which nothing but the description is read.
 
-    Args:
-        path: a file whose ending names its reader, as .czi that of `bioio_czi`.
-        axes: not used, since such files name their axes.
+    The ending names the reader of the file, as .czi that of `bioio_czi`. Such files name their axes themselves.
 
     Raises:
         UserError: if bioio, or its reader of such files, is not installed.
