@@ -17,8 +17,7 @@ from scipy.spatial import KDTree
 
 from wsis_jax.core import ImageConfig, UserError, inside, nearest_distances, normalize_image, scale_points
 from wsis_jax.points.draft import Study, draft_scale, draw_draft, study
-from wsis_jax.points.likelihood import find_peaks
-from wsis_jax.points.suggestions import suggest_sigma
+from wsis_jax.points.likelihood import find_peaks, suggest_sigma
 
 _Points = Float64[np.ndarray, "_ 2"]
 _Draft = Float32[np.ndarray, "_ _"]
