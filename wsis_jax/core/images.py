@@ -255,7 +255,7 @@ def _smooth_cell(
 ) -> Bool[np.ndarray, "_ _"] | None:
     """Returns a blurred cell at the pixels of a grid, or None where nothing is left at its peak.
 
-    The grid holds rows and columns in pixels of the mask, and so is the blur; the peak is a place in the grid.
+    The rows and columns of the grid and the blur are in pixels of the mask; the peak is a place in the grid.
     """
     share = ndimage.gaussian_filter(mask.astype(np.float32), blur, mode="nearest")
     share = ndimage.map_coordinates(share, np.meshgrid(*grid, indexing="ij"), order=1, mode="nearest")

@@ -171,7 +171,7 @@ def fewer_cells(chunk: int, error: Exception) -> int:
 def versions(*, device: bool = True) -> dict[str, str]:
     """Returns what numbers depend on, by name: versions of this package and its libraries, and the device.
 
-    Packages that are not installed are left out; without `device` that is, too, and JAX is not started.
+    Packages that are not installed are left out. Without `device` it is left out, too, and JAX is not started.
     """
     found: dict[str, str] = {}
     for package in ("wsis-jax", "jax", "jaxlib", "flax", "optax", "numpy"):
