@@ -228,6 +228,7 @@ def test_parts_of_labels_are_resized_and_smoothed_as_the_whole(seed, factor, blu
 SHAPES = st.lists(st.tuples(st.integers(1, 3000), st.integers(1, 3000)), min_size=1, max_size=30)
 
 
+@settings(deadline=None)
 @given(SHAPES, st.sampled_from([1, 4, 16]), st.integers(1, 5))
 def test_every_shape_fits_into_few_sides(shapes, stride, programs):
     sides = shared_sides(shapes, stride=stride, programs=programs)

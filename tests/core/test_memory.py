@@ -10,10 +10,12 @@ from wsis_jax.cli import main
 from wsis_jax.core import limits
 from wsis_jax.core.errors import OutOfMemory
 from wsis_jax.core.limits import explaining_out_of_memory
-from wsis_jax.network import contributions
 from wsis_jax.network.contributions import Cells, contribution_maps
 from wsis_jax.segmentation import batch
 from wsis_jax.segmentation.batch import segment_files
+
+# The room has a function of this name, too.
+contributions = importlib.import_module("wsis_jax.network.contributions")
 
 FULL = "RESOURCE_EXHAUSTED: Out of memory allocating 70368744177664 bytes."
 

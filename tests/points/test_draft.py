@@ -7,8 +7,7 @@ from wsis_jax.core.images import normalize_image, scale_points
 from wsis_jax.metrics import match_points
 from wsis_jax.points import draft
 from wsis_jax.points.draft import draft_scale, draw_draft, study
-from wsis_jax.points.likelihood import find_peaks, render_likelihood
-from wsis_jax.points.suggestions import suggest_sigma
+from wsis_jax.points.likelihood import find_peaks, render_likelihood, suggest_sigma
 from wsis_jax.synthetic import draw_scene
 
 SCENES = [draw_scene(seed, shape=(200, 240), cells=25, diameter=24.0) for seed in (1, 2)]

@@ -68,9 +68,8 @@ class TrainConfig:
     learning_rate: float = positive(1e-3)
     schedule: Literal["cosine", "constant"] = "cosine"
     warmup: int = number(100, 0, 10**9)  # steps of linear warm-up before the schedule
-    augment: Literal["none", "exact", "free"] = (
-        "free"  # exact: quarter turns, flips, intensity; free: any angle, zoom
-    )
+    # exact: quarter turns, flips, intensity; free: any angle, zoom
+    augment: Literal["none", "exact", "free"] = "free"
     validation: float = number(0.2, 0, 1)  # share of the images held out, rounded down
     evaluate_every: int = number(100, 1, 10**9)  # steps between validations and checkpoints
     patience: int = number(20, 1, 10**9)  # validations without a better model before the training stops
@@ -164,16 +163,12 @@ class Config:
     @property
     def network_scale(self) -> float:
         """The factor by which images are resized for the network; UserError where it was not chosen yet."""
-        if self.image.scale is None:
-            raise UserError("image.scale must be a number; take the config of a trained run")
-        return self.image.scale
+        return _chosen("image.scale", self.image.scale)
 
     @property
     def network_sigma(self) -> float:
         """Sigma in pixels of the network; UserError where it was not chosen yet."""
-        if self.likelihood.sigma is None:
-            raise UserError("likelihood.sigma must be a number; take the config of a trained run")
-        return self.likelihood.sigma * self.network_scale
+        return _chosen("likelihood.sigma", self.likelihood.sigma) * self.network_scale
 
     @property
     def cell_reach(self) -> float | None:
@@ -191,9 +186,8 @@ class Config:
         Values are JSON (`0.5`, `true`, `null`, `[16, 32]`) or plain words for text.
 
         Raises:
-            UserError: for an unknown section or key; names the nearest known ones.
-            UserError: for a value of the wrong type.
-            UserError: for text that is no assignment, or a number out of range.
+            UserError: for text that is no assignment, an unknown section or key (it names the known ones), a value
+                of the wrong type, or a number out of range.
         """
         tree = self.to_dict()
         for assignment in assignments:
@@ -220,9 +214,7 @@ class Config:
         Missing keys get their defaults. Settings that earlier versions had are ignored.
 
         Raises:
-            UserError: for an unknown section or key.
-            UserError: for a value of the wrong type.
-            UserError: for a number out of range.
+            UserError: for an unknown section or key, a value of the wrong type, or a number out of range.
         """
         sections: dict[str, Any] = {}
         hints = typing.get_type_hints(Config)
@@ -247,6 +239,13 @@ def _check_bounds(path: str, value: Any, *, least: int, most: int | float, above
         raise UserError(f"{path} must be at least {least}, not {_short(value)}")
     if value > most:
         raise UserError(f"{path} must be at most {most:,}, not {_short(value)}")
+
+
+def _chosen(path: str, value: float | None) -> float:
+    """Returns the value of a setting, or raises UserError if it is still to be chosen from the data."""
+    if value is None:
+        raise UserError(f"{path} must be a number; take the config of a trained run")
+    return value
 
 
 def _short(value: Any) -> str:
@@ -364,20 +363,13 @@ _REFERENCE = Config(
         views=1, threshold=125 / 255, min_distance=2, exclude_border=2, quantize=True, region="disc", radius=2.58
     ),
     contribution=ContributionConfig(start="one"),
-    cut=CutConfig(
+    cut=dataclasses.replace(
+        _PAPER.cut,
         seed_scale="raw",
         seed_threshold=0.01,
-        claim_weight=0.0,
         fill_others=True,
-        conflict="background",
-        reach=None,
         data="flat",
         data_weight=2e-4,
-        background_weight=0.0,
-        edge_weight=20.0,
-        edge_falloff=10.0,
-        rim="bright",
-        smooth=0.0,
         edge_pixel="first",
         dilate=2,
         erode=1,

@@ -55,9 +55,7 @@ _collected: ContextVar[list[str] | None] = ContextVar("_taken", default=None)
 def warn_about_image(message: str, *, stacklevel: int = 2) -> None:
     """Warns as `warnings.warn` does, or, in a block of `collecting_warnings`, adds the message to its list.
 
-    Args:
-        message: a sentence for people.
-        stacklevel: whose line the warning names, as of `warnings.warn`: 2 that of the caller.
+    `stacklevel` says whose line the warning names, as of `warnings.warn`: 2 that of the caller.
     """
     taken = _collected.get()
     if taken is None:

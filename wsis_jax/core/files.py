@@ -27,23 +27,16 @@ _REASONS = {
 
 
 def check_name(name: object) -> str:
-    """Returns a name that a file gives to another file, if it cannot lead to another folder.
-
-    Raises:
-        UserError: if it is no text, or may be a path.
-    """
+    """Returns a name that a file gives to another file; UserError if it is no text, or may be a path."""
     if not isinstance(name, str) or name in ("", ".", "..") or any(mark in name for mark in "/\\\0"):
         raise UserError(f"{str(name)[:80]!r} is no name of a file in this folder")
     return name
 
 
 def check_inside(folder: Path, path: Path) -> Path:
-    """Returns a path below a folder, if no link leads it elsewhere.
+    """Returns a path below a folder; UserError if a link leads it elsewhere.
 
     Images and points may be links to anywhere; what is written, deleted or shown must be inside of the folder.
-
-    Raises:
-        UserError: if it is outside.
     """
     # `os.path.realpath` copes with loops of links, where `Path.resolve` raises.
     if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder)):
@@ -56,7 +49,6 @@ def reading(path: Path, *, damaged: str | None = None) -> Generator[None, None, 
     """Context manager that turns what is raised while a file is opened or read into a UserError that names it.
 
     Args:
-        path: the file.
         damaged: what is wrong with the file if a library raises something, as "the image is damaged"; None lets
             what is not an error of the system pass.
 
@@ -71,23 +63,16 @@ def reading(path: Path, *, damaged: str | None = None) -> Generator[None, None, 
         raise
     except MemoryError as error:
         raise OutOfMemory(f"{path}: there is not enough memory to read it; close other programs") from error
-    except OSError as error:
-        if error.strerror is None and damaged is not None:  # of a library
-            raise _damaged(path, damaged, error) from error
-        if isinstance(error, FileNotFoundError):
-            raise MissingFile(f"{error.filename or path}: there is no such file; check the path") from error
-        reason = (error.strerror or str(error)).lower()
-        raise UserError(f"{path}: cannot be read ({reason}); check the path and your permissions") from error
     except Exception as error:  # decoders raise a dozen unrelated classes for a damaged file
+        if isinstance(error, OSError) and (error.strerror is not None or damaged is None):  # of the system
+            if isinstance(error, FileNotFoundError):
+                raise MissingFile(f"{error.filename or path}: there is no such file; check the path") from error
+            reason = (error.strerror or str(error)).lower()
+            raise UserError(f"{path}: cannot be read ({reason}); check the path and your permissions") from error
         if damaged is None:
             raise
-        raise _damaged(path, damaged, error) from error
-
-
-def _damaged(path: Path, damaged: str, error: Exception) -> UserError:
-    """Returns the error of a damaged file, with the first line of what a library says of it."""
-    reason = str(error).partition("\n")[0]
-    return UserError(f"{path}: {damaged} ({reason}); copy or export it again")
+        reason = str(error).partition("\n")[0]
+        raise UserError(f"{path}: {damaged} ({reason}); copy or export it again") from error
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -112,9 +97,7 @@ def append_text(path: Path, text: str, *, then: str = "do the same again") -> No
 def explaining_write_errors(path: Path, *, then: str = "do the same again") -> Generator[None, None, None]:
     """Context manager that turns an error of writing `path` into a sentence.
 
-    Args:
-        path: what is written.
-        then: what to do after the reason is mended, in words.
+    `then` is what to do after the reason is mended, in words.
 
     Raises:
         WriteError: if the disk or the folder takes nothing more.

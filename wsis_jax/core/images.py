@@ -21,6 +21,11 @@ _MOST_SIZES = 48
 
 Sides = tuple[int, int]
 
+_Image = Float32[np.ndarray, "height width"]
+_Labels = Int[np.ndarray, "height width"]
+_Resized = Int32[np.ndarray, "new_height new_width"]
+_Peaks = Int[np.ndarray, "cells 2"]
+
 MIRRORS = ((-1, 1), (1, -1), (-1, -1))
 """Steps along rows and columns of the mirror images that the network may see: upside down, left to right, both."""
 
@@ -28,18 +33,12 @@ MIRRORS = ((-1, 1), (1, -1), (-1, -1))
 # Grey values
 
 
-def is_constant(image: Float32[np.ndarray, "height width"]) -> bool:
+def is_constant(image: _Image) -> bool:
     """Tells whether all pixels are equal: nothing can be found in such an image, and a caller may warn."""
     return bool(image.min() == image.max())
 
 
-def normalize_image(
-    image: Float32[np.ndarray, "height width"],
-    *,
-    method: Literal["percentile", "max"],
-    low: float,
-    high: float,
-) -> Float32[np.ndarray, "height width"]:
+def normalize_image(image: _Image, *, method: Literal["percentile", "max"], low: float, high: float) -> _Image:
     """Brings finite grey values to 0..1.
 
     Args:
@@ -155,16 +154,12 @@ def scale_points(points: Real[np.ndarray, "points 2"], scale: float) -> Float64[
     return (np.asarray(points, np.float64) + 0.5) * scale - 0.5
 
 
-def resize_labels(
-    labels: Int[np.ndarray, "height width"], shape: tuple[int, int]
-) -> Int32[np.ndarray, "new_height new_width"]:
+def resize_labels(labels: _Labels, shape: Sides) -> _Resized:
     """Returns the label image at another size, every pixel taking the label of the nearest old one."""
     return resize_labels_part(labels, Resizing(labels.shape, shape), whole_window(shape), corner=(0, 0))
 
 
-def resize_labels_part(
-    labels: Int[np.ndarray, "rows columns"], sizes: Resizing, part: Window, *, corner: tuple[int, int]
-) -> Int32[np.ndarray, "part_rows part_columns"]:
+def resize_labels_part(labels: _Labels, sizes: Resizing, part: Window, *, corner: tuple[int, int]) -> _Resized:
     """Returns a part of what `resize_labels` makes of a label image, from a part of that.
 
     Args:
@@ -197,13 +192,7 @@ def _nearest(rows: Int[np.ndarray, " rows"], old: int, new: int) -> Int[np.ndarr
     return np.minimum((rows + 0.5) * old / new, old - 1).astype(np.intp)
 
 
-def smooth_labels(
-    labels: Int[np.ndarray, "height width"],
-    peaks: Int[np.ndarray, "cells 2"],
-    shape: tuple[int, int],
-    *,
-    blur: float,
-) -> Int32[np.ndarray, "new_height new_width"]:
+def smooth_labels(labels: _Labels, peaks: _Peaks, shape: Sides, *, blur: float) -> _Resized:
     """Returns the label image at another size, with outlines as smooth as if they had been drawn there.
 
     Every cell is blurred alone and has the pixels where more than 0.6 of it is left, as far as they are connected
@@ -214,21 +203,15 @@ def smooth_labels(
         labels: 0 for background, i + 1 for the cell of `peaks[i]`.
         peaks: (row, column) in pixels of `labels`.
         shape: (height, width) of the result.
-        blur: standard deviation in pixels of `labels`; above 0.
+        blur: standard deviation in pixels of `labels`; 0: none, as `resize_labels` does.
     """
     sizes = Resizing(labels.shape, shape)
     return smooth_part(labels, peaks, sizes, whole_window(shape), blur=blur, corner=(0, 0))
 
 
 def smooth_part(
-    labels: Int[np.ndarray, "rows columns"],
-    peaks: Int[np.ndarray, "cells 2"],
-    sizes: Resizing,
-    part: Window,
-    *,
-    blur: float,
-    corner: tuple[int, int],
-) -> Int32[np.ndarray, "part_rows part_columns"]:
+    labels: _Labels, peaks: _Peaks, sizes: Resizing, part: Window, *, blur: float, corner: tuple[int, int]
+) -> _Resized:
     """Returns a part of what `smooth_labels` makes of a label image, from a part of that.
 
     Args:
@@ -239,6 +222,8 @@ def smooth_part(
         blur: as in `smooth_labels`.
     """
     nearest = resize_labels_part(labels, sizes, part, corner=corner)
+    if not blur:
+        return nearest
     smooth, thin = np.zeros(nearest.shape, np.int32), []
     ratio = np.array(sizes.after) / np.array(sizes.before)
     places = np.clip(np.round((peaks + 0.5) * ratio - 0.5).astype(int), 0, np.array(sizes.after) - 1)
@@ -266,18 +251,11 @@ def smooth_part(
 
 
 def _smooth_cell(
-    mask: Bool[np.ndarray, "rows columns"],
-    grid: list[Float64[np.ndarray, " _"]],
-    peak: Int[np.ndarray, " 2"],
-    blur: float,
+    mask: Bool[np.ndarray, "_ _"], grid: list[Float64[np.ndarray, " _"]], peak: Int[np.ndarray, " 2"], blur: float
 ) -> Bool[np.ndarray, "_ _"] | None:
     """Returns a blurred cell at the pixels of a grid, or None where nothing is left at its peak.
 
-    Args:
-        mask: the cell.
-        grid: rows and columns, in pixels of the mask, of the pixels to return.
-        peak: (row, column) among those.
-        blur: standard deviation in pixels of the mask.
+    The rows and columns of the grid and the blur are in pixels of the mask; the peak is a place in the grid.
     """
     share = ndimage.gaussian_filter(mask.astype(np.float32), blur, mode="nearest")
     share = ndimage.map_coordinates(share, np.meshgrid(*grid, indexing="ij"), order=1, mode="nearest")
@@ -302,11 +280,8 @@ def shared_sides(shapes: Iterable[Sides], *, stride: int, programs: int = 4) -> 
         programs: how many pairs may be left, at least 1.
     """
     shapes = list(shapes)
-    counts = Counter(rounded_up(shape, stride) for shape in shapes)
-    unit = stride
-    while len(counts) > _MOST_SIZES:
-        unit *= 2
-        counts = Counter(rounded_up(shape, unit) for shape in shapes)
+    while len(counts := Counter(rounded_up(shape, stride) for shape in shapes)) > _MOST_SIZES:
+        stride *= 2
     while len(counts) > programs:
         _, a, b = min((_waste(a, b, counts), a, b) for a, b in combinations(sorted(counts), 2))
         both = counts.pop(a) + counts.pop(b)

@@ -37,16 +37,7 @@ def memory() -> int:
 
 
 def check_values(name: object, values: int, *, remedy: str) -> None:
-    """Checks that the values of an image fit into memory; a pixel of three colours has three values.
-
-    Args:
-        name: of the file or setting.
-        values: how many.
-        remedy: what to do where they may not.
-
-    Raises:
-        UserError: if they are too many for this machine.
-    """
+    """Raises UserError if so many values of an image do not fit into memory; three colours are three values."""
     most = memory() // _BYTES_A_VALUE
     if values > most:
         raise UserError(
@@ -102,7 +93,6 @@ def read_json(path: Path, *, what: str = "readable as JSON", remedy: str | None 
     """Reads a file of JSON.
 
     Args:
-        path: the file.
         what: what the error says the file is not, where it is no JSON.
         remedy: what to do in that case.
 
@@ -181,10 +171,7 @@ def fewer_cells(chunk: int, error: Exception) -> int:
 def versions(*, device: bool = True) -> dict[str, str]:
     """Returns what numbers depend on, by name: versions of this package and its libraries, and the device.
 
-    Packages that are not installed are left out.
-
-    Args:
-        device: False leaves the device out, so that JAX is not started.
+    Packages that are not installed are left out. Without `device` it is left out, too, and JAX is not started.
     """
     found: dict[str, str] = {}
     for package in ("wsis-jax", "jax", "jaxlib", "flax", "optax", "numpy"):

@@ -55,8 +55,7 @@ class Segmentation(NamedTuple):
         labels: 0 for background, i + 1 for the cell of `points[i]`; pixels of the image as given.
         points: (row, column) of the detected cells, in pixels of the image as given.
         scores: the likelihood at each point, 0..1.
-        detection: likelihood map, peaks and centre regions, in pixels of the network.
-        winner: the winner map, in pixels of the network.
+        detection, winner: those of `LocatedCells`.
     """
 
     labels: Int32[np.ndarray, "image_height image_width"]

@@ -93,11 +93,8 @@ def grid_windows(shape: Sequence[int], sides: tuple[int, int]) -> list[Window]:
 
 def grow(window: Window, margin: int, limit: Window) -> Window:
     """Returns a window with a margin of so many pixels around it, as far as the limit allows."""
-    rows, columns = window
-    return intersect(
-        (slice(rows.start - margin, rows.stop + margin), slice(columns.start - margin, columns.stop + margin)),
-        limit,
-    )
+    rows, columns = (slice(side.start - margin, side.stop + margin) for side in window)
+    return intersect((rows, columns), limit)
 
 
 def intersect(one: Window, other: Window) -> Window:

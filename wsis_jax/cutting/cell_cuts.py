@@ -29,6 +29,10 @@ _CONNECTED_8 = np.ones((3, 3), bool)
 _MARGINS = (16, 32)
 
 _Mask = Bool[np.ndarray, "rows columns"]
+_Labels = Int32[np.ndarray, "height width"]
+_Seeds = Integer[np.ndarray, "height width"]
+_Peaks = Int[np.ndarray, "cells 2"]  # (row, column)
+_Point = Int[np.ndarray, " 2"]  # (row, column)
 
 
 @dataclass(frozen=True)
@@ -36,10 +40,10 @@ class CellMask:
     """The cut of one cell: a mask and the place of its window in the image."""
 
     window: Window
-    mask: Bool[np.ndarray, "rows columns"]
+    mask: _Mask
 
 
-def cut_cells(costs: Costs, peaks: Int[np.ndarray, "cells 2"], *, config: Config) -> list[CellMask]:
+def cut_cells(costs: Costs, peaks: _Peaks, *, config: Config) -> list[CellMask]:
     """Returns the cut of every cell, each what a cut of the whole image for that cell alone would give.
 
     A pixel farther than `config.cell_reach` from the peak is background by definition, so a window of that size is
@@ -49,39 +53,27 @@ def cut_cells(costs: Costs, peaks: Int[np.ndarray, "cells 2"], *, config: Config
 
     Args:
         costs: of the image; seed i + 1 is that of `peaks[i]`, greater ones are of cells not asked for.
-        peaks: (row, column) of the cells.
-        config: the settings to use. Of `config.cut`, `conflict` says which seed wins where filled seeds of two
-            cells meet; `fill_others` fills holes in the union of the other cells' seeds, so that a ring of
-            neighbours swallows the cell between them, as in the authors' code; `dilate` and `erode` are the radii
-            of a dilation before holes in a cut are filled, and of an erosion after it.
+        config: in `config.cut`, `conflict` says which seed wins where filled seeds of two cells meet;
+            `fill_others` fills holes in the union of the other cells' seeds, so that a ring of neighbours swallows
+            the cell between them, as in the authors' code; `dilate` and `erode` are the radii of a dilation before
+            holes in a cut are filled, and of an erosion after it.
     """
     boxes = _boxes(costs, len(peaks))
 
     def cell_of(number: int) -> _Cell:
         return _cell(number + 1, peaks[number], boxes[number], costs.seeds, config)
 
-    def solve(number: int) -> CellMask | None:
-        return _cut_in_windows(cell_of(number), costs)
-
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        cuts = list(pool.map(solve, range(len(peaks))))
+        cuts = list(pool.map(lambda number: _cut_in_windows(cell_of(number), costs), range(len(peaks))))
     if any(part is None for part in cuts):
-        shared = SharedCut(
-            costs.unclaimed_preference(),
-            costs.right,
-            costs.down,
-            costs.seeds > 0,
-            greatest=costs.greatest_preference(),
-        )
-        cuts = [
-            _cut_in_image(cell_of(number), costs, shared) if part is None else part
-            for number, part in enumerate(cuts)
-        ]
+        data, greatest = costs.unclaimed_preference(), costs.greatest_preference()
+        shared = SharedCut(data, costs.right, costs.down, costs.seeds > 0, greatest=greatest)
+        cuts = [part or _cut_in_image(cell_of(number), costs, shared) for number, part in enumerate(cuts)]
     limit = whole_window(costs.seeds.shape)
     return [_fill_holes(part, limit, config.cut.dilate, config.cut.erode) for part in cuts if part is not None]
 
 
-def component_of(mask: _Mask, peak: Int[np.ndarray, " 2"]) -> _Mask:
+def component_of(mask: _Mask, peak: _Point) -> _Mask:
     """Returns the 8-connected component that holds the peak, or else the one nearest to it."""
     components, count = ndimage.label(mask, _CONNECTED_8)
     if count <= 1:
@@ -93,7 +85,7 @@ def component_of(mask: _Mask, peak: Int[np.ndarray, " 2"]) -> _Mask:
     return components == own
 
 
-def distance_to(peak: Int[np.ndarray, " 2"], shape: tuple[int, ...]) -> Float32[np.ndarray, "height width"]:
+def distance_to(peak: _Point, shape: tuple[int, ...]) -> Float32[np.ndarray, "height width"]:
     """Returns every pixel's distance to a point."""
     rows, columns = np.ogrid[: shape[0], : shape[1]]
     return np.hypot(rows - peak[0], columns - peak[1]).astype(np.float32)
@@ -113,14 +105,14 @@ class _Cell(NamedTuple):
     """
 
     label: int
-    peak: Int[np.ndarray, " 2"]
+    peak: _Point
     reach: float | None
     limit: Window
     own: CellMask
     others: _Mask | None
     others_win: bool
 
-    def seeds_in(self, window: Window, seeds: Integer[np.ndarray, "height width"]) -> tuple[_Mask, _Mask]:
+    def seeds_in(self, window: Window, seeds: _Seeds) -> tuple[_Mask, _Mask]:
         """Returns what is foreground and what is background to the cell in a window that holds its own seeds."""
         far = _out_of_reach(self.reach, self.peak, window)
         own = np.zeros(far.shape, bool)
@@ -146,13 +138,7 @@ def _boxes(costs: Costs, cells: int) -> list[Window | None]:
     return [enclose(own, more) if own and more else own or more for own, more in zip(boxes, claimed, strict=True)]
 
 
-def _cell(
-    label: int,
-    peak: Int[np.ndarray, " 2"],
-    box: Window | None,
-    seeds: Integer[np.ndarray, "height width"],
-    config: Config,
-) -> _Cell:
+def _cell(label: int, peak: _Point, box: Window | None, seeds: _Seeds, config: Config) -> _Cell:
     """Returns the cell of a label, from its peak and the box around its seeds and claims (None without)."""
     row, column = map(int, peak)
     at_peak = slice(row, row + 1), slice(column, column + 1)
@@ -211,7 +197,7 @@ def _cut_in_image(cell: _Cell, costs: Costs, shared: SharedCut) -> CellMask:
         margin *= 2
 
 
-def _place(point: Int[np.ndarray, " 2"], window: Window) -> Int[np.ndarray, " 2"]:
+def _place(point: _Point, window: Window) -> _Point:
     """Returns where a point of the image lies in a window."""
     return point - corner_of(window)
 
@@ -227,7 +213,7 @@ def _border(window: Window, limit: Window) -> _Mask:
     return border
 
 
-def _out_of_reach(reach: float | None, peak: Int[np.ndarray, " 2"], window: Window) -> _Mask:
+def _out_of_reach(reach: float | None, peak: _Point, window: Window) -> _Mask:
     """Returns the pixels of a window that are farther from the peak than the cell reaches."""
     shape = window_shape(window)
     return np.zeros(shape, bool) if reach is None else distance_to(_place(peak, window), shape) > reach
@@ -252,9 +238,7 @@ def _fill_holes(part: CellMask, limit: Window, dilate: int, erode: int) -> CellM
 # Fusing
 
 
-def fuse_nearest(
-    cuts: list[CellMask], peaks: Int[np.ndarray, "cells 2"], shape: tuple[int, int]
-) -> Int32[np.ndarray, "height width"]:
+def fuse_nearest(cuts: list[CellMask], peaks: _Peaks, shape: tuple[int, int]) -> _Labels:
     """Returns one label image; a pixel in several cuts goes to the nearest of their peaks.
 
     Then every cell keeps the part that holds its peak, and a part cut off from it goes to the cell that it
@@ -264,9 +248,7 @@ def fuse_nearest(
     return reassign_fragments(label_nearest(cuts, peaks, shape), peaks)
 
 
-def label_nearest(
-    cuts: list[CellMask], peaks: Int[np.ndarray, "cells 2"], shape: tuple[int, int]
-) -> Int32[np.ndarray, "height width"]:
+def label_nearest(cuts: list[CellMask], peaks: _Peaks, shape: tuple[int, int]) -> _Labels:
     """Returns the first step of `fuse_nearest`: labels of which parts may be cut off from their peak."""
     labels = np.zeros(shape, np.int32)
     nearest = np.full(shape, np.inf, np.float32)
@@ -279,9 +261,7 @@ def label_nearest(
     return labels
 
 
-def reassign_fragments(
-    labels: Int32[np.ndarray, "height width"], peaks: Int[np.ndarray, "cells 2"]
-) -> Int32[np.ndarray, "height width"]:
+def reassign_fragments(labels: _Labels, peaks: _Peaks) -> _Labels:
     """Returns the second step of `fuse_nearest`: labels in which each cell is in one piece, around its peak."""
     order = np.lexsort(peaks.T[::-1])
     ranks = np.zeros(len(peaks) + 1, np.int32)
@@ -289,9 +269,7 @@ def reassign_fragments(
     return np.concatenate([[0], order + 1]).astype(np.int32)[_reassign(ranks[labels], peaks[order])]
 
 
-def _reassign(
-    labels: Int32[np.ndarray, "height width"], peaks: Int[np.ndarray, "cells 2"]
-) -> Int32[np.ndarray, "height width"]:
+def _reassign(labels: _Labels, peaks: _Peaks) -> _Labels:
     """Returns labels with parts cut off from their peak given to the cell that they touch most."""
     kept = np.zeros_like(labels)
     for label, window in enumerate(ndimage.find_objects(labels), start=1):
@@ -313,9 +291,7 @@ def _reassign(
     return settled
 
 
-def fuse_sequentially(
-    cuts: list[CellMask], peaks: Int[np.ndarray, "cells 2"], shape: tuple[int, int]
-) -> Int32[np.ndarray, "height width"]:
+def fuse_sequentially(cuts: list[CellMask], peaks: _Peaks, shape: tuple[int, int]) -> _Labels:
     """Returns one label image as the authors' code does: cell after cell, in the order of the peaks.
 
     Where a cut meets an earlier cell's pixels they are divided by the distance to the two peaks; parts of the

@@ -6,14 +6,12 @@ from jaxtyping import Bool, Float, Float64, Int64
 
 from wsis_jax.core import UserError, Window
 
+_Costs = Float[np.ndarray, "height width"]
+_Mask = Bool[np.ndarray, "height width"]
+_Nodes = Int64[np.ndarray, "height width"]
 
-def cut(
-    data: Float[np.ndarray, "height width"],
-    right: Float[np.ndarray, "height width"],
-    down: Float[np.ndarray, "height width"],
-    foreground: Bool[np.ndarray, "height width"],
-    background: Bool[np.ndarray, "height width"],
-) -> Bool[np.ndarray, "height width"]:
+
+def cut(data: _Costs, right: _Costs, down: _Costs, foreground: _Mask, background: _Mask) -> _Mask:
     """Returns the mask of least cost: the sum of the edges it cuts and of the data terms it goes against.
 
     Of several masks of that cost it is the largest, which holds all others.
@@ -31,9 +29,10 @@ def cut(
     """
     if np.any(foreground & background):
         raise UserError("a pixel is both foreground and background seed; decide which before the cut")
-    graph, nodes = _build(data, right, down, foreground, background, _seed_cost(_greatest(data), right, down))
+    seed_cost = _seed_cost(_greatest(data), right, down)
+    graph, nodes = _build(data + seed_cost * (foreground.astype(np.float64) - background), right, down)
     graph.maxflow()
-    return _mask(graph, nodes)
+    return ~graph.get_grid_segments(nodes)  # on the source's side, as nodes that cost the same on either side are
 
 
 class SharedCut:
@@ -49,31 +48,16 @@ class SharedCut:
         UserError: if the data exceed the greatest.
     """
 
-    def __init__(
-        self,
-        data: Float[np.ndarray, "height width"],
-        right: Float[np.ndarray, "height width"],
-        down: Float[np.ndarray, "height width"],
-        background: Bool[np.ndarray, "height width"],
-        *,
-        greatest: float,
-    ) -> None:
+    def __init__(self, data: _Costs, right: _Costs, down: _Costs, background: _Mask, *, greatest: float) -> None:
         self._data, self._background, self._greatest = data, background, greatest
         self._check(data)
         self._seed_cost = _seed_cost(greatest, right, down)
-        nothing = np.zeros_like(background)
-        self._graph, self._nodes = _build(data, right, down, nothing, background, self._seed_cost)
+        # Added to the data, not put in their place: a seed that is taken away again leaves the data behind.
+        self._graph, self._nodes = _build(data - self._seed_cost * background, right, down)
         self._graph.maxflow()
-        self._changed = np.empty(0, np.int64)
-        self._changes = np.empty(0)
+        self._changed, self._changes = np.empty(0, np.int64), np.empty(0)
 
-    def solve(
-        self,
-        window: Window,
-        data: Float[np.ndarray, "rows columns"],
-        foreground: Bool[np.ndarray, "rows columns"],
-        background: Bool[np.ndarray, "rows columns"],
-    ) -> None:
+    def solve(self, window: Window, data: _Costs, foreground: _Mask, background: _Mask) -> None:
         """Cuts the image with other data and seeds inside a window, without those of the call before.
 
         Raises:
@@ -87,11 +71,11 @@ class SharedCut:
         self._add(self._changed, self._changes)
         self._graph.maxflow(True)
 
-    def mask(self, window: Window) -> Bool[np.ndarray, "rows columns"]:
+    def mask(self, window: Window) -> _Mask:
         """Returns the part of the mask in a window."""
-        return _mask(self._graph, np.ascontiguousarray(self._nodes[window]))
+        return ~self._graph.get_grid_segments(np.ascontiguousarray(self._nodes[window]))
 
-    def _check(self, data: Float[np.ndarray, "rows columns"]) -> None:
+    def _check(self, data: _Costs) -> None:
         """Raises UserError for data that seeds might not overrule."""
         if _greatest(data) > self._greatest:
             raise UserError(
@@ -107,42 +91,24 @@ class SharedCut:
         self._graph.mark_grid_nodes(nodes)
 
 
-def _greatest(data: Float[np.ndarray, "rows columns"]) -> float:
+def _greatest(data: _Costs) -> float:
     """Returns how far data are from 0 at most."""
     return float(np.abs(data).max(initial=0))
 
 
-def _seed_cost(
-    greatest: float,
-    right: Float[np.ndarray, "height width"],
-    down: Float[np.ndarray, "height width"],
-) -> float:
+def _seed_cost(greatest: float, right: _Costs, down: _Costs) -> float:
     """Returns a cost above the data term of any pixel and its four edges; a power of two, which rounds least."""
     highest = 4 * max(right.max(initial=0), down.max(initial=0)) + greatest
     return float(2 ** np.ceil(np.log2(highest + 1)))
 
 
-def _build(
-    data: Float[np.ndarray, "height width"],
-    right: Float[np.ndarray, "height width"],
-    down: Float[np.ndarray, "height width"],
-    foreground: Bool[np.ndarray, "height width"],
-    background: Bool[np.ndarray, "height width"],
-    seed_cost: float,
-) -> tuple[maxflow.GraphFloat, Int64[np.ndarray, "height width"]]:
-    """Returns the graph of an image and the numbers of its pixels' nodes."""
+def _build(data: _Costs, right: _Costs, down: _Costs) -> tuple[maxflow.GraphFloat, _Nodes]:
+    """Returns the graph of an image, from data that hold its seeds, and the numbers of its pixels' nodes."""
     graph = maxflow.GraphFloat(data.size, 2 * data.size)
     nodes = graph.add_grid_nodes(data.shape)
     # Lists of edges are added faster than PyMaxflow's structured grids.
     for here, there, costs in ((nodes[:, :-1], nodes[:, 1:], right[:, :-1]), (nodes[:-1], nodes[1:], down[:-1])):
         both = costs.astype(np.float64).ravel()
         graph.add_edges(here.ravel(), there.ravel(), both, both)
-    # Added to the data, not put in their place: a seed that is taken away again leaves the data behind.
-    seeded = data + seed_cost * (foreground.astype(np.float64) - background)
-    graph.add_grid_tedges(nodes, np.maximum(seeded, 0), np.maximum(-seeded, 0))
+    graph.add_grid_tedges(nodes, np.maximum(data, 0), np.maximum(-data, 0))
     return graph, nodes
-
-
-def _mask(graph: maxflow.GraphFloat, nodes: Int64[np.ndarray, "rows columns"]) -> Bool[np.ndarray, "rows columns"]:
-    """Returns which nodes are on the source's side, the cell's; nodes that cost the same on either side are."""
-    return ~graph.get_grid_segments(nodes)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int, Int32
 
-from wsis_jax.core import Config, WinnerMap, nearest_peak, resize_labels, smooth_labels
+from wsis_jax.core import Config, WinnerMap, nearest_peak, smooth_labels
 from wsis_jax.cutting.cell_cuts import cut_cells, fuse_nearest, fuse_sequentially
 from wsis_jax.cutting.terms import (
     BackgroundModel,
@@ -24,6 +24,10 @@ from wsis_jax.cutting.terms import (
     scaled_contributions,
 )
 
+_Image = Float[np.ndarray, "height width"]
+_Labels = Int32[np.ndarray, "height width"]
+_Peaks = Int[np.ndarray, "cells 2"]
+
 
 class ImageStats(NamedTuple):
     """What the costs of a part of an image take from the whole image.
@@ -41,13 +45,7 @@ class ImageStats(NamedTuple):
     greatest: Float[np.ndarray, " owners"]
 
 
-def cut_and_fuse(
-    image: Float[np.ndarray, "height width"],
-    peaks: Int[np.ndarray, "cells 2"],
-    winner: WinnerMap,
-    *,
-    config: Config,
-) -> Int32[np.ndarray, "height width"]:
+def cut_and_fuse(image: _Image, peaks: _Peaks, winner: WinnerMap, *, config: Config) -> _Labels:
     """Returns the label image of detected cells; label i + 1 is that of `peaks[i]`.
 
     Args:
@@ -65,21 +63,13 @@ def cut_and_fuse(
 
 
 def costs_of(
-    image: Float[np.ndarray, "height width"],
-    peaks: Int[np.ndarray, "cells 2"],
-    winner: WinnerMap,
-    *,
-    config: Config,
-    stats: ImageStats | None = None,
+    image: _Image, peaks: _Peaks, winner: WinnerMap, *, config: Config, stats: ImageStats | None = None
 ) -> Costs:
     """Returns what cutting an image costs.
 
     Args:
-        image, peaks, winner, config: those of `cut_and_fuse`; or of a part of an image.
+        image, peaks, winner, config: those of `cut_and_fuse`, whose errors these are; or of a part of an image.
         stats: of a part of an image, those of the whole, with the greatest contributions of the owners here.
-
-    Raises:
-        UserError: for a data term that is not known.
     """
     settings, extent = config.cut, CellExtent.of(config)
     preference = data_term(settings.data)(image, np.median(image) if stats is None else stats.median, settings)
@@ -109,13 +99,7 @@ def costs_of(
 
 
 def fit_labels(
-    labels: Int32[np.ndarray, "height width"],
-    peaks: Int[np.ndarray, "cells 2"],
-    shape: tuple[int, int],
-    *,
-    config: Config,
+    labels: _Labels, peaks: _Peaks, shape: tuple[int, int], *, config: Config
 ) -> Int32[np.ndarray, "image_height image_width"]:
     """Returns the labels of `cut_and_fuse` in the pixels of the image as given, of (height, width) `shape`."""
-    if not config.cut.smooth:
-        return resize_labels(labels, shape)
     return smooth_labels(labels, peaks, shape, blur=config.cut.smooth * config.network_sigma)

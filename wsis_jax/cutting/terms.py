@@ -29,6 +29,12 @@ from wsis_jax.core import Config, CutConfig, UserError, Window
 
 Rim = Literal["bright", "dark"]
 
+_Map = Float[np.ndarray, "height width"]
+_Map32 = Float32[np.ndarray, "height width"]
+_Owners = Int[np.ndarray, "height width"]
+_Greatest = Float[np.ndarray, " owners"]
+_Features = Float64[np.ndarray, "height width features"]
+
 _BACKGROUND_FROM = 4.0  # × sigma from every peak: where the background begins that pixels are compared with
 _RAYS = 16  # directions in which the way out of a cell is looked at
 _SCALES = (1 / 6, 1 / 3, 2 / 3)  # × the radius of the bodies; of the features that tell background from cells
@@ -46,8 +52,8 @@ class Claims(NamedTuple):
         weight: what it costs to cut the pixel away from its owner, or to give it to another cell; at least 0.
     """
 
-    owner: Int[np.ndarray, "height width"]
-    weight: Float[np.ndarray, "height width"]
+    owner: _Owners
+    weight: _Map
 
 
 class Costs(NamedTuple):
@@ -60,9 +66,9 @@ class Costs(NamedTuple):
         claims: what is likely to be whose, beside the seeds; added to the preference of each cell.
     """
 
-    preference: Float[np.ndarray, "height width"]
-    right: Float[np.ndarray, "height width"]
-    down: Float[np.ndarray, "height width"]
+    preference: _Map
+    right: _Map
+    down: _Map
     seeds: Integer[np.ndarray, "height width"]
     claims: Claims | None = None
 
@@ -73,7 +79,7 @@ class Costs(NamedTuple):
         weight = self.claims.weight[window]
         return self.preference[window] + np.where(self.claims.owner[window] == label, weight, -weight)
 
-    def unclaimed_preference(self) -> Float[np.ndarray, "height width"]:
+    def unclaimed_preference(self) -> _Map:
         """Returns the preference for a cell that claims no pixel."""
         return self.preference if self.claims is None else self.preference - self.claims.weight
 
@@ -85,25 +91,19 @@ class Costs(NamedTuple):
 
 # Data terms
 
-DataTerm = Callable[
-    [Float[np.ndarray, "height width"], float | np.float32, CutConfig], Float[np.ndarray, "height width"]
-]
+DataTerm = Callable[[_Map, float | np.float32, CutConfig], _Map]
 """Returns what leaving each pixel out of a cell costs by the image; where negative, what taking it in costs.
 
 Arguments are the image, normalised, 0..1, or a part of it; the median of the whole; and the settings of the cut.
 """
 
 
-def inverse_image(
-    image: Float[np.ndarray, "height width"], median: float | np.float32, settings: CutConfig
-) -> Float[np.ndarray, "height width"]:
+def inverse_image(image: _Map, median: float | np.float32, settings: CutConfig) -> _Map:
     """Returns weight · (median - image): a pixel darker than the median prefers the cell."""
     return settings.data_weight * (median - image)
 
 
-def flat(
-    image: Float[np.ndarray, "height width"], median: float | np.float32, settings: CutConfig
-) -> Float[np.ndarray, "height width"]:
+def flat(image: _Map, median: float | np.float32, settings: CutConfig) -> _Map:
     """Returns -weight everywhere: each pixel prefers the background as much, as in the authors' code."""
     return np.full_like(image, -settings.data_weight)
 
@@ -127,13 +127,8 @@ def data_term(name: str) -> DataTerm:
 
 
 def edge_weights(
-    image: Float[np.ndarray, "height width"],
-    *,
-    weight: float,
-    falloff: float,
-    rim: Rim,
-    pixel: Literal["max", "first"],
-) -> tuple[Float32[np.ndarray, "height width"], Float32[np.ndarray, "height width"]]:
+    image: _Map, *, weight: float, falloff: float, rim: Rim, pixel: Literal["max", "first"]
+) -> tuple[_Map32, _Map32]:
     """Returns what it costs to cut between each pixel and its right, and its lower, neighbour.
 
     The cost is `weight` · exp(-`falloff` · I), where I is the intensity of the pair, or 1 - I where rims are dark:
@@ -152,7 +147,7 @@ def edge_weights(
     """
     intensity = image if rim == "bright" else 1 - image
 
-    def cost(axis: int) -> Float32[np.ndarray, "height width"]:
+    def cost(axis: int) -> _Map32:
         pair = np.maximum(intensity, np.roll(intensity, -1, axis=axis)) if pixel == "max" else intensity
         return (weight * np.exp(-falloff * pair)).astype(np.float32)
 
@@ -187,9 +182,7 @@ def rim_of(contrast: float) -> Rim:
     return "bright" if contrast >= 0 else "dark"
 
 
-def rim_contrast(
-    image: Float[np.ndarray, "height width"], peaks: Int[np.ndarray, "cells 2"], extent: CellExtent
-) -> float:
+def rim_contrast(image: _Map, peaks: Int[np.ndarray, "cells 2"], extent: CellExtent) -> float:
     """Returns by how much rims are brighter than they are dark, summed over all ways out of the cells.
 
     On a way out of a cell there is a rim somewhere. Where rims are bright, the brightest pixel on that way exceeds
@@ -208,7 +201,7 @@ def rim_contrast(
 
 
 def _along_rays(
-    image: Float[np.ndarray, "height width"], peaks: Int[np.ndarray, "cells 2"], start: float, stop: float
+    image: _Map, peaks: Int[np.ndarray, "cells 2"], start: float, stop: float
 ) -> Float[np.ndarray, "cells rays steps"]:
     """Returns the grey values on rays from each peak, a pixel apart, from one distance to another."""
     angles = np.arange(_RAYS) * 2 * np.pi / _RAYS
@@ -243,9 +236,7 @@ class Moments(NamedTuple):
         between = np.outer(apart, apart) * (self.count * other.count / count)
         return Moments(count, self.mean + apart * (other.count / count), self.scatter + other.scatter + between)
 
-    def log_density(
-        self, features: Float64[np.ndarray, "height width features"]
-    ) -> Float64[np.ndarray, "height width"]:
+    def log_density(self, features: _Features) -> Float64[np.ndarray, "height width"]:
         """Returns the log density, up to a constant, of the normal distribution with these moments."""
         covariance = self.scatter / (self.count - 1)
         ridge = max(1e-4 * np.trace(covariance) / len(covariance), _LEAST_VARIANCE)
@@ -268,9 +259,7 @@ class BackgroundModel(NamedTuple):
         return BackgroundModel(self.background.join(other.background), self.bodies.join(other.bodies))
 
 
-def background_features(
-    image: Float[np.ndarray, "height width"], extent: CellExtent
-) -> Float64[np.ndarray, "height width features"]:
+def background_features(image: _Map, extent: CellExtent) -> _Features:
     """Returns grey value, log of the local deviation and log of the local gradient, at three scales each.
 
     Of a part of an image they are right farther than `extent.margin` from the sides inside the image.
@@ -280,31 +269,22 @@ def background_features(
     gradient = np.hypot(ndimage.sobel(image, 0), ndimage.sobel(image, 1))
     features = []
     for scale in _SCALES:
-        mean = ndimage.gaussian_filter(image, scale * extent.body)
-        square = ndimage.gaussian_filter(image * image, scale * extent.body)
+        mean, square, slope = (
+            ndimage.gaussian_filter(values, scale * extent.body) for values in (image, image * image, gradient)
+        )
         deviation = np.sqrt(np.maximum(square - mean * mean, 0))
         # A hundredth of the range of grey values: less is noise.
-        features += [
-            mean,
-            np.log(deviation + 0.01),
-            np.log(ndimage.gaussian_filter(gradient, scale * extent.body) + 0.01),
-        ]
+        features += [mean, np.log(deviation + 0.01), np.log(slope + 0.01)]
     return np.stack(features, axis=-1)
 
 
-def fit_background(
-    features: Float64[np.ndarray, "height width features"],
-    distance: Float[np.ndarray, "height width"],
-    extent: CellExtent,
-) -> BackgroundModel:
+def fit_background(features: _Features, distance: _Map, extent: CellExtent) -> BackgroundModel:
     """Returns how background and bodies look, by the distance of each pixel from the nearest peak, in pixels."""
     background, bodies = features[distance > extent.end], features[distance < extent.body]
     return BackgroundModel(Moments.of(background), Moments.of(bodies))
 
 
-def background_score(
-    features: Float64[np.ndarray, "height width features"], model: BackgroundModel
-) -> Float32[np.ndarray, "height width"]:
+def background_score(features: _Features, model: BackgroundModel) -> _Map32:
     """Returns how surely each pixel is background by its features, 0..1.
 
     The log odds of two normal distributions, of background and of bodies (quadratic discriminant analysis), from
@@ -321,12 +301,8 @@ def background_score(
 
 
 def scaled_contributions(
-    value: Float[np.ndarray, "height width"],
-    owner: Int[np.ndarray, "height width"],
-    *,
-    scale: Literal["cell", "max", "raw"],
-    greatest: Float[np.ndarray, " owners"] | None = None,
-) -> Float32[np.ndarray, "height width"]:
+    value: _Map, owner: _Owners, *, scale: Literal["cell", "max", "raw"], greatest: _Greatest | None = None
+) -> _Map32:
     """Returns the contributions of a winner map on a scale that thresholds can be given on.
 
     Args:
@@ -345,9 +321,7 @@ def scaled_contributions(
     return np.asarray(value / np.maximum(greatest, np.finfo(np.float32).tiny)[owner], np.float32)
 
 
-def greatest_contributions(
-    value: Float[np.ndarray, "height width"], owner: Int[np.ndarray, "height width"], *, owners: int
-) -> Float[np.ndarray, " owners"]:
+def greatest_contributions(value: _Map, owner: _Owners, *, owners: int) -> _Greatest:
     """Returns the greatest contribution of every owner, no owner (0) first; 0 for one that owns nothing."""
     greatest = np.zeros(owners, value.dtype)
     np.maximum.at(greatest, owner, value)
@@ -355,17 +329,11 @@ def greatest_contributions(
 
 
 def foreground_seeds(
-    scaled: Float[np.ndarray, "height width"],
-    owner: Int[np.ndarray, "height width"],
-    *,
-    threshold: float,
-    min_area: int,
+    scaled: _Map, owner: _Owners, *, threshold: float, min_area: int
 ) -> Int32[np.ndarray, "height width"]:
     """Returns i + 1 at the foreground seeds of cell i: the pixels whose contribution it wins clearly.
 
     Args:
-        scaled: contributions, see `scaled_contributions`.
-        owner: of the winner map.
         threshold: scaled contributions above this are seeds.
         min_area: 8-connected components of the seeds of a cell with fewer pixels are dropped.
     """
@@ -375,12 +343,6 @@ def foreground_seeds(
     return np.where(small[components], 0, seeds).astype(np.int32)
 
 
-def claims_of(
-    scaled: Float[np.ndarray, "height width"],
-    owner: Int[np.ndarray, "height width"],
-    *,
-    weight: float,
-    full: float,
-) -> Claims:
+def claims_of(scaled: _Map, owner: _Owners, *, weight: float, full: float) -> Claims:
     """Returns what owners claim: `weight` from a scaled contribution of `full` on, below in proportion."""
     return Claims(owner, np.where(owner > 0, weight * np.minimum(scaled / full, 1), 0))

@@ -109,7 +109,8 @@ class Frames:
     def _segmented(self, index: int, window: Window) -> Float32[np.ndarray, "_ _"]:
         """Reads the grey values to segment; NaN and infinite ones are an error."""
         if self._pages is not None:
-            self._check_sizes(self._pages)
+            if len({(page.stack.sizes["Y"], page.stack.sizes["X"]) for page in self._pages}) > 1:
+                raise UserError(f"{self._path}: the pages differ in size; save them as separate files")
             self._check_channel(self._channel or 0, len(self._pages))
             grey = self._grey(self._pages[self._channel or 0], window, None)
         else:
@@ -159,10 +160,6 @@ class Frames:
         if channel >= count:
             have = "1 channel" if count == 1 else f"{count} channels"
             raise UserError(f"{self._path}: there is no channel {channel}; the file has {have}, counted from 0")
-
-    def _check_sizes(self, pages: Sequence[_Place]) -> None:
-        if len({(page.stack.sizes["Y"], page.stack.sizes["X"]) for page in pages}) > 1:
-            raise UserError(f"{self._path}: the pages differ in size; save them as separate files")
 
 
 class LazyPlane:
@@ -215,11 +212,7 @@ def open_frames(
 
 
 def check_channel(channel: int | None) -> None:
-    """Checks the number of a channel as far as one can without a file.
-
-    Raises:
-        UserError: If it is negative.
-    """
+    """Raises UserError for the number of a channel that no file can have."""
     if channel is not None and channel < 0:
         raise UserError(f"there is no channel {channel}; count the channels from 0")
 

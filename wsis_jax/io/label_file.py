@@ -30,9 +30,7 @@ def read_image(
 
     Raises:
         MissingFile: If there is no such file.
-        UserError: If the file is empty, damaged or not an image; if its axes are not known; if its images are of
-            several sizes; if it has no such channel; if a value is complex, NaN or infinite; if the package that
-            reads such files is not installed.
+        UserError: If its images are of several sizes; for what `open_frames` and `Frames.values` refuse.
     """
     with open_frames(path, channel=channel, axes=axes) as frames:
         if len(set(frames.shapes)) > 1:
@@ -41,23 +39,13 @@ def read_image(
 
 
 def read_shape(path: str | Path) -> tuple[int, int]:
-    """Reads the (height, width) of an image, which all its channels share, without its pixels.
-
-    Raises:
-        MissingFile: If there is no such file.
-        UserError: If the file is empty, damaged or not an image.
-    """
+    """Reads the (height, width) of an image, which all its channels share; errors are those of `open_stacks`."""
     with open_stacks(Path(path)) as stacks:
         return stacks[0].sizes["Y"], stacks[0].sizes["X"]
 
 
 def count_frames(path: str | Path, *, channel: int | None = None) -> int:
-    """Counts the frames that `read_image` returns for a channel, or for all, without reading pixels.
-
-    Raises:
-        MissingFile: If there is no such file.
-        UserError: If the file is empty, damaged or not an image.
-    """
+    """Counts the frames that `read_image` returns, without reading pixels; errors are those of `open_frames`."""
     with open_frames(path, channel=channel) as frames:
         return len(frames.names)
 

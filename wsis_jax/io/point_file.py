@@ -168,12 +168,7 @@ def check_points(points: Float64[np.ndarray, "points 2"], shape: tuple[int, int]
     """Checks that all points lie in an image.
 
     A pixel extends half a pixel to each side of its centre: rows from -0.5 up to, but not including, height - 0.5
-    are inside.
-
-    Args:
-        points: Points (row, column) in pixels.
-        shape: Height and width of the image.
-        name: The file of the points, for the message.
+    are inside. `name` is the file of the points, for the message.
 
     Raises:
         UserError: If a point lies outside; the message says so if rows and columns look swapped.
@@ -204,7 +199,6 @@ def write_points(
     as `{0: no points}`.
 
     Args:
-        path: The file to write.
         points: Points (row, column) in pixels, of one image; or those of a sequence, by frame, counted from 0.
         format: `napari` is a points layer, `imagej` a table of results, whose frames count from 1, and `csv` a
             table of rows and columns.

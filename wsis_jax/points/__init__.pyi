@@ -5,7 +5,7 @@ from .likelihood import find_peaks as find_peaks
 from .likelihood import peak_pixels as peak_pixels
 from .likelihood import plateau_centres as plateau_centres
 from .likelihood import render_likelihood as render_likelihood
+from .likelihood import suggest as suggest
+from .likelihood import suggest_scale as suggest_scale
+from .likelihood import suggest_sigma as suggest_sigma
 from .nuclei import find_nuclei as find_nuclei
-from .suggestions import suggest as suggest
-from .suggestions import suggest_scale as suggest_scale
-from .suggestions import suggest_sigma as suggest_sigma

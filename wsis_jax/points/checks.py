@@ -6,7 +6,8 @@ points, they fit their image; where it is high at the points shifted, or with ro
 misplaced; where it is high without a point, a point may be missing.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,11 +17,12 @@ from scipy.spatial import KDTree
 
 from wsis_jax.core import ImageConfig, UserError, inside, nearest_distances, normalize_image, scale_points
 from wsis_jax.points.draft import Study, draft_scale, draw_draft, study
-from wsis_jax.points.likelihood import find_peaks
-from wsis_jax.points.suggestions import suggest_sigma
+from wsis_jax.points.likelihood import find_peaks, suggest_sigma
 
 _Points = Float64[np.ndarray, "_ 2"]
 _Draft = Float32[np.ndarray, "_ _"]
+_Values = Float[np.ndarray, "height width"]
+_Places = Float[np.ndarray, "points 2"]
 
 _DOUBLED = 0.8  # × sigma, a fifth of the usual spacing: points nearer than this are on one cell
 _APART = 2.0  # × sigma, half the usual spacing: a place without a point this near has no point
@@ -126,26 +128,18 @@ def inspect_points(
         sigma = suggest_sigma(places)
     except UserError:  # nowhere two points
         sigma = None
-    normalized = [None if image is None else _normalize(image) for image in images]
+    look = ImageConfig()  # what the network sees of images by default
+    brought = partial(normalize_image, method=look.normalization, low=look.low, high=look.high)
+    normalized = [None if image is None else brought(image.astype(np.float32)) for image in images]
     drafts = [None] * len(places) if sigma is None else _drafts(places, normalized, sigma, on_image)
     cases = []
     for name, own, image, draft in zip(names, places, normalized, drafts, strict=True):
-        placement = (
-            None
-            if draft is None or sigma is None
-            else best_placement(draft, scale_points(own, draft_scale(sigma)))
-        )
+        placement = None
+        if draft is not None and sigma is not None:
+            placement = best_placement(draft, scale_points(own, draft_scale(sigma)))
         cases.append(_Case(name, own, image, draft, placement))
     typical = None if sigma is None else _typical(cases, sigma)
     return [_report(case, sigma or 0.0, typical, cases) for case in cases]
-
-
-def _normalize(image: Float[np.ndarray, "height width"]) -> Float32[np.ndarray, "height width"]:
-    """Brings grey values to 0..1, as the network sees them by default."""
-    default = ImageConfig()
-    return normalize_image(
-        image.astype(np.float32), method=default.normalization, low=default.low, high=default.high
-    )
 
 
 def _drafts(
@@ -201,7 +195,7 @@ def _report(case: _Case, sigma: float, typical: _Typical | None, cases: Sequence
         name=case.name,
         points=len(points),
         shape=shape,
-        spacing=_spacing(points),
+        spacing=float(np.median(nearest_distances(points))) if len(points) > 1 else None,
         outside=np.flatnonzero(~within),
         border=np.flatnonzero(within & (margin < sigma)),
         doubled=_doubled(points, _DOUBLED * sigma),
@@ -209,18 +203,8 @@ def _report(case: _Case, sigma: float, typical: _Typical | None, cases: Sequence
         fit=case.placement.here if case.placement is not None and len(points) else None,
         faults=(),
     )
-    faults = (
-        *_outside_faults(report, points, known=bool(misplaced) and typical is not None),
-        *misplaced,
-        *_doubled_faults(report, points),
-        *_missing_faults(report),
-    )
-    return report._replace(faults=faults)
-
-
-def _spacing(points: _Points) -> float | None:
-    """Returns the median distance from a point to the nearest other one."""
-    return float(np.median(nearest_distances(points))) if len(points) > 1 else None
+    known = bool(misplaced) and typical is not None
+    return report._replace(faults=tuple(_faults(report, points, misplaced, known=known)))
 
 
 def _doubled(points: _Points, distance: float) -> Int64[np.ndarray, "pairs 2"]:
@@ -291,44 +275,36 @@ def _misplaced(case: _Case, typical: _Typical | None, cases: Sequence[_Case]) ->
     return [f"the points fit the image no better than chance; {whose}"]
 
 
-def _outside_faults(report: PointReport, points: _Points, *, known: bool) -> list[str]:
-    """Returns the fault of points outside of the image; `known`: another fault gives the reason."""
-    if not len(report.outside) or report.shape is None:
-        return []
-    row, column = points[report.outside[0]]
-    swapped = inside(points[:, ::-1], report.shape).all()
-    remedy = "rows and columns look swapped, so swap their names in the header" if swapped else "correct or delete"
-    points_are = _count(len(report.outside), "point is", "points are")
-    return [
-        f"{points_are} outside of the image of {report.shape[0]} rows and {report.shape[1]} columns, "
-        f"the first (number {report.outside[0]}, counted from 0) at row {row:g}, "
-        f"column {column:g}" + ("" if known else f"; {remedy}")
-    ]
-
-
-def _doubled_faults(report: PointReport, points: _Points) -> list[str]:
-    """Returns the fault of two points at about the same place."""
-    if not len(report.doubled):
-        return []
-    first, second = report.doubled[0]
-    (row, column), distance = points[first], np.linalg.norm(points[first] - points[second])
-    cells_look = _count(len(report.doubled), "cell looks", "cells look")
-    return [
-        f"{cells_look} marked twice, the first at row {row:g}, column {column:g} "
-        f"(points {first} and {second}, {distance:.1f} pixels apart); delete one of the two"
-    ]
-
-
-def _missing_faults(report: PointReport) -> list[str]:
-    """Returns the fault of an image in which many places look like cells and have no point."""
+def _faults(report: PointReport, points: _Points, misplaced: list[str], *, known: bool) -> Iterator[str]:
+    """Yields what is wrong with points, each a sentence; `known`: the misplacement explains points outside."""
+    if len(report.outside) and report.shape is not None:
+        row, column = points[report.outside[0]]
+        swapped = inside(points[:, ::-1], report.shape).all()
+        remedy = (
+            "rows and columns look swapped, so swap their names in the header" if swapped else "correct or delete"
+        )
+        points_are = _count(len(report.outside), "point is", "points are")
+        yield (
+            f"{points_are} outside of the image of {report.shape[0]} rows and {report.shape[1]} columns, "
+            f"the first (number {report.outside[0]}, counted from 0) at row {row:g}, "
+            f"column {column:g}" + ("" if known else f"; {remedy}")
+        )
+    yield from misplaced
+    if len(report.doubled):
+        first, second = report.doubled[0]
+        (row, column), distance = points[first], np.linalg.norm(points[first] - points[second])
+        cells_look = _count(len(report.doubled), "cell looks", "cells look")
+        yield (
+            f"{cells_look} marked twice, the first at row {row:g}, column {column:g} "
+            f"(points {first} and {second}, {distance:.1f} pixels apart); delete one of the two"
+        )
     count = len(report.missing)
     if not report.points:
         seen = f", but {_count(count, 'place looks like a cell', 'places look like cells')}" if count else ""
-        return [f"the image has no points{seen}; add some, or leave the image out if it shows cells"]
-    if count <= _FEW * report.points:
-        return []
-    places = _count(count, "place looks like a cell and has", "places look like cells and have")
-    return [f"{places} no point; look at the picture, and add what is missing"]
+        yield f"the image has no points{seen}; add some, or leave the image out if it shows cells"
+    elif count > _FEW * report.points:
+        places = _count(count, "place looks like a cell and has", "places look like cells and have")
+        yield f"{places} no point; look at the picture, and add what is missing"
 
 
 def _count(number: int, one: str, many: str) -> str:
@@ -336,7 +312,7 @@ def _count(number: int, one: str, many: str) -> str:
     return f"{number} {one if number == 1 else many}"
 
 
-def fit(values: Float[np.ndarray, "height width"], points: Float[np.ndarray, "points 2"]) -> float:
+def fit(values: _Values, points: _Places) -> float:
     """Returns how far the values of a map at points are above chance, in standard deviations of chance.
 
     It is Σ z / √n, where z are the standardised values at the n points: about -1..1 for points at random. A point
@@ -345,7 +321,7 @@ def fit(values: Float[np.ndarray, "height width"], points: Float[np.ndarray, "po
     return float(_fits_of_shifts(values, points, 0)[0, 0])
 
 
-def best_placement(values: Float[np.ndarray, "height width"], points: Float[np.ndarray, "points 2"]) -> Placement:
+def best_placement(values: _Values, points: _Places) -> Placement:
     """Returns the best of all shifts by up to a quarter of the shorter side, of points as they are or swapped."""
     reach = int(_SEARCHED * min(values.shape))
     straight, swapped = (_fits_of_shifts(values, own, reach) for own in (points, points[:, ::-1]))
@@ -356,9 +332,7 @@ def best_placement(values: Float[np.ndarray, "height width"], points: Float[np.n
     )
 
 
-def _fits_of_shifts(
-    values: Float[np.ndarray, "height width"], points: Float[np.ndarray, "points 2"], reach: int
-) -> Float64[np.ndarray, "shifts shifts"]:
+def _fits_of_shifts(values: _Values, points: _Places, reach: int) -> Float64[np.ndarray, "shifts shifts"]:
     """Returns the fit of points shifted by -reach..reach rows and columns: a correlation of map and points."""
     deviation = values.std()
     if not len(points) or deviation == 0:

@@ -16,6 +16,10 @@ from scipy import linalg, ndimage
 from wsis_jax.core import resize_image, scale_points
 from wsis_jax.points.likelihood import render_likelihood
 
+_Image = Float[np.ndarray, "height width"]
+_Draft = Float32[np.ndarray, "draft_height draft_width"]
+_Features = Float32[np.ndarray, "height width features"]
+
 _SIGMA = 3.0  # of the likelihood map, in pixels of the draft
 _SCALES = (1.0, 2.0, 4.0, 8.0)  # of the features, in pixels of the draft
 _EVERY = 2  # one pixel of so many is learnt from, per axis: neighbours hold the same information
@@ -35,7 +39,7 @@ class Study(NamedTuple):
     """What was learnt from one image: its moments, and its draft, each quarter drawn from the other three."""
 
     moments: Moments
-    draft: Float32[np.ndarray, "draft_height draft_width"]
+    draft: _Draft
 
 
 def draft_scale(sigma: float) -> float:
@@ -43,9 +47,7 @@ def draft_scale(sigma: float) -> float:
     return min(_SIGMA / sigma, 1.0)
 
 
-def study(
-    image: Float[np.ndarray, "height width"], points: Float[np.ndarray, "points 2"], *, sigma: float
-) -> Study:
+def study(image: _Image, points: Float[np.ndarray, "points 2"], *, sigma: float) -> Study:
     """Learns from one image and its points.
 
     Args:
@@ -65,9 +67,7 @@ def study(
     return Study(_add(moments), draft)
 
 
-def draw_draft(
-    image: Float[np.ndarray, "height width"], moments: Sequence[Moments], *, sigma: float
-) -> Float32[np.ndarray, "draft_height draft_width"]:
+def draw_draft(image: _Image, moments: Sequence[Moments], *, sigma: float) -> _Draft:
     """Drafts the likelihood map of an image from what was learnt from others.
 
     Args:
@@ -82,7 +82,7 @@ def draw_draft(
     return _draw(_features(resize_image(image, draft_scale(sigma))), _weights(moments))
 
 
-def _features(image: Float[np.ndarray, "height width"]) -> Float32[np.ndarray, "height width features"]:
+def _features(image: _Image) -> _Features:
     """Returns the features of each pixel, each within ±2; they turn with the image."""
     features = []
     for scale in _SCALES:
@@ -107,9 +107,7 @@ def _with_pairs(features: Float32[np.ndarray, "pixels features"]) -> Float32[np.
     return np.concatenate([features, features[:, first] * features[:, second], ones], axis=1)
 
 
-def _moments(
-    features: Float32[np.ndarray, "height width features"], target: Float32[np.ndarray, "height width"]
-) -> Moments:
+def _moments(features: _Features, target: Float32[np.ndarray, "height width"]) -> Moments:
     """Returns the moments of an image and its likelihood map."""
     terms = _with_pairs(features[::_EVERY, ::_EVERY].reshape(-1, features.shape[-1]))
     wanted = target[::_EVERY, ::_EVERY].reshape(-1)
@@ -129,9 +127,7 @@ def _weights(moments: Sequence[Moments]) -> Float32[np.ndarray, " terms"]:
     return linalg.solve(squares + penalty, products, assume_a="pos").astype(np.float32)
 
 
-def _draw(
-    features: Float32[np.ndarray, "height width features"], weights: Float32[np.ndarray, " terms"]
-) -> Float32[np.ndarray, "height width"]:
+def _draw(features: _Features, weights: Float32[np.ndarray, " terms"]) -> Float32[np.ndarray, "height width"]:
     """Returns the map of some weights, computed row by row: all terms at once would fill the memory."""
     rows = [_with_pairs(row) @ weights for row in features]
     return np.array(rows, np.float32).reshape(features.shape[:2])  # a quarter of a tiny image has no rows

@@ -1,17 +1,26 @@
-"""From points to the likelihood map, from the likelihood map to peaks, from peaks to centre regions."""
+"""From points to the likelihood map, from the likelihood map to peaks, from peaks to centre regions.
 
-from typing import Literal
+The spacing of the points tells the sigma of the likelihood map, and sigma the scale of the images.
+"""
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32, Int, Int32, Int64
+from jaxtyping import Bool, Float, Float32, Float64, Int, Int32, Int64
 from scipy import ndimage
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import KDTree
 
-from wsis_jax.core import UserError, nearest_peak
+from wsis_jax.core import UserError, nearest_distances, nearest_peak
+
+_Map = Float[np.ndarray, "height width"]
 
 _EXTENT = 5.0  # × sigma: the radius to which Gaussians are drawn; they are below 4e-6 beyond
+# In pixels of the network; the scale is chosen for it. Then cells of every size look alike to the network, and its
+# receptive field holds several of them.
+_NETWORK_SIGMA = 5.0
 
 
 def render_likelihood(
@@ -45,12 +54,7 @@ def render_likelihood(
 
 
 def find_peaks(
-    likelihood: Float[np.ndarray, "height width"],
-    *,
-    threshold: float,
-    min_distance: int,
-    exclude_border: int = 0,
-    quantize: bool = False,
+    likelihood: _Map, *, threshold: float, min_distance: int, exclude_border: int = 0, quantize: bool = False
 ) -> Int64[np.ndarray, "cells 2"]:
     """Returns the (row, column) of the peaks, in raster order.
 
@@ -65,16 +69,13 @@ def find_peaks(
             the border; the authors' code loses them (2).
         quantize: search the map rounded down to 256 levels, as the authors' 8-bit files are.
     """
-    candidates = peak_pixels(likelihood, threshold=threshold, min_distance=min_distance, quantize=quantize)
-    if exclude_border:
-        inside = np.zeros_like(candidates)
-        inside[exclude_border:-exclude_border, exclude_border:-exclude_border] = True
-        candidates &= inside
-    return plateau_centres(np.argwhere(candidates))
+    found = peak_pixels(likelihood, threshold=threshold, min_distance=min_distance, quantize=quantize)
+    pixels, end = np.argwhere(found), np.array(found.shape) - exclude_border
+    return plateau_centres(pixels[((pixels >= exclude_border) & (pixels < end)).all(axis=1)])
 
 
 def peak_pixels(
-    likelihood: Float[np.ndarray, "height width"], *, threshold: float, min_distance: int, quantize: bool
+    likelihood: _Map, *, threshold: float, min_distance: int, quantize: bool
 ) -> Bool[np.ndarray, "height width"]:
     """Returns which pixels belong to a peak, see `find_peaks`; it depends on pixels within `min_distance`."""
     if quantize:
@@ -86,8 +87,7 @@ def peak_pixels(
 def plateau_centres(pixels: Int64[np.ndarray, "pixels 2"]) -> Int64[np.ndarray, "cells 2"]:
     """Returns the mean of each 8-connected group of pixels, truncated; in raster order of their first pixels.
 
-    Args:
-        pixels: (row, column) of each, in raster order.
+    The pixels must be in raster order, too.
     """
     if not len(pixels):
         return np.empty((0, 2), np.int64)
@@ -102,7 +102,7 @@ def plateau_centres(pixels: Int64[np.ndarray, "pixels 2"]) -> Int64[np.ndarray, 
 
 
 def centre_regions(
-    likelihood: Float[np.ndarray, "height width"],
+    likelihood: _Map,
     peaks: Int[np.ndarray, "cells 2"],
     *,
     region: Literal["disc", "response"],
@@ -129,3 +129,50 @@ def centre_regions(
         index, _ = nearest_peak(peaks[sharers] - [side.start for side in window], mask.shape)
         regions[window][mask] = sharers[index[mask]] + 1
     return regions
+
+
+# Settings that follow from the spacing of points
+
+
+class Suggestion(NamedTuple):
+    """Settings for a training."""
+
+    sigma: float  # of the likelihood map, in pixels of the images
+    scale: float  # by which images are resized for the network
+
+
+def suggest(points_per_image: Sequence[Float64[np.ndarray, "_ 2"]]) -> Suggestion | None:
+    """Suggests settings from the points of each image; None if no image has two points."""
+    try:
+        sigma = round(suggest_sigma(points_per_image), 2)
+    except UserError:
+        return None
+    return Suggestion(sigma, suggest_scale(sigma))
+
+
+def suggest_sigma(points_per_image: Sequence[Float64[np.ndarray, "_ 2"]]) -> float:
+    """Suggests the sigma of the cell-position likelihood, in pixels, from the spacing of the points.
+
+    It is a quarter of the median distance from a point to the nearest other one. That keeps neighbouring peaks
+    apart: two neighbours are then 4 sigma from each other, and the maximum of two Gaussians dips between peaks
+    that are more than 2 sigma apart.
+
+    Args:
+        points_per_image: Points of each image, in pixels. Points at the very same place count as one, and an
+            image with fewer than two places does not contribute.
+
+    Raises:
+        UserError: If no image has two points.
+    """
+    places = [np.unique(points, axis=0) for points in points_per_image]
+    distances = [nearest_distances(own) for own in places if len(own) > 1]
+    if not distances:
+        raise UserError(
+            "no image has two points to suggest a sigma from; give the sigma in pixels as `likelihood.sigma`"
+        )
+    return float(0.25 * np.median(np.concatenate(distances)))
+
+
+def suggest_scale(sigma: float) -> float:
+    """Suggests by what to resize images for the network, from sigma in their pixels; they are never enlarged."""
+    return min(max(round(_NETWORK_SIGMA / sigma, 3), 0.001), 1.0)

@@ -73,25 +73,20 @@ def find_nuclei(stain: Real[np.ndarray, "height width"], *, diameter: float | in
             f"diameter must be above 0 and at most the longer side, {max(stain.shape)}, not {diameter}"
             "; give that of a nucleus in pixels"
         )
+    nothing = Nuclei(np.empty((0, 2)), np.empty(0), np.empty(0))
     if not stain.size or stain.min() == stain.max():
-        return _no_nuclei()
+        return nothing
     contrast = _compress(stain.astype(np.float64))
     sigma = _typical_sigma(contrast) if diameter is None else diameter / _DIAMETER
     if sigma is None:
-        return _no_nuclei()
+        return nothing
     stack, smooth = _responses(contrast, sigma * _SIZES)
     middle = len(_SIZES) // 2
     places, values = _peaks(stack[middle], smooth[middle])
     if not len(values):
-        return _no_nuclei()
+        return nothing
     typical = _weighted_median(values, values**2)
-    places = places[values > _FAINT * typical]
-    return _measure(stack, places, sigma, typical)
-
-
-def _no_nuclei() -> Nuclei:
-    """Returns what is found in an image without nuclei."""
-    return Nuclei(np.empty((0, 2)), np.empty(0), np.empty(0))
+    return _measure(stack, places[values > _FAINT * typical], sigma, typical)
 
 
 def _compress(values: _Map) -> _Map:
@@ -104,9 +99,7 @@ def _compress(values: _Map) -> _Map:
     while True:
         level = np.median(kept)
         away = np.abs(kept - level)
-        noise = 1.4826 * np.median(
-            away
-        )  # the standard deviation of a normal distribution, from the median deviation
+        noise = 1.4826 * np.median(away)  # the standard deviation, of normal noise, from the median deviation
         if away.max() <= _CLIP * noise or noise == 0:
             break
         kept = kept[away <= _CLIP * noise]

@@ -73,26 +73,19 @@ class Batch(NamedTuple):
 
     Attributes:
         out: the folder to write to.
-        options: those of the batch, without workers; their settings and kinds are filled in.
+        options: those of the batch, without workers.
+        config: the settings.
+        formats: of the files to write.
         sides: (height, width) that programs are compiled for, see `shared_sides`.
         shown: names of the images in the gallery of the page.
     """
 
     out: Path
     options: BatchOptions
+    config: Config
+    formats: FormatChoice
     sides: list[tuple[int, int]]
     shown: frozenset[str]
-
-    @property
-    def config(self) -> Config:
-        """The settings."""
-        assert self.options.config is not None
-        return self.options.config
-
-    @property
-    def formats(self) -> FormatChoice:
-        """The formats of the files to write."""
-        return FormatChoice(tuple(self.options.kinds))
 
     def in_tiles(self, shape: tuple[int, int]) -> bool:
         """Tells whether an image of this (height, width) in its own pixels is segmented in tiles."""
@@ -139,10 +132,7 @@ def segment_files(
     them.
 
     Args:
-        model: a trained model.
-        files: image files.
         out: the folder to write to.
-        options: how images are read, segmented and written.
         on_image: called with the result of each image, in order, and the number of all images.
         on_tile: called with the name of an image in tiles, the number of its parts done, and of all.
 
@@ -203,15 +193,15 @@ class _BatchRunner:
             raise UserError(f"two images are called {clash[0]}, so their results would be too; rename one")
         remove_leftovers(out)
         self._manifest = Manifest(out) if self.format.resumable else None
-        kinds = self.format.kinds
-        self._made_with = digest_of_model(
-            model, config, options.channel, options.axes, options.pixel_size, options.tiles, kinds
-        )
+        given = options.channel, options.axes, options.pixel_size, options.tiles
+        self._made_with = digest_of_model(model, config, *given, self.format.kinds)
         shapes = [seen_shape(shape, config) for _, shapes in announced for shape in shapes]
         whole = [shape for shape in shapes if not in_tiles(shape, options.tiles)]
         self._batch = Batch(
             out,
-            options._replace(config=config, kinds=kinds, workers=None),
+            options._replace(workers=None),
+            config,
+            self.format,
             shared_sides(whole, stride=model.network.stride),
             frozenset(evenly(self.names, SHOWN)),
         )
@@ -220,11 +210,10 @@ class _BatchRunner:
         """Begins each image of a file, and yields what is left to do."""
         key = ""
         try:
+            done: list[ImageResult | None] = [None] * len(names)
             if self._manifest is not None:
                 key = key_of(path, self._made_with)
                 done = [self._manifest.finished(path, name, key) for name in names]
-            else:
-                done = [None] * len(names)
             if None not in done:
                 yield from (_pending_result(result) for result in done if result is not None)
                 return
@@ -318,11 +307,7 @@ def _finish_when_ready(pending: Iterable[_Pending], tell: Callable[[ImageResult]
 def segment_alone(model: Model, batch: Batch, path: Path, index: int) -> ImageResult:
     """Segments one image of a file and writes its files, in a process that sees no other image of the batch.
 
-    Args:
-        model: a trained model.
-        batch: what is the same for all images; its kinds are of a format that can be resumed.
-        path: the file.
-        index: of the image in it.
+    Its formats must be some that can be resumed. `index` is that of the image in the file.
     """
     with _open(path, batch.options) as frames:
         image = _Image(path, frames, index)
@@ -355,24 +340,20 @@ def begin_image(
         except FAILURES as error:
             failure = _failed(image.name, image.path, error, warnings)
             return lambda: failure
-    return _cutting(batch, image.path, source, located, write, warnings)
+    return partial(_cut_out, batch, image.path, source, located, write, warnings)
 
 
-def _cutting(
+def _cut_out(
     batch: Batch, path: Path, source: SourceImage, located: LocatedCells, write: WriteImage, before: list[str]
-) -> Callable[[], ImageResult]:
-    """Returns a function that cuts out the cells and writes the files; `before` are the warnings up to here."""
-
-    def cut() -> ImageResult:
-        with collecting_warnings() as warnings:
-            try:
-                result = outline(located, source.shape, config=batch.config)
-                files = write(source, result)
-            except FAILURES as error:
-                return _failed(source.name, path, error, before + warnings)
-        return ImageResult(source.name, path, len(result.points), before + warnings, files=files)
-
-    return cut
+) -> ImageResult:
+    """Cuts out the cells and writes the files; `before` are the warnings up to here."""
+    with collecting_warnings() as warnings:
+        try:
+            result = outline(located, source.shape, config=batch.config)
+            files = write(source, result)
+        except FAILURES as error:
+            return _failed(source.name, path, error, before + warnings)
+    return ImageResult(source.name, path, len(result.points), before + warnings, files=files)
 
 
 def _failed(name: str, path: Path, error: Exception, warnings: list[str]) -> ImageResult:

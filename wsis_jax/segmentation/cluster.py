@@ -145,9 +145,8 @@ def _call(function: Callable[..., Any], parts: _Sealed, sealed: _Sealed, folder:
                 f"{folder}: the worker on {platform.node()} does not see this folder; call from one that all "
                 "machines share"
             ) from error
-        same = {
-            key: _loaded(*value) if isinstance(value, _Stored) else value for key, value in sealed.same.items()
-        }
+        given = sealed.same.items()
+        same = {key: _loaded(*value) if isinstance(value, _Stored) else value for key, value in given}
         return function(*parts.same["parts"], **same)
 
 
@@ -194,9 +193,8 @@ def connecting(where: str) -> Generator["Client", None, None]:
             there are any.
 
     Raises:
-        UserError: if Dask is not installed, or `where` is none of these.
         MissingFile: if there is no such scheduler file.
-        UserError: if no scheduler answers.
+        UserError: if Dask is not installed, `where` is none of these, or no scheduler answers.
     """
     try:
         from distributed import Client

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float64, Int
+from jaxtyping import Float64
 
 from wsis_jax.core import UserError
 from wsis_jax.io import (
@@ -30,10 +30,8 @@ class Evaluation(NamedTuple):
 
     def to_dict(self) -> dict[str, Any]:
         """Returns `{"pooled": scores, "images": {name: scores}}`, ready for JSON."""
-        return {
-            "pooled": self.pooled.to_dict(),
-            "images": {name: scores.to_dict() for name, scores in self.images.items()},
-        }
+        images = {name: scores.to_dict() for name, scores in self.images.items()}
+        return {"pooled": self.pooled.to_dict(), "images": images}
 
 
 def evaluate(labels: Files, masks: Files, *, points: Files | None = None, distance: float = 10.0) -> Evaluation:
@@ -66,9 +64,10 @@ def evaluate(labels: Files, masks: Files, *, points: Files | None = None, distan
                 f"{true.shape[0]} × {true.shape[1]}; compare images of the same size"
             )
         name = stem(label_path)
+        beside = label_path.with_name(f"{name}_points.csv")
+        detected = _only_frame(beside) if beside.is_file() else centroids(predicted)
         wanted = truth[name] if name in truth else centroids(true)
-        found = match_points(_predicted_points(label_path, predicted), wanted, distance=distance)
-        matches[name] = match_labels(predicted, true), found
+        matches[name] = match_labels(predicted, true), match_points(detected, wanted, distance=distance)
     images = {name: pool_scores([cells], [found]) for name, (cells, found) in matches.items()}
     pooled = pool_scores([cells for cells, _ in matches.values()], [found for _, found in matches.values()])
     return Evaluation(pooled, images)
@@ -92,12 +91,6 @@ def _pairs(labels: Files, masks: Files) -> list[tuple[Path, Path]]:
     if lonely_masks:
         warnings.warn(f"{name_some(lonely_masks)}: left out, since no label image has that name", stacklevel=3)
     return pairs
-
-
-def _predicted_points(label_path: Path, labels: Int[np.ndarray, "height width"]) -> Float64[np.ndarray, "cells 2"]:
-    """Returns the detections saved beside a label image, or the centroids of its labels."""
-    beside = label_path.with_name(f"{stem(label_path)}_points.csv")
-    return _only_frame(beside) if beside.is_file() else centroids(labels)
 
 
 def _true_points(points: Files | None, names: list[str]) -> dict[str, Float64[np.ndarray, "_ 2"]]:

@@ -75,7 +75,7 @@ class Manifest:
                     f"{self._path}: line {number} is damaged; delete the file, and all images are done again"
                 ) from error
             self._entries[entry["name"]] = entry
-        kept = "".join(_line(entry) for entry in self._entries.values())
+        kept = "".join(json.dumps(entry) + "\n" for entry in self._entries.values())
         if kept != text:
             write_text(self._path, kept)
 
@@ -99,7 +99,7 @@ class Manifest:
             "files": [file.relative_to(self._folder).as_posix() for file in result.files],
         }
         self._folder.mkdir(parents=True, exist_ok=True)
-        append_text(self._path, _line(entry))
+        append_text(self._path, json.dumps(entry) + "\n")
         self._entries[result.name] = entry
 
 
@@ -142,7 +142,3 @@ def _entry(line: str) -> dict[str, Any]:
         for part in file.split("/"):
             check_name(part)
     return entry
-
-
-def _line(entry: dict[str, Any]) -> str:
-    return json.dumps(entry) + "\n"

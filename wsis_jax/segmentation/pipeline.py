@@ -37,14 +37,15 @@ from wsis_jax.network import (
 )
 from wsis_jax.points import centre_regions, find_peaks
 
+_Image = Float[np.ndarray, "height width"]
+_Images = Float[np.ndarray, "batch height width"]
+_Map = Float32[np.ndarray, "height width"]  # in pixels of the network
 
-def detect(model: Model, image: Float[np.ndarray, "height width"], *, config: Config | None = None) -> Detection:
+
+def detect(model: Model, image: _Image, *, config: Config | None = None) -> Detection:
     """Returns likelihood map, peaks and centre regions of an image of grey values of any range.
 
-    Args:
-        model: a trained model.
-        image: grey values as read from the file.
-        config: settings other than those of the model, for instance of `preset("paper", model.config)`.
+    Arguments are those of `segment`.
     """
     config = config or model.config
     small = _prepare(image, config)
@@ -52,11 +53,7 @@ def detect(model: Model, image: Float[np.ndarray, "height width"], *, config: Co
 
 
 def segment(
-    model: Model,
-    image: Float[np.ndarray, "height width"],
-    *,
-    config: Config | None = None,
-    sides: tuple[int, int] | None = None,
+    model: Model, image: _Image, *, config: Config | None = None, sides: tuple[int, int] | None = None
 ) -> Segmentation:
     """Segments the cells of an image: detection, contribution maps, one graph cut per cell, one label image.
 
@@ -75,11 +72,7 @@ def segment(
 
 
 def segment_batch(
-    model: Model,
-    images: Float[np.ndarray, "batch height width"],
-    *,
-    config: Config | None = None,
-    sides: tuple[int, int] | None = None,
+    model: Model, images: _Images, *, config: Config | None = None, sides: tuple[int, int] | None = None
 ) -> list[Segmentation]:
     """Segments images of equal size, with one pass of the network forward for all of them.
 
@@ -93,11 +86,7 @@ def segment_batch(
 
 
 def locate(
-    model: Model,
-    images: Float[np.ndarray, "batch height width"],
-    *,
-    config: Config,
-    sides: tuple[int, int] | None = None,
+    model: Model, images: _Images, *, config: Config, sides: tuple[int, int] | None = None
 ) -> list[LocatedCells]:
     """Returns the cells of images of equal size and their winner maps: the network's half of `segment_batch`.
 
@@ -121,10 +110,7 @@ def locate(
 def outline(located: LocatedCells, shape: tuple[int, int], *, config: Config) -> Segmentation:
     """Returns the cells cut out: the half of `segment_batch` that needs no network, only the CPU.
 
-    Args:
-        located: what `locate` returned of an image.
-        shape: (height, width) of the image as given.
-        config: the settings that it was located with.
+    `shape` is the (height, width) of the image as given; the settings are those that it was located with.
     """
     detection, winner = located
     labels = cut_and_fuse(detection.image, detection.peaks, winner, config=config)
@@ -144,7 +130,7 @@ def seen_shape(shape: tuple[int, int], config: Config) -> tuple[int, int]:
     return scaled_shape(shape, config.network_scale)
 
 
-def _prepare(image: Float[np.ndarray, "height width"], config: Config) -> Float32[np.ndarray, "_ _"]:
+def _prepare(image: _Image, config: Config) -> Float32[np.ndarray, "_ _"]:
     """Returns what the network sees of an image."""
     settings, (height, width) = config.image, seen_shape(image.shape, config)
     check_values("image.scale", height * width, remedy="choose a smaller one, or let the image go in tiles")
@@ -155,12 +141,8 @@ def _prepare(image: Float[np.ndarray, "height width"], config: Config) -> Float3
 
 
 def _look(
-    model: Model,
-    smalls: list[Float32[np.ndarray, "height width"]],
-    *,
-    config: Config,
-    sides: tuple[int, int] | None,
-) -> list[tuple[Record, Float32[np.ndarray, "height width"]]]:
+    model: Model, smalls: list[_Map], *, config: Config, sides: tuple[int, int] | None
+) -> list[tuple[Record, _Map]]:
     """Passes images of equal size through the network; returns a record and a likelihood map for each."""
     stride, shape = model.network.stride, smalls[0].shape
     frame = pad_to_stride(smalls[0], stride)[0].shape
@@ -171,7 +153,7 @@ def _look(
             f"{frame[0]} × {frame[1]}"
         )
 
-    def padded(images: list[Float32[np.ndarray, "height width"]]) -> Float32[np.ndarray, "batch _ _"]:
+    def padded(images: list[_Map]) -> Float32[np.ndarray, "batch _ _"]:
         framed = np.stack([pad_to_stride(image, stride)[0] for image in images])
         return np.pad(framed, ((0, 0), (0, height - frame[0]), (0, width - frame[1])))
 
@@ -189,9 +171,7 @@ def _look(
     return [(one_of(records, jnp.array(i)), likelihood) for i, likelihood in enumerate(likelihoods)]
 
 
-def _find(
-    small: Float32[np.ndarray, "height width"], likelihood: Float32[np.ndarray, "height width"], *, config: Config
-) -> Detection:
+def _find(small: _Map, likelihood: _Map, *, config: Config) -> Detection:
     """Returns what there is to detect in an image."""
     if is_constant(small):
         # The network has never seen an image without any contrast, and there is nothing in it to find.
@@ -214,11 +194,7 @@ def _find(
 def propagate(model: Model, detection: Detection, *, config: Config, recorded: Record | None = None) -> WinnerMap:
     """Returns the winner map of the detected cells' contribution maps, as far as cells reach (`cut.reach`).
 
-    Args:
-        model: a trained model.
-        detection: of an image.
-        config: the settings to use.
-        recorded: the record of the image's forward pass, if there is one already.
+    `recorded` is the record of the image's forward pass, if there is one already.
     """
     padded, frame = pad_to_stride(detection.image, model.network.stride)
     margin = [(0, p - n) for p, n in zip(padded.shape, detection.image.shape, strict=True)]

@@ -170,11 +170,7 @@ def open_stacks(path: Path, *, axes: str | None = None) -> Generator[list[Stack]
 
 
 def check_axes(axes: str | None) -> None:
-    """Checks the names of axes as far as one can without a file.
-
-    Raises:
-        UserError: if they are no capital letters, one is there twice, or rows or columns are missing.
-    """
+    """Raises UserError if names of axes are no capital letters, or one is there twice, or Y or X is missing."""
     if axes is None:
         return
     if not (axes.isalpha() and axes.isupper() and len(set(axes)) == len(axes) and {"Y", "X"} <= set(axes)):
@@ -184,12 +180,7 @@ def check_axes(axes: str | None) -> None:
 
 
 def stack_of(
-    path: Path,
-    array: Any,
-    axes: str,
-    *,
-    pixel_size: float | None = None,
-    chunks: tuple[int, ...] | None = None,
+    path: Path, array: Any, axes: str, *, pixel_size: float | None = None, chunks: tuple[int, ...] | None = None
 ) -> Stack:
     """Returns the stack of an array that is read by slices.
 

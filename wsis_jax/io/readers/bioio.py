@@ -13,9 +13,7 @@ from wsis_jax.io.readers import Stack, side_of_square, stack_of
 def open_scenes(path: Path, axes: str | None) -> Generator[list[Stack], None, None]:
     """Context manager yielding the scenes of a file, of which nothing but the description is read.
 
-    Args:
-        path: a file whose ending names its reader, as .czi that of `bioio_czi`.
-        axes: not used, since such files name their axes.
+    The ending names the reader of the file, as .czi that of `bioio_czi`. Such files name their axes themselves.
 
     Raises:
         UserError: if bioio, or its reader of such files, is not installed.
@@ -31,11 +29,8 @@ def open_scenes(path: Path, axes: str | None) -> Generator[list[Stack], None, No
         ) from error
     stacks = []
     for scene in range(len(BioImage(path, reader=reader).scenes)):
-        image = BioImage(
-            path, reader=reader
-        )  # one per scene: what is read later is of the scene that was set last
+        image = BioImage(path, reader=reader)  # one per scene: what is read later is of the scene set last
         image.set_scene(scene)
-        sizes = image.physical_pixel_sizes
-        side = side_of_square((sizes.Y, sizes.X))
+        side = side_of_square((image.physical_pixel_sizes.Y, image.physical_pixel_sizes.X))
         stacks.append(stack_of(path, image.dask_data, image.dims.order, pixel_size=side))
     yield stacks

@@ -19,9 +19,7 @@ from wsis_jax.io.readers import NO_PIXELS, TOO_LARGE, Stack, in_micrometres, sid
 def open_tiff(path: Path, axes: str | None) -> Generator[list[Stack], None, None]:
     """Context manager yielding the arrays of a TIFF: one for each series, a run of pages of the same kind.
 
-    Args:
-        path: the file.
-        axes: names for the axes, in order, instead of those that the file gives.
+    `axes` are names for the axes, in order, instead of those that the file gives.
 
     Raises:
         UserError: if it holds no pixels or names files of other folders, or its axes are not known.
@@ -36,11 +34,8 @@ def open_tiff(path: Path, axes: str | None) -> Generator[list[Stack], None, None
             raise UserError(f"{path}: {NO_PIXELS}")
         if not all(isinstance(side, int) for _, _, shape in series for side in shape):
             raise ValueError("the length of an axis is no whole number")
-        named = [(one, _axis_names(path, given, shape, axes), shape) for one, given, shape in series]
-        yield [
-            stack_of(path, _sliceable(path, one, shape), names, pixel_size=pixel_size)
-            for one, names, shape in named
-        ]
+        named = [((one, shape), _axis_names(path, given, shape, axes)) for one, given, shape in series]
+        yield [stack_of(path, _sliceable(path, *one), names, pixel_size=pixel_size) for one, names in named]
 
 
 def _axis_names(path: Path, given: str, shape: Sequence[int], axes: str | None) -> str:
@@ -127,9 +122,7 @@ def _check_pages(tiff: tifffile.TiffFile) -> None:
 
 def _check_other_files(path: Path, tiff: tifffile.TiffFile) -> None:
     """Raises UserError if a TIFF says that some of its pages are in a file of another folder."""
-    named: list[str] = []
-    if tiff.is_ome:
-        named = _named_in(tiff.ome_metadata or "")
+    named = _named_in(tiff.ome_metadata or "") if tiff.is_ome else []
     if tiff.is_ndtiff:
         named += [entry[1] for entry in tifffile.read_ndtiff_index(path.with_name("NDTiff.index"))]
     for name in filter(None, named):

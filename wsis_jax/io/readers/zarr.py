@@ -61,12 +61,9 @@ def _check_storage(path: Path, array: zarr.Array) -> None:
     A pickled object is a program that runs when it is read; it is refused here, whatever the library does.
     """
     described: Any = array.metadata
-    codecs = (
-        [getattr(codec, "codec_id", "") for codec in (*(described.filters or ()), described.compressor)]
-        if (described.zarr_format == 2)
-        else []
-    )
-    if array.dtype.kind not in "buifc" or "pickle" in codecs:
+    codecs = (*(described.filters or ()), described.compressor) if described.zarr_format == 2 else ()
+    pickled = any(getattr(codec, "codec_id", "") == "pickle" for codec in codecs)
+    if array.dtype.kind not in "buifc" or pickled:
         raise UserError(f"{path}: its values are no numbers but objects; write it again as numbers")
     if 0 in array.chunks:
         raise UserError(f"{path}: its chunks have no pixels; write it again")
@@ -77,16 +74,10 @@ def _check_storage(path: Path, array: zarr.Array) -> None:
 def create_labels(
     path: str | Path, shape: tuple[int, int], *, chunks: tuple[int, int], pixel_size: float | None = None
 ) -> zarr.Array:
-    """Creates an OME-Zarr label image (NGFF 0.5) of zeros, to be written to by slices.
+    """Creates an OME-Zarr label image (NGFF 0.5) of zeros, uint32, written to by slices; nothing may be there yet.
 
-    Args:
-        path: the folder to make; nothing may be there.
-        shape: (height, width).
-        chunks: (height, width) of the parts that are compressed, each into a file.
-        pixel_size: side of a pixel in micrometres, if it is known.
-
-    Returns:
-        The array, of type uint32.
+    `chunks` is the (height, width) of the parts that are compressed, each into a file; `pixel_size` is the side of
+    a pixel in micrometres, if it is known.
     """
     about = multiscales("labels", "yx", pixel_size) | {"image-label": {}}
     group = zarr.create_group(path, zarr_format=3, attributes={"ome": about})

@@ -46,13 +46,6 @@ def segment_large(
 ) -> tuple[list[Path], int]:
     """Segments an image in tiles and writes its labels as OME-Zarr, and the other files that are wanted.
 
-    Args:
-        model: a trained model.
-        source: the image, read by slices.
-        wanted: what to write.
-        config: the settings to use.
-        options: how tiles are segmented.
-
     Returns:
         The files, the labels last, and the number of cells.
 
@@ -66,12 +59,9 @@ def segment_large(
             f"{source.name}: is segmented in tiles, of which {', '.join(possible)} are written and not "
             f"{', '.join(kinds)}; add labels to --format, or give --no-tiles if the image fits into memory"
         )
-    blocks, measures_cells = (
-        grid_windows(source.shape, (_BLOCK, _BLOCK)),
-        any(FORMATS[kind].measures_cells for kind in kinds),
-    )
-    pictures = wanted.shown and "report" in kinds
-    later = Progress(len(blocks) * (pictures + _PASSES * measures_cells), options.on_tile)
+    blocks = grid_windows(source.shape, (_BLOCK, _BLOCK))
+    passes = _PASSES * any(FORMATS[kind].measures_cells for kind in kinds) + (wanted.shown and "report" in kinds)
+    later = Progress(len(blocks) * passes, options.on_tile)
     labels = FORMATS["labels"].path(wanted.folder, source.name, tiled=True)
     with writing_labels(labels, source.shape, chunks=(_CHUNK, _CHUNK), pixel_size=source.pixel_size) as array:
         try:

@@ -116,8 +116,7 @@ class TiledImage(NamedTuple):
     @property
     def shape(self) -> tuple[int, int]:
         """(height, width) in pixels of the network."""
-        height, width = self.image.shape
-        return height, width
+        return self.image.shape[0], self.image.shape[1]
 
     def view(self, model: Model, part: Window, halo: int, flip: tuple[int, int] = (1, 1)) -> View:
         """Returns the view that the network is shown for a part."""
@@ -134,11 +133,8 @@ def detect_in_tiles(
 ) -> tuple[Peaks, Float32[np.ndarray, " cells"]]:
     """Returns the peaks, as `find_peaks` orders them, and the likelihood there."""
     border = tiled.config.detect.exclude_border
-    pixels, values = [np.empty((0, 2), np.int64)], [np.empty(0, np.float32)]
-    for places, likelihood in parallel_map(_peak_pixels, parts, model=model, tiled=tiled):
-        pixels.append(places)
-        values.append(likelihood)
-    at, scores = np.concatenate(pixels), np.concatenate(values)
+    found = parallel_map(_peak_pixels, parts, model=model, tiled=tiled)
+    at, scores = map(np.concatenate, zip(*found, strict=True))
     kept = ((at >= border) & (at < np.array(tiled.shape) - border)).all(1)
     at, scores = at[kept], scores[kept]
     order = np.lexsort(at.T[::-1])
@@ -166,7 +162,7 @@ def _peak_pixels(
     )
     inner = relative_to(part, around)
     places = np.argwhere(candidates[inner])
-    return places + np.array([part[0].start, part[1].start]), likelihood[inner][tuple(places.T)]
+    return places + np.array(corner_of(part)), likelihood[inner][tuple(places.T)]
 
 
 def likelihood_of(part: Window, *, model: Model, tiled: TiledImage) -> Float32[np.ndarray, "rows columns"]:
@@ -199,12 +195,12 @@ def _observe(part: Window, *, tiled: TiledImage, peaks: Peaks) -> tuple[float, B
     """Returns by how much rims are brighter than they are dark in a part, and how background and bodies look."""
     settings, extent = tiled.config.cut, CellExtent.of(tiled.config)
     around = grow(part, extent.margin, whole_window(tiled.shape))
-    image, corner = tiled.image[around], [side.start for side in around]
+    image, corner = tiled.image[around], corner_of(around)
     contrast, model = 0.0, None
     if settings.rim == "auto":
         contrast = rim_contrast(image, peaks[_near(peaks, part, 0)] - corner, extent)
     if settings.background_weight:
-        distance = nearest_peak(peaks, window_shape(part), corner=(part[0].start, part[1].start))[1]
+        distance = nearest_peak(peaks, window_shape(part), corner=corner_of(part))[1]
         model = fit_background(background_features(image, extent)[relative_to(part, around)], distance, extent)
     return contrast, model
 
@@ -247,7 +243,7 @@ def _winner_map(
     view = tiled.view(model, part, tiled.halos.record)
     corner = int(view.rows[0]), int(view.columns[0])
     discs = grow(part, tiled.halos.contributors + tiled.halos.half, whole_window(tiled.shape))
-    index, distance = nearest_peak(peaks, window_shape(discs), corner=(discs[0].start, discs[1].start))
+    index, distance = nearest_peak(peaks, window_shape(discs), corner=corner_of(discs))
     numbers = _numbers(cells, len(peaks))
     regions = np.zeros(tiled.sides, np.int32)
     there = tuple(slice(s.start - c, s.stop - c) for s, c in zip(discs, corner, strict=True))
@@ -274,7 +270,7 @@ def cut(
     named = _named(np.concatenate([cells + 1, others]))
     numbers = _numbers(named[1:] - 1, len(peaks))
     local = WinnerMap(value, numbers[owner], np.zeros_like(value))
-    places = peaks[cells] - [side.start for side in around]
+    places = peaks[cells] - corner_of(around)
     known = stats._replace(greatest=stats.greatest[named])
     costs = costs_of(tiled.image[around], places, local, config=tiled.config, stats=known)
     labels = label_nearest(cut_cells(costs, places, config=tiled.config), places, value.shape)
@@ -304,10 +300,7 @@ def labels_of(
     labels = _numbers(named - 1, len(peaks))[labels]
     cells = peaks[named - 1]
     labels = reassign_fragments(labels, cells - corner)
-    if blur:
-        labels = smooth_part(labels, cells, sizes, block, blur=blur, corner=corner)
-    else:
-        labels = resize_labels_part(labels, sizes, block, corner=corner)
+    labels = smooth_part(labels, cells, sizes, block, blur=blur, corner=corner)
     return _block_labels(block, labels, _named(named), winner, Resizing(whole, tiled.shape))
 
 

@@ -53,6 +53,9 @@ from wsis_jax.segmentation.tiled.steps import (
     write_chunk,
 )
 
+_Counts = Int64[np.ndarray, "65536"]  # of numbers, by the upper half of their bits
+_LowCounts = Int64[np.ndarray, "tops 65536"]  # of those with one of some upper halves, by the lower half
+
 
 class TileOptions(NamedTuple):
     """How the tiles of an image are segmented.
@@ -87,7 +90,6 @@ def segment_tiled(
     of different sizes. Chains of fragments of cells are followed as far as `halos.Halos` says.
 
     Args:
-        model: a trained model.
         image: grey values of any range, (height, width), read by slices: a zarr array, a memory map, an array.
         out: array that labels are written to by slices: i + 1 for the cell of point i, and 0 for the background;
             of the image's shape, of type int32 or uint32. Writes follow its chunks, if it has any.
@@ -217,7 +219,7 @@ def _grey_range(
     return (bottom, top) if bottom < top else (float(least), float(greatest))
 
 
-def _grey_bits(block: Window, *, image: Plane) -> Int64[np.ndarray, "65536"]:
+def _grey_bits(block: Window, *, image: Plane) -> _Counts:
     """Returns the `high_bits` of the grey values in a block."""
     values = np.asarray(image[block], np.float32)
     if not np.isfinite(values).all():
@@ -227,7 +229,7 @@ def _grey_bits(block: Window, *, image: Plane) -> Int64[np.ndarray, "65536"]:
 
 def _shrunk_bits(
     part: Window, *, image: Plane, small: Plane, sizes: Resizing, grey: tuple[float, float]
-) -> Int64[np.ndarray, "65536"]:
+) -> _Counts:
     """Writes a part of the image as the network sees it, and returns its `high_bits`."""
     bottom, top = grey
     taken = part_before_resizing(sizes, part)
@@ -239,18 +241,14 @@ def _shrunk_bits(
 
 
 def _at_ranks(
-    array: Plane,
-    parts: list[Window],
-    high: Int64[np.ndarray, "65536"],
-    ranks: list[int],
-    parallel_map: ParallelMap,
+    array: Plane, parts: list[Window], high: _Counts, ranks: list[int], parallel_map: ParallelMap
 ) -> Float32[np.ndarray, " ranks"]:
     """Returns the values of an array at given ranks, from the `high_bits` of all."""
     low = reduce(np.add, parallel_map(_low_bits_of, parts, array=array, tops=tops_of(high, ranks)))
     return ordered_values(high, low, ranks)
 
 
-def _low_bits_of(part: Window, *, array: Plane, tops: list[int]) -> Int64[np.ndarray, "tops 65536"]:
+def _low_bits_of(part: Window, *, array: Plane, tops: list[int]) -> _LowCounts:
     """Returns the `low_bits` of a part of an array."""
     return low_bits(np.asarray(array[part]), tops)
 
@@ -258,7 +256,7 @@ def _low_bits_of(part: Window, *, array: Plane, tops: list[int]) -> Int64[np.nda
 # Order statistics of an array that is read in parts: exact, in two passes whose counts add up
 
 
-def high_bits(values: Num[np.ndarray, "..."]) -> Int64[np.ndarray, "65536"]:
+def high_bits(values: Num[np.ndarray, "..."]) -> _Counts:
     """Returns how many numbers have each upper half of their bits, in the order of the numbers: the first pass.
 
     Numbers are taken as float32 and must be finite.
@@ -266,21 +264,19 @@ def high_bits(values: Num[np.ndarray, "..."]) -> Int64[np.ndarray, "65536"]:
     return np.bincount(_ordered(values) >> 16, minlength=1 << 16)
 
 
-def tops_of(high: Int64[np.ndarray, "65536"], ranks: Sequence[int]) -> list[int]:
+def tops_of(high: _Counts, ranks: Sequence[int]) -> list[int]:
     """Returns the upper halves that numbers of given ranks have, sorted, from the counts of all numbers."""
     return np.unique(np.searchsorted(np.cumsum(high), ranks, side="right")).tolist()
 
 
-def low_bits(values: Num[np.ndarray, "..."], tops: Sequence[int]) -> Int64[np.ndarray, "tops 65536"]:
+def low_bits(values: Num[np.ndarray, "..."], tops: Sequence[int]) -> _LowCounts:
     """Returns how many numbers have each lower half, of those with each of some upper halves: the second pass."""
     bits = _ordered(values)
     upper = bits >> 16
     return np.stack([np.bincount(bits[upper == top] & 0xFFFF, minlength=1 << 16) for top in tops])
 
 
-def ordered_values(
-    high: Int64[np.ndarray, "65536"], low: Int64[np.ndarray, "tops 65536"], ranks: Sequence[int]
-) -> Float32[np.ndarray, " ranks"]:
+def ordered_values(high: _Counts, low: _LowCounts, ranks: Sequence[int]) -> Float32[np.ndarray, " ranks"]:
     """Returns the numbers of given ranks, exactly.
 
     Args:
