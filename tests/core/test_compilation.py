@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import pytest
 import tifffile
 
-from wsis_jax.core.compilation import Compilations, use_compilation_cache
+from wsis_jax.core.devices import Compilations, use_compilation_cache
 
 
 def programs(stderr):

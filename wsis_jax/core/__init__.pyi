@@ -1,6 +1,3 @@
-from .compilation import Compilations as Compilations
-from .compilation import compiler_options as compiler_options
-from .compilation import use_compilation_cache as use_compilation_cache
 from .config import Config as Config
 from .config import ContributionConfig as ContributionConfig
 from .config import CutConfig as CutConfig
@@ -10,8 +7,10 @@ from .config import TrainConfig as TrainConfig
 from .config import UNetConfig as UNetConfig
 from .config import preset as preset
 from .config import small_network as small_network
+from .devices import Compilations as Compilations
 from .devices import as_first as as_first
 from .devices import by_first as by_first
+from .devices import compiler_options as compiler_options
 from .devices import copy as copy
 from .devices import copy_everywhere as copy_everywhere
 from .devices import in_copies as in_copies
@@ -23,6 +22,7 @@ from .devices import one_copy as one_copy
 from .devices import shared_by_all as shared_by_all
 from .devices import split as split
 from .devices import training_mesh as training_mesh
+from .devices import use_compilation_cache as use_compilation_cache
 from .devices import wait_for_all as wait_for_all
 from .errors import EXPECTED_ERRORS as EXPECTED_ERRORS
 from .errors import MissingFile as MissingFile
