@@ -112,7 +112,7 @@ def relevance_winners(run: Model, detection: Detection, *, config: Config) -> Wi
     margin = [(0, p - n) for p, n in zip(padded.shape, detection.image.shape, strict=True)]
     likelihood, pullback = _record(run.network, run.variables, jnp.asarray(padded, jnp.float32))
     settings = config.contribution
-    signal = start_signal(likelihood, start=settings.start, start_at=settings.start_at)
+    signal = start_signal(likelihood, settings)
     cells = Cells(padded, np.pad(detection.regions, margin), detection.peaks, reach=config.cell_reach)
     winner = winner_map_in_chunks(
         run.using(replace(config, contribution=replace(settings, method="vmap"))),

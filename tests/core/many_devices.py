@@ -61,7 +61,7 @@ def room_for_four(back):
     import jax
 
     def cramped(*given, **options):
-        if len(given[3].peaks) > 4:
+        if len(given[2].peaks) > 4:
             raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")
         return back(*given, **options)
 

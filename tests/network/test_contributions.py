@@ -15,6 +15,7 @@ from wsis_jax.core.config import Config, ContributionConfig
 from wsis_jax.network import contributions as guided
 from wsis_jax.network.contributions import Cells, contribution_maps, linearize, winner_map_in_chunks
 from wsis_jax.network.model import Model
+from wsis_jax.network.receptive_field import Span
 from wsis_jax.network.rules import relu_of
 from wsis_jax.network.unet import UNet
 
@@ -205,7 +206,7 @@ def test_contributions_end_where_the_receptive_field_does():
 
 def test_nothing_is_traced_twice(monkeypatch):
     traces = {"forward": 0, "backward": 0}
-    back = guided._back
+    back = guided.back_one
 
     @cache
     def counting_relu_of(rule):
@@ -220,7 +221,7 @@ def test_nothing_is_traced_twice(monkeypatch):
         return back(*arguments)
 
     monkeypatch.setattr(guided, "relu_of", counting_relu_of)
-    monkeypatch.setattr(guided, "_back", counting_back)
+    monkeypatch.setattr(guided, "back_one", counting_back)
     regions = np.arange(8 * 12).reshape(8, 12) // 10  # nine cells; a size that no other test uses
     for seed, cells in enumerate((9, 5, 7)):
         model, _ = reference_network(align_corners=False)
@@ -259,7 +260,8 @@ def small_maps(cells):
 def test_the_first_of_equals_wins_in_its_window(maps_and_corners):
     maps, corners = maps_and_corners
     ids = np.arange(1, len(maps) + 1, dtype=np.int32)
-    winner = jax.jit(guided._merged)(guided._no_winner((5, 6), None), maps, corners, ids)
+    merged = jax.jit(partial(guided._merged, span=Span(0, 3), reach=None))
+    winner = merged(guided._no_winner((5, 6), None), maps, corners, ids)
     seen = np.zeros((len(maps), 5, 6), np.float32)
     for cell, (row, column) in enumerate(corners):
         seen[cell, row : row + 3, column : column + 4] = maps[cell]

@@ -9,15 +9,16 @@ through windows of a record or, to compare, through the whole image (`contributi
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
+from itertools import chain, pairwise
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Float32, Int
 
 from wsis_jax.core import (
-    ContributionConfig,
     UserError,
     WinnerMap,
     check_bytes,
@@ -32,8 +33,8 @@ from wsis_jax.network.model import Model
 from wsis_jax.network.receptive_field import Span, Windows, windows, working_bytes
 from wsis_jax.network.record import Record, RecordedImage, one_of, record, start_signal
 from wsis_jax.network.rules import relu_of, rule_of
-from wsis_jax.network.unet import UNet, Variables
-from wsis_jax.network.windowed import Places, back, compiled_back, cut_views
+from wsis_jax.network.unet import UNet, Variables, check_sides
+from wsis_jax.network.windowed import back, compiled_back, cut_views
 
 # Cells at a time beyond which nothing is gained: a CPU's caches are full, an accelerator is busy.
 _LARGEST_CHUNK = {"cpu": 8, "accelerator": 64}
@@ -84,11 +85,8 @@ def contributions(
 
     Args:
         model: a trained model; its settings say how signals start and go back.
-        image: normalised, 0..1; sides multiples of `model.network.stride`.
-        regions: i + 1 in the centre region of cell i, 0 elsewhere. Of a region counts what is within
-            `config.region_radius` of its peak, per axis; a cell without one has a map of zeros.
-        peaks: (row, column) of every cell, in the image.
-        reach: contributions farther than this from the cell's peak, in pixels, are left at 0; None: none are.
+        image, regions, peaks, reach: those of `Cells`. Of a region counts what is within `config.region_radius`
+            of its peak, per axis; a cell without one has a map of zeros.
 
     Raises:
         UserError: if `detect.region` is "response", which bounds no region.
@@ -116,7 +114,8 @@ def contribution_windows(
     maps = _windows_back(model, _recorded(model, image, regions), ids, peaks, spans=spans)
     places = peaks[:, :, None] + np.arange(span.low, span.high + 1)[None, None]
     inside = (places >= 0) & (places < jnp.array(image.shape)[None, :, None])
-    return jnp.where((inside[:, 0, :, None] & inside[:, 1, None, :]) & _disc(span, reach)[None], maps, 0)
+    near = _in_reach(maps, peaks, span=span, reach=reach)
+    return jnp.where(inside[:, 0, :, None] & inside[:, 1, None, :], near, 0)
 
 
 def winner_map(
@@ -141,7 +140,7 @@ def winner_map(
         def step(winner: WinnerMap, ids: Int[Array, " chunk"]) -> tuple[WinnerMap, None]:
             places = peaks[jnp.minimum(ids, count) - 1]
             maps = _windows_back(model, seen, ids, places, spans=spans)
-            return _merged(winner, _in_reach(maps, places, span=span, reach=reach), places, ids), None
+            return _merged(winner, maps, places, ids, span=span, reach=reach), None
 
         winner, _ = jax.lax.scan(step, winner, ids)
     return WinnerMap(*(layer[_inner(image.shape, span)] for layer in winner))
@@ -165,12 +164,8 @@ def _recorded(model: Model, image: Array, regions: Array) -> RecordedImage:
     """Returns what the cells of one image share."""
     frame, settings = jnp.array(image.shape), model.config.contribution
     records = record(model.network, model.variables, image[None], frame, rule=rule_of(settings.rule))
-    return _with_signal(jax.tree.map(lambda x: x[0], records), regions, frame, settings)
-
-
-def _with_signal(record: Record, regions: Array, frame: Array, settings: ContributionConfig) -> RecordedImage:
-    signal = start_signal(record.likelihood, start=settings.start, start_at=settings.start_at)
-    return RecordedImage(record, signal, regions, frame)
+    seen = jax.tree.map(lambda x: x[0], records)
+    return RecordedImage(seen, start_signal(seen.likelihood, settings), regions, frame)
 
 
 def _windows_back(
@@ -184,17 +179,16 @@ def _windows_back(
 ) -> Float[Array, "cells side side"]:
     """Returns the windows of cells `ids` (1-based) around their peaks; `back` may be the compiled one."""
     views = cut_views(image, ids, peaks, spans=spans)
-    rule = rule_of(model.config.contribution.rule)
-    return back(model.network, model.kernels, views, Places(peaks, image.frame), spans=spans, rule=rule)
+    return back(model.network, model.kernels, views, spans=spans, rule=rule_of(model.config.contribution.rule))
 
 
 # Maps and their places
 
 
-def _disc(span: Span, reach: float | None) -> Bool[np.ndarray, "side side"]:
+def _disc(span: Span, reach: float) -> Bool[np.ndarray, "side side"]:
     """Returns which pixels of a window are in reach of its peak."""
     steps = np.arange(span.low, span.high + 1)
-    return np.hypot(steps[:, None], steps[None, :]) <= (np.inf if reach is None else reach)
+    return np.hypot(steps[:, None], steps[None, :]) <= reach
 
 
 def _placed(windows: Array, peaks: Int[Array, "cells 2"], low: int, shape: tuple[int, ...]) -> Array:
@@ -235,16 +229,26 @@ def _inner(shape: tuple[int, ...], span: Span | None) -> tuple[slice, ...]:
 
 
 def _merged(
-    winner: WinnerMap, maps: Float[Array, "cells _ _"], corners: Int[Array, "cells 2"], ids: Int[Array, " cells"]
+    winner: WinnerMap,
+    maps: Float[Array, "cells _ _"],
+    peaks: Int[Array, "cells 2"],
+    ids: Int[Array, " cells"],
+    *,
+    span: Span | None,
+    reach: float | None,
 ) -> WinnerMap:
     """Returns a winner map with further cells in it, one after the other.
 
     Args:
-        winner: of the cells before.
+        winner: of the cells before, from `_no_winner` at first.
         maps: at least 0; those of ids beyond the last cell are 0 everywhere.
-        corners: where the first pixel of each map is in the winner map.
+        peaks: of the cells.
         ids: of the cells, counted from 1.
+        span: of the windows that the maps are; None if they are of the whole image.
+        reach: contributions farther than this from the peak are left out; None: none are.
     """
+    maps = _in_reach(maps, peaks, span=span, reach=reach)
+    corners = jnp.zeros_like(peaks) if span is None else peaks  # a peak is where its window begins, given the room
 
     def merge(i: Array, winner: WinnerMap) -> WinnerMap:
         best, owner, second = (jax.lax.dynamic_slice(layer, corners[i], maps.shape[1:]) for layer in winner)
@@ -287,11 +291,10 @@ def contribution_maps(
     shape, count = cells.image.shape, len(cells.peaks)
     maps = np.zeros((count, *shape), np.float32)
     plan = _plan(model, cells, recorded, linear)
-    for ids, chunk in _in_chunks(plan, count):
-        near = _in_reach_compiled(chunk, _peaks_of(cells, ids), span=plan.span, reach=cells.reach)
-        low = plan.span.low if plan.span else None
-        for cell, values in zip(ids[ids <= count] - 1, np.asarray(near), strict=False):
-            corner = np.zeros(2, int) if low is None else cells.peaks[cell] + low
+    for ids, peaks, chunk in _in_chunks(plan, cells):
+        near = _in_reach_compiled(chunk, peaks, span=plan.span, reach=cells.reach)
+        corners = peaks + plan.span.low if plan.span else np.zeros_like(peaks)
+        for cell, corner, values in zip(ids[ids <= count] - 1, corners, np.asarray(near), strict=False):
             first, end = np.maximum(corner, 0), np.minimum(corner + values.shape, shape)
             part = (slice(a, b) for a, b in zip(first - corner, end - corner, strict=True))
             maps[cell, first[0] : end[0], first[1] : end[1]] = values[*part]
@@ -306,29 +309,16 @@ def winner_map_in_chunks(
     # Records of images of many sizes have few shapes, and so have the programs that merge.
     padded = plan.span is not None and recorded is not None
     winner = _no_winner_compiled(recorded.likelihood.shape if padded else cells.image.shape, plan.span)
-    for ids, maps in _in_chunks(plan, len(cells.peaks)):
+    for ids, peaks, maps in _in_chunks(plan, cells):
         maps = jax.device_put(maps, jax.local_devices()[0])
-        winner = _merged_compiled(winner, maps, _peaks_of(cells, ids), ids, span=plan.span, reach=cells.reach)
+        winner = _merged_compiled(winner, maps, peaks, ids, span=plan.span, reach=cells.reach)
     inner = _inner(cells.image.shape, plan.span)
     return WinnerMap(*(np.asarray(layer)[inner].copy() for layer in winner))
 
 
 _in_reach_compiled = jax.jit(_in_reach, static_argnames=("span", "reach"))
 _no_winner_compiled = jax.jit(_no_winner, static_argnums=(0, 1))
-
-
-@partial(jax.jit, static_argnames=("span", "reach"), donate_argnames="winner")
-def _merged_compiled(
-    winner: WinnerMap,
-    maps: Float[Array, "cells _ _"],
-    peaks: Int[Array, "cells 2"],
-    ids: Int[Array, " cells"],
-    *,
-    span: Span | None,
-    reach: float | None,
-) -> WinnerMap:
-    corners = jnp.zeros_like(peaks) if span is None else peaks
-    return _merged(winner, _in_reach(maps, peaks, span=span, reach=reach), corners, ids)
+_merged_compiled = jax.jit(_merged, static_argnames=("span", "reach"), donate_argnames="winner")
 
 
 def record_images(model: Model, images: Float[np.ndarray, "batch height width"], frame: tuple[int, int]) -> Record:
@@ -343,89 +333,73 @@ def record_images(model: Model, images: Float[np.ndarray, "batch height width"],
 
 
 class _Plan(NamedTuple):
-    """How cells go back, chunk after chunk.
+    """How cells go back, chunk after chunk; `on` devices there is a function of a chunk's ids and peaks."""
 
-    Attributes:
-        chunk: how many cells to take at a time.
-        maps_from: yields the maps of chunks of so many cells, from a cell on; a map is a window or an image.
-        span: of the windows; None where maps are of the whole image.
-    """
-
-    chunk: int
-    maps_from: Callable[[int, int], Iterator[Float[Array, "cells _ _"]]]
-    span: Span | None
+    chunk: int  # how many cells to take at a time
+    on: Callable[[Mesh], Callable[..., Float[Array, "chunk _ _"]]]
+    span: Span | None  # of the windows; None where maps are of the whole image
 
 
 def _plan(model: Model, cells: Cells, recorded: Record | None, linear: Linear | None) -> _Plan:
     """Returns how to do it by the method of the settings."""
-    (height, width), stride = cells.image.shape, model.network.stride
-    if height % stride or width % stride:
-        raise UserError(
-            f"image sides {height} × {width} are no multiples of {stride}; pad them with pad_to_stride"
-        )
+    height, width = cells.image.shape
+    check_sides(cells.image.shape, model.network.stride)
     if ((cells.peaks < 0) | (cells.peaks >= cells.image.shape)).any():
         raise UserError(f"there are peaks outside the image of {height} × {width} pixels")
     if not len(cells.peaks):
-        return _Plan(1, lambda *_: iter(()), None)
+        return _Plan(1, lambda _: lambda ids, _: jnp.zeros((len(ids), height, width)), None)
     if model.config.contribution.method == "window":
         return _by_windows(model, cells, recorded)
     return _by_images(model, cells, linear)
 
 
-def _in_chunks(plan: _Plan, count: int) -> Iterator[tuple[Int[np.ndarray, " chunk"], Float[Array, "chunk _ _"]]]:
-    """Yields the 1-based ids and the maps of every chunk; fewer cells at a time where the memory is too small."""
-    done, chunk = 0, plan.chunk
+def _in_chunks(
+    plan: _Plan, cells: Cells
+) -> Iterator[tuple[Int[np.ndarray, " chunk"], Int[np.ndarray, "chunk 2"], Float[Array, "chunk _ _"]]]:
+    """Yields 1-based ids, peaks and maps of every chunk; fewer cells at a time where the memory is too small.
+
+    Ids beyond the last cell fill up the last chunk, so that one program serves all.
+    """
+    done, size, count = 0, plan.chunk, len(cells.peaks)
     while done < count:
+        ids = [np.arange(start, start + size, dtype=np.int32) + 1 for start in range(done, count, size)]
+        chunks = [(some, cells.peaks[np.minimum(some, count) - 1].astype(np.int32)) for some in ids]
+        mesh = local_mesh(size)  # fewer cells may lie on fewer devices
         try:
-            starts = range(done, count, chunk)
-            for start, maps in zip(starts, _one_ahead(plan.maps_from(done, chunk)), strict=True):
-                yield _ids(start, chunk), maps
-                done = start + chunk
+            back = plan.on(mesh)
+            for chunk, maps in zip(chunks, _one_ahead(back(*split(one, mesh)) for one in chunks), strict=True):
+                yield *chunk, maps
+                done += size
         except (MemoryError, jax.errors.JaxRuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
-            chunk = fewer_cells(chunk, error)
+            size = fewer_cells(size, error)
 
 
 def _one_ahead(chunks: Iterator[Array]) -> Iterator[Array]:
     """Yields arrays when they are ready; the next is under way on the device meanwhile."""
-    before = next(chunks)
-    for maps in chunks:
-        yield jax.block_until_ready(before)
-        before = maps
-    yield jax.block_until_ready(before)
-
-
-def _ids(start: int, chunk: int) -> Int[np.ndarray, " chunk"]:
-    """Returns the 1-based ids of a chunk; those beyond the last cell fill it up, for one program to serve all."""
-    return np.arange(start + 1, start + chunk + 1, dtype=np.int32)
-
-
-def _peaks_of(cells: Cells, ids: Int[np.ndarray, " chunk"]) -> Int[np.ndarray, "chunk 2"]:
-    return cells.peaks[np.minimum(ids, len(cells.peaks)) - 1].astype(np.int32)
+    for maps, _ in pairwise(chain(chunks, [None])):
+        yield jax.block_until_ready(maps)
 
 
 # Driven from the host: through windows of a record
 
 
 def _by_windows(model: Model, cells: Cells, recorded: Record | None) -> _Plan:
-    shape, count, settings = cells.image.shape, len(cells.peaks), model.config.contribution
+    shape = cells.image.shape
     if recorded is None:
         recorded = one_of(record_images(model, cells.image[None], shape), jnp.array(0))
     spans = windows_of_cells(model.network, cells)
     beyond = [(0, n - m) for n, m in zip(recorded.likelihood.shape, shape, strict=True)]
     arrays: Any = recorded, np.pad(cells.regions, beyond).astype(np.int32), np.array(shape), model.kernels
 
-    def maps_from(first: int, chunk: int) -> Iterator[Float[Array, "chunk side side"]]:
-        mesh = local_mesh(chunk)  # fewer cells may lie on fewer devices
+    def on(mesh: Mesh) -> Callable[..., Array]:
         record, placed, frame, kernels = copy(arrays, mesh)
-        image, there = _with_signal(record, placed, frame, settings), replace(model, kernels=kernels)
-        for start in range(first, count, chunk):
-            ids = _ids(start, chunk)
-            mine: Any = split((ids, _peaks_of(cells, ids)), mesh)
-            yield _windows_back(there, image, *mine, spans=spans, back=compiled_back())
+        image = RecordedImage(record, start_signal(record.likelihood, model.config.contribution), placed, frame)
+        there = replace(model, kernels=kernels)
+        return lambda ids, peaks: _windows_back(there, image, ids, peaks, spans=spans, back=compiled_back())
 
-    return _Plan(shared_by_all(_chunk_of(model, spans)), maps_from, spans.encoder[0].input)
+    return _Plan(shared_by_all(_chunk_of(model, spans)), on, spans.encoder[0].input)
 
 
 def _chunk_of(model: Model, spans: Windows) -> int:
@@ -465,7 +439,7 @@ def linearize(model: Model, image: Float[np.ndarray, "height width"]) -> Linear:
     settings = model.config.contribution
     twin = model.network.clone(activation=relu_of(rule_of(settings.rule)))
     likelihood, pullback = _pullback_of(twin, model.variables, jnp.asarray(image, jnp.float32))
-    return Linear(pullback, start_signal(likelihood, start=settings.start, start_at=settings.start_at))
+    return Linear(pullback, start_signal(likelihood, settings))
 
 
 @partial(jax.jit, static_argnames="twin")
@@ -484,41 +458,32 @@ def _pullback_of(
 def _by_images(model: Model, cells: Cells, linear: Linear | None) -> _Plan:
     linear, regions = linear or linearize(model, cells.image), cells.regions.astype(np.int32)
     settings, count = model.config.contribution, len(cells.peaks)
-    if settings.method == "loop":
-        placed = jnp.asarray(regions)
-        return _Plan(
-            1, lambda first, _: (back_one(linear, placed, cell + 1) for cell in range(first, count)), None
-        )
+    loop = settings.method == "loop"
 
-    def maps_from(first: int, chunk: int) -> Iterator[Float[Array, "chunk height width"]]:
-        mesh = local_mesh(chunk)
+    def on(mesh: Mesh) -> Callable[..., Array]:
         there, placed = copy((linear, regions), mesh)
-        for start in range(first, count, chunk):
-            yield back_many(there, placed, split(_ids(start, chunk), mesh))
+        if loop:
+            return lambda ids, _: back_one(there, placed, ids[0])[None]
+        return lambda ids, _: back_many(there, placed, ids)
 
     units = sum(4 * n >> 2 * level for level, n in enumerate(model.network.encoder)) * cells.image.size
     chunk = settings.chunk or _affordable(4 * units, settings.memory)
     # A cell that only fills up costs as much as another here, so that small numbers have programs of their own.
-    return _Plan(shared_by_all(min(chunk, 1 << (count - 1).bit_length())), maps_from, None)
-
-
-def _back(linear: Linear, regions: Int[Array, "height width"], cell: int | Array) -> Float[Array, "height width"]:
-    """Propagates one cell's share of the signal back; ids beyond the last cell select nothing."""
-    (gradient,) = linear.pullback(jnp.where(regions == cell, linear.signal, 0))
-    return jnp.maximum(gradient, 0)
+    return _Plan(1 if loop else shared_by_all(min(chunk, 1 << (count - 1).bit_length())), on, None)
 
 
 @jax.jit
 def back_one(
-    linear: Linear, regions: Int[Array, "height width"], cell: int | Array
-) -> Float[Array, "1 height width"]:
-    """Returns the contribution map of one cell, by its 1-based id."""
-    return _back(linear, regions, cell)[None]
+    linear: Linear, regions: Int[Array, "height width"], cell: Int[Array, ""]
+) -> Float[Array, "height width"]:
+    """Returns the contribution map of a cell, by its 1-based id; zeros for ids beyond the last cell."""
+    (gradient,) = linear.pullback(jnp.where(regions == cell, linear.signal, 0))
+    return jnp.maximum(gradient, 0)
 
 
 @jax.jit
 def back_many(
     linear: Linear, regions: Int[Array, "height width"], ids: Int[Array, " chunk"]
 ) -> Float[Array, "chunk height width"]:
-    """Returns the contribution maps of a chunk of cells; of ids beyond the last cell, zeros."""
-    return jax.vmap(partial(_back, linear, regions))(ids)
+    """Returns the contribution maps of a chunk of cells, as `back_one` does."""
+    return jax.vmap(partial(back_one, linear, regions))(ids)

@@ -31,11 +31,9 @@ _BUCKETS = (256, 384, 512, 768, 1024, 1536, 2048)
 
 
 def export_model(model: Model, folder: str | Path) -> None:
-    """Writes `forward.stablehlo`, `contributions.stablehlo` and `export.json`.
+    """Writes `forward.stablehlo`, `contributions.stablehlo` and `export.json` to a folder.
 
-    Args:
-        model: a trained model; other settings by `model.using(config)`.
-        folder: where to; made if need be, and what is there of these names is replaced.
+    The folder is made if need be, and what is there of these names is replaced.
 
     Raises:
         UserError: if `detect.region` is "response", which bounds no region.

@@ -112,11 +112,9 @@ class BatchNorm(nn.Module):
 
     @nn.compact
     def __call__(self, x: Features, *, train: bool) -> Features:
-        """Returns the features normalised by the statistics of the batch, or by the running ones.
+        """Returns the features normalised by the running statistics or, to train, by those of the batch.
 
-        Args:
-            x: the features.
-            train: use the statistics of the batch, and update the running ones.
+        The latter update the running ones.
         """
         channels = x.shape[-1:]
         scale = jnp.asarray(self.param("scale", nn.initializers.ones, channels))

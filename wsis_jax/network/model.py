@@ -10,7 +10,7 @@ import numpy as np
 from wsis_jax.core import Config, MissingFile, UserError, check_bytes, read_json
 from wsis_jax.network.packaged import model_folder, packaged_models
 from wsis_jax.network.receptive_field import widths
-from wsis_jax.network.unet import UNet, Variables, fold_batch_norm, in_precision, initial_variables
+from wsis_jax.network.unet import UNet, Variables, check_widths, fold_batch_norm, in_precision, initial_variables
 from wsis_jax.network.weights import latest, load
 from wsis_jax.network.windowed import Kernels, backward_kernels
 
@@ -58,19 +58,11 @@ def build_model(config: Config) -> UNet:
     Raises:
         UserError: if its widths do not fit each other, or it does not fit into memory.
     """
-    levels, up = len(config.unet.encoder), len(config.unet.decoder)
-    if up != levels - 1:
-        raise UserError(f"a U-Net of {levels} encoder levels needs {levels - 1} decoder widths, not {up}")
+    check_widths(config.unet.encoder, config.unet.decoder)
     model = UNet(config.unet.encoder, config.unet.decoder, align_corners=config.unet.align_corners)
     weights = sum(9 * out * (into + out) for into, out in widths(model.encoder, model.decoder))
     check_bytes("unet.encoder", 4 * weights, remedy="choose smaller widths")
     return model
-
-
-def _blank_variables(model: UNet) -> Variables:
-    """Returns zeros in the form of a network's variables, without compiling what would draw them."""
-    shapes = jax.eval_shape(lambda: initial_variables(model, 0))
-    return jax.device_put(jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes))
 
 
 def load_model(folder: str | Path) -> Model:
@@ -94,8 +86,10 @@ def load_variables(folder: Path) -> Variables:
 
     Errors are those of `load_model`.
     """
-    weights = best_weights(folder)
-    return load(weights, _blank_variables(build_model(load_config(folder))))
+    weights, network = best_weights(folder), build_model(load_config(folder))
+    shapes = jax.eval_shape(lambda: initial_variables(network, 0))
+    # Zeros in their form, without compiling what would draw them.
+    return load(weights, jax.device_put(jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)))
 
 
 def best_weights(folder: Path) -> Path:

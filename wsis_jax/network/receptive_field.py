@@ -106,10 +106,10 @@ def multiply_adds(spans: Windows, encoder: tuple[int, ...], decoder: tuple[int, 
 
     It counts the 3 × 3 convolutions, of `encoder` and `decoder` channels as in `UNet`; the rest is negligible.
     """
-    total = 0
-    for block, inputs, outputs in channels(spans, encoder, decoder):
-        total += 9 * outputs * (outputs * block.middle.size**2 + inputs * block.input.size**2)
-    return total
+    return sum(
+        9 * outputs * (outputs * block.middle.size**2 + inputs * block.input.size**2)
+        for block, inputs, outputs in channels(spans, encoder, decoder)
+    )
 
 
 def full_multiply_adds(shape: tuple[int, int], encoder: tuple[int, ...], decoder: tuple[int, ...]) -> int:
@@ -130,11 +130,10 @@ def working_bytes(spans: Windows, encoder: tuple[int, ...], decoder: tuple[int, 
     Every signal (4 bytes a unit) and record (unpacked, 1 byte) is counted as if all lived at once, which is
     more than any schedule needs.
     """
-    total = 0
-    for block, inputs, outputs in channels(spans, encoder, decoder):
-        units = outputs * (block.output.size**2 + block.middle.size**2) + inputs * block.input.size**2
-        total += 5 * units
-    return total
+    return sum(
+        5 * (outputs * (block.output.size**2 + block.middle.size**2) + inputs * block.input.size**2)
+        for block, inputs, outputs in channels(spans, encoder, decoder)
+    )
 
 
 def channels(spans: Windows, encoder: tuple[int, ...], decoder: tuple[int, ...]) -> list[tuple[Block, int, int]]:

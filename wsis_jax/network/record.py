@@ -11,8 +11,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, UInt8
 
+from wsis_jax.core import ContributionConfig
 from wsis_jax.network.rules import BackwardRule
-from wsis_jax.network.unet import UNet, Variables
+from wsis_jax.network.unet import UNet, Variables, inside_frame
 
 
 class Record(NamedTuple):
@@ -34,19 +35,12 @@ class Record(NamedTuple):
 
 
 class RecordedImage(NamedTuple):
-    """What all cells of an image share on the way back.
-
-    Attributes:
-        record: of the forward pass; its sides may be larger than the image's.
-        signal: what starts in the centre regions, at the logits; of the record's sides.
-        regions: i in the centre region of cell i, counted from 1; 0 elsewhere; of the record's sides.
-        frame: (height, width) of the image.
-    """
+    """What all cells of an image share on the way back; the sides of a record may be larger than the image's."""
 
     record: Record
-    signal: Float[Array, "height width"]
-    regions: Int[Array, "height width"]
-    frame: Int[Array, "2"]
+    signal: Float[Array, "height width"]  # what starts in the centre regions, at the logits
+    regions: Int[Array, "height width"]  # i in the centre region of cell i, counted from 1; 0 elsewhere
+    frame: Int[Array, "2"]  # (height, width) of the image
 
 
 @partial(jax.jit, static_argnames=("network", "rule"))
@@ -80,7 +74,10 @@ def record(
     levels = len(network.encoder)
     winners = [_winners(network.activation(x)) for x in before[1 : 2 * (levels - 1) : 2]]
     active = (
-        x > 0 if rule.masks_by_input else _inside(x, frame // (images.shape[1] // x.shape[1])) for x in before
+        x > 0
+        if rule.masks_by_input
+        else jnp.broadcast_to(inside_frame(x, frame // (images.shape[1] // x.shape[1])), x.shape)
+        for x in before
     )
     return Record(
         likelihood=jax.nn.sigmoid(jnp.asarray(logits, jnp.float32)[..., 0]),
@@ -96,11 +93,11 @@ def one_of(records: Record, index: Int[Array, ""]) -> Record:
     return jax.tree.map(lambda x: x[index], records)
 
 
-@partial(jax.jit, static_argnames=("start", "start_at"))
-def start_signal(y: Float[Array, "height width"], *, start: str, start_at: str) -> Float[Array, "height width"]:
+@partial(jax.jit, static_argnames="settings")
+def start_signal(y: Float[Array, "height width"], settings: ContributionConfig) -> Float[Array, "height width"]:
     """Returns Eq. 1 for all regions at once, as a signal on the logits, from the likelihood map."""
-    signal = y if start == "likelihood" else jnp.ones_like(y)
-    return signal if start_at == "logit" else signal * y * (1 - y)
+    signal = y if settings.start == "likelihood" else jnp.ones_like(y)
+    return signal if settings.start_at == "logit" else signal * y * (1 - y)
 
 
 def unpack(bits: UInt8[Array, "*axes bytes"], channels: int) -> Bool[Array, "*axes {channels}"]:
@@ -115,9 +112,3 @@ def _winners(
     a, b, c, d = (x[:, row::2, column::2] for row in (0, 1) for column in (0, 1))
     lower = jnp.maximum(c, d) > jnp.maximum(a, b)
     return lower, jnp.where(lower, d > c, b > a)
-
-
-def _inside(x: Array, frame: Int[Array, "2"]) -> Bool[Array, "batch height width channels"]:
-    """Returns which units lie in the frame, in the shape of x."""
-    rows, columns = (jnp.arange(n) < size for n, size in zip(x.shape[1:3], frame, strict=True))
-    return jnp.broadcast_to((rows[:, None] & columns[None, :])[None, :, :, None], x.shape)

@@ -69,13 +69,7 @@ def rule_of(name: str) -> BackwardRule:
 def passed(
     signal: Float[Array, "*axes"], active: Bool[Array, "*axes"] | None, rule: BackwardRule
 ) -> Float[Array, "*axes"]:
-    """Returns what a ReLU lets through of a signal on its way back.
-
-    Args:
-        signal: behind the ReLU.
-        active: which units let a signal through; None: all of them.
-        rule: whether the signal is clipped.
-    """
+    """Returns what a ReLU lets through of a signal behind it; only `active` units do, or, if None, all of them."""
     signal = jnp.maximum(signal, 0) if rule.clips_signal else signal
     return signal if active is None else jnp.where(active, signal, 0)
 

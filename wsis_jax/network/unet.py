@@ -5,7 +5,7 @@ activation function: `model.clone(activation=guided_relu)` is the network of gui
 same variables.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -27,17 +27,11 @@ _OUTPUT_BIAS = -2.0
 
 
 class DoubleConv(nn.Module):
-    """Convolution 3 × 3, batch norm, activation; twice.
+    """Convolution 3 × 3, batch norm, activation; twice."""
 
-    Attributes:
-        features: number of output channels of both convolutions.
-        activation: applied after each (batch-normalised) convolution.
-        batch_norm: without it the convolutions carry a bias instead.
-    """
-
-    features: int
+    features: int  # output channels of both convolutions
     activation: Callable[[Array], Array]
-    batch_norm: bool
+    batch_norm: bool  # without it the convolutions carry a bias instead
 
     @nn.compact
     def __call__(
@@ -49,14 +43,8 @@ class DoubleConv(nn.Module):
     ) -> Float[Array, "batch height width {self.features}"]:
         """Returns the activated features, of the same height and width; zeros where not `inside`."""
         for i in range(2):
-            convolution = nn.Conv(
-                self.features,
-                (3, 3),
-                use_bias=not self.batch_norm,
-                conv_general_dilated=convolve,
-                name=f"conv_{i}",
-            )
-            x = convolution(x)
+            options = {"use_bias": not self.batch_norm, "conv_general_dilated": convolve}
+            x = nn.Conv(self.features, (3, 3), **options, name=f"conv_{i}")(x)
             if self.batch_norm:
                 x = BatchNorm(name=f"norm_{i}")(x, train=train)
             x = self.activation(_keep(x, inside))
@@ -98,17 +86,10 @@ class UNet(nn.Module):
         train: bool = False,
     ) -> Float[Array, "batch height width 1"]:
         """Returns the likelihood map before its sigmoid; arguments and errors are those of a call."""
-        if len(self.decoder) != len(self.encoder) - 1:
-            raise UserError(
-                f"a U-Net of {len(self.encoder)} encoder levels needs {len(self.encoder) - 1} decoder widths, "
-                f"not {len(self.decoder)}"
-            )
-        if images.shape[1] % self.stride or images.shape[2] % self.stride:
-            raise UserError(
-                f"image sides {images.shape[1]} × {images.shape[2]} are no multiples of {self.stride}; "
-                "pad them with pad_to_stride"
-            )
-        inside = [_inside(images, frame, level) for level in range(len(self.encoder))]
+        check_widths(self.encoder, self.decoder)
+        check_sides(images.shape[1:3], self.stride)
+        levels = range(len(self.encoder))
+        inside = [None if frame is None else inside_frame(images, frame, level) for level in levels]
         skips: list[Array] = []
         x = _keep(images, inside[0])
         for level, features in enumerate(self.encoder):
@@ -145,6 +126,21 @@ class UNet(nn.Module):
             UserError: if a side is no multiple of `stride`, or the widths do not fit together.
         """
         return nn.sigmoid(self.logits(images, frame=frame, train=train))
+
+
+def check_widths(encoder: tuple[int, ...], decoder: tuple[int, ...]) -> None:
+    """Raises UserError unless every level of the encoder but the deepest has a width on the way up."""
+    levels, up = len(encoder), len(decoder)
+    if up != levels - 1:
+        raise UserError(f"a U-Net of {levels} encoder levels needs {levels - 1} decoder widths, not {up}")
+
+
+def check_sides(shape: Sequence[Any], stride: int) -> None:
+    """Raises UserError unless the sides of an image, numbers or symbols, are multiples of a network's stride."""
+    if shape[0] % stride or shape[1] % stride:
+        raise UserError(
+            f"image sides {shape[0]} × {shape[1]} are no multiples of {stride}; pad them with pad_to_stride"
+        )
 
 
 def upsample(
@@ -185,13 +181,11 @@ def _double(x: Array, *, axis: int, border: Array | None) -> Array:
     return pairs.reshape(*x.shape[:axis], 2 * n, *x.shape[axis + 1 :])
 
 
-def _inside(images: Array, frame: Array | None, level: int) -> Array | None:
-    """Returns which units of a level lie in the frame; None where all do."""
-    if frame is None:
-        return None
+def inside_frame(x: Array, frame: Int[Array, "2"], level: int = 0) -> Bool[Array, "1 _ _ 1"]:
+    """Returns which units lie in the frame, `level` poolings below the features x and the frame's own level."""
     # Not `side >> level`: a side is no number, but a symbol, while a function for any size is exported.
     rows, columns = (
-        jnp.arange(side // 2**level) < size >> level for side, size in zip(images.shape[1:3], frame, strict=True)
+        jnp.arange(side // 2**level) < size >> level for side, size in zip(x.shape[1:3], frame, strict=True)
     )
     return (rows[:, None] & columns[None, :])[None, :, :, None]
 

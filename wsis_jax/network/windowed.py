@@ -22,26 +22,14 @@ from wsis_jax.network.unet import UNet, Variables
 
 
 class Views(NamedTuple):
-    """The windows of a chunk of cells, cut from a record; packed as there.
+    """The windows of a chunk of cells, cut from a record and packed as there, and where they are."""
 
-    Attributes:
-        signal: what starts in the centre region, at the logits.
-        active: of every ReLU.
-        lower: of every pooling.
-        right: of every pooling.
-    """
-
-    signal: Float[Array, "cells side side"]
-    active: tuple[Array, ...]
-    lower: tuple[Array, ...]
+    signal: Float[Array, "cells side side"]  # what starts in the centre region, at the logits
+    active: tuple[Array, ...]  # of every ReLU
+    lower: tuple[Array, ...]  # of every pooling
     right: tuple[Array, ...]
-
-
-class Places(NamedTuple):
-    """Where cells are: the (row, column) of each peak, and the (height, width) of the image."""
-
-    peaks: Int[Array, "cells 2"]
-    frame: Int[Array, "2"]
+    peaks: Int[Array, "cells 2"]  # (row, column)
+    frame: Int[Array, "2"]  # (height, width) of the image
 
 
 @partial(jax.jit, static_argnames="spans")
@@ -49,7 +37,7 @@ def cut_views(
     image: RecordedImage, ids: Int[Array, " cells"], peaks: Int[Array, "cells 2"], *, spans: Windows
 ) -> Views:
     """Returns the windows of cells `ids` (1-based) around their peaks; zeros and "inactive" beyond the border."""
-    record, signal, regions, _ = image
+    record, signal, regions, frame = image
     start = spans.decoder[0].output if spans.decoder else spans.encoder[0].output
     mine = _view(regions, peaks, start, 0) == ids[:, None, None]
     relus = [(level, span) for level, block in enumerate(spans.encoder) for span in (block.middle, block.output)]
@@ -61,6 +49,8 @@ def cut_views(
         active=tuple(_view(x, peaks, s, level) for x, (level, s) in zip(record.active, relus, strict=True)),
         lower=tuple(_view(x, peaks, s, level) for x, (level, s) in zip(record.lower, pooled, strict=True)),
         right=tuple(_view(x, peaks, s, level) for x, (level, s) in zip(record.right, pooled, strict=True)),
+        peaks=peaks,
+        frame=frame,
     )
 
 
@@ -95,27 +85,16 @@ def compiled_back() -> Callable[..., Float[Array, "cells side side"]]:
 
 
 def back(
-    network: UNet,
-    kernels: Kernels,
-    views: Views,
-    places: Places,
-    *,
-    spans: Windows,
-    rule: BackwardRule,
+    network: UNet, kernels: Kernels, views: Views, *, spans: Windows, rule: BackwardRule
 ) -> Float[Array, "cells side side"]:
     """Propagates the signals back to the image, clamped to at least 0.
 
-    Args:
-        network: without batch norm.
-        kernels: its `backward_kernels`; their type is that of the arithmetic.
-        views: the windows of the record.
-        places: of the cells.
-        spans: the sizes of the windows.
-        rule: of the ReLUs; which units are active is in the record already.
+    The network has no batch norm, and the type of its `backward_kernels` is that of the arithmetic. The rule says
+    what the ReLUs do to a signal; which units are active is in the record already.
     """
-    peaks, frame = places
-    depth = len(spans.decoder)
-    active = [unpack(bits, n) for bits, n in zip(views.active, _channels(network), strict=True)]
+    peaks, depth = views.peaks, len(spans.decoder)
+    widths = (n for n in (*network.encoder, *network.decoder) for _ in range(2))
+    active = [unpack(bits, n) for bits, n in zip(views.active, widths, strict=True)]
 
     def through(signal: Array, name: str, block: Block, relus: int) -> Array:
         """Passes a signal behind a block to in front of it."""
@@ -136,7 +115,7 @@ def back(
         below = spans.decoder[level + 1] if level + 1 < depth else spans.encoder[depth]
         rows, columns = (
             _weights(place, size, block.input, below.output, align_corners=network.align_corners)
-            for place, size in zip((peaks >> level).T, frame >> level, strict=True)
+            for place, size in zip((peaks >> level).T, views.frame >> level, strict=True)
         )
         signal = _halve(signal[..., network.encoder[level] :], rows.astype(precision), columns.astype(precision))
     for level, block in reversed(list(enumerate(spans.encoder))):
@@ -149,11 +128,6 @@ def back(
     return jnp.maximum(signal[..., 0], 0).astype(jnp.float32)
 
 
-def _channels(network: UNet) -> list[int]:
-    """Returns the number of channels of every ReLU."""
-    return [n for n in (*network.encoder, *network.decoder) for _ in range(2)]
-
-
 def _convolve(signal: Array, kernel: Array, behind: Span, before: Span) -> Array:
     """Convolves a window, giving another: units that the first does not hold are zero."""
     side = (behind.low - before.low + 1, before.high + 1 - behind.high)
@@ -162,10 +136,10 @@ def _convolve(signal: Array, kernel: Array, behind: Span, before: Span) -> Array
     )
 
 
-def _fit(x: Array, have: Span, want: Span) -> Array:
-    """Returns another span of a window, with zeros where it holds nothing."""
+def _fit(x: Array, have: Span, want: Span, axes: tuple[int, ...] = (1, 2)) -> Array:
+    """Returns another span of a window along axes, with zeros where it holds nothing."""
     side = (have.low - want.low, want.high - have.high, 0)
-    return jax.lax.pad(x, jnp.zeros((), x.dtype), ((0, 0, 0), side, side, (0, 0, 0)))
+    return jax.lax.pad(x, jnp.zeros((), x.dtype), [side if axis in axes else (0, 0, 0) for axis in range(4)])
 
 
 def _unpool(
@@ -183,15 +157,8 @@ def _unpool(
     even, shifted = (Span(2 * pooled.low - bit, 2 * pooled.high + 1 - bit) for bit in (0, 1))
     for axis in (1, 2):
         bit = odd[:, axis - 1, None, None, None] == 1
-        signal = jnp.where(bit, _fit_axis(signal, shifted, above, axis), _fit_axis(signal, even, above, axis))
+        signal = jnp.where(bit, _fit(signal, shifted, above, (axis,)), _fit(signal, even, above, (axis,)))
     return signal
-
-
-def _fit_axis(x: Array, have: Span, want: Span, axis: int) -> Array:
-    """Returns another span of one axis, with zeros where it holds nothing."""
-    sides = [(0, 0, 0)] * 4
-    sides[axis] = (have.low - want.low, want.high - have.high, 0)
-    return jax.lax.pad(x, jnp.zeros((), x.dtype), sides)
 
 
 def _weights(
