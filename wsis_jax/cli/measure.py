@@ -9,6 +9,7 @@ none for a program that a method before compiled.
 import os
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -104,26 +105,22 @@ def by_windows(case: Case, name: str, *, reach: float | None) -> Method:
     """Returns the method that passes through windows; contributions within `reach` pixels of the peak, or all."""
     model, cells = _by(case.model, "window"), case.cells._replace(reach=reach)
     spans = windows_of_cells(model.network, cells)
-
-    def forward() -> Any:
-        return one_of(record_images(model, cells.image[None], cells.image.shape), jnp.array(0))
-
-    def back(recorded: Any) -> Any:
-        return winner_map_in_chunks(model, cells, recorded=recorded)
-
     flop = 2 * multiply_adds(spans, model.network.encoder, model.network.decoder)
-    return Method(name, len(cells.peaks), flop, forward, back)
+    return Method(
+        name,
+        len(cells.peaks),
+        flop,
+        lambda: one_of(record_images(model, cells.image[None], cells.image.shape), jnp.array(0)),
+        lambda recorded: winner_map_in_chunks(model, cells, recorded=recorded),
+    )
 
 
 def by_images(case: Case, name: Literal["vmap", "loop"]) -> Method:
     """Returns a method that passes through the whole image for every cell."""
     model, cells, network = _by(case.model, name), case.cells, case.model.network
-
-    def back(linear: Any) -> Any:
-        return winner_map_in_chunks(model, cells, linear=linear)
-
     flop = 2 * full_multiply_adds(cells.image.shape, network.encoder, network.decoder)
-    return Method(name, len(cells.peaks), flop, lambda: linearize(model, cells.image), back)
+    forward, back = partial(linearize, model, cells.image), partial(winner_map_in_chunks, model, cells)
+    return Method(name, len(cells.peaks), flop, forward, lambda linear: back(linear=linear))
 
 
 def _by(model: Model, method: str) -> Model:
@@ -134,12 +131,10 @@ def _by(model: Model, method: str) -> Model:
 def measure(
     methods: Sequence[Method], *, rounds: int, on_turn: Callable[[int], None] = lambda index: None
 ) -> list[Timing]:
-    """Returns the timing of every method; raises UserError if the number of rounds is not positive.
+    """Returns the timing of every method in so many turns, after one that is not counted.
 
-    Args:
-        methods: to be measured by turns.
-        rounds: how many turns each has, after one that is not counted.
-        on_turn: called with the index of the method whose turn it is.
+    `on_turn` is called with the index of the method whose turn it is. Raises UserError if the number of rounds is
+    not positive.
     """
     _check(rounds=rounds)
 

@@ -74,8 +74,7 @@ def read_training_set(images: Files, points: Files, *, channel: int | None = Non
 
     Raises:
         MissingFile: if a name leads to no file.
-        UserError: if a file cannot be read, no image and point file have the same stem, or no
-            image has a point.
+        UserError: if a file cannot be read, no image and point file have the same stem, or no image has a point.
     """
     pairs = _pair(images, points, suffixes=POINT_SUFFIXES, partner="point file", example="a.tif and a.csv")
     result = TrainingSet([], [], [])
@@ -116,9 +115,8 @@ def read_stained_set(
         UserError: if a file cannot be read, no image and stain have the same stem, or an image and its stain
             differ in size or number of frames or are the same pixels; if no nucleus was found in any stain.
     """
-    pairs = _pair(
-        images, stains, suffixes=IMAGE_SUFFIXES, partner="stain", example="images/a.tif and stains/a.tif"
-    )
+    example = "images/a.tif and stains/a.tif"
+    pairs = _pair(images, stains, suffixes=IMAGE_SUFFIXES, partner="stain", example=example)
     result, empty = TrainingSet([], [], []), []
     for image_path, stain_path in pairs:
         if channel == nuclear_channel and image_path.samefile(stain_path):
@@ -216,15 +214,9 @@ class PointFiles(NamedTuple):
 
 
 class PointSet(NamedTuple):
-    """The points of one frame, and its image if there is one.
+    """The points of one frame, (row, column), and its image, if there is one, with the grey values as stored."""
 
-    Attributes:
-        name: the stem of the file, and the frame where there are several.
-        points: (row, column).
-        image: grey values as stored.
-    """
-
-    name: str
+    name: str  # the stem of the file, and the frame where there are several
     points: Float64[np.ndarray, "points 2"]
     image: Float32[np.ndarray, "height width"] | None
 
@@ -273,10 +265,8 @@ def pair_points_with_images(
 ) -> tuple[list[PointSet], list[str]]:
     """Pairs points with images by stem and frame, and says what has no partner.
 
-    Args:
-        points: what was read.
-        images: files, folders or patterns; None for points alone. An image without a file of points has none.
-        channel: of the images, as `read_image` takes it.
+    An image without a file of points has none. `images` is None for points alone; `channel` is as `read_image`
+    takes it.
 
     Returns:
         The sets, and errors: of `points`, of images that cannot be read, and of points that have no image.

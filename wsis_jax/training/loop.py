@@ -49,24 +49,14 @@ class Callbacks(NamedTuple):
 
 
 class Training(NamedTuple):
-    """What a training is made of; its state is apart.
-
-    Attributes:
-        network: what is trained.
-        optimizer: from `make_optimizer`.
-        config: the settings, `image.scale` and `likelihood.sigma` among them.
-        run: the run folder.
-        kept: samples to learn from.
-        held_out: samples to validate on.
-        callbacks: called as it goes on.
-    """
+    """What a training is made of; its state is apart."""
 
     network: UNet
     optimizer: optax.GradientTransformation
-    config: Config
+    config: Config  # with `image.scale` and `likelihood.sigma`
     run: Path
-    kept: list[Sample]
-    held_out: list[Sample]
+    kept: list[Sample]  # to learn from
+    held_out: list[Sample]  # to validate on
     callbacks: Callbacks
 
 
@@ -85,10 +75,8 @@ def train_until_done(training: Training, state: TrainState) -> None:
     settings, run = training.config.train, training.run
     mesh = training_mesh(settings.batch)
     state, pixels = copy_everywhere((state, put_samples(training.kept)), mesh)
-    key, train_step = (
-        jax.random.key(settings.seed),
-        make_train_step(training.network, training.optimizer, mesh, settings),
-    )
+    key = jax.random.key(settings.seed)
+    train_step = make_train_step(training.network, training.optimizer, mesh, settings)
     check, best_step = DivergenceCheck(run, settings.learning_rate), int(state.best_step)
     with stopping_on_signals() as stop:
         for step in range(int(state.step) + 1, settings.steps + 1):
@@ -135,9 +123,8 @@ def _evaluate(
     state = state._replace(loss_sum=copy_everywhere(jnp.array(0.0), mesh))
     validation = -(-step // settings.evaluate_every)
     if validation == 1 or validation % _SAMPLES_EVERY == 0 or step == settings.steps:
-        write_samples(
-            run_folder.sample_file(run, step), training.network, local, training.held_out, training.config
-        )
+        file = run_folder.sample_file(run, step)
+        write_samples(file, training.network, local, training.held_out, training.config)
     run_folder.append_metrics(run, metrics)
     run_folder.save_state(run, step, state)
     run_folder.keep_weights(run, int(state.best_step))
@@ -148,11 +135,9 @@ def _evaluate(
 
 
 class DivergenceCheck:
-    """Ends a training whose numbers are no longer finite, before any of them is saved.
+    """Raises UserError in a training whose numbers are no longer finite, before any of them is saved.
 
-    Args:
-        run: the run folder, for messages.
-        learning_rate: likewise.
+    Run folder and learning rate are for its message.
     """
 
     def __init__(self, run: Path, learning_rate: float | int) -> None:
@@ -165,38 +150,31 @@ class DivergenceCheck:
         """Takes the loss of a step, and checks that of the step before.
 
         The loss before is read while the device works on this step, so that the device never waits.
-
-        Raises:
-            UserError: if the loss before is not finite.
         """
         self._check_loss()
         self._step, self._loss = step, loss
 
     def check_state(self, state: TrainState) -> None:
-        """Checks the latest loss and all arrays that a saved state holds.
-
-        Raises:
-            UserError: if any number is not finite.
-        """
+        """Checks the latest loss and all arrays that a saved state holds."""
         self._check_loss()
         for leaf in jax.tree.leaves((state.params, state.batch_stats, state.optimizer)):
             if not np.isfinite(leaf).all():
-                raise self._error("the network holds what is no number", self._step)
+                raise self._error("the network holds what is no number")
 
     def check_validation(self, loss: float) -> None:
-        """Checks the loss of a validation; UserError if it is not finite."""
+        """Checks the loss of a validation."""
         if not math.isfinite(loss):
-            raise self._error(f"the validation loss is no longer a number ({loss})", self._step)
+            raise self._error(f"the validation loss is no longer a number ({loss})")
 
     def _check_loss(self) -> None:
         if self._loss is None:
             return
         loss, self._loss = float(self._loss), None
         if not math.isfinite(loss):
-            raise self._error(f"the loss is no longer a number ({loss})", self._step)
+            raise self._error(f"the loss is no longer a number ({loss})")
         self._before = loss
 
-    def _error(self, what: str, step: int) -> UserError:
+    def _error(self, what: str) -> UserError:
         """Returns the error to raise; the grey values were checked before the training began."""
         before = "" if self._before is None else f", after {self._before:.4g} before"
         try:
@@ -205,8 +183,9 @@ class DivergenceCheck:
             kept = "there was no model yet"
         lower = min(self._rate / 10, TrainConfig().learning_rate)
         return UserError(
-            f"{self._run}: {what} at step {step}{before}, and the grey values are in order, so steps are too "
-            f"large; train in another folder with train.learning_rate={lower:g} instead of {self._rate:g} ({kept})"
+            f"{self._run}: {what} at step {self._step}{before}, and the grey values are in order, so steps "
+            f"are too large; train in another folder with train.learning_rate={lower:g} instead of {self._rate:g} "
+            f"({kept})"
         )
 
 

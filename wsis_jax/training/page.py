@@ -29,10 +29,7 @@ _ROWS = 2000  # of the table of images: with more, browsers slow down
 
 
 def training_report(run_folder: Path) -> Path:
-    """Writes `report.html` in a run folder, and returns its path.
-
-    Args:
-        run_folder: of a training, finished or not.
+    """Writes `report.html` in the run folder of a training, finished or not, and returns its path.
 
     Raises:
         MissingFile: if it is no run folder.
@@ -44,22 +41,14 @@ def training_report(run_folder: Path) -> Path:
         raise UserError(f"{run_folder / 'metrics.jsonl'}: is damaged (a figure is no number); delete it")
     best = next((line for line in metrics if line["step"] == metrics[-1]["best_step"]), None)
     try:
-        given = [
-            cards(_training_figures(config, images, best)),
-            _points(images),
-            settings(config.to_dict(), Config().to_dict(), facts.get("versions", {})),
-        ]
+        figures, points = cards(_training_figures(config, images, best)), _points(images)
+        chosen = settings(config.to_dict(), Config().to_dict(), facts.get("versions", {}))
     except (TypeError, KeyError, ValueError, AttributeError) as error:
         file = run_folder / "training.json"
         raise UserError(f"{file}: does not hold the facts of a training ({error}); delete it") from error
-    body = [given[0], _curves(metrics, best), _samples(run_folder, best), *given[1:]]
-    html = page(
-        kind="Training report",
-        title=run_folder.resolve().name,
-        lede=_how_far(run_folder, config, metrics),
-        body=body,
-    )
-    write_text(run_folder / "report.html", html)
+    body = [figures, _curves(metrics, best), _samples(run_folder, best), points, chosen]
+    title, lede = run_folder.resolve().name, _how_far(run_folder, config, metrics)
+    write_text(run_folder / "report.html", page(kind="Training report", title=title, lede=lede, body=body))
     return run_folder / "report.html"
 
 
@@ -114,8 +103,7 @@ def _curves(metrics: Sequence[dict[str, Any]], best: dict[str, Any] | None) -> s
         )
         for title, keys in {"Loss": losses, "Detection of held-out cells": scores}.items()
     ]
-    keys = ("loss", "validation_loss", "f_measure", "precision", "recall")
-    rows = [(line["step"], *(f"{line[key]:.5g}" for key in keys)) for line in metrics]
+    rows = [(line["step"], *(f"{line[key]:.5g}" for key in _FIGURES[1:])) for line in metrics]
     headings = ("step", "loss", "validation loss", "F-measure", "precision", "recall")
     return section(
         "Curves",

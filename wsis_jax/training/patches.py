@@ -18,47 +18,29 @@ Augmentation = Literal["none", "exact", "free"]
 
 
 class Sample(NamedTuple):
-    """One annotated image in the pixels of the network.
+    """One annotated image in the pixels of the network, with the weight of the error of each pixel.
 
-    Attributes:
-        image: normalised, 0..1.
-        points: rough centroids, (row, column).
-        likelihood: the target map, 0..1.
-        weight: of the error of each pixel: 1, or 0 where the target is not known; None where all of it is known.
-        name: of the image, for messages and reports.
+    The weight is 1, or 0 where the target is not known; None where all of it is known.
     """
 
-    image: Float32[np.ndarray, "height width"]
-    points: Float64[np.ndarray, "cells 2"]
-    likelihood: Float32[np.ndarray, "height width"]
+    image: Float32[np.ndarray, "height width"]  # normalised, 0..1
+    points: Float64[np.ndarray, "cells 2"]  # rough centroids, (row, column)
+    likelihood: Float32[np.ndarray, "height width"]  # the target map, 0..1
     weight: Float32[np.ndarray, "height width"] | None = None
-    name: str = "an image"
+    name: str = "an image"  # for messages and reports
 
 
 class Pixels(NamedTuple):
-    """The pixels of all samples of a training, one sample after the other, on the accelerator; a pytree.
+    """The pixels of all samples of a training, one sample after the other, on the accelerator; a pytree."""
 
-    Attributes:
-        values: image and likelihood of every pixel, row by row.
-        starts: the first pixel of each sample.
-        shapes: (height, width) of each.
-        weights: of every pixel, 0 or 1; None where all targets are known.
-    """
-
-    values: Float32[Array, "pixels 2"]
-    starts: Int[Array, " samples"]
-    shapes: Int[Array, "samples 2"]
-    weights: Float32[Array, " pixels"] | None = None
+    values: Float32[Array, "pixels 2"]  # image and likelihood of every pixel, row by row
+    starts: Int[Array, " samples"]  # the first pixel of each sample
+    shapes: Int[Array, "samples 2"]  # (height, width) of each
+    weights: Float32[Array, " pixels"] | None = None  # of every pixel, 0 or 1; None where all targets are known
 
 
 class Batch(NamedTuple):
-    """The patches of one training step; a pytree.
-
-    Attributes:
-        images: of the network's input.
-        targets: their likelihood maps.
-        weights: of the error of each pixel, 0 or 1; None where all targets are known.
-    """
+    """The patches of one training step, their likelihood maps and, as in `Pixels`, weights; a pytree."""
 
     images: Float32[Array, "batch height width 1"]
     targets: Float32[Array, "batch height width 1"]
@@ -73,14 +55,11 @@ def make_sample(
     sigma: float,
     name: str = "an image",
 ) -> Sample:
-    """Returns the sample of a normalised image and its points.
+    """Returns the sample of a normalised image (0..1) and its points (row, column).
 
     Args:
-        image: 0..1, in its own pixels.
-        points: (row, column) in its own pixels.
+        image, points, sigma: in the image's own pixels; the sigma is that of the likelihood map.
         scale: factor by which the image is resized for the network.
-        sigma: of the likelihood map, in the image's own pixels.
-        name: of the image.
     """
     small, scaled = resize_image(image, scale), scale_points(points, scale)
     return Sample(small, scaled, render_likelihood(scaled, small.shape, sigma=sigma * scale), name=name)
@@ -89,12 +68,8 @@ def make_sample(
 def leave_out(sample: Sample, places: Float[np.ndarray, "places 2"], *, sigma: float) -> Sample:
     """Returns a sample with weight 0 within 2.5 sigma of places that may be cells.
 
-    The weight stays 1 where the likelihood of a known point is 0.1 or more.
-
-    Args:
-        sample: as `make_sample` returns it.
-        places: (row, column) in its pixels.
-        sigma: of the likelihood map, in its pixels.
+    The weight stays 1 where the likelihood of a known point is 0.1 or more. Places (row, column) and the sigma of
+    the likelihood map are in pixels of the sample.
     """
     near = render_likelihood(places, sample.image.shape, sigma=sigma) > np.exp(-(_UNKNOWN**2) / 2)
     unknown = near & (sample.likelihood < _KNOWN)
@@ -152,19 +127,15 @@ def draw_batch(
     Where a patch reaches beyond an image, image, target and weight are continued by mirroring.
 
     Args:
-        key: of the training.
+        key, step: of the training.
         pixels: what to draw from.
-        step: of the training.
         batch: number of patches.
         patch: their side, in pixels.
         augment: "none"; "exact" for quarter turns, flips and changes of the intensity, which invent no pixel; or
             "free" for any angle and a zoom of up to e^±0.25 as well, which helps to learn from few images.
     """
-
-    def draw(key: Key[Array, ""]) -> Batch:
-        return _draw_patch(key, pixels, patch, augment)
-
-    drawn = jax.vmap(draw)(jax.random.split(jax.random.fold_in(key, step), batch))
+    keys = jax.random.split(jax.random.fold_in(key, step), batch)
+    drawn = jax.vmap(lambda key: _draw_patch(key, pixels, patch, augment))(keys)
     return jax.tree.map(lambda part: part[..., None], drawn)
 
 

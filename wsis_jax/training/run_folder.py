@@ -108,15 +108,8 @@ def save_facts(folder: Path, samples: Sequence[Sample], held_out: Sequence[int],
 
     `images` holds of each its name, its height and width in pixels of the network, the number of its points,
     their `spacing` (median distance to the nearest other one, in pixels of the image; None below two points), and
-    whether it is held out.
-
-    Args:
-        folder: the run folder.
-        samples: all of them, in pixels of the network.
-        held_out: indices of those that only validations see.
-        config: the settings.
+    whether it is held out: its index is in `held_out`.
     """
-    held = set(held_out)
     images = [
         {
             "name": sample.name,
@@ -124,7 +117,7 @@ def save_facts(folder: Path, samples: Sequence[Sample], held_out: Sequence[int],
             "width": sample.image.shape[1],
             "points": len(sample.points),
             "spacing": _spacing(sample, config.network_scale),
-            "held_out": index in held,
+            "held_out": index in held_out,
         }
         for index, sample in enumerate(samples)
     ]
@@ -181,7 +174,7 @@ def save_state(folder: Path, step: int, state: Any) -> None:
 
 def load_state(folder: Path, template: Any) -> Any | None:
     """Returns the latest saved state in the form of `template`, or None where there is none."""
-    step = latest(folder / "state")
+    step = saved_step(folder)
     return None if step is None else load(folder / "state" / str(step), template)
 
 

@@ -15,23 +15,15 @@ from wsis_jax.training.patches import Batch, Pixels, draw_batch
 
 
 class TrainState(NamedTuple):
-    """Everything a training needs to go on; a pytree.
+    """Everything a training needs to go on; a pytree."""
 
-    Attributes:
-        step: number of steps done.
-        params, batch_stats, optimizer: of the network and of optax.
-        best: (f_measure, -loss) of the validation with the least loss so far.
-        best_step: the step of that validation.
-        loss_sum: of all steps since the last validation.
-    """
-
-    step: Int[Array, ""]
-    params: Any
+    step: Int[Array, ""]  # number of steps done
+    params: Any  # of the network, as the next
     batch_stats: Any
-    optimizer: Any
-    best: Float[Array, " 2"]
-    best_step: Int[Array, ""]
-    loss_sum: Float[Array, ""]
+    optimizer: Any  # the state of optax
+    best: Float[Array, " 2"]  # (f_measure, -loss) of the validation with the least loss so far
+    best_step: Int[Array, ""]  # the step of that validation
+    loss_sum: Float[Array, ""]  # of all steps since the last validation
 
 
 TrainStep = Callable[[TrainState, Key[Array, ""], Pixels], tuple[TrainState, Float[Array, ""]]]
@@ -78,8 +70,6 @@ def make_train_step(
     Both are one program, so that no step waits for its data. Every device draws the patches that it descends on.
 
     Args:
-        network: what is trained.
-        optimizer: from `make_optimizer`.
         mesh: the devices that share a batch.
         settings: `batch`, `patch` (rounded up to a multiple of the network's stride) and `augment`.
     """

@@ -28,9 +28,6 @@ def writing_events(run: Path) -> Generator[Callable[[dict[str, Any]], None], Non
 
     A resumed training goes on with the curves.
 
-    Args:
-        run: the run folder.
-
     Raises:
         UserError: if tensorboardX is not installed.
     """

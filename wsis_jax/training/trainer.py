@@ -60,8 +60,7 @@ def train(
         KeyboardInterrupt: if Ctrl-C or SIGTERM, or a callback that raises it, ends the training early; the state
             is saved then, and `resume` goes on from that very step.
     """
-    names = [f"image {i}" for i in range(len(images))]
-    data = TrainingSet(list(images), list(points), names)
+    data = TrainingSet(list(images), list(points), [f"image {i}" for i in range(len(images))])
     return train_on_set(data, config=config, run=run, resume=resume, callbacks=callbacks)
 
 
@@ -73,15 +72,7 @@ def train_on_set(
     resume: bool = False,
     callbacks: Callbacks | None = None,
 ) -> Model:
-    """Trains as `train` does, on images that have names, and perhaps places that are left out of the loss.
-
-    Args:
-        data: images and points, as `read_training_set` and `read_stained_set` return them.
-        config, run, resume, callbacks: see `train`.
-
-    Raises:
-        UserError, KeyboardInterrupt: see `train`.
-    """
+    """Trains as `train` does, on images that have names, and perhaps places that are left out of the loss."""
     config = fill_in(data, config)
     data_term(config.cut.data)  # an unknown one is refused before the training
     samples = _make_samples(data, config)
@@ -97,16 +88,12 @@ def train_on_samples(
     initial: Variables | None = None,
     callbacks: Callbacks | None = None,
 ) -> Model:
-    """Trains a network to draw the maps of samples, whatever they show, and returns the best model.
+    """Trains as `train` does, to draw the maps of samples, whatever they show.
 
     Args:
         samples: images and maps, in pixels of the network.
         config: settings, `likelihood.sigma` and `image.scale` among them.
-        run, resume, callbacks: see `train`.
         initial: variables to begin with (batch norm not folded), as `load_variables` gives; None: random ones.
-
-    Raises:
-        UserError, KeyboardInterrupt: see `train`.
     """
     run = Path(run)
     for sample in samples:
@@ -129,8 +116,8 @@ def train_on_samples(
         f"{run}: a step of training does not fit into memory; lower train.batch ({config.train.batch}) or "
         f"train.patch ({config.train.patch}), or take a smaller network"
     ):
-        callbacks = callbacks or Callbacks()
-        train_until_done(Training(network, optimizer, config, run, learned_from, held_out, callbacks), state)
+        training = Training(network, optimizer, config, run, learned_from, held_out, callbacks or Callbacks())
+        train_until_done(training, state)
     wait_for_all("trained")  # all processes now read the files that the first one wrote
     picture = run_folder.sample_file(run, run_folder.read_metrics(run)[-1]["best_step"])
     if not picture.exists():
@@ -153,12 +140,9 @@ def fill_in(data: TrainingSet, config: Config) -> Config:
         if not np.isfinite(image).all():
             raise UserError(f"{name}: the image holds NaN or infinite values; make them numbers")
         check_points(own, image.shape, name=name)
-    sigma = config.likelihood.sigma
-    if sigma is None:
-        sigma = round(suggest_sigma(points), 2)
-    scale = config.image.scale
-    if scale is None:
-        scale = suggest_scale(sigma)
+    sigma, scale = config.likelihood.sigma, config.image.scale
+    sigma = round(suggest_sigma(points), 2) if sigma is None else sigma
+    scale = suggest_scale(sigma) if scale is None else scale
     return dataclasses.replace(
         config,
         image=dataclasses.replace(config.image, scale=scale),

@@ -22,13 +22,8 @@ _CAPTION = 40  # characters
 def validate(network: UNet, variables: Variables, samples: Sequence[Sample], config: Config) -> dict[str, float]:
     """Returns the mean squared error and the pooled detection scores of samples.
 
-    A detection counts within sigma of its point.
-
-    Args:
-        network: batch norm not folded.
-        variables: its variables.
-        samples: in pixels of the network.
-        config: the settings; see `_detect` for what differs from `segment`.
+    A detection counts within sigma of its point; see `_detect` for what differs from `segment`. Batch norm is not
+    folded.
 
     Returns:
         `validation_loss` (where targets are known), `f_measure`, `precision` and `recall`.
@@ -73,15 +68,11 @@ def _detect(
 def write_samples(
     file: Path, network: UNet, variables: Variables, samples: Sequence[Sample], config: Config
 ) -> None:
-    """Writes a picture of the first few samples: points against peaks, and likelihood maps.
-
-    Args:
-        file: a PNG, see `run_folder.sample_file`.
-        network, variables, samples, config: as in `validate`.
-    """
-    rows = []
-    for sample in samples[:_SHOWN]:
-        rows.append(_draw(sample, *_detect(network, variables, sample, config), config.network_sigma))
+    """Writes a PNG picture of the first few samples: points against peaks, and likelihood maps."""
+    rows = [
+        _draw(sample, *_detect(network, variables, sample, config), config.network_sigma)
+        for sample in samples[:_SHOWN]
+    ]
     width = max(row.shape[1] for row in rows)
     filled = [np.pad(row, ((0, 0), (0, width - row.shape[1]), (0, 0)), constant_values=255) for row in rows]
     write_picture(file, np.concatenate(filled))
