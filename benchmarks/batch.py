@@ -17,7 +17,7 @@ import json
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -56,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         folder = Path(name)
         files = _draw(folder / "images", options, run.config.likelihood.sigma)
         spans, memory, start = [], [], time.perf_counter()
-        for stage, function in (("network", "locate"), ("cuts", "_cutting")):
+        for stage, function in (("network", "locate"), ("cuts", "_cut_out")):
             watching.enter_context(_watch(function, stage, spans, start))
         outcomes = batch.segment_files(run, files, folder / "out", on_image=lambda *_: memory.append(_resident()))
         seconds = time.perf_counter() - start
@@ -106,22 +106,18 @@ def _draw(folder: Path, options: argparse.Namespace, sigma: float) -> list[Path]
 
 
 def _watch(name: str, stage: str, spans: list[Span], start: float) -> Any:
-    """Context manager in which the times of a function, or of the one that it returns, are noted."""
+    """Context manager in which the times of a function are noted."""
     real, lock = getattr(batch, name), threading.Lock()
 
-    def timed(function: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*arguments: Any, **named: Any) -> Any:
-            begun = time.perf_counter() - start
-            try:
-                return function(*arguments, **named)
-            finally:
-                with lock:
-                    spans.append(Span(stage, begun, time.perf_counter() - start))
+    def timed(*arguments: Any, **named: Any) -> Any:
+        begun = time.perf_counter() - start
+        try:
+            return real(*arguments, **named)
+        finally:
+            with lock:
+                spans.append(Span(stage, begun, time.perf_counter() - start))
 
-        return call
-
-    watched = timed(real) if stage == "network" else lambda *given: timed(real(*given))
-    return patch.object(batch, name, watched)
+    return patch.object(batch, name, timed)
 
 
 def _overlap(spans: list[Span]) -> dict[str, float]:

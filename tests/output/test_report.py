@@ -16,7 +16,7 @@ from wsis_jax.io.image_file import SourceImage
 from wsis_jax.output.report.gallery import LAYERS, SHOWN, write_layers
 from wsis_jax.output.report.results_page import segmentation_report
 from wsis_jax.training import run_folder
-from wsis_jax.training.page import training_report
+from wsis_jax.training.report import training_report
 
 EVIL = "<script>document.title='run'</script>&\"'x"
 NAMES = ["a", EVIL.replace("/", "|"), "c"]

@@ -10,7 +10,7 @@ from tests.zarr_images import write_image
 from wsis_jax.io.label_file import read_image, read_labels
 from wsis_jax.io.point_file import read_points
 from wsis_jax.segmentation.batch import BatchOptions, segment_files
-from wsis_jax.segmentation.tiled import files as large
+from wsis_jax.segmentation.tiled import writing as large
 
 
 @pytest.fixture(scope="module")

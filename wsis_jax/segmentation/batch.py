@@ -33,8 +33,8 @@ from wsis_jax.output import DEFAULT_FORMATS, SHOWN, FormatChoice, WriteImage, ch
 from wsis_jax.segmentation.cluster import Workers, WorkersDied
 from wsis_jax.segmentation.manifest import ImageResult, Manifest, digest_of_model, key_of
 from wsis_jax.segmentation.pipeline import locate, outline, seen_shape
-from wsis_jax.segmentation.tiled.files import WantedFiles, in_tiles, segment_large
 from wsis_jax.segmentation.tiled.tiling import TileOptions
+from wsis_jax.segmentation.tiled.writing import WantedFiles, in_tiles, segment_large
 
 FAILURES = (ValueError, OSError, ImportError, MemoryError)
 """Errors that one image may fail by while others succeed; any other error is a fault of the program."""

@@ -11,11 +11,11 @@ from .data import with_uncertain as with_uncertain
 from .data import write_point_files as write_point_files
 from .data import write_point_pictures as write_point_pictures
 from .loop import Callbacks as Callbacks
-from .page import training_report as training_report
 from .patches import Batch as Batch
 from .patches import Sample as Sample
 from .patches import make_sample as make_sample
 from .patches import put_samples as put_samples
+from .report import training_report as training_report
 from .run_folder import load_facts as load_facts
 from .run_folder import read_metrics as read_metrics
 from .run_folder import save_config as save_config

@@ -12,7 +12,7 @@ from wsis_jax.core import Config, UserError, check_inside, check_name, read_json
 from wsis_jax.output.cell_table import read_columns
 from wsis_jax.output.formats import FORMATS
 from wsis_jax.output.report.gallery import SHOWN, Item, evenly, gallery, layer_files
-from wsis_jax.output.report.page import (
+from wsis_jax.output.report.html import (
     and_more,
     cards,
     folded,

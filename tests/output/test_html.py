@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from wsis_jax.output.report.page import histogram, line_chart
+from wsis_jax.output.report.html import histogram, line_chart
 
 LOSS = st.floats(1e-9, 1e6)
 
