@@ -13,7 +13,7 @@ from distributed import Client, LocalCluster
 # A width of 4 is the least at which a signal comes through a network that learned nothing.
 _NETWORK = "--sides 32 --widths 4 --cells 3 --rounds 1"
 TOYS = {
-    "contributions, ours": f"contributions {_NETWORK} --methods window window-all vmap loop",
+    "contributions, ours": f"contributions {_NETWORK} --methods window window-all vmap loop --loop-cells 1",
     "contributions, PyTorch": f"contributions {_NETWORK} --methods window torch captum",
     "contributions, apart": f"contributions {_NETWORK} --methods window --apart --json lines.jsonl",
     "contributions, plot": "contributions --methods --json lines.jsonl --plot picture.png",

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from itertools import chain, pairwise
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -137,13 +137,13 @@ def winner_map(
         seen, chunk = _recorded(model, image, regions), min(_chunk_of(model, spans), count)
         ids = jnp.arange(1, -(-count // chunk) * chunk + 1).reshape(-1, chunk)
 
-        def step(winner: WinnerMap, ids: Int[Array, " chunk"]) -> tuple[WinnerMap, None]:
+        def step(winner: Layers, ids: Int[Array, " chunk"]) -> tuple[Layers, None]:
             places = peaks[jnp.minimum(ids, count) - 1]
             maps = _windows_back(model, seen, ids, places, spans=spans)
             return _merged(winner, maps, places, ids, span=span, reach=reach), None
 
         winner, _ = jax.lax.scan(step, winner, ids)
-    return WinnerMap(*(layer[_inner(image.shape, span)] for layer in winner))
+    return _winner_of(*(layer[_inner(image.shape, span)] for layer in winner))
 
 
 def windows_of_model(model: Model, *, reach: float | None) -> Windows:
@@ -211,15 +211,24 @@ def _in_reach(maps: Array, peaks: Int[Array, "cells 2"], *, span: Span | None, r
     return jnp.where(_placed(near, peaks, -far, maps.shape[1:]), maps, 0)
 
 
-# On the device its layers are JAX arrays.
-_winner_of: Callable[..., WinnerMap] = WinnerMap
+# The layers of a winner map while cells are merged: best value, owner, runner-up. They are one array, the values
+# by their bits, because XLA updates it in place; three arrays it copies as a whole for every cell.
+Layers: TypeAlias = Int[Array, "3 height width"]
+
+_as_bits = partial(jax.lax.bitcast_convert_type, new_dtype=jnp.int32)
+_as_values = partial(jax.lax.bitcast_convert_type, new_dtype=jnp.float32)
 
 
-def _no_winner(shape: tuple[int, ...], span: Span | None) -> WinnerMap:
-    """Returns the winner map of no cells, with room around it for the windows of peaks at the border."""
+def _winner_of(best: Array, owner: Array, second: Array) -> WinnerMap:
+    """Returns a winner map of JAX arrays from its layers."""
+    of_device: Callable[..., WinnerMap] = WinnerMap
+    return of_device(_as_values(best), owner, _as_values(second))
+
+
+def _no_winner(shape: tuple[int, ...], span: Span | None) -> Layers:
+    """Returns the layers of no cells, with room around them for the windows of peaks at the border."""
     beyond = span.size - 1 if span else 0
-    room = tuple(n + beyond for n in shape)
-    return _winner_of(jnp.zeros(room), jnp.zeros(room, jnp.int32), jnp.zeros(room))
+    return jnp.zeros((3, *(n + beyond for n in shape)), jnp.int32)
 
 
 def _inner(shape: tuple[int, ...], span: Span | None) -> tuple[slice, ...]:
@@ -229,15 +238,15 @@ def _inner(shape: tuple[int, ...], span: Span | None) -> tuple[slice, ...]:
 
 
 def _merged(
-    winner: WinnerMap,
+    winner: Layers,
     maps: Float[Array, "cells _ _"],
     peaks: Int[Array, "cells 2"],
     ids: Int[Array, " cells"],
     *,
     span: Span | None,
     reach: float | None,
-) -> WinnerMap:
-    """Returns a winner map with further cells in it, one after the other.
+) -> Layers:
+    """Returns the layers of a winner map with further cells in it, one after the other.
 
     Args:
         winner: of the cells before, from `_no_winner` at first.
@@ -248,19 +257,19 @@ def _merged(
         reach: contributions farther than this from the peak are left out; None: none are.
     """
     maps = _in_reach(maps, peaks, span=span, reach=reach)
-    corners = jnp.zeros_like(peaks) if span is None else peaks  # a peak is where its window begins, given the room
+    # A peak is where its window begins, given the room.
+    corners = jnp.pad(jnp.zeros_like(peaks) if span is None else peaks, ((0, 0), (1, 0)))
 
-    def merge(i: Array, winner: WinnerMap) -> WinnerMap:
-        best, owner, second = (jax.lax.dynamic_slice(layer, corners[i], maps.shape[1:]) for layer in winner)
-        values = maps[i]
+    def merge(i: Array, winner: Layers) -> Layers:
+        best, owner, second = jax.lax.dynamic_slice(winner, corners[i], (3, *maps.shape[1:]))
+        values = _as_bits(maps[i])  # of numbers of at least 0 the bits are in the order of the numbers
         wins = values > best  # strictly: the first of equals keeps the pixel
         new = (
             jnp.where(wins, values, best),
             jnp.where(wins, ids[i], owner),
             jnp.where(wins, best, jnp.maximum(second, values)),
         )
-        layers = zip(winner, new, strict=True)
-        return _winner_of(*(jax.lax.dynamic_update_slice(layer, part, corners[i]) for layer, part in layers))
+        return jax.lax.dynamic_update_slice(winner, jnp.stack(new), corners[i])
 
     return jax.lax.fori_loop(0, maps.shape[0], merge, winner)
 
@@ -312,8 +321,8 @@ def winner_map_in_chunks(
     for ids, peaks, maps in _in_chunks(plan, cells):
         maps = jax.device_put(maps, jax.local_devices()[0])
         winner = _merged_compiled(winner, maps, peaks, ids, span=plan.span, reach=cells.reach)
-    inner = _inner(cells.image.shape, plan.span)
-    return WinnerMap(*(np.asarray(layer)[inner].copy() for layer in winner))
+    best, owner, second = np.asarray(winner)[:, *_inner(cells.image.shape, plan.span)].copy()
+    return WinnerMap(best.view(np.float32), owner, second.view(np.float32))
 
 
 _in_reach_compiled = jax.jit(_in_reach, static_argnames=("span", "reach"))
