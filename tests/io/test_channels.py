@@ -41,7 +41,7 @@ def test_a_named_channel(tmp_path, form, axes):
         expected = values[(slice(None),) * axes.index("C") + (channel,)].reshape(-1, 7, 5)
         np.testing.assert_array_equal(read_image(tmp_path / "a.tif", channel=channel), expected)
     with pytest.raises(
-        ValueError, match=r"a\.tif: there is no channel 2; the file has 2 channels, counted from 0$"
+        ValueError, match=r"a\.tif: there is no channel 2; the file has 2 channels, counted from 0, but 2 is asked for"
     ):
         read_image(tmp_path / "a.tif", channel=2)
     assert read_shape(tmp_path / "a.tif") == (7, 5)
@@ -142,7 +142,7 @@ def test_what_is_grey_has_one_channel(tmp_path, name):
     np.testing.assert_array_equal(read_image(tmp_path / name, channel=0), read_image(tmp_path / name))
     np.testing.assert_allclose(read_image(tmp_path / name)[0], values, atol=2)
     with pytest.raises(
-        ValueError, match=f"{name}: there is no channel 1; the file has 1 channel, counted from 0$"
+        ValueError, match=f"{name}: there is no channel 1; the file has 1 channel, counted from 0, but 1 is asked for"
     ):
         read_image(tmp_path / name, channel=1)
 
