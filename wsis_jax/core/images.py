@@ -53,8 +53,8 @@ def check_channels(shape: Sequence[int], channels: Channels, *, name: str = "the
     if have != want:
         setting = channels if isinstance(channels, str) else list(channels)
         raise UserError(
-            f"{name} has {so_many(have)}, but {so_many(want)} are learned from (image.channels={setting}); give it "
-            f"with as many, or train with others (--channel)"
+            f"{name} has {so_many(have)}, but the model takes {want} (image.channels={setting}); give as many, or "
+            "train with others (--channel)"
         )
 
 

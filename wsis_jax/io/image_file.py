@@ -206,7 +206,7 @@ class Frames:
         if channel >= count:
             raise UserError(
                 f"{self._path}: there is no channel {channel}; the file has {so_many(count)}, counted from 0, but "
-                f"{in_words(self.channels)} is asked for, by --channel, --nuclear-channel or the model"
+                f"--channel, --nuclear-channel or the model asks for {in_words(self.channels)}"
             )
 
 
