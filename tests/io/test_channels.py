@@ -208,7 +208,9 @@ def test_what_has_no_colours_is_refused(tmp_path):
     for name, values in {"grey.png": pixels(7, 5), "alpha.png": pixels(7, 5, 2)}.items():
         (tmp_path / name).write_bytes(imagecodecs.png_encode(values))
         count = "2 channels" if "alpha" in name else "1 channel"
-        with pytest.raises(ValueError, match=rf"{name}: is no image in colours, .*, since a pixel has {count}; give"):
+        with pytest.raises(
+            ValueError, match=rf"{name}: is no image in colours, .*, since a pixel has {count}; give"
+        ):
             read_image(tmp_path / name, channel="colours")
     tifffile.imwrite(tmp_path / "many.tif", pixels(7, 5, 6), photometric="minisblack", planarconfig="contig")
     with pytest.raises(ValueError, match="since a pixel has 6 channels; give RGB, or three channels by their"):

@@ -50,7 +50,11 @@ def cells_in(shape, cells, inputs=1):
     corners = np.array([[0, 0], np.array(shape) - 1])
     peaks = np.concatenate([corners, random.integers(0, shape, (cells - 2, 2))]).astype(np.int32)
     image = random.random(shape if inputs == 1 else (*shape, inputs), np.float32)
-    return image, centre_regions(np.ones(shape, np.float32), peaks, region="disc", radius=RADIUS, response=0.1), peaks
+    return (
+        image,
+        centre_regions(np.ones(shape, np.float32), peaks, region="disc", radius=RADIUS, response=0.1),
+        peaks,
+    )
 
 
 def placed(windows, peaks, offset, shape):

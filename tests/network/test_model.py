@@ -50,7 +50,9 @@ def test_other_settings_share_what_is_prepared(model):
 
 
 def test_settings_of_other_channels_are_refused(model):
-    with pytest.raises(UserError, match=r"the model learned from 1 channel, but --channel .* 2 channels, 0,2; choose"):
+    with pytest.raises(
+        UserError, match=r"the model learned from 1 channel, but --channel .* 2 channels, 0,2; choose"
+    ):
         model.using(Config().override(["image.channels=[0,2]"]))
     assert model.using(Config().override(["image.channels=[7]"])).variables is model.variables
 

@@ -18,7 +18,7 @@ SHARES = (0.5, 0.2, 0.3)  # of the first kernel that each colour has
 
 
 def in_channels(model, channels, shares=SHARES):
-    """A model that sees several channels as another sees one: of equal channels it makes what that makes of one."""
+    """A model that makes of several equal channels what another makes of one."""
     params = jax.tree.map(np.array, model.variables["params"])
     kernel = params["encoder_0"]["conv_0"]["kernel"]
     params["encoder_0"]["conv_0"]["kernel"] = np.concatenate([share * kernel for share in shares], axis=2)
@@ -54,7 +54,9 @@ def test_equal_channels_are_segmented_as_one(tiny_run, colours, draw_small):
 
 
 @pytest.mark.parametrize("channels", ["colours", (0, 1, 2)])
-@pytest.mark.parametrize("assignments", [[], ["image.scale=0.7", "likelihood.sigma=4.3", "image.normalization=max"]])
+@pytest.mark.parametrize(
+    "assignments", [[], ["image.scale=0.7", "likelihood.sigma=4.3", "image.normalization=max"]]
+)
 def test_tiles_give_the_whole(tiny_run, stained, channels, assignments):
     model = in_channels(tiny_run.model, channels)
     config = model.config.override(assignments)
@@ -76,9 +78,13 @@ def test_an_image_of_one_colour_is_constant(colours):
 
 
 def test_images_of_other_channels_are_refused(tiny_run, colours, stained):
-    with pytest.raises(ValueError, match=r"the image has 1 channel, but the model takes 3 \(image.channels=colours\)"):
+    with pytest.raises(
+        ValueError, match=r"the image has 1 channel, but the model takes 3 \(image.channels=colours\)"
+    ):
         segment(colours, stained[..., 0])
-    with pytest.raises(ValueError, match=r"the image has 3 channels, but the model takes 1 \(image.channels=grey\)"):
+    with pytest.raises(
+        ValueError, match=r"the image has 3 channels, but the model takes 1 \(image.channels=grey\)"
+    ):
         segment(tiny_run.model, stained)
     out = np.zeros(stained.shape[:2], np.int32)
     with pytest.raises(ValueError, match="the image has 3 channels, but the model takes 1"):
@@ -101,7 +107,9 @@ def test_a_model_of_colours_reads_them_by_itself_whole_and_in_tiles(colours, sta
     files = [tmp_path / "a.png", tmp_path / "grey.png"]
     good, bad = segment_files(colours, files, tmp_path / "out", options=BatchOptions(kinds=kinds))
     assert (good.error, good.cells > 3) == (None, True)
-    assert bad.error.startswith(f"{tmp_path / 'grey.png'}: is no image in colours, which the model or --channel asks")
+    assert bad.error.startswith(
+        f"{tmp_path / 'grey.png'}: is no image in colours, which the model or --channel asks"
+    )
     found = read_labels(tmp_path / "out" / "a_labels.tif")
     expected = segment(colours, read_image(tmp_path / "a.png", channel="colours")[0])
     np.testing.assert_array_equal(found, expected.labels)
@@ -130,11 +138,13 @@ def test_channels_are_remembered_and_others_can_be_chosen(tiny_run, stained, tmp
     three, two = segment_files(model, files, tmp_path / "out")
     assert three.error is None
     assert two.error == (
-        f"{files[1]}: there is no channel 2; the file has 2 channels, counted from 0, but --channel, --nuclear-channel "
-        "or the model asks for 0,2"
+        f"{files[1]}: there is no channel 2; the file has 2 channels, counted from 0, but --channel, "
+        "--nuclear-channel or the model asks for 0,2"
     )
     chosen = BatchOptions(model.config.override(["image.channels=[0,1]"]))
     (two,) = segment_files(model, files[1:], tmp_path / "out", options=chosen)
     assert (two.error, two.cells) == (None, three.cells)
-    with pytest.raises(ValueError, match="the model learned from 2 channels, but --channel .* 1 channel, grey; choose"):
+    with pytest.raises(
+        ValueError, match=r"the model learned from 2 channels, but --channel .* 1 channel, grey; choose"
+    ):
         segment_files(model, files, tmp_path, options=BatchOptions(model.config.override(["image.channels=grey"])))

@@ -25,8 +25,8 @@ def add_channel(command: argparse.ArgumentParser, purpose: str, default: str) ->
         "--channel",
         type=_channels,
         metavar="CHANNELS",
-        help=f"the channels of IMAGES {purpose}: a number, counted from 0; up to four of them, as 0,2; colours for red, "
-        f"green and blue; or grey, where colours become grey (default: {default})",
+        help=f"the channels of IMAGES {purpose}: a number, counted from 0; up to four of them, as 0,2; colours "
+        f"for red, green and blue; or grey, where colours become grey (default: {default})",
     )
 
 
@@ -88,6 +88,7 @@ _FUNCTION_OF = {
     "RUN": "_wsis_model_dirs",
     "NAME": "_wsis_model_dirs",
     "KINDS": "_wsis_kinds",
+    "CHANNELS": "_wsis_channels",
     "SECTION.KEY=VALUE": "_wsis_settings",
 }
 
@@ -103,6 +104,9 @@ _wsis_kinds() {{
   [[ $1 == *,* ]] && before="${{1%,*}},"
   compgen -P "$before" -W "{kinds}" -- "${{1##*,}}"
 }}
+_wsis_channels() {{
+  compgen -W "colours grey" -- "$1"
+}}
 _wsis_settings() {{
   compgen -W "{settings}" -- "$1"
 }}
@@ -114,6 +118,9 @@ _wsis_model_dirs() {{
 }}
 _wsis_kinds() {{
   _values -s , kind {kinds}
+}}
+_wsis_channels() {{
+  compadd -- colours grey
 }}
 _wsis_settings() {{
   compadd -S "" -- {settings}

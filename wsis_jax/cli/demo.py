@@ -142,7 +142,7 @@ def _train_on_scenes(folder: Path, seed: int, callbacks: "Callbacks | None") -> 
 def _draw_stages(out: Path, scene: "Scene", result: "Segmentation") -> None:
     """Writes pictures of the steps from the image to its labels."""
     from wsis_jax.io import write_picture
-    from wsis_jax.output import contribution_picture, image_picture, heat_picture, label_picture, overlay, strip
+    from wsis_jax.output import contribution_picture, heat_picture, image_picture, label_picture, overlay, strip
 
     stages = {
         "likelihood": heat_picture(result.detection.likelihood),

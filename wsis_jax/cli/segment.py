@@ -27,8 +27,8 @@ Find the cells of images with a trained model: one of yours, or one that comes w
 
 IMAGES are TIFF (OME, ImageJ or plain), PNG, JPEG, folders of OME-Zarr, and, with wsis-jax[bioio], the files of
 microscopes: czi, nd2, lif. Times, planes, pages and scenes of a file are images of their own. A model sees the
-channels that it learned from (image.channels of its config.json): grey values, colours, or channels by their numbers.
---channel chooses others, as many as it learned from, and the table has the brightness of all.
+channels that it learned from (image.channels of its config.json): grey values, colours, or channels by their
+numbers. --channel chooses others, as many as it learned from, and the table has the brightness of all.
 
   wsis segment RUN film.ome.tif --channel 1               each time point, <name>_0000, <name>_0001, …
   wsis segment RUN stack.tif --axes TZYX                  a TIFF that does not name its axes

@@ -40,7 +40,9 @@ def channels_of(given: ChannelChoice) -> Channels:
     if negative := [number for number in chosen if number < 0]:
         raise UserError(f"there is no channel {negative[0]}; count the channels from 0")
     if not 1 <= len(chosen) <= _MOST or len(set(chosen)) < len(chosen):
-        raise UserError(f"channels {in_words(chosen)[:60]} are no choice; give 1 to {_MOST} different ones, as in 0,2")
+        raise UserError(
+            f"channels {in_words(chosen)[:60]} are no choice; give 1 to {_MOST} different ones, as in 0,2"
+        )
     return chosen
 
 

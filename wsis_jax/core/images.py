@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, Float32, Float64, Int, Int32, Real, Shaped
 from scipy import ndimage
 from skimage.transform import resize
 
-from wsis_jax.core.channels import Channels, channel_count, in_words, so_many
+from wsis_jax.core.channels import Channels, channel_count, so_many
 from wsis_jax.core.config import ImageConfig
 from wsis_jax.core.errors import UserError
 from wsis_jax.core.geometry import inside

@@ -268,8 +268,8 @@ def _places(path: Path, sizes: Mapping[str, int], channels: Channels) -> list[di
     """Returns the places on the axes of frames, all that there are, in the order of the array."""
     if channels == "colours" and sizes.get("C", 1) > 1:
         raise UserError(
-            f"{path}: has {sizes['C']} channels where the model or --channel asks for colours; choose three of them "
-            "by their numbers, as in --channel 0,1,2"
+            f"{path}: has {sizes['C']} channels where the model or --channel asks for colours; choose three of "
+            "them by their numbers, as in --channel 0,1,2"
         )
     hidden = "YXSC" if isinstance(channels, tuple) else "YXS"
     frames = {axis: size for axis, size in sizes.items() if axis not in hidden}

@@ -119,9 +119,9 @@ def describe(model: Model, functions: dict[str, Exported]) -> dict[str, Any]:
         "bytes_per_cell": working_bytes(spans, network.encoder, network.decoder, inputs=network.inputs),
     }
     return {
-        "image": "values of the channels that settings.image names, each stretched to 0..1 by itself, or colours all "
-        "alike; resized as settings.image says, then mirrored at the bottom and the right to sides that are "
-        "multiples of the stride",
+        "image": "the channels that settings.image names, each stretched to 0..1 by itself, or colours all alike; "
+        "resized as settings.image says, then mirrored at the bottom and the right to sides that are multiples of "
+        "the stride",
         "lengths": "in pixels of the network, which are those of the resized image",
         "stride": network.stride,
         "buckets": [side for side, _ in (rounded_up((side, side), network.stride) for side in _BUCKETS)],

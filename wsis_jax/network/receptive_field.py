@@ -102,9 +102,7 @@ def forward_cone(peak: int, reach: int, levels: int) -> Windows:
     return Windows(tuple(encoder), tuple(decoder))
 
 
-def multiply_adds(
-    spans: Windows, encoder: tuple[int, ...], decoder: tuple[int, ...], *, inputs: int = 1
-) -> int:
+def multiply_adds(spans: Windows, encoder: tuple[int, ...], decoder: tuple[int, ...], *, inputs: int = 1) -> int:
     """Returns how many multiply-adds the backward pass of one cell takes in these windows.
 
     It counts the 3 × 3 convolutions, of `encoder`, `decoder` and `inputs` channels as in `UNet`; the rest is
@@ -130,9 +128,7 @@ def full_multiply_adds(
     )
 
 
-def working_bytes(
-    spans: Windows, encoder: tuple[int, ...], decoder: tuple[int, ...], *, inputs: int = 1
-) -> int:
+def working_bytes(spans: Windows, encoder: tuple[int, ...], decoder: tuple[int, ...], *, inputs: int = 1) -> int:
     """Returns roughly how much memory the backward pass of one cell takes, in bytes.
 
     Every signal (4 bytes a unit) and record (unpacked, 1 byte) is counted as if all lived at once, which is

@@ -131,8 +131,8 @@ def back(
 def clamped(signal: Float[Array, "*axes channels"]) -> Float[Array, "*axes"]:
     """Returns what each pixel contributes, g⁰ = Σ_c max(0, s_c), of the signals s_c that reach its channels.
 
-    A unit of the input contributes what is positive of its signal, as it always did, and a pixel what its units
-    contribute. Clamping the sum would lose cells that a hue tells of: what speaks for red there speaks against blue.
+    A unit of the input contributes what is positive of its signal, and a pixel what its units contribute. Clamping
+    the sum, max(0, Σ_c s_c), would lose cells that a hue tells of: what speaks for red there speaks against blue.
     """
     return jnp.maximum(signal, 0).sum(-1)
 

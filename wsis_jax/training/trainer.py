@@ -54,8 +54,9 @@ def train(
 
     Raises:
         UserError: if images and points do not fit each other, an image holds NaN or infinite values or has other
-            channels than the settings name, no image has a point, a setting is out of range, `run` holds an earlier training (or, with `resume`, one of
-            other settings), or the loss is not finite; what was saved before is kept then.
+            channels than the settings name, no image has a point, a setting is out of range, `run` holds an
+            earlier training (or, with `resume`, one of other settings), or the loss is not finite; what was saved
+            before is kept then.
         WriteError: if there is no room for what is saved, or the folder takes nothing; likewise.
         OutOfMemory: if a step does not fit into memory.
         MissingFile: with `resume`, if `run` is no run folder.

@@ -70,8 +70,8 @@ class Shown(NamedTuple):
         have = values.shape[-1] if self.rgb else 1
         if max(numbers) >= have:
             raise UserError(
-                f"{self.name}: this layer has {so_many(have)}, but the model takes {so_many(len(numbers))} "
-                f"(image.channels={in_words(channels)}); choose a layer in RGB, or segment the file by wsis segment"
+                f"{self.name}: this layer has {so_many(have)}, but the model takes {len(numbers)} "
+                f"(image.channels={in_words(channels)}); choose a layer in RGB, or give the file to wsis segment"
             )
         return values[..., numbers if len(numbers) > 1 else numbers[0]].astype(np.float32)
 

@@ -36,7 +36,11 @@ CASES = {
     "negative channel": ("train ok.tif --points ok.csv --channel -1", 2, "there is no channel -1; count"),
     "nuclear channel of points": ("train ok.tif --points ok.csv --nuclear-channel 0", 2, "--nuclear-channel is a"),
     "missing channel to segment": ("segment RUN ok.tif --channel 1 --out OUT", 3, "ok.tif: there is no channel 1"),
-    "channel that is there twice": ("train film.tif --points ok.csv --channel 0,0", 2, "channels 0,0 are no choice"),
+    "channel that is there twice": (
+        "train film.tif --points ok.csv --channel 0,0",
+        2,
+        "channels 0,0 are no choice",
+    ),
     "missing channel of several": (
         "train film.tif --points ok.csv --channel 0,2",
         2,

@@ -25,7 +25,7 @@ from wsis_jax.core import (
     resize_labels_part,
 )
 from wsis_jax.io import SourceImage
-from wsis_jax.output.pictures import contribution_picture, image_picture, heat_picture, label_picture, overlay
+from wsis_jax.output.pictures import contribution_picture, heat_picture, image_picture, label_picture, overlay
 from wsis_jax.output.report.html import text
 
 _Thing = TypeVar("_Thing")

@@ -105,7 +105,7 @@ class TiledImage(NamedTuple):
 
     Attributes:
         config: the settings.
-        image: normalised, in pixels of the network, in a file; (height, width), with channels if there are several.
+        image: normalised, in pixels of the network, in a file; several channels are on a third axis.
         sides: (height, width) of what the network is shown at a time.
         halos: margins around a part.
     """
