@@ -3,7 +3,8 @@
 Conventions, the same in every file:
 
 * Arrays are (row, column); a point is (row, column) in pixels, and the centre of the top-left pixel is (0, 0).
-* Images are float32, 0..1 after normalisation; batches are (batch, height, width, channel).
+* Images are float32, 0..1 after normalisation: (height, width) of one channel, (height, width, channels) of two
+  to four. A batch has an axis in front.
 * Labels are 0 for background and 1..N for cells; saved as uint16 up to 65,535 cells and as uint32 above.
 * Lengths are pixels; sigma is a standard deviation.
 """

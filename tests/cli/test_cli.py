@@ -7,11 +7,13 @@ import sys
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image
 
 from wsis_jax import cli
 from wsis_jax.cli import demo, main
 from wsis_jax.core.config import preset
 from wsis_jax.io.label_file import read_labels
+from wsis_jax.io.point_file import write_points
 from wsis_jax.network.model import load_config
 from wsis_jax.training import run_folder
 from wsis_jax.training.run_folder import read_metrics
@@ -121,6 +123,34 @@ def test_from_images_and_points_to_scores(data, tmp_path, capsys):
     assert saved["pooled"]["cells"] == 12
 
 
+def test_colours_are_learned_and_read_without_a_flag(draw_small, tmp_path, capsys):
+    """From pictures in colours to labels, an exported program and the report of the points."""
+    slides, run, out = tmp_path / "slides", tmp_path / "run", tmp_path / "out"
+    slides.mkdir()
+    for name, seed in {"a": 100, "b": 105}.items():
+        scene = draw_small(seed)
+        colours = np.stack([scene.image, 0.7 * scene.image, scene.image - 0.3 * scene.nuclei], axis=-1)
+        Image.fromarray(np.round(colours.clip(0, 1) * 255).astype(np.uint8)).save(slides / f"{name}.png")
+        write_points(slides / f"{name}.csv", scene.points)
+    given = ["--points", str(slides), "--run", str(run), *settings(*TINY, "train.steps=3")]
+    assert main(["train", str(slides), "--channel", "colours", *given]) == 0
+    assert "It reads what it learned from, --channel colours, of images by itself." in capsys.readouterr().out
+    assert load_config(run).image.channels == "colours"
+    assert main(["segment", str(run), str(slides), "--out", str(out), "--set", "detect.threshold=0.1"]) == 0
+    assert (read_labels(out / "a_labels.tif").shape, capsys.readouterr().err) == ((64, 64), "")
+    assert main(["segment", str(run), str(slides), "--channel", "2,1,0", "--out", str(out)]) == 0
+    assert main(["segment", str(run), str(slides), "--channel", "grey", "--out", str(out)]) == 2
+    assert "the model learned from 3 channels, but --channel (image.channels) chooses 1" in capsys.readouterr().err
+    assert main(["export", str(run), "--out", str(tmp_path / "exported")]) == 0
+    told = json.loads((tmp_path / "exported" / "export.json").read_text())
+    assert told["forward"]["arguments"][0]["shape"][3] == 3
+    points = ["points", str(slides), "--images", str(slides), "--channel", "colours"]
+    assert main([*points, "--out", str(tmp_path / "points")]) in (0, 3)
+    assert np.ptp(np.asarray(Image.open(tmp_path / "points" / "a_points.png")).astype(int), axis=2).mean() > 5
+    bench = ["bench", str(run), "--image", str(slides / "a.png"), "--cells", "2", "--json"]
+    assert main(bench) == 0
+
+
 def test_from_stains_alone_to_label_images(draw_small, tmp_path, capsys):
     run, out, stacks = tmp_path / "run", tmp_path / "out", tmp_path / "stacks"
     stacks.mkdir()
@@ -132,9 +162,9 @@ def test_from_stains_alone_to_label_images(draw_small, tmp_path, capsys):
     assert main([*command, "--run", str(run), *settings(*TINY, "train.steps=2")]) == 0
     printed = capsys.readouterr()
     assert "Learning from 12 nuclei in 2 images." in printed.out
-    assert f"wsis segment {run} IMAGES --channel 0 --out DIR" in printed.out
+    assert f"wsis segment {run} IMAGES --out DIR\nIt reads what it learned from, --channel 0, of" in printed.out
     assert printed.err == ""
-    assert main(["segment", str(run), str(stacks), "--channel", "0", "--out", str(out)]) == 0
+    assert main(["segment", str(run), str(stacks), "--out", str(out)]) == 0
     printed = capsys.readouterr()
     assert "2 of 2 images segmented" in printed.out
     assert printed.err == ""

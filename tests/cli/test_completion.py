@@ -51,6 +51,7 @@ def test_bash_completes(completed):
     assert completed("segment phase-contrast photos --out ph") == {"photos"}
     assert completed("segment run a.tif --preset ") == {"default", "paper", "reference"}
     assert completed("points a.csv --format i") == {"imagej"}
+    assert completed("train a.tif --channel c") == {"colours"}
     assert completed("segment run a.tif --format geo") == {"geojson"}
     assert completed("segment run a.tif --format labels,table,par") == {"labels,table,parquet"}
     assert completed("train a.tif --set cut.edge_w") == {"cut.edge_weight="}

@@ -1,5 +1,7 @@
 """Between the image's pixels and the network's: sizes, points, labels, and that they agree."""
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,9 +9,15 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from scipy import ndimage
 
+from wsis_jax.core.config import ImageConfig
 from wsis_jax.core.images import (
     Resizing,
+    check_channels,
     fitting,
+    grey,
+    is_constant,
+    normalize_by,
+    normalize_image,
     part_before_resizing,
     part_resized_from,
     resize_image,
@@ -181,6 +189,55 @@ def test_smooth_labels_do_not_depend_on_the_order_of_the_cells():
     np.testing.assert_array_equal(np.concatenate([[0], order + 1])[again], smooth)
 
 
+# Channels
+
+
+def test_colours_are_stretched_alike_and_other_channels_each_by_itself():
+    image = np.random.default_rng(0).random((30, 40, 3)).astype(np.float32) * [1, 10, 100] + [5, 0, -7]
+    image = image.astype(np.float32)
+    alone = normalize_by(ImageConfig(channels=(0, 1, 2)), image)
+    alike = normalize_by(ImageConfig(channels="colours"), image)
+    look = {"method": "percentile", "low": 1.0, "high": 99.8}
+    for channel in range(3):
+        np.testing.assert_array_equal(alone[..., channel], normalize_image(image[..., channel], **look))
+    bottom, top = np.percentile(image, [1, 99.8])
+    np.testing.assert_allclose(alike, ((image - bottom) / (top - bottom)).clip(0, 1), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("channels", ["colours", (0, 1, 2)])
+def test_constant_images_and_channels(channels):
+    image = np.full((9, 7, 3), [1, 2, 3], np.float32)
+    assert is_constant(image)
+    assert not normalize_by(ImageConfig(channels=channels), image).any()
+    image[3, 4, 2] = 9
+    assert not is_constant(image)
+    assert normalize_by(ImageConfig(channels=channels), image)[3, 4, 2] == 1
+
+
+def test_grey_is_the_mean_of_channels():
+    image = np.random.default_rng(0).random((9, 7, 4), np.float32)
+    np.testing.assert_allclose(grey(image), sum(image[..., i] for i in range(4)) / 4, rtol=1e-6)
+    np.testing.assert_array_equal(grey(image[..., 0]), image[..., 0])
+
+
+@pytest.mark.parametrize(
+    ("shape", "channels", "sentence"),
+    [
+        ((5, 6, 3), "grey", "the image has 3 channels, but the model takes 1 (image.channels=grey); give"),
+        ((5, 6), "colours", "the image has 1 channel, but the model takes 3 (image.channels=colours); give"),
+        ((5, 6, 2), (0, 1, 2), "the image has 2 channels, but the model takes 3 (image.channels=[0, 1, 2]); give"),
+        ((5, 6, 1), "grey", "the image is of shape (5, 6, 1); leave out the axis of its only channel"),
+        ((5,), "grey", "the image is of shape (5,); give one of rows and columns"),
+        ((5, 0), "grey", "the image is of shape (5, 0); give one of rows and columns"),
+    ],
+)
+def test_images_of_other_channels_are_refused(shape, channels, sentence):
+    with pytest.raises(ValueError, match="^" + re.escape(sentence)):
+        check_channels(shape, channels)
+    for good in ((4, 5), (4, 5, 3)):
+        check_channels(good, "grey" if len(good) == 2 else "colours")
+
+
 # Parts
 
 
@@ -191,10 +248,12 @@ def test_smooth_labels_do_not_depend_on_the_order_of_the_cells():
     st.integers(1, 25),
 )
 def test_parts_of_an_image_are_resized_as_the_whole(shape, scale, side):
-    image = np.random.default_rng(0).random(shape, np.float32)
+    image = np.random.default_rng(0).random((*shape, 2), np.float32)
     expected = resize_image(image, scale)
-    for part in grid_windows(expected.shape, (side, side)):
-        sizes = Resizing(shape, expected.shape)
+    for channel in range(2):
+        np.testing.assert_array_equal(expected[..., channel], resize_image(image[..., channel], scale))
+    for part in grid_windows(expected.shape[:2], (side, side)):
+        sizes = Resizing(shape, expected.shape[:2])
         taken = part_before_resizing(sizes, part)
         corner = taken[0].start, taken[1].start
         resized = resize_part(image[taken], sizes, part, corner=corner)

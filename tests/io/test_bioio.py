@@ -35,7 +35,8 @@ def test_a_czi_is_read_image_after_image(tmp_path):
 def test_a_czi_is_segmented_as_its_image_is(tiny_run, draw_small, tmp_path):
     image = np.round(draw_small(100, shape=(64, 72)).image * 1000).astype(np.uint16)
     write_czi(tmp_path / "a.czi", image[None, None])
-    (outcome,) = segment_files(tiny_run.model, [tmp_path / "a.czi"], tmp_path, options=BatchOptions(channel=0))
+    options = BatchOptions(tiny_run.model.config.override(["image.channels=[0]"]))
+    (outcome,) = segment_files(tiny_run.model, [tmp_path / "a.czi"], tmp_path, options=options)
     assert outcome.error is None
     assert read_labels(tmp_path / "a_labels.tif").max() == outcome.cells >= 4
 

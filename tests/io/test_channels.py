@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from wsis_jax.io.image_file import LUMINANCE, open_frames
 from wsis_jax.io.label_file import count_frames, read_image, read_shape
 
 
@@ -41,7 +42,7 @@ def test_a_named_channel(tmp_path, form, axes):
         expected = values[(slice(None),) * axes.index("C") + (channel,)].reshape(-1, 7, 5)
         np.testing.assert_array_equal(read_image(tmp_path / "a.tif", channel=channel), expected)
     with pytest.raises(
-        ValueError, match=r"a\.tif: there is no channel 2; the file has 2 channels, counted from 0$"
+        ValueError, match=r"a\.tif: there is no channel 2; the file has 2 channels, counted from 0, but --channel"
     ):
         read_image(tmp_path / "a.tif", channel=2)
     assert read_shape(tmp_path / "a.tif") == (7, 5)
@@ -142,7 +143,7 @@ def test_what_is_grey_has_one_channel(tmp_path, name):
     np.testing.assert_array_equal(read_image(tmp_path / name, channel=0), read_image(tmp_path / name))
     np.testing.assert_allclose(read_image(tmp_path / name)[0], values, atol=2)
     with pytest.raises(
-        ValueError, match=f"{name}: there is no channel 1; the file has 1 channel, counted from 0$"
+        ValueError, match=f"{name}: there is no channel 1; the file has 1 channel, counted from 0, but --channel"
     ):
         read_image(tmp_path / name, channel=1)
 
@@ -153,6 +154,70 @@ def test_a_grey_jpeg_has_the_values_of_its_colours(tmp_path):
     with Image.open(tmp_path / "a.jpg") as picture:
         colours = np.asarray(picture.convert("RGB")) @ [0.299, 0.587, 0.114]
     np.testing.assert_array_equal(read_image(tmp_path / "a.jpg")[0], colours.astype(np.float32))
+
+
+# Several channels at once
+
+
+CHOICES = [(0, 2), (2, 0), (1, 2, 0), (3, 0, 1, 2)]
+
+
+@pytest.mark.parametrize("channels", CHOICES)
+@pytest.mark.parametrize("axes", ["CYX", "TCYX", "CTYX", "YXS", "SYX", "TYXS"])
+def test_several_channels_are_those_by_themselves(tmp_path, axes, channels):
+    values = pixels(*({"C": 4, "S": 4, "T": 3, "Y": 7, "X": 5}[axis] for axis in axes))
+    planar = "separate" if "SYX" in axes else "contig"
+    colours = {"photometric": "rgb", "planarconfig": planar} if "S" in axes else {"photometric": "minisblack"}
+    tifffile.imwrite(tmp_path / "a.tif", values, metadata={"axes": axes}, **colours)
+    expected = np.stack([read_image(tmp_path / "a.tif", channel=one) for one in channels], axis=-1)
+    assert expected.shape[1:] == (7, 5, len(channels))
+    np.testing.assert_array_equal(read_image(tmp_path / "a.tif", channel=channels), expected)
+    with open_frames(tmp_path / "a.tif", channel=channels) as frames:
+        source = frames.source(0)
+        assert source.image.shape == (7, 5, len(channels))
+        assert source.shape == (7, 5)
+        np.testing.assert_array_equal(source.image[2:6, 1:4], expected[0, 2:6, 1:4])
+        assert len(source.read().channels) == 4 if "C" in axes else 3  # alpha is none to measure
+
+
+def test_several_pages_are_several_channels(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", pixels(3, 7, 5), photometric="minisblack")
+    found = read_image(tmp_path / "a.tif", channel=(2, 0))
+    np.testing.assert_array_equal(found[0], np.moveaxis(pixels(3, 7, 5)[[2, 0]], 0, -1))
+    with pytest.raises(ValueError, match=r"no channel 3; the file has 3 channels, .* the model asks for 0,3$"):
+        read_image(tmp_path / "a.tif", channel=(0, 3))
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+def test_the_colours_of_a_png(tmp_path, channels):
+    values = pixels(7, 5, channels).astype(np.uint8)
+    (tmp_path / "a.png").write_bytes(imagecodecs.png_encode(values))
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png", channel="colours")[0], values[..., :3])
+    np.testing.assert_allclose(read_image(tmp_path / "a.png"), values[None, ..., :3] @ LUMINANCE, rtol=1e-6)
+
+
+@pytest.mark.parametrize("planar", ["contig", "separate"])
+def test_the_colours_of_a_tiff(tmp_path, planar):
+    values = pixels(2, 7, 5, 3)
+    stored = values if planar == "contig" else np.moveaxis(values, -1, 1)
+    tifffile.imwrite(tmp_path / "a.tif", stored, photometric="rgb", planarconfig=planar)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.tif", channel="colours"), values)
+
+
+def test_what_has_no_colours_is_refused(tmp_path):
+    for name, values in {"grey.png": pixels(7, 5), "alpha.png": pixels(7, 5, 2)}.items():
+        (tmp_path / name).write_bytes(imagecodecs.png_encode(values))
+        count = "2 channels" if "alpha" in name else "1 channel"
+        with pytest.raises(
+            ValueError, match=rf"{name}: is no image in colours, .*, since a pixel has {count}; give"
+        ):
+            read_image(tmp_path / name, channel="colours")
+    tifffile.imwrite(tmp_path / "many.tif", pixels(7, 5, 6), photometric="minisblack", planarconfig="contig")
+    with pytest.raises(ValueError, match="since a pixel has 6 channels; give RGB, or three channels by their"):
+        read_image(tmp_path / "many.tif", channel="colours")
+    write(tmp_path / "stack.tif", pixels(3, 7, 5), "CYX", "ome")
+    with pytest.raises(ValueError, match=r"stack.tif: has 3 channels where .* colours; .* as in --channel 0,1,2$"):
+        read_image(tmp_path / "stack.tif", channel="colours")
 
 
 # What is refused

@@ -25,13 +25,17 @@ RADIUS = 1.5 * 3  # detect.radius × sigma
 SHAPES = [(32, 40), (16, 64)]
 
 
-def some_run(*settings, align_corners=False):
+CHANNELS = {1: "grey", 3: "colours"}
+
+
+def some_run(*settings, align_corners=False, inputs=1):
     """An untrained network that signals get through, with settings for small cells."""
-    model = UNet((4, 6), (4,), align_corners=align_corners)
+    model = UNet((4, 6), (4,), align_corners=align_corners, inputs=inputs)
     variables = initial_variables(model, 0)
     params = jax.tree.map(np.array, variables["params"])
     params["output"]["kernel"] = np.abs(params["output"]["kernel"])
     few = ["image.scale=1", "likelihood.sigma=3", "detect.radius=1.5", "cut.reach=3"]
+    few.append(f"image.channels={CHANNELS[inputs]}")
     return Model.of(model, {**variables, "params": params}, Config().override([*few, *settings]))
 
 
@@ -40,13 +44,17 @@ def loaded(exported):
     return deserialize(bytes(exported.serialize())).call
 
 
-def cells_in(shape, cells):
+def cells_in(shape, cells, inputs=1):
     """An image, regions and peaks: corners first."""
     random = np.random.default_rng(cells)
     corners = np.array([[0, 0], np.array(shape) - 1])
     peaks = np.concatenate([corners, random.integers(0, shape, (cells - 2, 2))]).astype(np.int32)
-    image = random.random(shape, np.float32)
-    return image, centre_regions(image, peaks, region="disc", radius=RADIUS, response=0.1), peaks
+    image = random.random(shape if inputs == 1 else (*shape, inputs), np.float32)
+    return (
+        image,
+        centre_regions(np.ones(shape, np.float32), peaks, region="disc", radius=RADIUS, response=0.1),
+        peaks,
+    )
 
 
 def placed(windows, peaks, offset, shape):
@@ -60,32 +68,34 @@ def placed(windows, peaks, offset, shape):
     return inside
 
 
-@pytest.mark.parametrize("align_corners", [False, True])
-def test_forward_is_predict_for_any_batch_and_size(align_corners):
-    run = some_run(align_corners=align_corners)
+@pytest.mark.parametrize(("align_corners", "inputs"), [(False, 1), (True, 1), (False, 3)])
+def test_forward_is_predict_for_any_batch_and_size(align_corners, inputs):
+    run = some_run(align_corners=align_corners, inputs=inputs)
     forward = loaded(export_forward(run))
     for batch, shape in zip([1, 3], SHAPES, strict=True):
-        images = np.random.default_rng(batch).random((batch, *shape), np.float32)
+        channels = () if inputs == 1 else (inputs,)
+        images = np.random.default_rng(batch).random((batch, *shape, *channels), np.float32)
         expected = [predict(run.network, run.variables, image) for image in images]
         np.testing.assert_allclose(forward(images), expected, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize(
-    ("align_corners", "settings"),
+    ("align_corners", "inputs", "settings"),
     [
-        (False, []),
-        (False, ["contribution.rule=deconvnet", "contribution.start=one", "contribution.start_at=logit"]),
-        (True, ["contribution.rule=gradient", "cut.reach=null"]),
+        (False, 1, []),
+        (False, 1, ["contribution.rule=deconvnet", "contribution.start=one", "contribution.start_at=logit"]),
+        (True, 1, ["contribution.rule=gradient", "cut.reach=null"]),
+        (False, 3, []),
     ],
 )
-def test_contributions_are_those_of_the_package_for_any_number_of_cells_and_size(align_corners, settings):
-    run = some_run(*settings, align_corners=align_corners)
+def test_contributions_are_those_of_the_package_for_any_number_of_cells_and_size(align_corners, inputs, settings):
+    run = some_run(*settings, align_corners=align_corners, inputs=inputs)
     exported = export_contributions(run)
     offset = -(exported.out_avals[0].shape[-1] // 2)
     contributions = loaded(exported)
     reach = None if run.config.cut.reach is None else 9.0
     for cells, shape in zip([3, 6], SHAPES, strict=True):
-        image, regions, peaks = cells_in(shape, cells)
+        image, regions, peaks = cells_in(shape, cells, inputs)
         found = placed(np.asarray(contributions(image, regions, peaks)), peaks, offset, shape)
         expected = contribution_maps(run, Cells(image, regions, peaks, reach=reach))
         assert expected.max(axis=(1, 2)).min() > 0

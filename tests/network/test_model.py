@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from wsis_jax.core.config import Config
-from wsis_jax.network.model import Model
+from wsis_jax.core.errors import UserError
+from wsis_jax.network.model import Model, build_model
 from wsis_jax.network.unet import UNet, fold_batch_norm, in_precision, initial_variables
 from wsis_jax.network.windowed import backward_kernels
 
@@ -46,6 +47,22 @@ def test_other_settings_share_what_is_prepared(model):
     assert other.config.cut.reach == 3
     assert other.variables is model.variables
     assert other.kernels is model.kernels
+
+
+def test_settings_of_other_channels_are_refused(model):
+    with pytest.raises(
+        UserError, match=r"the model learned from 1 channel, but --channel .* 2 channels, 0,2; choose"
+    ):
+        model.using(Config().override(["image.channels=[0,2]"]))
+    assert model.using(Config().override(["image.channels=[7]"])).variables is model.variables
+
+
+def test_the_network_has_the_channels_of_the_settings(unchecked):
+    network = build_model(Config().override(["unet.encoder=[4,6]", "unet.decoder=[4]", "image.channels=[0,2]"]))
+    assert network.inputs == 2
+    assert initial_variables(network, 0)["params"]["encoder_0"]["conv_0"]["kernel"].shape == (3, 3, 2, 4)
+    with pytest.raises(UserError, match="the images have 1 channel, but the network sees 2"):
+        network.init(jax.random.key(0), jnp.zeros((1, 8, 8, 1)))
 
 
 def test_another_precision_is_that_of_the_variables(model):

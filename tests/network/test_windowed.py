@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from wsis_jax.core.config import Config, ContributionConfig
+from wsis_jax.core.config import Config, ContributionConfig, ImageConfig
 from wsis_jax.network import contributions
 from wsis_jax.network.contributions import (
     Cells,
@@ -32,7 +32,12 @@ NETWORKS = {
     "three levels": UNet((4, 6, 8), (6, 4)),
     "four levels": UNet((8, 4, 4, 8), (4, 4, 8)),
     "aligned corners": UNet((4, 6, 8), (6, 4), align_corners=True),
+    "three channels": UNet((4, 6, 8), (6, 4), inputs=3),
+    "two channels": UNet((4, 9), (6,), inputs=2),
 }
+
+
+CHANNELS = {1: "grey", 2: (0, 1), 3: "colours"}
 
 
 def model_of(name, seed, *args, **settings):
@@ -47,7 +52,8 @@ def model_of(name, seed, *args, **settings):
     variables = initial_variables(network, seed)
     params = jax.tree.map(vary, variables["params"])
     params["output"]["kernel"] = np.abs(params["output"]["kernel"])  # signals get through
-    config = Config(contribution=ContributionConfig(*args, **settings))
+    look = ImageConfig(channels=CHANNELS[network.inputs])
+    config = Config(image=look, contribution=ContributionConfig(*args, **settings))
     return Model.of(network, {**variables, "params": params}, config)
 
 
@@ -56,15 +62,16 @@ def by_both(name, seed, cells, function=contribution_maps, **settings):
     return (function(model_of(name, seed, method, **settings), cells) for method in ("window", "loop"))
 
 
-def scene(shape, cells, seed):
+def scene(shape, cells, seed, inputs=1):
     """An image, regions that overlap windows of one another, and peaks: corners and borders first."""
     random = np.random.default_rng(seed)
     high = np.array(shape) - 1
     edges = np.array([[0, 0], high, [0, high[1]], [high[0], 0], [high[0] // 2, 0], [0, high[1] // 2]])
     peaks = np.concatenate([edges, random.integers(0, high + 1, (max(cells - len(edges), 0), 2))])[:cells]
     peaks = np.unique(peaks, axis=0)
-    image = random.random(shape, np.float32)
-    regions = centre_regions(image, peaks, region="disc", radius=float(random.uniform(1, 5)), response=0.1)
+    image = random.random(shape if inputs == 1 else (*shape, inputs), np.float32)
+    plane = np.ones(shape, np.float32)
+    regions = centre_regions(plane, peaks, region="disc", radius=float(random.uniform(1, 5)), response=0.1)
     return image, regions, peaks
 
 
@@ -102,16 +109,55 @@ def assert_close(window, loop):
         ("four levels", (16, 88), 7.5, "gradient"),
         ("aligned corners", (64, 48), 7.5, "deconvnet"),
         ("aligned corners", (16, 88), 20.0, "guided"),
+        ("three channels", (64, 48), None, "guided"),
+        ("three channels", (16, 88), 7.5, "gradient"),
+        ("two channels", (16, 88), 20.0, "deconvnet"),
     ],
 )
 @settings(deadline=None, max_examples=3, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 @given(st.integers(1, 10), st.integers(0, 2**20))
 @example(10, 0)
 def test_windows_give_the_numbers_of_the_loop(name, shape, reach, rule, cells, seed):
-    drawn = Cells(*scene(shape, cells, seed), reach=reach)
+    drawn = Cells(*scene(shape, cells, seed, NETWORKS[name].inputs), reach=reach)
     windowed, looped = by_both(name, seed, drawn, rule=rule)
     assert looped.any() or cells < 3
     assert_close(windowed, looped)
+
+
+@pytest.mark.parametrize("method", ["window", "loop"])
+def test_a_pixel_contributes_what_is_positive_of_each_of_its_channels(method):
+    """The slow way: the gradient of each cell's region by automatic differentiation, unit by unit of the input."""
+    model = model_of("three channels", 3, method, rule="gradient", start="one", start_at="logit")
+    image, regions, peaks = scene((16, 24), 3, 3, inputs=3)
+
+    def total(image, cell):
+        logits = model.network.apply(model.variables, image[None], method="logits")
+        return jnp.where(regions == cell, logits[0, :, :, 0], 0).sum()
+
+    maps = contribution_maps(model, Cells(image, regions, peaks))
+    gradients = [jax.grad(total)(jnp.asarray(image), cell) for cell in range(1, len(peaks) + 1)]
+    expected = np.stack([sum(np.maximum(one[..., c], 0) for c in range(3)) for one in gradients])
+    of_the_sum = np.stack([np.maximum(one.sum(-1), 0) for one in gradients])
+    assert np.abs(expected - of_the_sum).max() > 0.1 * expected.max()
+    assert_close(maps, expected)
+
+
+def test_channels_of_equal_values_are_one_channel_whose_kernels_are_the_sum():
+    """Where all kernels of the input are of one sign per feature, nothing is clamped in one channel alone."""
+    several = model_of("three channels", 4)
+    kernel = np.abs(several.variables["params"]["encoder_0"]["conv_0"]["kernel"])
+    params = jax.tree.map(np.array, several.variables["params"])
+    params["encoder_0"]["conv_0"]["kernel"] = kernel
+    several = Model.of(several.network, {"params": params}, several.config)
+    params = jax.tree.map(np.array, params)
+    params["encoder_0"]["conv_0"]["kernel"] = kernel.sum(axis=2, keepdims=True)
+    one = Model.of(several.network.clone(inputs=1), {"params": params}, Config())
+    image, regions, peaks = scene((64, 48), 7, 4)
+    colours = np.repeat(image[..., None], 3, axis=2)
+    found = contribution_maps(several, Cells(colours, regions, peaks))
+    expected = contribution_maps(one, Cells(image, regions, peaks))
+    assert expected.any()
+    assert_close(found, expected)
 
 
 @pytest.mark.parametrize("reach", [None, 9.0])

@@ -23,12 +23,12 @@ def test_every_label_has_a_colour_of_its_own_and_background_is_black():
     assert np.abs(np.diff(colours[1:], axis=0)).max(1).min() > 0.2  # neighbours in number are unlike
 
 
-def test_grey_pictures_stretch_any_range():
-    picture = pictures.grey_picture(IMAGE)
+def test_image_pictures_stretch_any_range():
+    picture = pictures.image_picture(IMAGE)
     assert picture.shape == (12, 16, 3)
     assert (picture.min(), picture.max()) == (0, 255)
     assert (picture == picture[..., :1]).all()
-    assert not pictures.grey_picture(np.full((3, 4), 7.0)).any()
+    assert not pictures.image_picture(np.full((3, 4), 7.0)).any()
 
 
 def test_overlays_show_outlines_in_the_colour_of_their_cell_and_the_image_elsewhere():
@@ -36,7 +36,7 @@ def test_overlays_show_outlines_in_the_colour_of_their_cell_and_the_image_elsewh
     np.testing.assert_array_equal(picture[2, 3], colours[1])
     np.testing.assert_array_equal(picture[4, 8], colours[1])  # the border between the two cells
     np.testing.assert_array_equal(picture[4, 9], colours[2])
-    plain = pictures.grey_picture(IMAGE)
+    plain = pictures.image_picture(IMAGE)
     np.testing.assert_array_equal(picture[LABELS == 0], plain[LABELS == 0])
     np.testing.assert_array_equal(picture[4, 5], plain[4, 5])  # inside
 

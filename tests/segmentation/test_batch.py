@@ -10,6 +10,11 @@ from wsis_jax.segmentation import batch
 from wsis_jax.segmentation.batch import BatchOptions, segment_files
 
 
+def choosing(model, channel):
+    """The settings of a model with a channel of images chosen; None: as they are."""
+    return model.config if channel is None else model.config.override([f"image.channels=[{channel}]"])
+
+
 def write_image(path) -> None:
     values = np.random.default_rng(0).integers(0, 255, (20, 24)).astype(np.uint8)
     tifffile.imwrite(path, values)
@@ -60,7 +65,7 @@ def test_a_channel_is_segmented_as_an_image_of_its_own(tiny_run, draw_small, tmp
             tiny_run.model,
             [tmp_path / f"{name}.tif"],
             tmp_path,
-            options=BatchOptions(channel=channel),
+            options=BatchOptions(choosing(tiny_run.model, channel)),
         )
         assert (outcome.name, outcome.error) == (name, None)
         return read_labels(tmp_path / f"{name}_labels.tif")
@@ -76,11 +81,12 @@ def test_a_channel_that_one_file_lacks_does_not_stop_the_others(tiny_run, tmp_pa
     write_image(tmp_path / "a.tif")
     tifffile.imwrite(tmp_path / "b.tif", np.zeros((2, 20, 24), np.uint8), imagej=True, metadata={"axes": "CYX"})
     files = [tmp_path / "a.tif", tmp_path / "b.tif"]
-    outcomes = segment_files(tiny_run.model, files, tmp_path, options=BatchOptions(channel=1))
+    outcomes = segment_files(tiny_run.model, files, tmp_path, options=BatchOptions(choosing(tiny_run.model, 1)))
     assert [outcome.cells for outcome in outcomes] == [None, 0]
-    assert outcomes[0].error == f"{files[0]}: there is no channel 1; the file has 1 channel, counted from 0"
-    with pytest.raises(ValueError, match="there is no channel -1; count"):
-        segment_files(tiny_run.model, files, tmp_path, options=BatchOptions(channel=-1))
+    assert outcomes[0].error == (
+        f"{files[0]}: there is no channel 1; the file has 1 channel, counted from 0, but --channel, "
+        "--nuclear-channel or the model asks for 1"
+    )
 
 
 def test_a_bad_file_does_not_stop_the_others(tiny_run, draw_small, write_scene, tmp_path):
@@ -149,7 +155,7 @@ def test_the_table_has_all_channels_and_the_size_of_a_pixel(tiny_run, draw_small
     tifffile.imwrite(path, both, imagej=True, resolution=(4, 4), metadata={"axes": "CYX", "unit": "um"})
 
     def columns(**options):
-        reading = BatchOptions(channel=1, **options)
+        reading = BatchOptions(choosing(tiny_run.model, 1), **options)
         (outcome,) = segment_files(tiny_run.model, [path], tmp_path, options=reading)
         assert outcome.cells > 4
         return np.genfromtxt(tmp_path / "a_cells.csv", delimiter=",", names=True, dtype=None, encoding="utf-8")

@@ -66,7 +66,7 @@ def test_what_is_written_of_the_cells_is_that_of_the_whole(tiny_run, draw_small,
             [path],
             tmp_path / way,
             kinds=kinds,
-            channel=0,
+            config=tiny_run.model.config.override(["image.channels=[0]"]),
             tiles=tiles,
             on_tile=lambda *of: told.append(of),
         )

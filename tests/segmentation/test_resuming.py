@@ -101,7 +101,7 @@ def test_what_is_finished_is_skipped_and_what_has_changed_is_done_again(tiny_run
     assert segmented(run, three, out) == [("00", True), ("01", True), ("02", False)]
     changed = run.config.override(["cut.reach=4"])
     assert segmented(run, three, out, config=changed) == [("00", False), ("01", False), ("02", False)]
-    assert segmented(run, three, out, config=changed, channel=0)[0] == ("00", False)
+    assert segmented(run, three, out, config=changed.override(["image.channels=[0]"]))[0] == ("00", False)
 
 
 def test_other_weights_do_all_again(tiny_run, three, tmp_path):

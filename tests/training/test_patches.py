@@ -120,6 +120,38 @@ def test_patches_are_cut_from_one_place_of_image_and_target():
     assert len({target.tobytes() for target in targets}) > 35
 
 
+def in_colours(seed=0) -> Sample:
+    """A sample of three channels that are all the image's, in other ranges."""
+    one = sample(seed=seed)
+    return one._replace(image=np.stack([one.image, 0.5 * one.image, 1 - one.image], axis=-1))
+
+
+@pytest.mark.parametrize("augment", ["none", "exact", "free"])
+def test_channels_are_drawn_together(augment):
+    options = {"batch": 8, "patch": 16, "augment": augment, "seed": 3, "step": 5}
+    images, targets = draw_batch([in_colours()], **options)
+    grey, expected = draw_batch([sample()], **options)
+    assert images.shape == (8, 16, 16, 3)
+    np.testing.assert_array_equal(targets, expected)
+    if augment == "none":
+        np.testing.assert_array_equal(images[..., :1], grey)
+        np.testing.assert_allclose(images[..., 2], 1 - images[..., 0], atol=1e-6)
+        return
+    clear = targets[..., 0] > 0.1
+    for image, target, known in zip(images, targets[..., 0], clear, strict=True):
+        signs = [rank_correlation(image[..., channel][known], target[known]) for channel in range(3)]
+        assert signs[0] > 0.5 < signs[1]
+        assert signs[2] < -0.5
+
+
+def test_intensities_of_channels_are_changed_by_themselves():
+    alike = sample()._replace(image=np.repeat(sample().image[..., None], 2, axis=2))
+    images, _ = draw_batch([alike], batch=20, patch=16, augment="exact", seed=0, step=0)
+    differences = np.abs(images[..., 0].mean((1, 2)) - images[..., 1].mean((1, 2)))
+    assert differences.min() > 1e-3
+    assert differences.max() > 0.05
+
+
 def test_every_place_of_an_image_can_be_drawn():
     ramp = np.arange(5 * 6, dtype=np.float32).reshape(5, 6)
     one = Sample(ramp, POINTS, ramp)

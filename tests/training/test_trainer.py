@@ -318,6 +318,23 @@ def test_uncertain_places_are_left_out(tmp_path):
     assert np.isfinite(train_on_set(data, config=with_train(steps=1), run=tmp_path).config.network_sigma)
 
 
+def test_images_of_other_channels_than_the_settings_are_refused(tmp_path, tiny_config, draw_small):
+    scene = draw_small(0)
+    colours = np.repeat(scene.image[..., None], 3, axis=2)
+    for images, channels, sentence in (
+        (
+            [colours],
+            "grey",
+            r"image 0 has 3 channels, but the model takes 1 \(image.channels=grey\); give as many",
+        ),
+        ([colours, scene.image], "colours", "image 1 has 1 channel, but the model takes 3"),
+    ):
+        config = tiny_config.override([f"image.channels={channels}"])
+        with pytest.raises(ValueError, match=sentence):
+            train(images, [scene.points] * len(images), config=config, run=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_grey_values_that_are_no_numbers_are_found_before_a_training(tmp_path):
     samples = trainer._make_samples(DATA, CONFIG)
     samples[0].image[3, 4] = np.inf

@@ -227,6 +227,27 @@ def test_the_plane_shown_is_segmented_while_the_viewer_goes_on(segmenting, viewe
     assert segmenting.work.status.value == f"{len(expected.points)} cells in 1 of 1 planes"
 
 
+@pytest.mark.parametrize(
+    ("channels", "taken"), [("colours", [0, 1, 2]), ((2, 0), [2, 0]), ((1,), 1), ((0, 3), [0, 3])]
+)
+def test_the_channels_of_a_layer_are_its_colours(application, channels, taken):
+    pixels = np.random.default_rng(0).random((2, 8, 9, 4), np.float32)
+    from wsis_jax.io import LUMINANCE
+    from wsis_jax.viewer.layers import Shown
+
+    shown = Shown("slide", pixels, rgb=True)
+    np.testing.assert_array_equal(shown.plane((1,), channels), pixels[1][..., taken])
+    np.testing.assert_allclose(shown.plane((1,), "grey"), pixels[1, ..., :3] @ LUMINANCE, rtol=1e-6)
+    one = Shown("stain", pixels[..., 0], rgb=False)
+    if len(channels) == 1:
+        np.testing.assert_array_equal(one.plane((1,), channels), pixels[1, ..., 0])
+    else:
+        with pytest.raises(
+            ValueError, match=r"stain: this layer has 1 channel, but the model takes [23] \(image.ch"
+        ):
+            one.plane((1,), channels)
+
+
 def test_all_planes_are_segmented_until_it_is_stopped(segmenting, viewer, stack, tiny_run, monkeypatch):
     viewer.add_image(np.repeat(stack[..., None], 3, axis=-1), name="film", rgb=True)
     segmenting.planes.value, segmenting.evidence.value = "all", False

@@ -1,11 +1,12 @@
 """Arguments that several commands share, and the script with which a shell completes all of them."""
 
 import argparse
+import dataclasses
 import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from wsis_jax.core import Config
+from wsis_jax.core import Channels, Config, UserError, channels_of
 from wsis_jax.network import packaged_models
 
 _SET_HELP = "change a setting, as in train.steps=500 or cut.reach=3; may be given several times"
@@ -18,11 +19,30 @@ def which_run() -> str:
     return f"{folder}, or the name of one of the package ({names})" if names else folder
 
 
-def add_channel(command: argparse.ArgumentParser, purpose: str) -> None:
+def add_channel(command: argparse.ArgumentParser, purpose: str, default: str) -> None:
     """Adds --channel, for the commands that read images."""
     command.add_argument(
-        "--channel", type=int, metavar="N", help=f"the channel of IMAGES {purpose}, counted from 0"
+        "--channel",
+        type=_channels,
+        metavar="CHANNELS",
+        help=f"the channels of IMAGES {purpose}: a number, counted from 0; up to four of them, as 0,2; colours "
+        f"for red, green and blue; or grey, where colours become grey (default: {default})",
     )
+
+
+def _channels(text: str) -> Channels:
+    """Returns the channels that an argument names."""
+    try:
+        return channels_of(text)
+    except UserError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def choosing(config: Config, channels: Channels | None) -> Config:
+    """Returns settings with the channels of --channel, if any were given."""
+    if channels is None:
+        return config
+    return dataclasses.replace(config, image=dataclasses.replace(config.image, channels=channels))
 
 
 def add_verbose(command: argparse.ArgumentParser) -> None:
@@ -68,6 +88,7 @@ _FUNCTION_OF = {
     "RUN": "_wsis_model_dirs",
     "NAME": "_wsis_model_dirs",
     "KINDS": "_wsis_kinds",
+    "CHANNELS": "_wsis_channels",
     "SECTION.KEY=VALUE": "_wsis_settings",
 }
 
@@ -83,6 +104,9 @@ _wsis_kinds() {{
   [[ $1 == *,* ]] && before="${{1%,*}},"
   compgen -P "$before" -W "{kinds}" -- "${{1##*,}}"
 }}
+_wsis_channels() {{
+  compgen -W "colours grey" -- "$1"
+}}
 _wsis_settings() {{
   compgen -W "{settings}" -- "$1"
 }}
@@ -94,6 +118,9 @@ _wsis_model_dirs() {{
 }}
 _wsis_kinds() {{
   _values -s , kind {kinds}
+}}
+_wsis_channels() {{
+  compadd -- colours grey
 }}
 _wsis_settings() {{
   compadd -S "" -- {settings}

@@ -35,7 +35,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Runs the command and returns its exit code."""
     from wsis_jax.cli.measure import compare, fresh_model, noise, surroundings
-    from wsis_jax.core import normalize_image, resize_image
+    from wsis_jax.core import normalize_by, resize_image
     from wsis_jax.io import read_image
     from wsis_jax.network import load_model
 
@@ -46,11 +46,11 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         raise UserError("--width is that of a fresh network; leave it out with a RUN, which has its own")
     if arguments.image is None:
-        image = noise(arguments.side, arguments.side)
+        image = noise(arguments.side, arguments.side, model.network.inputs)
     else:
-        grey, look = read_image(arguments.image)[0], model.config.image
-        normalized = normalize_image(grey, method=look.normalization, low=look.low, high=look.high)
-        image = resize_image(normalized, look.scale or 1)
+        look = model.config.image
+        values = read_image(arguments.image, channel=look.channels)[0]
+        image = resize_image(normalize_by(look, values), look.scale or 1)
     with waiting("measuring; it takes about a minute"):
         results = compare(model, image, cells=arguments.cells)
     if arguments.json:

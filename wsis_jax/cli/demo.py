@@ -142,7 +142,7 @@ def _train_on_scenes(folder: Path, seed: int, callbacks: "Callbacks | None") -> 
 def _draw_stages(out: Path, scene: "Scene", result: "Segmentation") -> None:
     """Writes pictures of the steps from the image to its labels."""
     from wsis_jax.io import write_picture
-    from wsis_jax.output import contribution_picture, grey_picture, heat_picture, label_picture, overlay, strip
+    from wsis_jax.output import contribution_picture, heat_picture, image_picture, label_picture, overlay, strip
 
     stages = {
         "likelihood": heat_picture(result.detection.likelihood),
@@ -152,7 +152,7 @@ def _draw_stages(out: Path, scene: "Scene", result: "Segmentation") -> None:
     for name, picture in stages.items():
         write_picture(out / f"{name}.png", picture)
     panels = [
-        ("image", grey_picture(scene.image)),
+        ("image", image_picture(scene.image)),
         ("likelihood map", stages["likelihood"]),
         ("contribution maps", stages["contributions"]),
         ("cells found", overlay(scene.image, result.labels, result.points)),

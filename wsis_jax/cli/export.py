@@ -25,21 +25,21 @@ those of the image alone. In Python, with jax and flatbuffers installed:
     folder = Path("DIR")
     names = ("forward", "contributions")
     forward, contributions = (export.deserialize((folder / f"{n}.stablehlo").read_bytes()).call for n in names)
-    likelihood = np.asarray(forward(image[None])[0])  # image: float32, 0..1
+    likelihood = np.asarray(forward(image[None])[0])  # image: float32, 0..1, channels last if there are several
     ...  # regions: int32, i + 1 in the disc around peaks[i]; peaks: int32, (row, column)
     maps = np.asarray(contributions(image, regions, peaks))
 
     # The winner map: each pixel goes to the cell with the greatest contribution.
     windows = json.loads((folder / "export.json").read_text())["contributions"]
     side, margin = windows["side"], -windows["offset"]
-    value = np.zeros(np.add(image.shape, side), np.float32)
+    value = np.zeros(np.add(regions.shape, side), np.float32)
     owner = np.zeros(value.shape, np.int32)
     for cell, (row, column) in enumerate(peaks):
         window = np.s_[row : row + side, column : column + side]
         wins = maps[cell] > value[window]
         value[window][wins] = maps[cell][wins]
         owner[window][wins] = cell + 1
-    inside = tuple(slice(margin, margin + n) for n in image.shape)
+    inside = tuple(slice(margin, margin + n) for n in regions.shape)
     value, owner = value[inside], owner[inside]
 
 `wsis segment` looks for peaks in the mean of the likelihood maps of an image and of its three mirror images

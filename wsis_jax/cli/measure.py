@@ -76,41 +76,46 @@ def fresh_model(width: int) -> Model:
     return Model.of(network, initial_variables(network, 0), config)
 
 
-def noise(height: int, width: int) -> Float32[np.ndarray, "height width"]:
+def noise(height: int, width: int, channels: int = 1) -> Float32[np.ndarray, "height width *channels"]:
     """Returns an image of random values, 0..1: what a pass costs does not depend on what is in the image.
 
     Raises UserError if a side is not positive.
     """
     _check(height=height, width=width)
-    check_values("the image", height * width, remedy="choose a smaller side")
-    return np.random.default_rng(0).random((height, width), np.float32)
+    check_values("the image", height * width * channels, remedy="choose a smaller side")
+    shape = (height, width) if channels == 1 else (height, width, channels)
+    return np.random.default_rng(0).random(shape, np.float32)
 
 
-def draw_case(model: Model, image: Float32[np.ndarray, "height width"], *, cells: int, radius: float) -> Case:
+def draw_case(
+    model: Model, image: Float32[np.ndarray, "height width *channels"], *, cells: int, radius: float
+) -> Case:
     """Returns a case of cells at random pixels, each with its part of the disc of `radius` pixels around it.
 
     Raises UserError if the number of cells is not positive, or larger than that of the pixels.
     """
     _check(cells=cells)
     padded, _ = pad_to_stride(image, model.network.stride)
-    if cells > padded.size:
-        raise UserError(f"cells must be at most {padded.size}, the pixels of the image, not {cells}")
-    pixels = np.random.default_rng(0).choice(padded.size, cells, replace=False)
-    peaks = np.stack(np.unravel_index(np.sort(pixels), padded.shape), axis=1)
-    regions = centre_regions(padded, peaks, region="disc", radius=radius, response=0.0)
+    plane = np.ones(padded.shape[:2], np.float32)
+    if cells > plane.size:
+        raise UserError(f"cells must be at most {plane.size}, the pixels of the image, not {cells}")
+    pixels = np.random.default_rng(0).choice(plane.size, cells, replace=False)
+    peaks = np.stack(np.unravel_index(np.sort(pixels), plane.shape), axis=1)
+    regions = centre_regions(plane, peaks, region="disc", radius=radius, response=0.0)
     return Case(model, Cells(padded, regions, peaks))
 
 
 def by_windows(case: Case, name: str, *, reach: float | None) -> Method:
     """Returns the method that passes through windows; contributions within `reach` pixels of the peak, or all."""
     model, cells = _by(case.model, "window"), case.cells._replace(reach=reach)
-    spans = windows_of_cells(model.network, cells)
-    flop = 2 * multiply_adds(spans, model.network.encoder, model.network.decoder)
+    network = model.network
+    spans = windows_of_cells(network, cells)
+    flop = 2 * multiply_adds(spans, network.encoder, network.decoder, inputs=network.inputs)
     return Method(
         name,
         len(cells.peaks),
         flop,
-        lambda: one_of(record_images(model, cells.image[None], cells.image.shape), jnp.array(0)),
+        lambda: one_of(record_images(model, cells.image[None], cells.shape), jnp.array(0)),
         lambda recorded: winner_map_in_chunks(model, cells, recorded=recorded),
     )
 
@@ -118,7 +123,7 @@ def by_windows(case: Case, name: str, *, reach: float | None) -> Method:
 def by_images(case: Case, name: Literal["vmap", "loop"]) -> Method:
     """Returns a method that passes through the whole image for every cell."""
     model, cells, network = _by(case.model, name), case.cells, case.model.network
-    flop = 2 * full_multiply_adds(cells.image.shape, network.encoder, network.decoder)
+    flop = 2 * full_multiply_adds(cells.shape, network.encoder, network.decoder, inputs=network.inputs)
     forward, back = partial(linearize, model, cells.image), partial(winner_map_in_chunks, model, cells)
     return Method(name, len(cells.peaks), flop, forward, lambda linear: back(linear=linear))
 
@@ -191,7 +196,9 @@ def speed_up(fast: dict[str, Any], slow: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def compare(model: Model, image: Float32[np.ndarray, "height width"], *, cells: int) -> list[dict[str, Any]]:
+def compare(
+    model: Model, image: Float32[np.ndarray, "height width *channels"], *, cells: int
+) -> list[dict[str, Any]]:
     """Returns the `result` of every method, the loop last, with the regions and the reach of a model's settings.
 
     The image is normalised and in pixels of the network. Passes through the whole image are timed on few cells.

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from wsis_jax.cli.arguments import add_channel
 from wsis_jax.cli.terminal import print_point_reports, print_suggestion, progress_bar, show_error
 from wsis_jax.core import UserError
 
@@ -55,7 +56,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "--ctc", type=Path, metavar="SEQUENCE", help="a sequence of the Cell Tracking Challenge, as data/01"
     )
     command.add_argument("--images", nargs="+", metavar="IMAGES", help="images, named like the points")
-    command.add_argument("--channel", type=int, metavar="N", help="the channel of IMAGES, counted from 0")
+    add_channel(command, "to compare with", "grey")
     command.add_argument(
         "--format",
         choices=["napari", "imagej", "csv"],

@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wsis_jax.cli.arguments import add_channel, add_settings, add_verbose, changed_settings, which_run
+from wsis_jax.cli.arguments import add_channel, add_settings, add_verbose, changed_settings, choosing, which_run
 from wsis_jax.cli.terminal import one_line, progress_bar, show_error, show_warning
 from wsis_jax.core import UserError
 from wsis_jax.io import stem
@@ -26,8 +26,9 @@ Find the cells of images with a trained model: one of yours, or one that comes w
   wsis segment phase-contrast image.tif                   phase contrast, cells of 25 to 60 pixels in diameter
 
 IMAGES are TIFF (OME, ImageJ or plain), PNG, JPEG, folders of OME-Zarr, and, with wsis-jax[bioio], the files of
-microscopes: czi, nd2, lif. Times, planes, pages and scenes of a file are images of their own; of several channels,
---channel chooses the one to segment, and the table has the brightness of all.
+microscopes: czi, nd2, lif. Times, planes, pages and scenes of a file are images of their own. A model sees the
+channels that it learned from (image.channels of its config.json): grey values, colours, or channels by their
+numbers. --channel chooses others, as many as it learned from, and the table has the brightness of all.
 
   wsis segment RUN film.ome.tif --channel 1               each time point, <name>_0000, <name>_0001, …
   wsis segment RUN stack.tif --axes TZYX                  a TIFF that does not name its axes
@@ -73,7 +74,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--out", type=Path, default=Path("results"), metavar="DIR", help="folder for the results (default results)"
     )
-    add_channel(command, "to segment")
+    add_channel(command, "to segment", "those that the model learned from")
     command.add_argument(
         "--axes",
         metavar="LETTERS",
@@ -125,7 +126,7 @@ def run(arguments: argparse.Namespace) -> int:
     with ExitStack() as stack:
         workers = stack.enter_context(_workers(arguments.dask, arguments.run)) if arguments.dask else None
         run = load_model(arguments.run) if workers is None else workers.model
-        config = changed_settings(run.config, arguments)
+        config = choosing(changed_settings(run.config, arguments), arguments.channel)
         files = list_files(arguments.images, suffixes=IMAGE_SUFFIXES)
         bar = stack.enter_context(progress_bar(rate="images"))
         task = bar.add_task("segmenting", total=None)
@@ -152,7 +153,6 @@ def run(arguments: argparse.Namespace) -> int:
             options=BatchOptions(
                 config=config,
                 kinds=format.kinds,
-                channel=arguments.channel,
                 axes=arguments.axes,
                 pixel_size=arguments.pixel_size,
                 tiles=arguments.tiles,

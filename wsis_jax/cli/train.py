@@ -6,12 +6,12 @@ from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wsis_jax.cli.arguments import add_channel, add_settings, add_verbose
+from wsis_jax.cli.arguments import add_channel, add_settings, add_verbose, choosing
 from wsis_jax.cli.terminal import training_progress, waiting
-from wsis_jax.core import UserError
+from wsis_jax.core import UserError, in_words
 
 if TYPE_CHECKING:
-    from wsis_jax.core import Config
+    from wsis_jax.core import Channels, Config
     from wsis_jax.training import TrainingSet
 
 SUMMARY = "learn from images and clicks"
@@ -22,6 +22,7 @@ Learn to find cells from images and the rough centroids of their cells: clicks, 
   wsis train images --points points --run run
   wsis train images --nuclei stains --run run
   wsis train stacks --channel 0 --nuclei stacks --nuclear-channel 1 --run run
+  wsis train slides --channel colours --points points --run run
 
 IMAGES and POINTS are files, folders or quoted patterns, paired by name: a.tif and a.csv. Images may be PNG,
 TIFF or JPEG, grey or colour; the pages of a TIFF are frames. Point files may be a napari points layer
@@ -34,7 +35,9 @@ needs no stain.
 
 IMAGES and STAINS may be channels of the same files. Channels count from 0; they are those that a TIFF names
 (ImageJ, OME), or else the colours, or else the pages. Without --channel, channels and pages are frames, and
-colours become grey.
+colours become grey. --channel 0,2 has the network see two channels at once, each stretched to 0..1 by itself, and
+--channel colours red, green and blue, all stretched alike, so that hues stay what they are: for histology. A model
+remembers its channels, and wsis segment reads them of images without being told.
 
 Ctrl-C ends the training after the step under way and saves it; --resume goes on from there, to the very weights
 that it would have had. RUN/report.html shows curves, pictures of held-out images and settings; wsis report RUN
@@ -53,7 +56,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     teacher.add_argument(
         "--nuclei", nargs="+", metavar="STAINS", help="instead: images of a nuclear stain, named like the images"
     )
-    add_channel(command, "to learn from")
+    add_channel(command, "to learn from", "grey")
     command.add_argument(
         "--nuclear-channel", type=int, metavar="N", help="the channel of STAINS that is the nuclear stain"
     )
@@ -88,7 +91,8 @@ def _train(arguments: argparse.Namespace) -> int:
     from wsis_jax.core import is_first
     from wsis_jax.training import Callbacks, train_on_set, training_report, writing_events
 
-    config, data = _config(arguments), _training_set(arguments)
+    config = _config(arguments)
+    data = _training_set(arguments, config.image.channels)
     with ExitStack() as stack:
         events = arguments.tensorboard and is_first()
         write_event = stack.enter_context(writing_events(arguments.run)) if events else None
@@ -108,10 +112,9 @@ def _train(arguments: argparse.Namespace) -> int:
             raise
     if is_first():
         print(f"A page to look at: {training_report(arguments.run)}")
-    which = "" if arguments.channel is None else f" --channel {arguments.channel}"
-    print(
-        f"The best model is in {arguments.run}; use it with: wsis segment {arguments.run} IMAGES{which} --out DIR"
-    )
+    print(f"The best model is in {arguments.run}; use it with: wsis segment {arguments.run} IMAGES --out DIR")
+    if config.image.channels != "grey":
+        print(f"It reads what it learned from, --channel {in_words(config.image.channels)}, of images by itself.")
     return 0
 
 
@@ -124,6 +127,7 @@ def _config(arguments: argparse.Namespace) -> "Config":
     config = preset(arguments.preset or "default")
     small = arguments.size == "small" or (arguments.size == "auto" and jax.default_backend() == "cpu")
     config = (small_network(config) if small else config).override(arguments.set)
+    config = choosing(config, arguments.channel)
     if small and arguments.size == "auto":
         print(
             "No accelerator found: training the small network (--size full for the paper's; wsis doctor says why)."
@@ -131,11 +135,11 @@ def _config(arguments: argparse.Namespace) -> "Config":
     return config
 
 
-def _training_set(arguments: argparse.Namespace) -> "TrainingSet":
-    """Reads the images with their points or stains, and says how much there is to learn from."""
+def _training_set(arguments: argparse.Namespace, channel: "Channels") -> "TrainingSet":
+    """Reads channels of the images with their points or stains, and says how much there is to learn from."""
     from wsis_jax.training import read_stained_set, read_training_set, with_uncertain
 
-    images, channel, nuclear = arguments.images, arguments.channel, arguments.nuclear_channel
+    images, nuclear = arguments.images, arguments.nuclear_channel
     if arguments.nuclei is not None:
         kind, data = "nuclei", read_stained_set(images, arguments.nuclei, channel=channel, nuclear_channel=nuclear)
     elif nuclear is None:

@@ -1,3 +1,9 @@
+from .channels import ChannelChoice as ChannelChoice
+from .channels import Channels as Channels
+from .channels import channel_count as channel_count
+from .channels import channels_of as channels_of
+from .channels import in_words as in_words
+from .channels import so_many as so_many
 from .config import Config as Config
 from .config import ContributionConfig as ContributionConfig
 from .config import CutConfig as CutConfig
@@ -47,9 +53,13 @@ from .geometry import nearest_distances as nearest_distances
 from .geometry import nearest_peak as nearest_peak
 from .images import MIRRORS as MIRRORS
 from .images import Resizing as Resizing
+from .images import by_channel as by_channel
+from .images import check_channels as check_channels
 from .images import fitting as fitting
+from .images import grey as grey
 from .images import is_constant as is_constant
 from .images import mirror as mirror
+from .images import normalize_by as normalize_by
 from .images import normalize_image as normalize_image
 from .images import part_before_resizing as part_before_resizing
 from .images import part_resized_from as part_resized_from

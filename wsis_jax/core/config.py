@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from wsis_jax.core.channels import Channels, channel_count, channels_of
 from wsis_jax.core.errors import UserError
 
 _MOST_LEVELS, _MOST_WIDTH = 10, 16_384  # of the network
@@ -34,11 +35,18 @@ def positive(default: float | int | None, most: int | float = 1e30) -> Any:
 class ImageConfig:
     """How an image becomes the input of the network; the same at training and at inference."""
 
+    # What the network sees: "grey" for one channel, "colours" for red, green and blue, or numbers of channels
+    channels: Channels = "grey"
     normalization: Literal["percentile", "max"] = "percentile"
     low: float = number(1.0, 0, 100)  # percentile that becomes 0
     high: float = number(99.8, 0, 100)  # percentile that becomes 1
     # Images are resized by this before the network; None: sigma becomes 5 pixels
     scale: float | None = positive(None, 64)
+
+    @property
+    def inputs(self) -> int:
+        """How many channels the network sees, from 1 to 4."""
+        return channel_count(self.channels)
 
 
 @dataclass(frozen=True)
@@ -154,6 +162,10 @@ class Config:
             for one in dataclasses.fields(values):
                 if one.metadata:
                     _check_bounds(f"{section.name}.{one.name}", getattr(values, one.name), **one.metadata)
+        try:
+            channels_of(self.image.channels)
+        except UserError as error:
+            raise UserError(f"image.channels: {error}") from error
         for path, widths in (("unet.encoder", self.unet.encoder), ("unet.decoder", self.unet.decoder)):
             if len(widths) > _MOST_LEVELS or not all(1 <= width <= _MOST_WIDTH for width in widths):
                 raise UserError(
@@ -288,6 +300,11 @@ def _checked(hint: Any, path: str, value: Any) -> Any:
     if origin in (types.UnionType, typing.Union):
         if value is None and type(None) in arguments:
             return None
+        words = [word for a in arguments if typing.get_origin(a) is Literal for word in typing.get_args(a)]
+        if words and not isinstance(value, list | tuple):
+            if value not in words:
+                raise UserError(f"{path} must be {', '.join(words)} or a list, as in [0, 2], not {_short(value)}")
+            return value
         return _checked(next(a for a in arguments if a is not type(None)), path, value)
     if origin is tuple:
         if isinstance(value, list | tuple) and value and all(type(v) is arguments[0] for v in value):

@@ -1,15 +1,21 @@
-"""Arithmetic of images: grey values, mirror images, sizes before and after resizing, sides to pad to."""
+"""Arithmetic of images: channels, grey values, mirror images, sizes before and after resizing, sides to pad to.
+
+An image of one channel is an array (height, width), and one of several is (height, width, channels).
+"""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from itertools import combinations
 from typing import Literal, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32, Float64, Int, Int32, Real
+from jaxtyping import Bool, Float, Float32, Float64, Int, Int32, Real, Shaped
 from scipy import ndimage
 from skimage.transform import resize
 
+from wsis_jax.core.channels import Channels, channel_count, so_many
+from wsis_jax.core.config import ImageConfig
 from wsis_jax.core.errors import UserError
 from wsis_jax.core.geometry import inside
 from wsis_jax.core.windows import Window, corner_of, grow, intersect, relative_to, whole_window, window_shape
@@ -21,7 +27,7 @@ _MOST_SIZES = 48
 
 Sides = tuple[int, int]
 
-_Image = Float32[np.ndarray, "height width"]
+_Image = Float32[np.ndarray, "height width *channels"]
 _Labels = Int[np.ndarray, "height width"]
 _Resized = Int32[np.ndarray, "new_height new_width"]
 _Peaks = Int[np.ndarray, "cells 2"]
@@ -30,15 +36,72 @@ MIRRORS = ((-1, 1), (1, -1), (-1, -1))
 """Steps along rows and columns of the mirror images that the network may see: upside down, left to right, both."""
 
 
+# Channels
+
+
+def check_channels(shape: Sequence[int], channels: Channels, *, name: str = "the image") -> None:
+    """Raises UserError unless an array of a shape is an image of as many channels as are to be seen.
+
+    `name` is what the message begins with.
+    """
+    shape = tuple(shape)
+    if len(shape) not in (2, 3) or 0 in shape:
+        raise UserError(f"{name} is of shape {shape}; give one of rows and columns, and perhaps channels")
+    have, want = shape[2] if len(shape) == 3 else 1, channel_count(channels)
+    if shape[2:] == (1,):
+        raise UserError(f"{name} is of shape {shape}; leave out the axis of its only channel")
+    if have != want:
+        setting = channels if isinstance(channels, str) else list(channels)
+        raise UserError(
+            f"{name} has {so_many(have)}, but the model takes {want} (image.channels={setting}); give as many, or "
+            "train with others (--channel)"
+        )
+
+
+def by_channel(
+    function: Callable[[np.ndarray], np.ndarray], image: Shaped[np.ndarray, "height width *channels"]
+) -> np.ndarray:
+    """Returns what a function makes of each channel of an image, as one image again."""
+    if image.ndim == 2:
+        return function(image)
+    return np.stack([function(image[..., channel]) for channel in range(image.shape[2])], axis=-1)
+
+
+def grey(image: Float[np.ndarray, "height width *channels"]) -> Float[np.ndarray, "height width"]:
+    """Returns the mean of the channels of a normalised image, for what looks at one channel alone.
+
+    It is not the luminance of colours, nearly all of which is green: cells are as often red or blue.
+    """
+    return image if image.ndim == 2 else image.mean(axis=2)
+
+
 # Grey values
 
 
-def is_constant(image: _Image) -> bool:
+def is_constant(image: Float[np.ndarray, "height width *channels"]) -> bool:
     """Tells whether all pixels are equal: nothing can be found in such an image, and a caller may warn."""
-    return bool(image.min() == image.max())
+    return bool((image.min(axis=(0, 1)) == image.max(axis=(0, 1))).all())
 
 
-def normalize_image(image: _Image, *, method: Literal["percentile", "max"], low: float, high: float) -> _Image:
+def normalize_by(settings: ImageConfig, image: _Image) -> _Image:
+    """Returns an image as settings normalise it for the network; see `normalize_image`.
+
+    The three colours of a picture are stretched alike: a colour is a ratio of them, and hues stay what they are.
+    Channels that were chosen by their numbers, such as fluorescent stains, are each stretched alone: they were
+    exposed by themselves, and the faint ones would be lost beside the bright ones.
+    """
+    return normalize_image(
+        image,
+        method=settings.normalization,
+        low=settings.low,
+        high=settings.high,
+        alike=settings.channels == "colours",
+    )
+
+
+def normalize_image(
+    image: _Image, *, method: Literal["percentile", "max"], low: float, high: float, alike: bool = False
+) -> _Image:
     """Brings finite grey values to 0..1.
 
     Args:
@@ -47,13 +110,18 @@ def normalize_image(image: _Image, *, method: Literal["percentile", "max"], low:
             value, as the reference does, and clips at 0.
         low: Lower percentile, from 0; used by `percentile` alone, as is `high`.
         high: Upper percentile, above `low` and up to 100.
+        alike: Whether all channels are stretched between the same values, those of all of them together; or each
+            is by itself.
 
     Returns:
-        A new image. A constant image becomes zeros, silently: see `is_constant`.
+        A new image. A constant image becomes zeros, silently: see `is_constant`; so does a constant channel of
+        those that are stretched by themselves.
 
     Raises:
         UserError: If the percentiles are out of order or out of range.
     """
+    if image.ndim == 3 and not alike:
+        return by_channel(lambda one: normalize_image(one, method=method, low=low, high=high), image)
     values = image.astype(np.float64)  # A difference of two float32 may overflow, a quotient lose digits.
     if method == "max":
         bottom, top = 0.0, values.max()
@@ -68,32 +136,33 @@ def normalize_image(image: _Image, *, method: Literal["percentile", "max"], low:
     return stretch(values, bottom, top)
 
 
-def stretch(values: Float[np.ndarray, "_ _"], bottom: float, top: float) -> Float32[np.ndarray, "_ _"]:
+def stretch(values: Float[np.ndarray, "*shape"], bottom: float, top: float) -> Float32[np.ndarray, "*shape"]:
     """Returns grey values with `bottom` at 0 and `top` at 1, clipped to that range."""
     return np.clip((values.astype(np.float64) - bottom) / (top - bottom), 0, 1).astype(np.float32)
 
 
-def mirror(images: np.ndarray, steps: tuple[int, int]) -> np.ndarray:
-    """Returns a view of images, their last two axes (height, width), mirrored by one of `MIRRORS`."""
-    return images[..., :: steps[0], :: steps[1]]
+def mirror(images: np.ndarray, steps: tuple[int, int], *, axis: int = 0) -> np.ndarray:
+    """Returns a view of images, mirrored by one of `MIRRORS`; `axis` is that of rows, columns are on the next."""
+    return images[(*[slice(None)] * axis, slice(None, None, steps[0]), slice(None, None, steps[1]))]
 
 
 # Sizes
 
 
-def scaled_shape(shape: tuple[int, int], scale: float) -> tuple[int, int]:
-    """Returns the (height, width) that an image has after `resize_image`; at least 1 × 1."""
+def scaled_shape(shape: Sequence[int], scale: float) -> tuple[int, int]:
+    """Returns the (height, width) that an image of a shape has after `resize_image`; at least 1 × 1."""
     return max(round(shape[0] * scale), 1), max(round(shape[1] * scale), 1)
 
 
 def resize_image(
-    image: Float[np.ndarray, "height width"], scale: float
-) -> Float32[np.ndarray, "scaled_height scaled_width"]:
+    image: Float[np.ndarray, "height width *channels"], scale: float
+) -> Float32[np.ndarray, "scaled_height scaled_width *channels"]:
     """Returns the image at `scale` times its size, smoothed before it is made smaller."""
     if scale == 1:
         return image.astype(np.float32)
     shape = scaled_shape(image.shape, scale)
-    return resize(image.astype(np.float32), shape, order=1, mode="reflect", anti_aliasing=scale < 1)
+    resized = partial(resize, output_shape=shape, order=1, mode="reflect", anti_aliasing=scale < 1)
+    return by_channel(resized, image.astype(np.float32))
 
 
 class Resizing(NamedTuple):
@@ -104,8 +173,8 @@ class Resizing(NamedTuple):
 
 
 def resize_part(
-    image: Float32[np.ndarray, "rows columns"], sizes: Resizing, part: Window, *, corner: tuple[int, int]
-) -> Float32[np.ndarray, "part_rows part_columns"]:
+    image: Float32[np.ndarray, "rows columns *channels"], sizes: Resizing, part: Window, *, corner: tuple[int, int]
+) -> Float32[np.ndarray, "part_rows part_columns *channels"]:
     """Returns a part of what `resize_image` makes of an image, from the part of the image that it takes.
 
     Args:
@@ -118,13 +187,18 @@ def resize_part(
         rows, columns = (slice(s.start - c, s.stop - c) for s, c in zip(part, corner, strict=True))
         return image[rows, columns]
     factors = np.divide(sizes.before, sizes.after)
-    if (factors > 1).any():
-        image = ndimage.gaussian_filter(image, np.maximum(0, (factors - 1) / 2), mode="mirror")
     # Whole pixels are taken off after the place is computed, so that it is the very same within its pixel.
     places = [
         (np.arange(s.start, s.stop) + 0.5) * k - 0.5 - c for s, k, c in zip(part, factors, corner, strict=True)
     ]
-    return ndimage.map_coordinates(image, np.meshgrid(*places, indexing="ij"), order=1, mode="mirror").clip(0, 1)
+    grid = np.meshgrid(*places, indexing="ij")
+
+    def resized(channel: Float32[np.ndarray, "_ _"]) -> Float32[np.ndarray, "_ _"]:
+        if (factors > 1).any():
+            channel = ndimage.gaussian_filter(channel, np.maximum(0, (factors - 1) / 2), mode="mirror")
+        return ndimage.map_coordinates(channel, grid, order=1, mode="mirror").clip(0, 1)
+
+    return by_channel(resized, image)
 
 
 def part_before_resizing(sizes: Resizing, part: Window) -> Window:

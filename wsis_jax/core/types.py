@@ -24,13 +24,13 @@ class Detection(NamedTuple):
     """The cells that the network detects in an image; all in pixels of the network.
 
     Attributes:
-        image: normalised and resized, 0..1.
+        image: normalised and resized, 0..1; of one channel, or of several on a third axis.
         likelihood: the likelihood map, 0..1.
         peaks: (row, column) of the cells, in raster order.
         regions: i + 1 in the centre region of cell i.
     """
 
-    image: Float32[np.ndarray, "height width"]
+    image: Float32[np.ndarray, "height width *channels"]
     likelihood: Float32[np.ndarray, "height width"]
     peaks: Int64[np.ndarray, "cells 2"]
     regions: Int32[np.ndarray, "height width"]

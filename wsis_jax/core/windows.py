@@ -14,11 +14,14 @@ It returns the results in the order of the parts. The function may be called in 
 
 @runtime_checkable
 class Plane(Protocol):
-    """A two-dimensional array that is read by slices: a NumPy array, a memory map, a zarr array."""
+    """An array of rows and columns, and perhaps channels, that is read by slices of rows and columns.
+
+    It may be a NumPy array, a memory map, or a zarr array.
+    """
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """(height, width)."""
+        """(height, width), or (height, width, channels)."""
         ...
 
     @property

@@ -2,7 +2,6 @@ from .ctc import read_ctc_points as read_ctc_points
 from .image_file import LUMINANCE as LUMINANCE
 from .image_file import Frames as Frames
 from .image_file import SourceImage as SourceImage
-from .image_file import check_channel as check_channel
 from .image_file import open_frames as open_frames
 from .label_file import read_image as read_image
 from .label_file import read_labels as read_labels

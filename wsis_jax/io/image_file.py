@@ -10,7 +10,18 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float32, Shaped
 
-from wsis_jax.core import Plane, UserError, Window, check_images
+from wsis_jax.core import (
+    ChannelChoice,
+    Channels,
+    Plane,
+    UserError,
+    Window,
+    channel_count,
+    channels_of,
+    check_images,
+    in_words,
+    so_many,
+)
 from wsis_jax.io.paths import stem
 from wsis_jax.io.readers import WHOLE, Stack, open_stacks
 
@@ -23,8 +34,9 @@ class SourceImage(NamedTuple):
 
     Attributes:
         name: of the results, unique in a batch.
-        image: grey values to segment, as they are stored, float32.
-        channels: grey values of all channels of the same place, the segmented one among them, float32.
+        image: values to segment, as they are stored, float32: (height, width) of one channel, or (height, width,
+            channels) of several.
+        channels: grey values of all channels of the same place, the segmented ones among them, float32.
         pixel_size: side of a pixel in µm, or None where it is unknown.
     """
 
@@ -41,7 +53,8 @@ class SourceImage(NamedTuple):
     def read(self) -> "SourceImage":
         """Returns the image with all its values in memory, as arrays; an error is one of `Frames.values`."""
         image = np.asarray(self.image[WHOLE])
-        channels = [image] if len(self.channels) == 1 else [np.asarray(plane[WHOLE]) for plane in self.channels]
+        alone = len(self.channels) == 1 and image.ndim == 2
+        channels = [image] if alone else [np.asarray(plane[WHOLE]) for plane in self.channels]
         return self._replace(image=image, channels=np.stack(channels))
 
 
@@ -59,18 +72,19 @@ class Frames:
         names: one for each image: that of the file, and where there are several, `_0000`, or, on more axes than
             one, the place on each, as in `_t0003_z0012`.
         shapes: (height, width) of each.
+        channels: those that are segmented.
         opening: opens the file again, in this process or another.
     """
 
-    def __init__(self, path: Path, stacks: Sequence[Stack], channel: int | None, axes: str | None) -> None:
-        """Takes the arrays of the file, and channel and axes as the user gave them."""
+    def __init__(self, path: Path, stacks: Sequence[Stack], channels: Channels, axes: str | None) -> None:
+        """Takes the arrays of the file, the channels to segment, and axes as the user gave them."""
         images = sum(math.prod(n for axis, n in stack.sizes.items() if axis not in "YX") for stack in stacks)
         check_images(path, images)
-        places = [_Place(stack, at) for stack in stacks for at in _places(path, stack.sizes, channel)]
-        self._path, self._channel, self._pages = path, channel, None
-        self.opening = partial(open_frames, path, channel=channel, axes=axes)
+        places = [_Place(stack, at) for stack in stacks for at in _places(path, stack.sizes, channels)]
+        self._path, self.channels, self._pages = path, channels, None
+        self.opening = partial(open_frames, path, channel=channels, axes=axes)
         unnamed = {axis for stack in stacks for axis in stack.sizes} <= {"I", "Q", "Y", "X"}
-        if channel is not None and axes is None and unnamed and len(places) > 1:
+        if isinstance(channels, tuple) and axes is None and unnamed and len(places) > 1:
             self._pages, places = places, places[:1]  # Pages without a name are the channels of one image.
         self._places = places
         self.names = [f"{stem(path)}{_suffix(place, number, len(places))}" for number, place in enumerate(places)]
@@ -82,13 +96,18 @@ class Frames:
         pixel_size = self._places[index].stack.pixel_size
         return SourceImage(self.names[index], LazyPlane(self, index, None), channels, pixel_size)
 
-    def values(self, index: int, number: int | None = None, window: Window = WHOLE) -> Float32[np.ndarray, "_ _"]:
-        """Reads grey values of an image, or of a window of it.
+    def values(
+        self, index: int, number: int | None = None, window: Window = WHOLE
+    ) -> Float32[np.ndarray, "_ _ *channels"]:
+        """Reads values of an image, or of a window of it.
 
         Args:
             index: of the image.
             number: of one of all its channels, where colours are channels; None for what is segmented.
             window: rows and columns.
+
+        Returns:
+            Rows and columns; and where several channels are segmented these, on a last axis.
 
         Raises:
             UserError: if the file is damaged, there is no such channel, or a value is complex, or, in what is
@@ -99,32 +118,41 @@ class Frames:
             return self._segmented(index, window)
         if self._pages is not None:
             return self._grey(self._pages[number], window, None)
-        if self._channel is not None and "C" in place.stack.sizes:
+        if isinstance(self.channels, tuple) and "C" in place.stack.sizes:
             return self._grey(place, window, number)
         if self._channels(index) == 1:
             return self._segmented(index, window)
         values, axes = place.stack.read(place.at, window)
         return _as_float(values.take(number, axes.index("S")), axes.replace("S", ""))
 
-    def _segmented(self, index: int, window: Window) -> Float32[np.ndarray, "_ _"]:
-        """Reads the grey values to segment; NaN and infinite ones are an error."""
-        if self._pages is not None:
-            if len({(page.stack.sizes["Y"], page.stack.sizes["X"]) for page in self._pages}) > 1:
-                raise UserError(f"{self._path}: the pages differ in size; save them as separate files")
-            self._check_channel(self._channel or 0, len(self._pages))
-            grey = self._grey(self._pages[self._channel or 0], window, None)
+    def _segmented(self, index: int, window: Window) -> Float32[np.ndarray, "_ _ *channels"]:
+        """Reads the values to segment; NaN and infinite ones are an error."""
+        if self.channels == "grey":
+            values = self._grey(self._places[index], window, None)
+        elif self.channels == "colours":
+            values = self._colours(self._places[index], window)
         else:
-            grey = self._grey(self._places[index], window, self._channel)
-        if not np.isfinite(grey).all():
+            planes = [self._channel(index, window, channel) for channel in self.channels]
+            values = planes[0] if len(planes) == 1 else np.stack(planes, axis=-1)
+        if not np.isfinite(values).all():
             raise UserError(f"{self._path}: frame {index} holds NaN or infinite values; make them numbers")
-        return grey
+        return values
+
+    def _channel(self, index: int, window: Window, channel: int) -> Float32[np.ndarray, "_ _"]:
+        """Reads one of the channels that were chosen by their numbers."""
+        if self._pages is None:
+            return self._grey(self._places[index], window, channel)
+        if len({(page.stack.sizes["Y"], page.stack.sizes["X"]) for page in self._pages}) > 1:
+            raise UserError(f"{self._path}: the pages differ in size; save them as separate files")
+        self._check_channel(channel, len(self._pages))
+        return self._grey(self._pages[channel], window, None)
 
     def _channels(self, index: int) -> int:
         """Returns how many channels an image has, alpha not counted."""
         place = self._places[index]
         if self._pages is not None:
             return len(self._pages)
-        if self._channel is not None and "C" in place.stack.sizes:
+        if isinstance(self.channels, tuple) and "C" in place.stack.sizes:
             return place.stack.sizes["C"]
         pixel, axes = place.stack.read(place.at, (slice(0, 1), slice(0, 1)))  # some files tell only then
         colours = pixel.shape[axes.index("S")] if "S" in axes else 1
@@ -136,15 +164,32 @@ class Frames:
         if channel is not None and "C" in stack.sizes:
             self._check_channel(channel, stack.sizes["C"])
             at, channel = at | {"C": channel}, None
-        values, axes = stack.read(at, window)
-        if np.iscomplexobj(values):
-            raise UserError(f"{self._path}: the values are complex numbers; save their magnitude as the image")
+        values, axes = self._read(_Place(stack, at), window)
         if channel is not None:
             self._check_channel(channel, values.shape[axes.index("S")] if "S" in axes else 1)
         if "S" in axes:
             colours = np.moveaxis(values, axes.index("S"), -1)
             values, axes = self._one_colour(colours, channel), axes.replace("S", "")
         return _as_float(values, axes)
+
+    def _colours(self, place: _Place, window: Window) -> Float32[np.ndarray, "_ _ 3"]:
+        """Returns red, green and blue; alpha is left out."""
+        values, axes = self._read(place, window)
+        have = values.shape[axes.index("S")] if "S" in axes else 1
+        if have not in (3, 4):
+            raise UserError(
+                f"{self._path}: is no image in colours, which the model or --channel asks for, since a pixel has "
+                f"{so_many(have)}; give RGB, or three channels by their numbers (--channel 0,1,2)"
+            )
+        planes = [_as_float(values.take(colour, axes.index("S")), axes.replace("S", "")) for colour in range(3)]
+        return np.stack(planes, axis=-1)
+
+    def _read(self, place: _Place, window: Window) -> tuple[np.ndarray, str]:
+        """Reads values and the names of their axes; complex numbers are an error."""
+        values, axes = place.stack.read(place.at, window)
+        if np.iscomplexobj(values):
+            raise UserError(f"{self._path}: the values are complex numbers; save their magnitude as the image")
+        return values, axes
 
     def _one_colour(
         self, colours: Shaped[np.ndarray, "_ _ colours"], channel: int | None
@@ -157,23 +202,30 @@ class Frames:
         return colours[..., 0] if colours.shape[-1] <= 2 else colours[..., :3] @ LUMINANCE
 
     def _check_channel(self, channel: int, count: int) -> None:
+        """Raises UserError if an image of so many channels lacks one that is asked for."""
         if channel >= count:
-            have = "1 channel" if count == 1 else f"{count} channels"
-            raise UserError(f"{self._path}: there is no channel {channel}; the file has {have}, counted from 0")
+            raise UserError(
+                f"{self._path}: there is no channel {channel}; the file has {so_many(count)}, counted from 0, but "
+                f"--channel, --nuclear-channel or the model asks for {in_words(self.channels)}"
+            )
 
 
 class LazyPlane:
-    """Grey values in a file, (height, width), float32, of which windows are read when they are asked for.
+    """Values in a file, float32, of which windows are read when they are asked for.
+
+    They are (height, width), or, of several channels that are segmented together, (height, width, channels).
 
     Sent to another process, it opens its file for each window, since it is not known when to close it.
     """
 
     def __init__(self, frames: Frames, index: int, number: int | None) -> None:
         """Takes the open file, and image and channel as `Frames.values` does."""
-        self.shape, self.dtype, self._frames = frames.shapes[index], np.dtype(np.float32), frames
+        count = channel_count(frames.channels) if number is None else 1
+        self.shape: tuple[int, ...] = (*frames.shapes[index], *([count] if count > 1 else []))
+        self.dtype, self._frames = np.dtype(np.float32), frames
         self._index, self._number, self._opening = index, number, frames.opening
 
-    def __getitem__(self, window: Window) -> Float32[np.ndarray, "_ _"]:
+    def __getitem__(self, window: Window) -> Float32[np.ndarray, "_ _ *channels"]:
         """Returns the values in a window."""
         with self._opening() if self._frames is None else nullcontext(self._frames) as frames:
             return frames.values(self._index, self._number, window)
@@ -184,42 +236,43 @@ class LazyPlane:
 
 @contextmanager
 def open_frames(
-    path: str | Path, *, channel: int | None = None, axes: str | None = None
+    path: str | Path, *, channel: ChannelChoice = None, axes: str | None = None
 ) -> Generator[Frames, None, None]:
     """Opens the images of a file, whose pixels are read when they are asked for.
 
     All places on axes other than rows, columns, colours and channels are images of their own: times, planes,
-    pages, scenes. RGB becomes luminance; alpha is ignored, and so is a TIFF's look-up table, which says how to
-    show the values. Integers above 2^24 lose their last digits in float32.
+    pages, scenes. RGB becomes luminance, unless its colours are asked for; alpha is ignored, and so is a TIFF's
+    look-up table, which says how to show the values. Integers above 2^24 lose their last digits in float32.
 
     Args:
         path: a TIFF, PNG or JPEG, a folder of OME-Zarr, or, with the extra `bioio`, a file of a microscope.
-        channel: the only channel to segment, counted from 0; None for all. Channels are those of a file that names
-            them, or else the colours of a pixel, alpha among them, or else pages that the file calls nothing. What
-            has one channel alone is read as it is.
+        channel: the channels to segment, as `channels_of` takes them: numbers, counted from 0; "colours" for red,
+            green and blue; None or "grey" for grey values. Numbers are of channels that the file names, or else
+            of the colours of a pixel, alpha among them, or else of pages that the file calls nothing. What has one
+            channel alone is read as it is.
         axes: names for the axes of a TIFF instead of those that it gives, a letter each, as in `TZCYX`: `Y` for
             rows, `X` for columns, `C` for channels, `S` for colours, any other for frames.
 
     Raises:
         MissingFile: if there is no such file.
-        UserError: if the file is empty, damaged or not an image; if `channel` is negative, or not given where
+        UserError: if the file is empty, damaged or not an image; if `channel` is no choice, or not given where
             there are frames of several; if the axes have no names, or `axes` does not fit.
         UserError: if the package that reads such files is not installed.
     """
-    check_channel(channel)
+    channels = channels_of(channel)
     with open_stacks(Path(path), axes=axes) as stacks:
-        yield Frames(Path(path), stacks, channel, axes)
+        yield Frames(Path(path), stacks, channels, axes)
 
 
-def check_channel(channel: int | None) -> None:
-    """Raises UserError for the number of a channel that no file can have."""
-    if channel is not None and channel < 0:
-        raise UserError(f"there is no channel {channel}; count the channels from 0")
-
-
-def _places(path: Path, sizes: Mapping[str, int], channel: int | None) -> list[dict[str, int]]:
+def _places(path: Path, sizes: Mapping[str, int], channels: Channels) -> list[dict[str, int]]:
     """Returns the places on the axes of frames, all that there are, in the order of the array."""
-    frames = {axis: size for axis, size in sizes.items() if axis not in ("YXS" if channel is None else "YXSC")}
+    if channels == "colours" and sizes.get("C", 1) > 1:
+        raise UserError(
+            f"{path}: has {sizes['C']} channels where the model or --channel asks for colours; choose three of "
+            "them by their numbers, as in --channel 0,1,2"
+        )
+    hidden = "YXSC" if isinstance(channels, tuple) else "YXS"
+    frames = {axis: size for axis, size in sizes.items() if axis not in hidden}
     if math.prod(frames.values()) > frames.get("C", 1) > 1:
         count = len(sizes) - ("S" in sizes)
         raise UserError(f"{path}: the image has {count} axes without colours; choose a channel (--channel)")

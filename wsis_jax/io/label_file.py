@@ -11,22 +11,26 @@ import tifffile
 from jaxtyping import Float32, Int32, Integer, UInt8
 from PIL import Image
 
-from wsis_jax.core import UserError, replacing
+from wsis_jax.core import ChannelChoice, UserError, replacing
 from wsis_jax.io.image_file import open_frames
 from wsis_jax.io.readers import WHOLE, open_stacks
 
 
 def read_image(
-    path: str | Path, *, channel: int | None = None, axes: str | None = None
-) -> Float32[np.ndarray, "frames height width"]:
-    """Reads the grey values of all images of a file, as they are stored.
+    path: str | Path, *, channel: ChannelChoice = None, axes: str | None = None
+) -> Float32[np.ndarray, "frames height width *channels"]:
+    """Reads the values of all images of a file, as they are stored: grey, colours, or channels by their numbers.
 
     `open_frames` explains which axes are frames and how colours become grey; it reads one image at a time.
 
     Args:
         path: a TIFF, PNG, JPEG or OME-Zarr, or, with the extra `bioio`, a file of a microscope; see `READERS`.
-        channel: the only channel to read, counted from 0; None for all.
+        channel: the channel to read, counted from 0, or several; "colours" for red, green and blue; None for grey
+            values.
         axes: names for the axes of a TIFF, such as `TZCYX`.
+
+    Returns:
+        The frames; where there are several channels in each, with these on the last axis.
 
     Raises:
         MissingFile: If there is no such file.
@@ -44,7 +48,7 @@ def read_shape(path: str | Path) -> tuple[int, int]:
         return stacks[0].sizes["Y"], stacks[0].sizes["X"]
 
 
-def count_frames(path: str | Path, *, channel: int | None = None) -> int:
+def count_frames(path: str | Path, *, channel: ChannelChoice = None) -> int:
     """Counts the frames that `read_image` returns, without reading pixels; errors are those of `open_frames`."""
     with open_frames(path, channel=channel) as frames:
         return len(frames.names)

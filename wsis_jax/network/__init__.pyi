@@ -12,6 +12,7 @@ from .layers import max_pool as max_pool
 from .model import Model as Model
 from .model import best_weights as best_weights
 from .model import build_model as build_model
+from .model import check_inputs as check_inputs
 from .model import load_config as load_config
 from .model import load_model as load_model
 from .model import load_variables as load_variables

@@ -33,8 +33,8 @@ from wsis_jax.network.model import Model
 from wsis_jax.network.receptive_field import Span, Windows, windows, working_bytes
 from wsis_jax.network.record import Record, RecordedImage, one_of, record, start_signal
 from wsis_jax.network.rules import relu_of, rule_of
-from wsis_jax.network.unet import UNet, Variables, check_sides
-from wsis_jax.network.windowed import back, compiled_back, cut_views
+from wsis_jax.network.unet import UNet, Variables, check_sides, with_channels
+from wsis_jax.network.windowed import back, clamped, compiled_back, cut_views
 
 # Cells at a time beyond which nothing is gained: a CPU's caches are full, an accelerator is busy.
 _LARGEST_CHUNK = {"cpu": 8, "accelerator": 64}
@@ -44,7 +44,7 @@ class Cells(NamedTuple):
     """Cells whose signals are to go back.
 
     Attributes:
-        image: normalised, 0..1; sides multiples of the network's stride.
+        image: normalised, 0..1; sides multiples of the network's stride; of one channel or several.
         regions: i + 1 in the centre region of cell i, 0 elsewhere; a cell without one contributes nothing.
         peaks: (row, column) of every cell, in the image. Regions should lie around them: the farther a region
             goes from its peak, the larger are the windows of all cells.
@@ -53,11 +53,16 @@ class Cells(NamedTuple):
             whole, so that windows are the same (see `half_of`). None: as far as these regions go.
     """
 
-    image: Float[np.ndarray, "height width"]
+    image: Float[np.ndarray, "height width *channels"]
     regions: Int[np.ndarray, "height width"]
     peaks: Int[np.ndarray, "cells 2"]
     reach: float | None = None
     half: int | None = None
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(height, width) of the image."""
+        return self.regions.shape[0], self.regions.shape[1]
 
 
 class Linear(NamedTuple):
@@ -72,13 +77,13 @@ class Linear(NamedTuple):
 
 def contributions(
     model: Model,
-    image: Float[Array, "height width"],
+    image: Float[Array, "height width *channels"],
     regions: Int[Array, "height width"],
     peaks: Int[Array, "cells 2"],
     *,
     reach: float | None,
 ) -> Float[Array, "cells height width"]:
-    """Returns the contribution map g⁰(u) of every cell, clamped to at least 0.
+    """Returns the contribution map g⁰(u) of every cell, clamped to at least 0 in every channel; see `clamped`.
 
     The signal of Eq. 1 starts inside the cell's centre region and is propagated back to the image. The guided
     rule is positively homogeneous but not additive, so cells cannot share a pass.
@@ -92,12 +97,12 @@ def contributions(
         UserError: if `detect.region` is "response", which bounds no region.
     """
     maps = contribution_windows(model, image, regions, peaks, reach=reach)
-    return _placed(maps, peaks, windows_of_model(model, reach=reach).encoder[0].input.low, image.shape)
+    return _placed(maps, peaks, windows_of_model(model, reach=reach).encoder[0].input.low, regions.shape)
 
 
 def contribution_windows(
     model: Model,
-    image: Float[Array, "height width"],
+    image: Float[Array, "height width *channels"],
     regions: Int[Array, "height width"],
     peaks: Int[Array, "cells 2"],
     *,
@@ -113,14 +118,14 @@ def contribution_windows(
         return jnp.zeros((0, span.size, span.size))
     maps = _windows_back(model, _recorded(model, image, regions), ids, peaks, spans=spans)
     places = peaks[:, :, None] + np.arange(span.low, span.high + 1)[None, None]
-    inside = (places >= 0) & (places < jnp.array(image.shape)[None, :, None])
+    inside = (places >= 0) & (places < jnp.array(regions.shape)[None, :, None])
     near = _in_reach(maps, peaks, span=span, reach=reach)
     return jnp.where(inside[:, 0, :, None] & inside[:, 1, None, :], near, 0)
 
 
 def winner_map(
     model: Model,
-    image: Float[Array, "height width"],
+    image: Float[Array, "height width *channels"],
     regions: Int[Array, "height width"],
     peaks: Int[Array, "cells 2"],
     *,
@@ -132,7 +137,7 @@ def winner_map(
     """
     spans = windows_of_model(model, reach=reach)
     span, count = spans.encoder[0].input, len(peaks)
-    winner = _no_winner(image.shape, span)
+    winner = _no_winner(regions.shape, span)
     if count:
         seen, chunk = _recorded(model, image, regions), min(_chunk_of(model, spans), count)
         ids = jnp.arange(1, -(-count // chunk) * chunk + 1).reshape(-1, chunk)
@@ -143,7 +148,7 @@ def winner_map(
             return _merged(winner, maps, places, ids, span=span, reach=reach), None
 
         winner, _ = jax.lax.scan(step, winner, ids)
-    return _winner_of(*(layer[_inner(image.shape, span)] for layer in winner))
+    return _winner_of(*(layer[_inner(regions.shape, span)] for layer in winner))
 
 
 def windows_of_model(model: Model, *, reach: float | None) -> Windows:
@@ -162,7 +167,7 @@ def windows_of_model(model: Model, *, reach: float | None) -> Windows:
 
 def _recorded(model: Model, image: Array, regions: Array) -> RecordedImage:
     """Returns what the cells of one image share."""
-    frame, settings = jnp.array(image.shape), model.config.contribution
+    frame, settings = jnp.array(regions.shape), model.config.contribution
     records = record(model.network, model.variables, image[None], frame, rule=rule_of(settings.rule))
     seen = jax.tree.map(lambda x: x[0], records)
     return RecordedImage(seen, start_signal(seen.likelihood, settings), regions, frame)
@@ -297,7 +302,7 @@ def contribution_maps(
         UserError: if a side of the image is no multiple of the network's stride, or a peak is not in the image.
         OutOfMemory: if a single cell does not fit into memory; fewer at a time are tried before, with a warning.
     """
-    shape, count = cells.image.shape, len(cells.peaks)
+    shape, count = cells.shape, len(cells.peaks)
     maps = np.zeros((count, *shape), np.float32)
     plan = _plan(model, cells, recorded, linear)
     for ids, peaks, chunk in _in_chunks(plan, cells):
@@ -317,11 +322,11 @@ def winner_map_in_chunks(
     plan = _plan(model, cells, recorded, linear)
     # Records of images of many sizes have few shapes, and so have the programs that merge.
     padded = plan.span is not None and recorded is not None
-    winner = _no_winner_compiled(recorded.likelihood.shape if padded else cells.image.shape, plan.span)
+    winner = _no_winner_compiled(recorded.likelihood.shape if padded else cells.shape, plan.span)
     for ids, peaks, maps in _in_chunks(plan, cells):
         maps = jax.device_put(maps, jax.local_devices()[0])
         winner = _merged_compiled(winner, maps, peaks, ids, span=plan.span, reach=cells.reach)
-    best, owner, second = np.asarray(winner)[:, *_inner(cells.image.shape, plan.span)].copy()
+    best, owner, second = np.asarray(winner)[:, *_inner(cells.shape, plan.span)].copy()
     return WinnerMap(best.view(np.float32), owner, second.view(np.float32))
 
 
@@ -330,7 +335,9 @@ _no_winner_compiled = jax.jit(_no_winner, static_argnums=(0, 1))
 _merged_compiled = jax.jit(_merged, static_argnames=("span", "reach"), donate_argnames="winner")
 
 
-def record_images(model: Model, images: Float[np.ndarray, "batch height width"], frame: tuple[int, int]) -> Record:
+def record_images(
+    model: Model, images: Float[np.ndarray, "batch height width *channels"], frame: tuple[int, int]
+) -> Record:
     """Returns the record of a batch of images; `images` and `frame` are those of `record`.
 
     The images are shared by as many devices as can do so evenly.
@@ -351,9 +358,9 @@ class _Plan(NamedTuple):
 
 def _plan(model: Model, cells: Cells, recorded: Record | None, linear: Linear | None) -> _Plan:
     """Returns how to do it by the method of the settings."""
-    height, width = cells.image.shape
-    check_sides(cells.image.shape, model.network.stride)
-    if ((cells.peaks < 0) | (cells.peaks >= cells.image.shape)).any():
+    height, width = cells.shape
+    check_sides(cells.shape, model.network.stride)
+    if ((cells.peaks < 0) | (cells.peaks >= cells.shape)).any():
         raise UserError(f"there are peaks outside the image of {height} × {width} pixels")
     if not len(cells.peaks):
         return _Plan(1, lambda _: lambda ids, _: jnp.zeros((len(ids), height, width)), None)
@@ -395,7 +402,7 @@ def _one_ahead(chunks: Iterator[Array]) -> Iterator[Array]:
 
 
 def _by_windows(model: Model, cells: Cells, recorded: Record | None) -> _Plan:
-    shape = cells.image.shape
+    shape = cells.shape
     if recorded is None:
         recorded = one_of(record_images(model, cells.image[None], shape), jnp.array(0))
     spans = windows_of_cells(model.network, cells)
@@ -414,7 +421,7 @@ def _by_windows(model: Model, cells: Cells, recorded: Record | None) -> _Plan:
 def _chunk_of(model: Model, spans: Windows) -> int:
     """Returns how many cells go back through windows at a time, by the settings and the memory that they allow."""
     settings, network = model.config.contribution, model.network
-    cost = working_bytes(spans, network.encoder, network.decoder)
+    cost = working_bytes(spans, network.encoder, network.decoder, inputs=network.inputs)
     check_bytes("cut.reach and detect.radius", cost, remedy="choose smaller ones, or a smaller likelihood.sigma")
     return settings.chunk or _affordable(cost, settings.memory)
 
@@ -443,22 +450,23 @@ def _affordable(cost: int, memory: float) -> int:
 # Driven from the host: through the whole image, by JAX's own backward pass, which windows must equal
 
 
-def linearize(model: Model, image: Float[np.ndarray, "height width"]) -> Linear:
+def linearize(model: Model, image: Float[np.ndarray, "height width *channels"]) -> Linear:
     """Returns what the methods "vmap" and "loop" need of the forward pass of an image."""
     settings = model.config.contribution
     twin = model.network.clone(activation=relu_of(rule_of(settings.rule)))
-    likelihood, pullback = _pullback_of(twin, model.variables, jnp.asarray(image, jnp.float32))
+    seen = with_channels(jnp.asarray(image, jnp.float32)[None])[0]
+    likelihood, pullback = _pullback_of(twin, model.variables, seen)
     return Linear(pullback, start_signal(likelihood, settings))
 
 
 @partial(jax.jit, static_argnames="twin")
 def _pullback_of(
-    twin: UNet, variables: Variables, image: Float[Array, "height width"]
+    twin: UNet, variables: Variables, image: Float[Array, "height width channels"]
 ) -> tuple[Float[Array, "height width"], Callable[[Array], tuple[Array]]]:
     """Runs the network forward once; returns the likelihood map and the pull-back from its logits to the image."""
 
-    def forward(x: Float[Array, "height width"]) -> Float[Array, "height width"]:
-        return jnp.asarray(twin.apply(variables, x[None, :, :, None], method="logits"))[0, :, :, 0]
+    def forward(x: Float[Array, "height width channels"]) -> Float[Array, "height width"]:
+        return jnp.asarray(twin.apply(variables, x[None], method="logits"))[0, :, :, 0]
 
     logits, pullback = jax.vjp(forward, image)
     return jax.nn.sigmoid(logits), pullback
@@ -475,7 +483,7 @@ def _by_images(model: Model, cells: Cells, linear: Linear | None) -> _Plan:
             return lambda ids, _: back_one(there, placed, ids[0])[None]
         return lambda ids, _: back_many(there, placed, ids)
 
-    units = sum(4 * n >> 2 * level for level, n in enumerate(model.network.encoder)) * cells.image.size
+    units = sum(4 * n >> 2 * level for level, n in enumerate(model.network.encoder)) * cells.regions.size
     chunk = settings.chunk or _affordable(4 * units, settings.memory)
     # A cell that only fills up costs as much as another here, so that small numbers have programs of their own.
     return _Plan(1 if loop else shared_by_all(min(chunk, 1 << (count - 1).bit_length())), on, None)
@@ -487,7 +495,7 @@ def back_one(
 ) -> Float[Array, "height width"]:
     """Returns the contribution map of a cell, by its 1-based id; zeros for ids beyond the last cell."""
     (gradient,) = linear.pullback(jnp.where(regions == cell, linear.signal, 0))
-    return jnp.maximum(gradient, 0)
+    return clamped(gradient)
 
 
 @jax.jit

@@ -49,19 +49,20 @@ def export_model(model: Model, folder: str | Path) -> None:
 def export_forward(model: Model) -> Exported:
     """Returns the function from images (batch, height, width), 0..1, to their likelihood maps, of the same shape.
 
+    Images of several channels have them on a fourth axis, as the network sees them.
     Sides are multiples of `model.network.stride`, and with aligned corners twice that at least. The network
     computes in `unet.precision` of the settings; arguments and result are float32.
     """
     scope, sides = _sides(model.network)
     batch = symbolic_shape("batch", scope=scope)
-    images = jax.ShapeDtypeStruct((*batch, *sides), jnp.float32)
+    images = jax.ShapeDtypeStruct((*batch, *sides, *_channels(model.network)), jnp.float32)
     return export(jax.jit(partial(forward, model.network, model.variables)), platforms=PLATFORMS)(images)
 
 
 def export_contributions(model: Model) -> Exported:
     """Returns `contribution_windows` of a model as a function of image, regions and peaks.
 
-    Its arguments are the image (height, width), 0..1 and with sides as for `export_forward`; the regions
+    Its arguments are the image, 0..1 and with sides and channels as for `export_forward`; the regions
     (height, width) int32, i + 1 in the centre region of cell i; and the peaks (cells, 2) int32, in the image.
     It returns maps (cells, side, side) float32 around each peak (`describe` says which pixels), 0 outside the
     image and farther from the peak than `cut.reach`.
@@ -74,7 +75,9 @@ def export_contributions(model: Model) -> Exported:
     """
 
     def contributions(
-        image: Float[Array, "height width"], regions: Int[Array, "height width"], peaks: Int[Array, "cells 2"]
+        image: Float[Array, "height width *channels"],
+        regions: Int[Array, "height width"],
+        peaks: Int[Array, "cells 2"],
     ) -> Float[Array, "cells side side"]:
         # The kernels are turned in the program, lest the file hold the weights twice.
         light = replace(model, kernels=backward_kernels(model.variables))
@@ -83,7 +86,7 @@ def export_contributions(model: Model) -> Exported:
     scope, sides = _sides(model.network)
     cells = symbolic_shape("cells", scope=scope)
     return export(jax.jit(contributions), platforms=PLATFORMS)(
-        jax.ShapeDtypeStruct(sides, jnp.float32),
+        jax.ShapeDtypeStruct((*sides, *_channels(model.network)), jnp.float32),
         jax.ShapeDtypeStruct(sides, jnp.int32),
         jax.ShapeDtypeStruct((*cells, 2), jnp.int32),
     )
@@ -113,11 +116,12 @@ def describe(model: Model, functions: dict[str, Exported]) -> dict[str, Any]:
         "offset": span.low,
         "reach": config.cell_reach,
         "half": int(config.region_radius),
-        "bytes_per_cell": working_bytes(spans, network.encoder, network.decoder),
+        "bytes_per_cell": working_bytes(spans, network.encoder, network.decoder, inputs=network.inputs),
     }
     return {
-        "image": "grey values stretched to 0..1 and resized as settings.image says, then mirrored at the bottom "
-        "and the right to sides that are multiples of the stride",
+        "image": "the channels that settings.image names, each stretched to 0..1 by itself, or colours all alike; "
+        "resized as settings.image says, then mirrored at the bottom and the right to sides that are multiples of "
+        "the stride",
         "lengths": "in pixels of the network, which are those of the resized image",
         "stride": network.stride,
         "buckets": [side for side, _ in (rounded_up((side, side), network.stride) for side in _BUCKETS)],
@@ -133,6 +137,11 @@ def _sides(network: UNet) -> tuple[SymbolicScope, Sequence[Any]]:
     # Aligned corners need two units a side at the deepest level.
     scope = SymbolicScope(("rows >= 2", "columns >= 2") if network.align_corners else ())
     return scope, symbolic_shape(f"{network.stride}*rows, {network.stride}*columns", scope=scope)
+
+
+def _channels(network: UNet) -> tuple[int, ...]:
+    """Returns the axis of channels of images; those of a single channel have none."""
+    return () if network.inputs == 1 else (network.inputs,)
 
 
 def _shapes(avals: Sequence[Any]) -> list[dict[str, Any]]:

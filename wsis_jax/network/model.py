@@ -7,7 +7,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from wsis_jax.core import Config, MissingFile, UserError, check_bytes, read_json
+from wsis_jax.core import Config, MissingFile, UserError, check_bytes, in_words, read_json, so_many
 from wsis_jax.network.packaged import model_folder, packaged_models
 from wsis_jax.network.receptive_field import widths
 from wsis_jax.network.unet import UNet, Variables, check_widths, fold_batch_norm, in_precision, initial_variables
@@ -44,12 +44,25 @@ class Model:
         """Returns the model with other settings.
 
         What `unet.precision` has taken from the variables does not come back: go to float32 by `load_model`.
+
+        Raises:
+            UserError: if they choose more or fewer channels than the network sees.
         """
+        check_inputs(self.network, config)
         if config == self.config:
             return self
         if config.unet.precision == self.config.unet.precision:
             return replace(self, config=config)
         return Model.of(self.network, self.variables, config)
+
+
+def check_inputs(network: UNet, config: Config) -> None:
+    """Raises UserError if settings choose more or fewer channels than a network learned from."""
+    if config.image.inputs != network.inputs:
+        raise UserError(
+            f"the model learned from {so_many(network.inputs)}, but --channel (image.channels) chooses "
+            f"{so_many(config.image.inputs)}, {in_words(config.image.channels)}; choose as many as it learned from"
+        )
 
 
 def build_model(config: Config) -> UNet:
@@ -59,8 +72,9 @@ def build_model(config: Config) -> UNet:
         UserError: if its widths do not fit each other, or it does not fit into memory.
     """
     check_widths(config.unet.encoder, config.unet.decoder)
-    model = UNet(config.unet.encoder, config.unet.decoder, align_corners=config.unet.align_corners)
-    weights = sum(9 * out * (into + out) for into, out in widths(model.encoder, model.decoder))
+    corners, inputs = config.unet.align_corners, config.image.inputs
+    model = UNet(config.unet.encoder, config.unet.decoder, align_corners=corners, inputs=inputs)
+    weights = sum(9 * out * (into + out) for into, out in widths(model.encoder, model.decoder, inputs=inputs))
     check_bytes("unet.encoder", 4 * weights, remedy="choose smaller widths")
     return model
 

@@ -10,6 +10,7 @@ up to a unit, so a span is the hull over all places; that keeps every size a con
 serves all cells. Nothing here touches an array.
 """
 
+from collections.abc import Sequence
 from functools import partial, reduce
 from typing import NamedTuple
 
@@ -101,50 +102,55 @@ def forward_cone(peak: int, reach: int, levels: int) -> Windows:
     return Windows(tuple(encoder), tuple(decoder))
 
 
-def multiply_adds(spans: Windows, encoder: tuple[int, ...], decoder: tuple[int, ...]) -> int:
+def multiply_adds(spans: Windows, encoder: tuple[int, ...], decoder: tuple[int, ...], *, inputs: int = 1) -> int:
     """Returns how many multiply-adds the backward pass of one cell takes in these windows.
 
-    It counts the 3 × 3 convolutions, of `encoder` and `decoder` channels as in `UNet`; the rest is negligible.
+    It counts the 3 × 3 convolutions, of `encoder`, `decoder` and `inputs` channels as in `UNet`; the rest is
+    negligible.
     """
     return sum(
-        9 * outputs * (outputs * block.middle.size**2 + inputs * block.input.size**2)
-        for block, inputs, outputs in channels(spans, encoder, decoder)
+        9 * outputs * (outputs * block.middle.size**2 + incoming * block.input.size**2)
+        for block, incoming, outputs in channels(spans, encoder, decoder, inputs=inputs)
     )
 
 
-def full_multiply_adds(shape: tuple[int, int], encoder: tuple[int, ...], decoder: tuple[int, ...]) -> int:
+def full_multiply_adds(
+    shape: Sequence[int], encoder: tuple[int, ...], decoder: tuple[int, ...], *, inputs: int = 1
+) -> int:
     """Returns how many multiply-adds a backward pass takes through a whole image of (height, width) pixels.
 
     A forward pass takes as many. Counted is what `multiply_adds` counts.
     """
     levels = (*range(len(encoder)), *range(len(decoder)))
     return sum(
-        9 * outputs * (inputs + outputs) * (shape[0] >> level) * (shape[1] >> level)
-        for level, (inputs, outputs) in zip(levels, widths(encoder, decoder), strict=True)
+        9 * outputs * (incoming + outputs) * (shape[0] >> level) * (shape[1] >> level)
+        for level, (incoming, outputs) in zip(levels, widths(encoder, decoder, inputs=inputs), strict=True)
     )
 
 
-def working_bytes(spans: Windows, encoder: tuple[int, ...], decoder: tuple[int, ...]) -> int:
+def working_bytes(spans: Windows, encoder: tuple[int, ...], decoder: tuple[int, ...], *, inputs: int = 1) -> int:
     """Returns roughly how much memory the backward pass of one cell takes, in bytes.
 
     Every signal (4 bytes a unit) and record (unpacked, 1 byte) is counted as if all lived at once, which is
     more than any schedule needs.
     """
     return sum(
-        5 * (outputs * (block.output.size**2 + block.middle.size**2) + inputs * block.input.size**2)
-        for block, inputs, outputs in channels(spans, encoder, decoder)
+        5 * (outputs * (block.output.size**2 + block.middle.size**2) + incoming * block.input.size**2)
+        for block, incoming, outputs in channels(spans, encoder, decoder, inputs=inputs)
     )
 
 
-def channels(spans: Windows, encoder: tuple[int, ...], decoder: tuple[int, ...]) -> list[tuple[Block, int, int]]:
+def channels(
+    spans: Windows, encoder: tuple[int, ...], decoder: tuple[int, ...], *, inputs: int = 1
+) -> list[tuple[Block, int, int]]:
     """Returns each block with its numbers of input and output channels, encoder first."""
     blocks = (*spans.encoder, *spans.decoder)
-    return [(block, *pair) for block, pair in zip(blocks, widths(encoder, decoder), strict=True)]
+    return [(block, *pair) for block, pair in zip(blocks, widths(encoder, decoder, inputs=inputs), strict=True)]
 
 
-def widths(encoder: tuple[int, ...], decoder: tuple[int, ...]) -> list[tuple[int, int]]:
+def widths(encoder: tuple[int, ...], decoder: tuple[int, ...], *, inputs: int = 1) -> list[tuple[int, int]]:
     """Returns the numbers of input and output channels of the blocks, in the order of `Windows`."""
-    pairs = list(zip((1, *encoder[:-1]), encoder, strict=True))
+    pairs = list(zip((inputs, *encoder[:-1]), encoder, strict=True))
     doubled = (encoder[-1], *decoder)  # what a decoder block doubles, deepest first
     for level, skip in enumerate(encoder[:-1]):
         depth = len(decoder) - 1 - level

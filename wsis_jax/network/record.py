@@ -13,7 +13,7 @@ from jaxtyping import Array, Bool, Float, Int, UInt8
 
 from wsis_jax.core import ContributionConfig
 from wsis_jax.network.rules import BackwardRule
-from wsis_jax.network.unet import UNet, Variables, inside_frame
+from wsis_jax.network.unet import UNet, Variables, inside_frame, with_channels
 
 
 class Record(NamedTuple):
@@ -47,7 +47,7 @@ class RecordedImage(NamedTuple):
 def record(
     network: UNet,
     variables: Variables,
-    images: Float[Array, "batch height width"],
+    images: Float[Array, "batch height width *channels"],
     frame: Int[Array, "2"],
     *,
     rule: BackwardRule,
@@ -57,7 +57,7 @@ def record(
     Args:
         network: its activation must be a ReLU.
         variables: of the network; their type is that of the arithmetic.
-        images: normalised, 0..1; sides multiples of `network.stride`.
+        images: normalised, 0..1; sides multiples of `network.stride`; of one channel, without an axis for it.
         frame: (height, width) of the top left part that counts, multiples of `network.stride`; nothing outside it
             is active.
         rule: of the pass back; every unit is active for one that does not mask by the input.
@@ -70,7 +70,7 @@ def record(
         return network.activation(x)
 
     listener = network.clone(activation=remember)
-    logits = listener.apply(variables, images[..., None], frame=frame, method="logits")
+    logits = listener.apply(variables, with_channels(images), frame=frame, method="logits")
     levels = len(network.encoder)
     winners = [_winners(network.activation(x)) for x in before[1 : 2 * (levels - 1) : 2]]
     active = (

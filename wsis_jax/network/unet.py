@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Float32, Int
 
-from wsis_jax.core import UserError
+from wsis_jax.core import UserError, so_many
 from wsis_jax.network.layers import BatchNorm, convolve, max_pool
 
 Variables = Mapping[str, Any]
@@ -64,6 +64,7 @@ class UNet(nn.Module):
         align_corners: upsample so that corner pixels keep their values, as the authors' network does. The
             default, half-pixel centres, commutes with shifts by whole input pixels; aligned corners do not.
         batch_norm: False for a network whose batch norm was folded by `fold_batch_norm`.
+        inputs: channels of the images.
     """
 
     encoder: tuple[int, ...] = (64, 128, 256, 512, 512)
@@ -71,6 +72,7 @@ class UNet(nn.Module):
     activation: Callable[[Array], Array] = nn.relu
     align_corners: bool = False
     batch_norm: bool = True
+    inputs: int = 1
 
     @property
     def stride(self) -> int:
@@ -80,12 +82,14 @@ class UNet(nn.Module):
     @nn.compact
     def logits(
         self,
-        images: Float[Array, "batch height width 1"],
+        images: Float[Array, "batch height width {self.inputs}"],
         *,
         frame: Int[Array, "2"] | None = None,
         train: bool = False,
     ) -> Float[Array, "batch height width 1"]:
         """Returns the likelihood map before its sigmoid; arguments and errors are those of a call."""
+        if images.shape[-1] != self.inputs:
+            raise UserError(f"the images have {so_many(images.shape[-1])}, but the network sees {self.inputs}")
         check_widths(self.encoder, self.decoder)
         check_sides(images.shape[1:3], self.stride)
         levels = range(len(self.encoder))
@@ -109,7 +113,7 @@ class UNet(nn.Module):
 
     def __call__(
         self,
-        images: Float[Array, "batch height width 1"],
+        images: Float[Array, "batch height width {self.inputs}"],
         *,
         frame: Int[Array, "2"] | None = None,
         train: bool = False,
@@ -123,7 +127,8 @@ class UNet(nn.Module):
             train: use (and update) the statistics of the batch in batch norm.
 
         Raises:
-            UserError: if a side is no multiple of `stride`, or the widths do not fit together.
+            UserError: if a side is no multiple of `stride`, the images have other channels than the network, or
+                the widths do not fit together.
         """
         return nn.sigmoid(self.logits(images, frame=frame, train=train))
 
@@ -195,16 +200,21 @@ def _keep(x: Array, inside: Array | None) -> Array:
     return x if inside is None else jnp.where(inside, x, 0)
 
 
+def with_channels(images: Float[Array, "batch height width *channels"]) -> Float[Array, "batch height width _"]:
+    """Returns a batch with the axis of channels that images of a single channel do not have."""
+    return images[..., None] if images.ndim == 3 else images
+
+
 def pad_to_stride(
-    image: Float[np.ndarray, "height width"], stride: int
-) -> tuple[Float[np.ndarray, "padded_height padded_width"], tuple[slice, slice]]:
+    image: Float[np.ndarray, "height width *channels"], stride: int
+) -> tuple[Float[np.ndarray, "padded_height padded_width *channels"], tuple[slice, slice]]:
     """Returns the image mirrored at its bottom and right to sides that are multiples of `stride`.
 
     The second value cuts the original frame out of anything of the padded size. Mirroring, unlike zeros,
     invents no edge that a network could take for a cell's.
     """
-    height, width = image.shape
-    padding = ((0, -height % stride), (0, -width % stride))
+    height, width = image.shape[:2]
+    padding = ((0, -height % stride), (0, -width % stride), (0, 0))[: image.ndim]
     return np.pad(image, padding, mode="symmetric"), (slice(height), slice(width))
 
 
@@ -251,7 +261,7 @@ def initial_variables(model: UNet, seed: int) -> Variables:
 
 
 def predict(
-    model: UNet, variables: Variables, image: Float[np.ndarray, "height width"]
+    model: UNet, variables: Variables, image: Float[np.ndarray, "height width *channels"]
 ) -> Float32[np.ndarray, "height width"]:
     """Returns the likelihood map of one normalised image of any size, 0..1."""
     padded, frame = pad_to_stride(image, model.stride)
@@ -262,15 +272,16 @@ def predict(
 def forward(
     model: UNet,
     variables: Variables,
-    images: Float[Array, "batch height width"],
+    images: Float[Array, "batch height width *channels"],
     frame: Int[Array, "2"] | None = None,
 ) -> Float32[Array, "batch height width"]:
     """Returns likelihood maps, 0..1, from one compiled program for all frames of images of equal size.
 
-    Arguments and errors are those of a call of the network; the type of the variables is that of the arithmetic.
+    Arguments and errors are those of a call of the network, but that images of one channel have no axis of
+    channels; the type of the variables is that of the arithmetic.
     """
     images = images.astype(jax.tree.leaves(variables)[0].dtype)
-    logits = model.apply(variables, images[..., None], frame=frame, method="logits")
+    logits = model.apply(variables, with_channels(images), frame=frame, method="logits")
     # The sigmoid is taken of float32 numbers, as in a record.
     return jax.nn.sigmoid(jnp.asarray(logits, jnp.float32)[..., 0])
 
@@ -278,4 +289,4 @@ def forward(
 @partial(jax.jit, static_argnames="model")
 def _initialize(model: UNet, key: jax.Array) -> Variables:
     side = 2 * model.stride  # features of at least 2 × 2 everywhere, which aligned corners need
-    return model.init(key, jnp.zeros((1, side, side, 1)))
+    return model.init(key, jnp.zeros((1, side, side, model.inputs)))

@@ -87,7 +87,7 @@ def compiled_back() -> Callable[..., Float[Array, "cells side side"]]:
 def back(
     network: UNet, kernels: Kernels, views: Views, *, spans: Windows, rule: BackwardRule
 ) -> Float[Array, "cells side side"]:
-    """Propagates the signals back to the image, clamped to at least 0.
+    """Propagates the signals back to the image, clamped to at least 0; of several channels, the sum of that.
 
     The network has no batch norm, and the type of its `backward_kernels` is that of the arithmetic. The rule says
     what the ReLUs do to a signal; which units are active is in the record already.
@@ -125,7 +125,16 @@ def back(
             above = spans.encoder[level - 1].output
             signal = _unpool(signal, lower, right, (peaks >> (level - 1)) & 1, block.input, above)
             signal += _fit(skips.pop(), spans.decoder[level - 1].input, above)
-    return jnp.maximum(signal[..., 0], 0).astype(jnp.float32)
+    return clamped(signal.astype(jnp.float32))
+
+
+def clamped(signal: Float[Array, "*axes channels"]) -> Float[Array, "*axes"]:
+    """Returns what each pixel contributes, g⁰ = Σ_c max(0, s_c), of the signals s_c that reach its channels.
+
+    A unit of the input contributes what is positive of its signal, and a pixel what its units contribute. Clamping
+    the sum, max(0, Σ_c s_c), would lose cells that a hue tells of: what speaks for red there speaks against blue.
+    """
+    return jnp.maximum(signal, 0).sum(-1)
 
 
 def _convolve(signal: Array, kernel: Array, behind: Span, before: Span) -> Array:

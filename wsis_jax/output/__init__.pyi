@@ -11,8 +11,8 @@ from .formats import help_lines as help_lines
 from .formats import tiled_kinds as tiled_kinds
 from .pictures import contribution_picture as contribution_picture
 from .pictures import detection_picture as detection_picture
-from .pictures import grey_picture as grey_picture
 from .pictures import heat_picture as heat_picture
+from .pictures import image_picture as image_picture
 from .pictures import label_picture as label_picture
 from .pictures import overlay as overlay
 from .pictures import points_picture as points_picture

@@ -8,7 +8,7 @@ from jaxtyping import Float, Int, UInt8
 from PIL import Image, ImageDraw
 from skimage.segmentation import find_boundaries
 
-from wsis_jax.core import WinnerMap, normalize_image
+from wsis_jax.core import WinnerMap, grey, normalize_image
 
 # Successive hues a golden angle apart: neighbours in number are never alike.
 _GOLDEN = 0.61803
@@ -23,19 +23,24 @@ def cell_colours(cells: int) -> Float[np.ndarray, "{cells}+1 3"]:
     return np.array([(0.0, 0.0, 0.0), *hues])
 
 
-def grey_picture(image: Float[np.ndarray, "height width"]) -> UInt8[np.ndarray, "height width 3"]:
-    """Returns grey values of any range as a picture, contrast stretched."""
-    stretched = normalize_image(image.astype(np.float32), method="percentile", low=0.5, high=99.5)
-    return np.repeat(np.round(stretched * 255).astype(np.uint8)[..., None], 3, axis=2)
+def image_picture(image: Float[np.ndarray, "height width *channels"]) -> UInt8[np.ndarray, "height width 3"]:
+    """Returns values of any range as a picture, contrast stretched.
+
+    Three channels are shown as red, green and blue, stretched alike; two or four as the grey values of their mean.
+    """
+    colours = image.ndim == 3 and image.shape[2] == 3
+    stretched = normalize_image(image.astype(np.float32), method="percentile", low=0.5, high=99.5, alike=colours)
+    shown = stretched if colours else np.repeat(grey(stretched)[..., None], 3, axis=2)
+    return np.round(shown * 255).astype(np.uint8)
 
 
 def overlay(
-    image: Float[np.ndarray, "height width"],
+    image: Float[np.ndarray, "height width *channels"],
     labels: Int[np.ndarray, "height width"],
     points: Float[np.ndarray, "cells 2"] | None = None,
 ) -> UInt8[np.ndarray, "height width 3"]:
     """Returns the image with each cell's outline in its own colour, and its point as a small cross."""
-    picture = grey_picture(image)
+    picture = image_picture(image)
     outlines = np.where(find_boundaries(labels, mode="inner"), labels, 0)
     colours = np.round(cell_colours(int(labels.max(initial=0))) * 255).astype(np.uint8)
     picture[outlines > 0] = colours[outlines[outlines > 0]]
@@ -46,7 +51,7 @@ def overlay(
 
 
 def points_picture(
-    image: Float[np.ndarray, "height width"],
+    image: Float[np.ndarray, "height width *channels"],
     points: Float[np.ndarray, "points 2"],
     *,
     doubled: Float[np.ndarray, "doubled 2"],
@@ -56,15 +61,15 @@ def points_picture(
     """Returns the image with a cyan cross at each point, and rings around doubts.
 
     Args:
-        image: grey values of any range.
+        image: values of any range, as `image_picture` shows them.
         points: (row, column) in its pixels.
         doubled: points to ring in orange: two on a cell.
         missing: places to ring in magenta: a cell, but no point.
         radius: of the rings, in pixels.
     """
-    picture = Image.fromarray(grey_picture(image))
+    picture = Image.fromarray(image_picture(image))
     draw = ImageDraw.Draw(picture)
-    arm, width = max(radius / 2, 2.0), max(round(min(image.shape) / 500), 1)
+    arm, width = max(radius / 2, 2.0), max(round(min(image.shape[:2]) / 500), 1)
     for row, column in points:
         draw.line([(column - arm, row), (column + arm, row)], fill=_POINT, width=width)
         draw.line([(column, row - arm), (column, row + arm)], fill=_POINT, width=width)
@@ -75,7 +80,7 @@ def points_picture(
 
 
 def detection_picture(
-    image: Float[np.ndarray, "height width"],
+    image: Float[np.ndarray, "height width *channels"],
     points: Float[np.ndarray, "points 2"],
     peaks: Int[np.ndarray, "peaks 2"],
     *,
@@ -86,15 +91,15 @@ def detection_picture(
     """Returns the image with points against peaks: agreement in cyan, missed points magenta, other peaks orange.
 
     Args:
-        image: grey values of any range.
+        image: values of any range, as `image_picture` shows them.
         points: (row, column) in its pixels; drawn as crosses.
         peaks: (row, column) in its pixels; drawn as rings.
         pairs: (peak, point), the indices of those that agree, as `match_points` returns them.
         radius: of the rings, in pixels of the image.
         zoom: pixels of the picture in one of the image.
     """
-    height, width = (max(round(side * zoom), 1) for side in image.shape)
-    picture = Image.fromarray(grey_picture(image)).resize((width, height), Image.Resampling.BILINEAR)
+    height, width = (max(round(side * zoom), 1) for side in image.shape[:2])
+    picture = Image.fromarray(image_picture(image)).resize((width, height), Image.Resampling.BILINEAR)
     draw, radius = ImageDraw.Draw(picture), max(radius * zoom, 4.0)
     arm, (right, found) = radius / 2, (set(pairs[:, i].tolist()) for i in (0, 1))
     for index, (row, column) in enumerate((peaks + 0.5) * zoom - 0.5):

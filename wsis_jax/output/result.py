@@ -33,8 +33,8 @@ class Result:
         self.source, self.found, self.name, self.points = source, found, source.name, found.points
 
     @property
-    def image(self) -> Float[np.ndarray, "height width"]:
-        """The grey values that were segmented."""
+    def image(self) -> Float[np.ndarray, "height width *channels"]:
+        """The values that were segmented."""
         return np.asarray(self.source.image)
 
     @property

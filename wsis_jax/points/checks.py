@@ -7,7 +7,6 @@ misplaced; where it is high without a point, a point may be missing.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,7 +14,7 @@ from jaxtyping import Float, Float32, Float64, Int64
 from scipy.signal import fftconvolve
 from scipy.spatial import KDTree
 
-from wsis_jax.core import ImageConfig, UserError, inside, nearest_distances, normalize_image, scale_points
+from wsis_jax.core import ImageConfig, UserError, grey, inside, nearest_distances, normalize_by, scale_points
 from wsis_jax.points.draft import Study, draft_scale, draw_draft, study
 from wsis_jax.points.likelihood import find_peaks, suggest_sigma
 
@@ -95,7 +94,7 @@ class _Case(NamedTuple):
 
     name: str
     points: _Points
-    image: np.ndarray | None  # normalised
+    image: _Values | None  # normalised grey values
     draft: _Draft | None  # None if there is nothing to learn it from
     placement: Placement | None  # at which the points fit the draft best
 
@@ -111,7 +110,7 @@ class _Typical(NamedTuple):
 def inspect_points(
     names: Sequence[str],
     points: Sequence[Float[np.ndarray, "_ 2"]],
-    images: Sequence[Float[np.ndarray, "_ _"] | None],
+    images: Sequence[Float[np.ndarray, "_ _ *channels"] | None],
     *,
     on_image: Callable[[int, int], None] = lambda done, count: None,
 ) -> list[PointReport]:
@@ -120,7 +119,8 @@ def inspect_points(
     Args:
         names: of the images, for the sentences.
         points: (row, column) of the cells of each image, in its pixels.
-        images: finite grey values of any range; None if there is no image to compare with.
+        images: finite values of any range; of several channels their mean is looked at, each of them normalised
+            first. None if there is no image to compare with.
         on_image: called with (steps done, steps in all); each image takes two steps.
     """
     places = [np.asarray(own, np.float64) for own in points]
@@ -129,8 +129,9 @@ def inspect_points(
     except UserError:  # nowhere two points
         sigma = None
     look = ImageConfig()  # what the network sees of images by default
-    brought = partial(normalize_image, method=look.normalization, low=look.low, high=look.high)
-    normalized = [None if image is None else brought(image.astype(np.float32)) for image in images]
+    normalized = [
+        None if image is None else grey(normalize_by(look, image.astype(np.float32))) for image in images
+    ]
     drafts = [None] * len(places) if sigma is None else _drafts(places, normalized, sigma, on_image)
     cases = []
     for name, own, image, draft in zip(names, places, normalized, drafts, strict=True):

@@ -27,8 +27,8 @@ from wsis_jax.core import (
     sentence,
     shared_sides,
 )
-from wsis_jax.io import Frames, SourceImage, check_axes, check_channel, open_frames, stem
-from wsis_jax.network import Model
+from wsis_jax.io import Frames, SourceImage, check_axes, open_frames, stem
+from wsis_jax.network import Model, check_inputs
 from wsis_jax.output import DEFAULT_FORMATS, SHOWN, FormatChoice, WriteImage, choose_formats, evenly
 from wsis_jax.segmentation.cluster import Workers, WorkersDied
 from wsis_jax.segmentation.manifest import ImageResult, Manifest, digest_of_model, key_of
@@ -44,10 +44,9 @@ class BatchOptions(NamedTuple):
     """How the images of a batch are read, segmented and written.
 
     Attributes:
-        config: settings other than those of the model.
+        config: settings other than those of the model; `image.channels` says which channels are segmented.
         kinds: names of the formats to write, as `choose_formats` takes them; of an image in tiles, those that
             `segment_large` can write.
-        channel: the channel to segment, counted from 0, as `open_frames` takes it.
         axes: names for the axes of TIFF files instead of those that they give, likewise.
         pixel_size: side of a pixel in µm instead of what the files tell.
         tiles: whether images are segmented in tiles; None for those of more than `files.TILED_ABOVE` pixels of the
@@ -58,7 +57,6 @@ class BatchOptions(NamedTuple):
 
     config: Config | None = None
     kinds: Sequence[str] = DEFAULT_FORMATS.kinds
-    channel: int | None = None
     axes: str | None = None
     pixel_size: float | None = None
     tiles: bool | None = None
@@ -178,7 +176,6 @@ class _BatchRunner:
         options: BatchOptions,
         on_tile: Callable[[str, int, int], None],
     ) -> None:
-        check_channel(options.channel)
         check_axes(options.axes)
         self.format = choose_formats(options.kinds)
         if options.workers is not None and not self.format.resumable:
@@ -186,14 +183,15 @@ class _BatchRunner:
             raise UserError(f"{kind} numbers the cells of all images in their order, one by one; leave out --dask")
         self._model, self._workers, self._on_tile = model, options.workers, on_tile
         config = options.config or model.config
-        announced = [_announced(path, options) for path in files]
+        check_inputs(model.network, config)
+        announced = [_announced(path, options, config) for path in files]
         self.names_of_files = [names for names, _ in announced]
         self.names = [name for names in self.names_of_files for name in names]
         if clash := [name for name, count in Counter(self.names).items() if count > 1]:
             raise UserError(f"two images are called {clash[0]}, so their results would be too; rename one")
         remove_leftovers(out)
         self._manifest = Manifest(out) if self.format.resumable else None
-        given = options.channel, options.axes, options.pixel_size, options.tiles
+        given = options.axes, options.pixel_size, options.tiles
         self._made_with = digest_of_model(model, config, *given, self.format.kinds)
         shapes = [seen_shape(shape, config) for _, shapes in announced for shape in shapes]
         whole = [shape for shape in shapes if not in_tiles(shape, options.tiles)]
@@ -217,7 +215,7 @@ class _BatchRunner:
             if None not in done:
                 yield from (_pending_result(result) for result in done if result is not None)
                 return
-            with _open(path, self._batch.options) as frames:
+            with _open(path, self._batch.options, self._batch.config) as frames:
                 if frames.names != names:
                     count = len(frames.names)
                     raise UserError(f"{path}: holds {count} images where {len(names)} were there; retry")
@@ -264,15 +262,15 @@ class _BatchRunner:
         return pending._replace(finish=finish)
 
 
-def _open(path: Path, options: BatchOptions) -> AbstractContextManager[Frames]:
-    """Opens the images in a file."""
-    return open_frames(path, channel=options.channel, axes=options.axes)
+def _open(path: Path, options: BatchOptions, config: Config) -> AbstractContextManager[Frames]:
+    """Opens the images in a file, of the channels that the model sees."""
+    return open_frames(path, channel=config.image.channels, axes=options.axes)
 
 
-def _announced(path: Path, options: BatchOptions) -> tuple[list[str], list[tuple[int, int]]]:
+def _announced(path: Path, options: BatchOptions, config: Config) -> tuple[list[str], list[tuple[int, int]]]:
     """Returns the names of the images that a file says it holds, and their (height, width) if it can be read."""
     try:
-        with _open(path, options) as frames:
+        with _open(path, options, config) as frames:
             return frames.names, frames.shapes
     except FAILURES:
         return [stem(path)], []  # opening it again says what is wrong with it
@@ -309,7 +307,7 @@ def segment_alone(model: Model, batch: Batch, path: Path, index: int) -> ImageRe
 
     Its formats must be some that can be resumed. `index` is that of the image in the file.
     """
-    with _open(path, batch.options) as frames:
+    with _open(path, batch.options, batch.config) as frames:
         image = _Image(path, frames, index)
         shown = [image.name] if image.name in batch.shown else []
         with batch.formats.writing(batch.out, shown) as write:

@@ -1,5 +1,8 @@
 """Segmentation: a trained model and an image to a label image, with every step on the way."""
 
+import math
+from collections.abc import Sequence
+
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Float32
@@ -12,14 +15,17 @@ from wsis_jax.core import (
     Segmentation,
     UserError,
     WinnerMap,
+    check_channels,
     check_values,
     copy,
     explaining_out_of_memory,
+    grey,
     is_constant,
     local_mesh,
     mirror,
-    normalize_image,
+    normalize_by,
     resize_image,
+    rounded_up,
     scaled_shape,
     split,
     warn_about_image,
@@ -37,13 +43,15 @@ from wsis_jax.network import (
 )
 from wsis_jax.points import centre_regions, find_peaks
 
-_Image = Float[np.ndarray, "height width"]
-_Images = Float[np.ndarray, "batch height width"]
-_Map = Float32[np.ndarray, "height width"]  # in pixels of the network
+_Image = Float[np.ndarray, "height width *channels"]
+_Images = Float[np.ndarray, "batch height width *channels"]
+# In pixels of the network.
+_Small = Float32[np.ndarray, "height width *channels"]
+_Map = Float32[np.ndarray, "height width"]
 
 
 def detect(model: Model, image: _Image, *, config: Config | None = None) -> Detection:
-    """Returns likelihood map, peaks and centre regions of an image of grey values of any range.
+    """Returns likelihood map, peaks and centre regions of an image of values of any range.
 
     Arguments are those of `segment`.
     """
@@ -59,13 +67,14 @@ def segment(
 
     Args:
         model: a trained model, from `load_model` or `train`.
-        image: grey values of any range; any size.
+        image: values of any range; any size. (height, width) of one channel, or (height, width, channels) of
+            those that the model learned from, in the order of `image.channels`.
         config: settings other than those of the model, for instance of `preset("paper", model.config)`.
         sides: (height, width), multiples of `model.network.stride` and no less than the image has in pixels of the
             network: what programs are compiled for. Images of many sizes share them so. None: the image's own.
 
     Raises:
-        UserError: if the image holds NaN or infinite values.
+        UserError: if the image holds NaN or infinite values, or has other channels than the model learned from.
         OutOfMemory: if it does not fit into memory.
     """
     return segment_batch(model, image[None], config=config, sides=sides)[0]
@@ -82,7 +91,7 @@ def segment_batch(
     """
     config = config or model.config
     located = locate(model, images, config=config, sides=sides)
-    return [outline(one, images.shape[1:], config=config) for one in located]
+    return [outline(one, (images.shape[1], images.shape[2]), config=config) for one in located]
 
 
 def locate(
@@ -96,7 +105,7 @@ def locate(
         raise UserError("the image holds values that are no numbers (NaN or infinite); replace them first")
     smalls = [_prepare(image, config) for image in images]
     located = []
-    height, width = smalls[0].shape
+    height, width = smalls[0].shape[:2]
     with explaining_out_of_memory(
         f"{height} × {width} pixels of the network do not fit into memory; segment in tiles (--tiles)"
     ):
@@ -113,9 +122,9 @@ def outline(located: LocatedCells, shape: tuple[int, int], *, config: Config) ->
     `shape` is the (height, width) of the image as given; the settings are those that it was located with.
     """
     detection, winner = located
-    labels = cut_and_fuse(detection.image, detection.peaks, winner, config=config)
+    labels = cut_and_fuse(grey(detection.image), detection.peaks, winner, config=config)
     # By the sides as they are, not by the scale, which rounding changed.
-    ratio = np.array(shape) / np.array(detection.image.shape)
+    ratio = np.array(shape) / np.array(detection.likelihood.shape)
     return Segmentation(
         labels=fit_labels(labels, detection.peaks, shape, config=config),
         points=(detection.peaks + 0.5) * ratio - 0.5,
@@ -125,27 +134,25 @@ def outline(located: LocatedCells, shape: tuple[int, int], *, config: Config) ->
     )
 
 
-def seen_shape(shape: tuple[int, int], config: Config) -> tuple[int, int]:
+def seen_shape(shape: Sequence[int], config: Config) -> tuple[int, int]:
     """Returns the (height, width) of an image in pixels of the network."""
     return scaled_shape(shape, config.network_scale)
 
 
-def _prepare(image: _Image, config: Config) -> Float32[np.ndarray, "_ _"]:
+def _prepare(image: _Image, config: Config) -> Float32[np.ndarray, "_ _ *channels"]:
     """Returns what the network sees of an image."""
-    settings, (height, width) = config.image, seen_shape(image.shape, config)
-    check_values("image.scale", height * width, remedy="choose a smaller one, or let the image go in tiles")
-    normalized = normalize_image(
-        image.astype(np.float32), method=settings.normalization, low=settings.low, high=settings.high
-    )
-    return resize_image(normalized, config.network_scale)
+    check_channels(image.shape, config.image.channels)
+    values = math.prod(seen_shape(image.shape, config)) * config.image.inputs
+    check_values("image.scale", values, remedy="choose a smaller one, or let the image go in tiles")
+    return resize_image(normalize_by(config.image, image.astype(np.float32)), config.network_scale)
 
 
 def _look(
-    model: Model, smalls: list[_Map], *, config: Config, sides: tuple[int, int] | None
+    model: Model, smalls: list[_Small], *, config: Config, sides: tuple[int, int] | None
 ) -> list[tuple[Record, _Map]]:
     """Passes images of equal size through the network; returns a record and a likelihood map for each."""
-    stride, shape = model.network.stride, smalls[0].shape
-    frame = pad_to_stride(smalls[0], stride)[0].shape
+    stride, shape = model.network.stride, smalls[0].shape[:2]
+    frame = rounded_up(shape, stride)
     height, width = sides or frame
     if height < frame[0] or width < frame[1]:
         raise UserError(
@@ -153,9 +160,10 @@ def _look(
             f"{frame[0]} × {frame[1]}"
         )
 
-    def padded(images: list[_Map]) -> Float32[np.ndarray, "batch _ _"]:
+    def padded(images: list[_Small]) -> Float32[np.ndarray, "batch _ _ *channels"]:
         framed = np.stack([pad_to_stride(image, stride)[0] for image in images])
-        return np.pad(framed, ((0, 0), (0, height - frame[0]), (0, width - frame[1])))
+        beyond = ((0, 0), (0, height - frame[0]), (0, width - frame[1]), (0, 0))
+        return np.pad(framed, beyond[: framed.ndim])
 
     mesh = local_mesh(len(smalls))  # each device passes its share of the images
     model = copy(model.using(config), mesh)
@@ -166,17 +174,17 @@ def _look(
         for steps in MIRRORS:
             mirrored = split(padded([mirror(small, steps) for small in smalls]), mesh)
             view = np.asarray(forward(model.network, model.variables, mirrored, copy(np.array(frame), mesh)))
-            likelihoods = likelihoods + mirror(view[:, : shape[0], : shape[1]], steps)
+            likelihoods = likelihoods + mirror(view[:, : shape[0], : shape[1]], steps, axis=1)
         likelihoods = likelihoods / 4
     return [(one_of(records, jnp.array(i)), likelihood) for i, likelihood in enumerate(likelihoods)]
 
 
-def _find(small: _Map, likelihood: _Map, *, config: Config) -> Detection:
+def _find(small: _Small, likelihood: _Map, *, config: Config) -> Detection:
     """Returns what there is to detect in an image."""
     if is_constant(small):
         # The network has never seen an image without any contrast, and there is nothing in it to find.
         warn_about_image("the image is constant, so it holds no cells")
-        likelihood = np.zeros_like(small)
+        likelihood = np.zeros_like(likelihood)
     found = config.detect
     peaks = find_peaks(
         likelihood,
@@ -197,7 +205,7 @@ def propagate(model: Model, detection: Detection, *, config: Config, recorded: R
     `recorded` is the record of the image's forward pass, if there is one already.
     """
     padded, frame = pad_to_stride(detection.image, model.network.stride)
-    margin = [(0, p - n) for p, n in zip(padded.shape, detection.image.shape, strict=True)]
+    margin = [(0, p - n) for p, n in zip(padded.shape, detection.regions.shape, strict=False)]
     cells = Cells(padded, np.pad(detection.regions, margin), detection.peaks, reach=config.cell_reach)
     winner = winner_map_in_chunks(model.using(config), cells, recorded=recorded)
     return WinnerMap(*(part[frame] for part in winner))

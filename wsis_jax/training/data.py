@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float32, Float64
 
-from wsis_jax.core import EXPECTED_ERRORS, UserError, sentence
+from wsis_jax.core import EXPECTED_ERRORS, ChannelChoice, UserError, channels_of, sentence
 from wsis_jax.io import (
     IMAGE_SUFFIXES,
     LABEL_SUFFIXES,
@@ -33,7 +33,8 @@ from wsis_jax.points import PointReport, find_nuclei, inspect_points
 ByFrame = Mapping[int, Float64[np.ndarray, "_ 2"]]
 """(row, column) of points by the frame of the image that they are in."""
 
-_Frames = Float32[np.ndarray, "_ _ _"]  # frame, row, column: of an image and of its stain they may differ
+# Frame, row, column, and channels if there are several: of an image and of its stain they may differ.
+_Frames = Float32[np.ndarray, "_ _ _ *channels"]
 
 # Training sets
 
@@ -42,26 +43,28 @@ class TrainingSet(NamedTuple):
     """Images and their points, to be trained on.
 
     Attributes:
-        images: grey values of any range.
+        images: values of any range; each of one channel, or all of the same several channels.
         points: (row, column) of each image's cells, roughly.
         names: of the images, for messages and reports.
         uncertain: (row, column) of places in each image that may be cells without a point; they are left out of
             the loss. None: there are no such places.
     """
 
-    images: list[Float32[np.ndarray, "_ _"]]
+    images: list[Float32[np.ndarray, "_ _ *channels"]]
     points: list[Float64[np.ndarray, "_ 2"]]
     names: list[str]
     uncertain: list[Float64[np.ndarray, "_ 2"]] | None = None
 
-    def add(self, image: Float32[np.ndarray, "_ _"], points: Float64[np.ndarray, "_ 2"], name: str) -> None:
+    def add(
+        self, image: Float32[np.ndarray, "_ _ *channels"], points: Float64[np.ndarray, "_ 2"], name: str
+    ) -> None:
         """Adds an image with its points."""
         self.images.append(image)
         self.points.append(points)
         self.names.append(name)
 
 
-def read_training_set(images: Files, points: Files, *, channel: int | None = None) -> TrainingSet:
+def read_training_set(images: Files, points: Files, *, channel: ChannelChoice = None) -> TrainingSet:
     """Reads images and points, each a file, a folder or a pattern, paired by stem.
 
     An image without a point file, and a point file without an image, are left out with a warning; so is a page
@@ -70,7 +73,8 @@ def read_training_set(images: Files, points: Files, *, channel: int | None = Non
     Args:
         images: images to learn from.
         points: files of the centroids in them.
-        channel: the channel to learn from, counted from 0, as `read_image` takes it.
+        channel: the channels to learn from, as `read_image` takes them; `image.channels` of the settings of the
+            training is to say the same.
 
     Raises:
         MissingFile: if a name leads to no file.
@@ -96,7 +100,7 @@ def read_training_set(images: Files, points: Files, *, channel: int | None = Non
 
 
 def read_stained_set(
-    images: Files, stains: Files, *, channel: int | None = None, nuclear_channel: int | None = None
+    images: Files, stains: Files, *, channel: ChannelChoice = None, nuclear_channel: int | None = None
 ) -> TrainingSet:
     """Reads images and finds their points in images of a nuclear stain: the centres of the nuclei.
 
@@ -107,8 +111,8 @@ def read_stained_set(
     Args:
         images: images to learn from.
         stains: images of the nuclear stain in the same places, at the same magnification; nuclei are bright.
-        channel: the channel to learn from, counted from 0, as `read_image` takes it.
-        nuclear_channel: the channel of the stain, in the same way.
+        channel: the channels to learn from, as in `read_training_set`.
+        nuclear_channel: the channel of the stain, counted from 0.
 
     Raises:
         MissingFile: if a name leads to no file.
@@ -119,7 +123,7 @@ def read_stained_set(
     pairs = _pair(images, stains, suffixes=IMAGE_SUFFIXES, partner="stain", example=example)
     result, empty = TrainingSet([], [], []), []
     for image_path, stain_path in pairs:
-        if channel == nuclear_channel and image_path.samefile(stain_path):
+        if channels_of(channel) == channels_of(nuclear_channel) and image_path.samefile(stain_path):
             raise UserError(
                 f"{image_path}: is the image and its own stain; give other files of the stain, or tell the two "
                 "channels apart (--channel, --nuclear-channel)"
@@ -169,7 +173,7 @@ def _pair(
 
 def _check_alike(image: _Frames, stain: _Frames, image_path: Path, stain_path: Path) -> None:
     """Refuses a stain of another size or number of frames than its image's."""
-    if image.shape[1:] != stain.shape[1:]:
+    if image.shape[1:3] != stain.shape[1:3]:
         raise UserError(
             f"{image_path}: is {image.shape[1]} × {image.shape[2]} pixels but its stain {stain_path} is "
             f"{stain.shape[1]} × {stain.shape[2]}; give a stain of the same size"
@@ -214,11 +218,11 @@ class PointFiles(NamedTuple):
 
 
 class PointSet(NamedTuple):
-    """The points of one frame, (row, column), and its image, if there is one, with the grey values as stored."""
+    """The points of one frame, (row, column), and its image, if there is one, with the values as stored."""
 
     name: str  # the stem of the file, and the frame where there are several
     points: Float64[np.ndarray, "points 2"]
-    image: Float32[np.ndarray, "height width"] | None
+    image: Float32[np.ndarray, "height width *channels"] | None
 
 
 def points_from_files(points: Files) -> PointFiles:
@@ -261,7 +265,7 @@ def _read(files: Sequence[Path], read: Callable[[Path], ByFrame]) -> PointFiles:
 
 
 def pair_points_with_images(
-    points: PointFiles, images: Files | None, *, channel: int | None = None
+    points: PointFiles, images: Files | None, *, channel: ChannelChoice = None
 ) -> tuple[list[PointSet], list[str]]:
     """Pairs points with images by stem and frame, and says what has no partner.
 

@@ -23,7 +23,7 @@ class Sample(NamedTuple):
     The weight is 1, or 0 where the target is not known; None where all of it is known.
     """
 
-    image: Float32[np.ndarray, "height width"]  # normalised, 0..1
+    image: Float32[np.ndarray, "height width *channels"]  # normalised, 0..1
     points: Float64[np.ndarray, "cells 2"]  # rough centroids, (row, column)
     likelihood: Float32[np.ndarray, "height width"]  # the target map, 0..1
     weight: Float32[np.ndarray, "height width"] | None = None
@@ -33,7 +33,7 @@ class Sample(NamedTuple):
 class Pixels(NamedTuple):
     """The pixels of all samples of a training, one sample after the other, on the accelerator; a pytree."""
 
-    values: Float32[Array, "pixels 2"]  # image and likelihood of every pixel, row by row
+    values: Float32[Array, "pixels values"]  # channels and, last, likelihood of every pixel, row by row
     starts: Int[Array, " samples"]  # the first pixel of each sample
     shapes: Int[Array, "samples 2"]  # (height, width) of each
     weights: Float32[Array, " pixels"] | None = None  # of every pixel, 0 or 1; None where all targets are known
@@ -42,13 +42,13 @@ class Pixels(NamedTuple):
 class Batch(NamedTuple):
     """The patches of one training step, their likelihood maps and, as in `Pixels`, weights; a pytree."""
 
-    images: Float32[Array, "batch height width 1"]
+    images: Float32[Array, "batch height width channels"]
     targets: Float32[Array, "batch height width 1"]
     weights: Float32[Array, "batch height width 1"] | None = None
 
 
 def make_sample(
-    image: Float[np.ndarray, "height width"],
+    image: Float[np.ndarray, "height width *channels"],
     points: Float[np.ndarray, "cells 2"],
     *,
     scale: float,
@@ -62,7 +62,7 @@ def make_sample(
         scale: factor by which the image is resized for the network.
     """
     small, scaled = resize_image(image, scale), scale_points(points, scale)
-    return Sample(small, scaled, render_likelihood(scaled, small.shape, sigma=sigma * scale), name=name)
+    return Sample(small, scaled, render_likelihood(scaled, small.shape[:2], sigma=sigma * scale), name=name)
 
 
 def leave_out(sample: Sample, places: Float[np.ndarray, "places 2"], *, sigma: float) -> Sample:
@@ -71,7 +71,7 @@ def leave_out(sample: Sample, places: Float[np.ndarray, "places 2"], *, sigma: f
     The weight stays 1 where the likelihood of a known point is 0.1 or more. Places (row, column) and the sigma of
     the likelihood map are in pixels of the sample.
     """
-    near = render_likelihood(places, sample.image.shape, sigma=sigma) > np.exp(-(_UNKNOWN**2) / 2)
+    near = render_likelihood(places, sample.likelihood.shape, sigma=sigma) > np.exp(-(_UNKNOWN**2) / 2)
     unknown = near & (sample.likelihood < _KNOWN)
     return sample._replace(weight=1 - unknown.astype(np.float32)) if unknown.any() else sample
 
@@ -96,18 +96,18 @@ def put_samples(samples: Sequence[Sample]) -> Pixels:
     Raises:
         UserError: if they have 2³¹ pixels or more, which 32-bit indices do not reach.
     """
-    sizes = [sample.image.size for sample in samples]
+    sizes = [sample.likelihood.size for sample in samples]
     if sum(sizes) >= 2**31:
         raise UserError(f"{sum(sizes)} pixels are too many to train on; use fewer images or a smaller image.scale")
-    values = [np.stack([sample.image, sample.likelihood], axis=-1).reshape(-1, 2) for sample in samples]
+    values = [np.dstack([sample.image, sample.likelihood]) for sample in samples]
     weights = None
     if any(sample.weight is not None for sample in samples):
-        ones = (np.ones_like(sample.image) if sample.weight is None else sample.weight for sample in samples)
+        ones = (np.ones_like(sample.likelihood) if sample.weight is None else sample.weight for sample in samples)
         weights = jnp.asarray(np.concatenate([weight.reshape(-1) for weight in ones]))
     return Pixels(
-        jnp.asarray(np.concatenate(values)),
+        jnp.asarray(np.concatenate([one.reshape(-1, one.shape[2]) for one in values])),
         jnp.asarray(np.cumsum([0, *sizes[:-1]])),
-        jnp.asarray([sample.image.shape for sample in samples]),
+        jnp.asarray([sample.likelihood.shape for sample in samples]),
         weights,
     )
 
@@ -135,12 +135,17 @@ def draw_batch(
             "free" for any angle and a zoom of up to e^±0.25 as well, which helps to learn from few images.
     """
     keys = jax.random.split(jax.random.fold_in(key, step), batch)
-    drawn = jax.vmap(lambda key: _draw_patch(key, pixels, patch, augment))(keys)
-    return jax.tree.map(lambda part: part[..., None], drawn)
+    images, targets, weights = jax.vmap(lambda key: _draw_patch(key, pixels, patch, augment))(keys)
+    return Batch(images, targets[..., None], None if weights is None else weights[..., None])
 
 
-def _draw_patch(key: Key[Array, ""], pixels: Pixels, patch: int, augment: Augmentation) -> Batch:
-    """Draws one random patch: a batch without the axes of batch and channel."""
+_Patch = tuple[
+    Float[Array, "patch patch channels"], Float[Array, "patch patch"], Float[Array, "patch patch"] | None
+]  # image, target, weight
+
+
+def _draw_patch(key: Key[Array, ""], pixels: Pixels, patch: int, augment: Augmentation) -> _Patch:
+    """Draws one random patch."""
     which, turned, placed, jittered = jax.random.split(key, 4)
     sample = jax.random.randint(which, (), 0, len(pixels.starts))
     grid = jnp.indices((patch, patch))
@@ -155,9 +160,9 @@ def _draw_patch(key: Key[Array, ""], pixels: Pixels, patch: int, augment: Augmen
         spare = jnp.maximum(pixels.shapes[sample] - patch, 0)
         corner = jax.random.randint(placed, (2,), 0, spare + 1)
         index = _index(pixels, sample, grid + corner[:, None, None])
-        image, target = jnp.moveaxis(pixels.values[index], -1, 0)
+        image, target = pixels.values[index][..., :-1], pixels.values[index][..., -1]
         weight = None if pixels.weights is None else pixels.weights[index]
-    return Batch(image if augment == "none" else _jitter(jittered, image), target, weight)
+    return image if augment == "none" else _jitter(jittered, image), target, weight
 
 
 def _index(
@@ -172,14 +177,14 @@ def _index(
 
 def _interpolate(
     pixels: Pixels, sample: Int[Array, ""], place: Float[Array, "2 rows columns"]
-) -> tuple[Float[Array, "rows columns 2"], Float[Array, "rows columns"] | None]:
-    """Returns (image, likelihood) between the pixels of a sample, linearly interpolated, and the weight.
+) -> tuple[Float[Array, "rows columns values"], Float[Array, "rows columns"] | None]:
+    """Returns channels and likelihood between the pixels of a sample, linearly interpolated, and the weight.
 
     A target is known where all four pixels that it is interpolated from are.
     """
     first = jnp.floor(place)
     (down, right), corner = place - first, first.astype(jnp.int32)
-    interpolated = jnp.zeros((*place.shape[1:], 2))
+    interpolated = jnp.zeros((*place.shape[1:], pixels.values.shape[1]))
     weight = None if pixels.weights is None else jnp.ones(place.shape[1:])
     for step_down, rows in ((0, 1 - down), (1, down)):
         for step_right, columns in ((0, 1 - right), (1, right)):
@@ -192,7 +197,7 @@ def _interpolate(
 
 def _turn_and_zoom(
     key: Key[Array, ""], pixels: Pixels, sample: Int[Array, ""], grid: Int[Array, "2 patch patch"]
-) -> tuple[Float[Array, "patch patch"], Float[Array, "patch patch"], Float[Array, "patch patch"] | None]:
+) -> _Patch:
     """Draws image, target and weight of a patch at any angle, a little smaller or larger."""
     keys, patch = jax.random.split(key, 3), grid.shape[1]
     angle = jax.random.uniform(keys[0], maxval=2 * jnp.pi)
@@ -205,14 +210,20 @@ def _turn_and_zoom(
     sine, cosine = jnp.sin(angle), jnp.cos(angle)
     place = jnp.stack([cosine * row - sine * column, sine * row + cosine * column]) + centre[:, None, None]
     interpolated, weight = _interpolate(pixels, sample, place)
-    image, target = jnp.moveaxis(interpolated, -1, 0)
+    image, target = interpolated[..., :-1], interpolated[..., -1]
     # Zoomed Gaussians are wider or narrower; this power gives them back their sigma: exp(-(d/z)²/2σ²)^z².
     return image, jnp.clip(target, 0, 1) ** zoom**2, weight
 
 
-def _jitter(key: Key[Array, ""], image: Float[Array, "height width"]) -> Float[Array, "height width"]:
-    """Changes exposure, contrast and noise, which vary between images more than normalisation evens out."""
-    keys = jax.random.split(key, 4)
-    gamma, gain = jnp.exp(jax.random.uniform(keys[0], (2,), minval=-0.3, maxval=0.3))
-    image = (image**gamma - 0.5) * gain + 0.5 + jax.random.uniform(keys[1], minval=-0.1, maxval=0.1)
+def _jitter(
+    key: Key[Array, ""], image: Float[Array, "height width channels"]
+) -> Float[Array, "height width channels"]:
+    """Changes exposure, contrast and noise, which vary between images more than normalisation evens out.
+
+    Each channel is changed by itself: stains are exposed, or take, more or less than others.
+    """
+    keys, channels = jax.random.split(key, 4), image.shape[-1]
+    gamma, gain = jnp.exp(jax.random.uniform(keys[0], (2, 1, 1, channels), minval=-0.3, maxval=0.3))
+    shift = jax.random.uniform(keys[1], (1, 1, channels), minval=-0.1, maxval=0.1)
+    image = (image**gamma - 0.5) * gain + 0.5 + shift
     return image + jax.random.uniform(keys[2], maxval=0.03) * jax.random.normal(keys[3], image.shape)

@@ -12,10 +12,11 @@ from wsis_jax.core import (
     Config,
     UserError,
     check_bytes,
+    check_channels,
     check_values,
     explaining_out_of_memory,
     is_constant,
-    normalize_image,
+    normalize_by,
     scale_points,
     wait_for_all,
 )
@@ -32,7 +33,7 @@ from wsis_jax.training.validation import write_samples
 
 
 def train(
-    images: Sequence[Float[np.ndarray, "_ _"]],
+    images: Sequence[Float[np.ndarray, "_ _ *channels"]],
     points: Sequence[Float[np.ndarray, "_ 2"]],
     *,
     config: Config,
@@ -43,7 +44,8 @@ def train(
     """Trains a network to draw the likelihood map of cell positions, and returns the best model.
 
     Args:
-        images: grey values of any range, one array per image.
+        images: values of any range, one array per image: (height, width) of grey values, or (height, width,
+            channels) of the colours or channels that `image.channels` of the settings names.
         points: (row, column) of each image's cells, roughly; an image without cells has shape (0, 2).
         config: settings; `likelihood.sigma` and `image.scale` are chosen from the points where they are None.
         run: the run folder that is written; see `run_folder`. Where several processes train, all must see it.
@@ -51,9 +53,10 @@ def train(
         callbacks: called after every step, and with the figures of every validation.
 
     Raises:
-        UserError: if images and points do not fit each other, an image holds NaN or infinite values, no image
-            has a point, a setting is out of range, `run` holds an earlier training (or, with `resume`, one of
-            other settings), or the loss is not finite; what was saved before is kept then.
+        UserError: if images and points do not fit each other, an image holds NaN or infinite values or has other
+            channels than the settings name, no image has a point, a setting is out of range, `run` holds an
+            earlier training (or, with `resume`, one of other settings), or the loss is not finite; what was saved
+            before is kept then.
         WriteError: if there is no room for what is saved, or the folder takes nothing; likewise.
         OutOfMemory: if a step does not fit into memory.
         MissingFile: with `resume`, if `run` is no run folder.
@@ -129,7 +132,8 @@ def fill_in(data: TrainingSet, config: Config) -> Config:
     """Checks images against points and returns the configuration with sigma and scale filled in.
 
     Raises:
-        UserError: if they do not fit each other, an image holds NaN or infinite values, or no image has a point.
+        UserError: if they do not fit each other, an image holds NaN or infinite values or has other channels than
+            the settings name, or no image has a point.
     """
     images, points = data.images, data.points
     if len(images) != len(points):
@@ -137,9 +141,10 @@ def fill_in(data: TrainingSet, config: Config) -> Config:
     if not sum(map(len, points)):
         raise UserError("no image has a point, so there is nothing to learn; check the point files")
     for image, own, name in zip(images, points, data.names, strict=True):
+        check_channels(image.shape, config.image.channels, name=name)
         if not np.isfinite(image).all():
             raise UserError(f"{name}: the image holds NaN or infinite values; make them numbers")
-        check_points(own, image.shape, name=name)
+        check_points(own, (image.shape[0], image.shape[1]), name=name)
     sigma, scale = config.likelihood.sigma, config.image.scale
     sigma = round(suggest_sigma(points), 2) if sigma is None else sigma
     scale = suggest_scale(sigma) if scale is None else scale
@@ -152,7 +157,7 @@ def fill_in(data: TrainingSet, config: Config) -> Config:
 
 def _make_samples(data: TrainingSet, config: Config) -> list[Sample]:
     """Normalises and resizes the images, and warns of those that are constant or smaller than a patch."""
-    settings, sigma, scale = config.image, config.likelihood.sigma, config.network_scale
+    sigma, scale = config.likelihood.sigma, config.network_scale
     assert sigma is not None
     # For the backward pass, a few copies of the features of a patch are held of every level.
     features = sum(8 * width >> 2 * level for level, width in enumerate(config.unet.encoder))
@@ -165,9 +170,8 @@ def _make_samples(data: TrainingSet, config: Config) -> list[Sample]:
         values = image.astype(np.float32)
         if is_constant(values):
             warnings.warn(f"{name}: the image is constant, so nothing can be learnt from it", stacklevel=3)
-        normalized = normalize_image(values, method=settings.normalization, low=settings.low, high=settings.high)
-        sample = make_sample(normalized, own, scale=scale, sigma=sigma, name=name)
-        height, width = sample.image.shape
+        sample = make_sample(normalize_by(config.image, values), own, scale=scale, sigma=sigma, name=name)
+        height, width = sample.likelihood.shape
         if min(height, width) < config.train.patch:
             warnings.warn(
                 f"{name}: {height} × {width} pixels of the network are less than a patch of {config.train.patch}; "

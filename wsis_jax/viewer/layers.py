@@ -4,13 +4,13 @@ A layer may have more axes than rows and columns, which come last; the others, s
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float32, Float64
 from napari.layers import Image, Points
 
-from wsis_jax.core import Segmentation, UserError
+from wsis_jax.core import Channels, Segmentation, UserError, channel_count, in_words, so_many
 from wsis_jax.io import LUMINANCE
 from wsis_jax.points import suggest_sigma
 from wsis_jax.synthetic import draw_scene
@@ -41,10 +41,39 @@ def shown_step(image: Image, position: Sequence[float]) -> Step:
     )
 
 
-def read_plane(pixels: Any, step: Step, *, rgb: bool) -> Float32[np.ndarray, "height width"]:
-    """Returns the grey values of a plane, as they are; of colours, on the last axis if `rgb`, their luminance."""
-    plane = np.asarray(pixels[step])
-    return (plane[..., :3] @ LUMINANCE if rgb else plane).astype(np.float32)
+class Shown(NamedTuple):
+    """The pixels of an image layer, which threads other than that of the viewer may read."""
+
+    name: str
+    pixels: Any
+    rgb: bool  # whether colours are on the last axis
+
+    @classmethod
+    def by(cls, image: Image) -> "Shown":
+        """Returns the pixels of a layer."""
+        return cls(image.name, pixels_of(image), image.rgb)
+
+    def plane(self, step: Step, channels: Channels) -> Float32[np.ndarray, "height width *channels"]:
+        """Returns the values of a plane, as they are, of the channels that a model sees.
+
+        The channels of a layer are its colours. A layer without colours is one channel, whichever that is.
+
+        Raises:
+            UserError: if the layer has no such channels.
+        """
+        values = np.asarray(self.pixels[step])
+        if channels == "grey":
+            return (values[..., :3] @ LUMINANCE if self.rgb else values).astype(np.float32)
+        if not self.rgb and channel_count(channels) == 1:
+            return values.astype(np.float32)
+        numbers = (0, 1, 2) if channels == "colours" else channels
+        have = values.shape[-1] if self.rgb else 1
+        if max(numbers) >= have:
+            raise UserError(
+                f"{self.name}: this layer has {so_many(have)}, but the model takes {len(numbers)} "
+                f"(image.channels={in_words(channels)}); choose a layer in RGB, or give the file to wsis segment"
+            )
+        return values[..., numbers if len(numbers) > 1 else numbers[0]].astype(np.float32)
 
 
 def points_by_step(points: Points, image: Image) -> dict[Step, Float64[np.ndarray, "_ 2"]]:
@@ -96,7 +125,7 @@ def result_layers(
         evidence: whether to show likelihood map, contributions and who won them, too.
     """
     one = next(iter(results.values()))
-    shape, small = one.labels.shape, one.detection.image.shape
+    shape, small = one.labels.shape, one.detection.likelihood.shape
     ratio = (shape[0] / small[0], shape[1] / small[1])
     here, there = placement(image, first), placement(image, first, ratio)
 

@@ -18,7 +18,7 @@ from psygnal import Signal
 
 from wsis_jax.core import MissingFile, UserError
 from wsis_jax.network import packaged_models
-from wsis_jax.viewer.layers import pixels_of, points_by_step, read_plane, result_layers, shown_step, steps_of
+from wsis_jax.viewer.layers import Shown, pixels_of, points_by_step, result_layers, shown_step, steps_of
 
 if TYPE_CHECKING:
     from wsis_jax.core import Config
@@ -241,7 +241,7 @@ class SegmentWidget(Container):
         else:
             first = shown_step(image, self._viewer.dims.point)
             steps, lengths = [first], (1,) * len(first)
-        pixels, rgb = pixels_of(image), image.rgb
+        shown = Shown.by(image)
 
         def work(show: ShowProgress) -> Finish:
             from wsis_jax.core import use_compilation_cache
@@ -257,7 +257,7 @@ class SegmentWidget(Container):
                 for done, step in enumerate(steps):
                     show(done, len(steps), f"segmenting {done + 1} of {len(steps)} …")
                     place = tuple(at - start for at, start in zip(step, first, strict=True))
-                    results[place] = segment(loaded, read_plane(pixels, step, rgb=rgb), config=config)
+                    results[place] = segment(loaded, shown.plane(step, config.image.channels), config=config)
             except KeyboardInterrupt:
                 pass  # the planes done by then are shown
 
@@ -292,7 +292,7 @@ class TrainWidget(Container):
         self.points = Select(label="points", choices=lambda widget: self._layers(Points))
         self.run = FileEdit(label="run folder", mode=FileDialogMode.EXISTING_DIRECTORY, value=Path.cwd() / "run")
         self.settings = LineEdit(
-            label="settings", tooltip="to change, such as: train.steps=500 likelihood.sigma=6"
+            label="settings", tooltip="to change, such as: train.steps=500 image.channels=colours"
         )
         self.resume = CheckBox(text="go on with the training in that folder")
         self.work = Work("Train", self._prepare)
@@ -310,7 +310,7 @@ class TrainWidget(Container):
         planes, points, names = [], [], []
         for image, own in pair_layers(self.images.value, self.points.value):
             for step, places in points_by_step(own, image).items():
-                planes.append((pixels_of(image), step, image.rgb))
+                planes.append((Shown.by(image), step))
                 points.append(places)
                 names.append(", ".join([image.name, *(f"step {at}" for at in step)]))
         run, settings, resume = Path(str(self.run.value)), _split(self.settings.value), self.resume.value
@@ -321,7 +321,8 @@ class TrainWidget(Container):
             from wsis_jax.training import Callbacks, TrainingSet, train_on_set, training_report
 
             use_compilation_cache()
-            images = [read_plane(pixels, step, rgb=rgb) for pixels, step, rgb in planes]
+            config, stopped = _starting_config(settings), False
+            images = [shown.plane(step, config.image.channels) for shown, step in planes]
             scores = ""
 
             def on_step(step: int, steps: int) -> None:
@@ -332,7 +333,6 @@ class TrainWidget(Container):
                 shown = {"loss": "loss", "validation_loss": "held out", "f_measure": "F"}
                 scores = "".join(f", {name} {metrics[key]:.3g}" for key, name in shown.items())
 
-            config, stopped = _starting_config(settings), False
             try:
                 data, callbacks = TrainingSet(images, points, names), Callbacks(on_step, on_metrics)
                 train_on_set(data, config=config, run=run, resume=resume, callbacks=callbacks)

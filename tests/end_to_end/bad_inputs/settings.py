@@ -82,7 +82,11 @@ CASES = {
         "argument --format: there is no kind of file called 'pdf'",
     ),
     "pixel of no size": (f"{_SEGMENT} --pixel-size nan", 2, "argument --pixel-size: 'nan' is no length"),
-    "channel that is no number": (f"{_SEGMENT} --channel red", 2, "argument --channel: invalid int value: 'red'"),
+    "channel that is no number": (
+        f"{_SEGMENT} --channel red",
+        2,
+        "argument --channel: 'red' names no channels; give",
+    ),
     "unknown command": ("sagment RUN ok.tif", 2, "argument COMMAND: invalid choice: 'sagment'"),
 }
 

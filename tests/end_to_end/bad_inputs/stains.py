@@ -36,6 +36,26 @@ CASES = {
     "negative channel": ("train ok.tif --points ok.csv --channel -1", 2, "there is no channel -1; count"),
     "nuclear channel of points": ("train ok.tif --points ok.csv --nuclear-channel 0", 2, "--nuclear-channel is a"),
     "missing channel to segment": ("segment RUN ok.tif --channel 1 --out OUT", 3, "ok.tif: there is no channel 1"),
+    "channel that is there twice": (
+        "train film.tif --points ok.csv --channel 0,0",
+        2,
+        "channels 0,0 are no choice",
+    ),
+    "missing channel of several": (
+        "train film.tif --points ok.csv --channel 0,2",
+        2,
+        "film.tif: there is no channel 2; the file has 2 channels, counted from 0, but --channel,",
+    ),
+    "colours of a grey image": (
+        "train ok.tif --points ok.csv --channel colours",
+        2,
+        "ok.tif: is no image in colours, which the model or --channel asks for, since a pixel has 1 channel; give",
+    ),
+    "colours for a model of grey values": (
+        "segment RUN ok.tif --channel colours --out OUT",
+        2,
+        "the model learned from 1 channel, but --channel (image.channels) chooses 3 channels, colours; choose",
+    ),
     "negative channel to segment": (
         "segment RUN ok.tif --channel -1 --out OUT",
         2,

@@ -17,6 +17,7 @@ from wsis_jax.core import (
     Segmentation,
     UserError,
     Window,
+    by_channel,
     corner_of,
     part_resized_from,
     replacing,
@@ -24,7 +25,7 @@ from wsis_jax.core import (
     resize_labels_part,
 )
 from wsis_jax.io import SourceImage
-from wsis_jax.output.pictures import contribution_picture, grey_picture, heat_picture, label_picture, overlay
+from wsis_jax.output.pictures import contribution_picture, heat_picture, image_picture, label_picture, overlay
 from wsis_jax.output.report.html import text
 
 _Thing = TypeVar("_Thing")
@@ -70,14 +71,15 @@ def write_layers(folder: Path, source: SourceImage, found: Segmentation) -> list
 
 def overview(
     image: Plane, labels: Plane, blocks: Sequence[Window], parallel_map: ParallelMap
-) -> tuple[Float32[np.ndarray, "_ _"], Int32[np.ndarray, "_ _"]]:
+) -> tuple[Float32[np.ndarray, "_ _ *channels"], Int32[np.ndarray, "_ _"]]:
     """Returns pixels of an image, in steps of `sampling_step`, and its labels at the size of pictures.
 
     They come from blocks, windows that cover the image: neither it nor its labels need fit into memory.
     """
     whole = image.shape[0], image.shape[1]
     step, shape = sampling_step(whole), picture_shape(whole)
-    pixels, seen = np.zeros([-(-side // step) for side in whole], np.float32), np.zeros(shape, np.int32)
+    pixels = np.zeros([*(-(-side // step) for side in whole), *image.shape[2:]], np.float32)
+    seen = np.zeros(shape, np.int32)
     sizes, parts = Resizing(whole, shape), parallel_map(_sampled, blocks, image=image, labels=labels)
     for block, (of_image, of_labels) in zip(blocks, parts, strict=True):
         rows, columns = (slice(-(-side.start // step), -(-side.stop // step)) for side in block)
@@ -88,7 +90,7 @@ def overview(
 
 def _sampled(
     block: Window, *, image: Plane, labels: Plane
-) -> tuple[Float32[np.ndarray, "_ _"], Int32[np.ndarray, "_ _"]]:
+) -> tuple[Float32[np.ndarray, "_ _ *channels"], Int32[np.ndarray, "_ _"]]:
     """Returns the pixels of a block that are shown."""
     whole = image.shape[0], image.shape[1]
     step, shape = sampling_step(whole), picture_shape(whole)
@@ -114,7 +116,7 @@ def sampling_step(shape: tuple[int, int]) -> int:
 def write_pictures(
     folder: Path,
     source: SourceImage,
-    pixels: Float[np.ndarray, "_ _"],
+    pixels: Float[np.ndarray, "_ _ *channels"],
     labels: Int[np.ndarray, "height width"],
     points: Float[np.ndarray, "cells 2"],
     **maps: UInt8[np.ndarray, "_ _ 3"],
@@ -131,12 +133,12 @@ def write_pictures(
     """
     size = labels.shape[::-1]
     small = np.nan_to_num(pixels.astype(np.float32))
-    image = np.asarray(Image.fromarray(small).resize(size, Image.Resampling.BOX))
+    image = by_channel(lambda one: np.asarray(Image.fromarray(one).resize(size, Image.Resampling.BOX)), small)
     crosses = (points + 0.5) * (np.array(labels.shape) / np.array(source.shape)) - 0.5
-    outlines = overlay(image, labels, crosses if len(points) < image.size * _CROWD else None)
+    outlines = overlay(image, labels, crosses if len(points) < labels.size * _CROWD else None)
     others = {name: Image.fromarray(one).resize(size, Image.Resampling.BILINEAR) for name, one in maps.items()}
     pictures = {
-        "image": Image.fromarray(grey_picture(image)),
+        "image": Image.fromarray(image_picture(image)),
         **others,
         "outlines": Image.fromarray(outlines),
         "labels": Image.fromarray(label_picture(labels)),

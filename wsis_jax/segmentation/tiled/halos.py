@@ -84,7 +84,7 @@ class View(NamedTuple):
     part: Window
     flip: tuple[int, int]
 
-    def of(self, image: Plane) -> Float32[np.ndarray, "height width"]:
+    def of(self, image: Plane) -> Float32[np.ndarray, "height width *channels"]:
         """Returns the pixels of the view; no others are read."""
         (top, bottom), (left, right) = ((int(s.min()), int(s.max()) + 1) for s in (self.rows, self.columns))
         return image[top:bottom, left:right][np.ix_(self.rows - top, self.columns - left)]

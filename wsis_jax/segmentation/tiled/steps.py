@@ -4,6 +4,7 @@ What a step does with a part is a function of its own, which any process may cal
 `TiledImage`. It writes to chunks of files that no other part writes to.
 """
 
+import math
 import os
 import shutil
 import tempfile
@@ -29,6 +30,7 @@ from wsis_jax.core import (
     corner_of,
     explaining_write_errors,
     format_bytes,
+    grey,
     grow,
     nearest_peak,
     part_resized_from,
@@ -103,7 +105,7 @@ class TiledImage(NamedTuple):
 
     Attributes:
         config: the settings.
-        image: normalised, in pixels of the network, in a file.
+        image: normalised, in pixels of the network, in a file; several channels are on a third axis.
         sides: (height, width) of what the network is shown at a time.
         halos: margins around a part.
     """
@@ -123,7 +125,7 @@ class TiledImage(NamedTuple):
         stride = model.network.stride
         return view_of(part, self.shape, sides=self.sides, halo=halo, stride=stride, flip=flip)
 
-    def record(self, model: Model, seen: Float32[np.ndarray, "height width"]) -> Record:
+    def record(self, model: Model, seen: Float32[np.ndarray, "height width *channels"]) -> Record:
         """Returns the record of a view."""
         return record_images(model.using(self.config), seen[None], self.sides)
 
@@ -195,7 +197,7 @@ def _observe(part: Window, *, tiled: TiledImage, peaks: Peaks) -> tuple[float, B
     """Returns by how much rims are brighter than they are dark in a part, and how background and bodies look."""
     settings, extent = tiled.config.cut, CellExtent.of(tiled.config)
     around = grow(part, extent.margin, whole_window(tiled.shape))
-    image, corner = tiled.image[around], corner_of(around)
+    image, corner = grey(tiled.image[around]), corner_of(around)
     contrast, model = 0.0, None
     if settings.rim == "auto":
         contrast = rim_contrast(image, peaks[_near(peaks, part, 0)] - corner, extent)
@@ -272,7 +274,7 @@ def cut(
     local = WinnerMap(value, numbers[owner], np.zeros_like(value))
     places = peaks[cells] - corner_of(around)
     known = stats._replace(greatest=stats.greatest[named])
-    costs = costs_of(tiled.image[around], places, local, config=tiled.config, stats=known)
+    costs = costs_of(grey(tiled.image[around]), places, local, config=tiled.config, stats=known)
     labels = label_nearest(cut_cells(costs, places, config=tiled.config), places, value.shape)
     write_chunk(fused, part, named[labels[relative_to(part, around)]])
 
@@ -348,8 +350,10 @@ def _named(labels: Int[np.ndarray, " some"]) -> Int[np.ndarray, " numbers"]:
 # Arrays in files, for what does not fit into memory
 
 
-def scratch_array(path: Path, shape: tuple[int, int], dtype: type, side: int) -> Plane:
+def scratch_array(path: Path, shape: tuple[int, ...], dtype: type, side: int) -> Plane:
     """Returns a new array of zeros in a folder, in chunks of `side` by `side` pixels, one file for each.
+
+    Its shape is (height, width), or with channels (height, width, channels).
 
     Several processes, also of several machines, may write different chunks at the same time. No values stay in
     memory between two accesses.
@@ -357,7 +361,7 @@ def scratch_array(path: Path, shape: tuple[int, int], dtype: type, side: int) ->
     Raises:
         WriteError: if the disk has no room, or the folder cannot be made.
     """
-    chunks = min(side, shape[0]), min(side, shape[1])
+    chunks = (min(side, shape[0]), min(side, shape[1]), *shape[2:])
     with explaining_write_errors(path, then=_THEN):
         return zarr.create_array(path, shape=shape, dtype=dtype, chunks=chunks, compressors=None, fill_value=0)
 
@@ -374,13 +378,14 @@ def write_chunk(array: Any, chunk: Window, values: np.ndarray) -> None:
         array[chunk] = values
 
 
-def scratch_bytes(shape: tuple[int, int], side: int) -> int:
-    """Returns the bytes that all scratch arrays of an image take, in whole chunks.
+def scratch_bytes(shape: tuple[int, ...], side: int) -> int:
+    """Returns the bytes that all scratch arrays take of an image of a shape, in whole chunks.
 
-    They are 20 a pixel of the network: the image, three layers of the winner map, and the cuts.
+    They are 20 a pixel of the network: the image, three layers of the winner map, and the cuts; and 4 more for
+    every channel of the image but the first.
     """
-    height, width = (-(-length // min(side, length)) * min(side, length) for length in shape)
-    return 20 * height * width
+    height, width = (-(-length // min(side, length)) * min(side, length) for length in shape[:2])
+    return (16 + 4 * math.prod(shape[2:])) * height * width
 
 
 @contextmanager

@@ -24,7 +24,9 @@ from wsis_jax.core import (
     Resizing,
     UserError,
     Window,
+    check_channels,
     corner_of,
+    grey,
     grid_windows,
     normalize_image,
     part_before_resizing,
@@ -34,7 +36,7 @@ from wsis_jax.core import (
     warn_about_image,
 )
 from wsis_jax.cutting import ImageStats, data_term
-from wsis_jax.network import Model
+from wsis_jax.network import Model, check_inputs
 from wsis_jax.output import TiledCells, mean_margins
 from wsis_jax.segmentation.pipeline import seen_shape
 from wsis_jax.segmentation.tiled.halos import halos_of, view_sides
@@ -53,8 +55,11 @@ from wsis_jax.segmentation.tiled.steps import (
     write_chunk,
 )
 
-_Counts = Int64[np.ndarray, "65536"]  # of numbers, by the upper half of their bits
+_Counts = Int64[np.ndarray, "*sets 65536"]  # of numbers, by the upper half of their bits; of several sets of them
 _LowCounts = Int64[np.ndarray, "tops 65536"]  # of those with one of some upper halves, by the lower half
+_Split = Callable[[np.ndarray], list[np.ndarray]]  # an array into sets of numbers that are ranked together
+# Counts, least and greatest values of a part.
+_Summary = tuple[_Counts, Float32[np.ndarray, "*channels"], Float32[np.ndarray, "*channels"]]
 
 
 class TileOptions(NamedTuple):
@@ -90,9 +95,10 @@ def segment_tiled(
     of different sizes. Chains of fragments of cells are followed as far as `halos.Halos` says.
 
     Args:
-        image: grey values of any range, (height, width), read by slices: a zarr array, a memory map, an array.
+        image: values of any range, (height, width) or (height, width, channels) as `segment` takes them, read by
+            slices of rows and columns: a zarr array, a memory map, an array.
         out: array that labels are written to by slices: i + 1 for the cell of point i, and 0 for the background;
-            of the image's shape, of type int32 or uint32. Writes follow its chunks, if it has any.
+            (height, width), of type int32 or uint32. Writes follow its chunks, if it has any.
         config: settings other than those of the model.
         tile: side of a tile in pixels of the network. The network is shown 300 to 400 pixels more, which takes
             a few hundred bytes of memory a pixel, by its width.
@@ -100,7 +106,8 @@ def segment_tiled(
 
     Raises:
         UserError: if the image holds NaN or infinite values, image and `out` do not fit together, a setting needs
-            the whole image at once, or temporary files, 20 bytes for each pixel of the network, have no room.
+            the whole image at once, or temporary files, of each pixel of the network 20 bytes and 4 for every
+            channel but the first, have no room.
         WriteError: if the disk of that folder is full in the meantime.
     """
     config = config or model.config
@@ -110,8 +117,9 @@ def segment_tiled(
     blocks, parts = _blocks(out, whole, tile / config.network_scale), grid_windows(shape, (tile, tile))
     steps = Progress(6 * len(parts) + 3 * len(blocks), options.on_tile)
     parallel_map = steps.counting(options.parallel_map)
-    with scratch_folder(scratch, room=scratch_bytes(shape, tile)) as folder:
-        small = scratch_array(folder / "image", shape, np.float32, tile)
+    seen = (*shape, *image.shape[2:])
+    with scratch_folder(scratch, room=scratch_bytes(seen, tile)) as folder:
+        small = scratch_array(folder / "image", seen, np.float32, tile)
         median = _shrink(image, small, config, blocks, parts, parallel_map)
         halos = halos_of(model.network, config)
         halo = max(halos.field + config.detect.min_distance, halos.record)
@@ -150,10 +158,10 @@ def _write_labels(
 
 def _check(model: Model, image: Plane, out: Any, config: Config, tile: int) -> None:
     """Raises UserError for what cannot be segmented in tiles."""
-    if len(image.shape) != 2 or min(image.shape) < 1:
-        raise UserError(f"the image is of shape {tuple(image.shape)}; give one of rows and columns")
-    if tuple(out.shape) != tuple(image.shape):
-        raise UserError(f"the labels are to have shape {tuple(out.shape)}; give them the image's {image.shape}")
+    check_inputs(model.network, config)
+    check_channels(image.shape, config.image.channels)
+    if tuple(out.shape) != (sides := tuple(image.shape[:2])):
+        raise UserError(f"the labels are to have shape {tuple(out.shape)}; give them the image's {sides}")
     if np.dtype(out.dtype) not in (np.int32, np.uint32):
         raise UserError(f"the labels are to be of type {out.dtype}; give them int32 or uint32")
     if tile < 1:
@@ -190,67 +198,117 @@ def _shrink(
     parallel_map: ParallelMap,
 ) -> np.float32 | None:
     """Writes the image, normalised and in pixels of the network; returns the median, or None if it is constant."""
-    grey = _grey_range(image, config.image, blocks, parallel_map)
+    ranges = _ranges(image, config.image, blocks, parallel_map)
     sizes = Resizing((image.shape[0], image.shape[1]), (small.shape[0], small.shape[1]))
-    high = reduce(np.add, parallel_map(_shrunk_bits, parts, image=image, small=small, sizes=sizes, grey=grey))
+    shrunk = parallel_map(_shrunk, parts, image=image, small=small, sizes=sizes, ranges=ranges)
+    high, least, greatest = reduce(_joined, shrunk)
+    if (least == greatest).all():
+        return None
     total = int(high.sum())
-    values = _at_ranks(small, parts, high, [0, (total - 1) // 2, total // 2, total - 1], parallel_map)
-    return None if values[0] == values[-1] else np.median(values[1:3])
+    (values,) = _at_ranks(small, parts, high, [(total - 1) // 2, total // 2], parallel_map, split=_as_grey)
+    return np.median(values)
 
 
-def _grey_range(
+def _ranges(
     image: Plane, settings: ImageConfig, blocks: list[Window], parallel_map: ParallelMap
-) -> tuple[float, float]:
-    """Returns the grey values that become 0 and 1, as `normalize_image` chooses them; equal if all are."""
+) -> list[tuple[float, float]]:
+    """Returns the values that become 0 and 1, of each channel or of all alike, as `normalize_by` chooses them.
+
+    They are equal where all values are.
+    """
     # For its errors.
     normalize_image(
         np.zeros((1, 1), np.float32), method=settings.normalization, low=settings.low, high=settings.high
     )
-    high = reduce(np.add, parallel_map(_grey_bits, blocks, image=image))
-    total = int(high.sum())
+    split = _together if settings.channels == "colours" else _apart
+    high = reduce(np.add, parallel_map(_bits_of, blocks, image=image, split=split))
+    total = int(high[0].sum())
     places = [percentile_ranks(p, total) for p in (settings.low, settings.high)]
     ranks = [0, total - 1, *(rank for low, above, _ in places for rank in (low, above))]
-    least, greatest, *found = _at_ranks(image, blocks, high, ranks, parallel_map)
-    if least == greatest:
-        return float(least), float(greatest)
-    if settings.normalization == "max":
-        return 0.0, float(greatest)
-    bottom, top = (between(found[2 * i], found[2 * i + 1], share) for i, (_, _, share) in enumerate(places))
-    return (bottom, top) if bottom < top else (float(least), float(greatest))
+    ranges = []
+    for least, greatest, *found in _at_ranks(image, blocks, high, ranks, parallel_map, split=split):
+        bottom, top = (between(found[2 * i], found[2 * i + 1], share) for i, (_, _, share) in enumerate(places))
+        if settings.normalization == "max":
+            bottom, top = 0.0, float(greatest)
+        constant = least == greatest or (settings.normalization == "percentile" and bottom >= top)
+        ranges.append((float(least), float(greatest)) if constant else (bottom, top))
+    return ranges
 
 
-def _grey_bits(block: Window, *, image: Plane) -> _Counts:
-    """Returns the `high_bits` of the grey values in a block."""
+def _bits_of(block: Window, *, image: Plane, split: _Split) -> _Counts:
+    """Returns the `high_bits` of the values in a block."""
     values = np.asarray(image[block], np.float32)
     if not np.isfinite(values).all():
         raise UserError("the image holds values that are no numbers (NaN or infinite); replace them first")
-    return high_bits(values)
+    return np.stack([high_bits(some) for some in split(values)])
 
 
-def _shrunk_bits(
-    part: Window, *, image: Plane, small: Plane, sizes: Resizing, grey: tuple[float, float]
-) -> _Counts:
-    """Writes a part of the image as the network sees it, and returns its `high_bits`."""
-    bottom, top = grey
+def _shrunk(
+    part: Window, *, image: Plane, small: Plane, sizes: Resizing, ranges: list[tuple[float, float]]
+) -> _Summary:
+    """Writes a part of the image as the network sees it, and returns what is to be known of it."""
     taken = part_before_resizing(sizes, part)
     values = np.asarray(image[taken], np.float32)
-    normalized = stretch(values, bottom, top) if bottom < top else np.zeros_like(values)
+    if len(ranges) == 1:
+        normalized = _stretched(values, *ranges[0])
+    else:
+        normalized = np.stack([_stretched(values[..., i], *one) for i, one in enumerate(ranges)], axis=-1)
     shrunk = resize_part(normalized, sizes, part, corner=corner_of(taken))
     write_chunk(small, part, shrunk)
-    return high_bits(shrunk)
+    return high_bits(grey(shrunk))[None], shrunk.min(axis=(0, 1)), shrunk.max(axis=(0, 1))
+
+
+def _joined(one: _Summary, other: _Summary) -> _Summary:
+    """Returns what is to be known of two parts."""
+    return one[0] + other[0], np.minimum(one[1], other[1]), np.maximum(one[2], other[2])
+
+
+def _stretched(values: Float32[np.ndarray, "*shape"], bottom: float, top: float) -> Float32[np.ndarray, "*shape"]:
+    """Returns values with `bottom` at 0 and `top` at 1; zeros where both are the same."""
+    return stretch(values, bottom, top) if bottom < top else np.zeros_like(values)
 
 
 def _at_ranks(
-    array: Plane, parts: list[Window], high: _Counts, ranks: list[int], parallel_map: ParallelMap
-) -> Float32[np.ndarray, " ranks"]:
-    """Returns the values of an array at given ranks, from the `high_bits` of all."""
-    low = reduce(np.add, parallel_map(_low_bits_of, parts, array=array, tops=tops_of(high, ranks)))
-    return ordered_values(high, low, ranks)
+    array: Plane,
+    parts: list[Window],
+    high: _Counts,
+    ranks: list[int],
+    parallel_map: ParallelMap,
+    *,
+    split: _Split,
+) -> Float32[np.ndarray, "sets ranks"]:
+    """Returns the values of given ranks in each set that an array is split into, from the `high_bits` of all."""
+    tops = [tops_of(one, ranks) for one in high]
+    low = reduce(_added, parallel_map(_low_bits_of, parts, array=array, tops=tops, split=split))
+    return np.stack([ordered_values(one, bits, ranks) for one, bits in zip(high, low, strict=True)])
 
 
-def _low_bits_of(part: Window, *, array: Plane, tops: list[int]) -> _LowCounts:
-    """Returns the `low_bits` of a part of an array."""
-    return low_bits(np.asarray(array[part]), tops)
+def _low_bits_of(part: Window, *, array: Plane, tops: list[list[int]], split: _Split) -> list[_LowCounts]:
+    """Returns the `low_bits` of each set of a part of an array."""
+    sets = split(np.asarray(array[part], np.float32))
+    return [low_bits(values, some) for values, some in zip(sets, tops, strict=True)]
+
+
+def _added(one: list[_LowCounts], other: list[_LowCounts]) -> list[_LowCounts]:
+    return [mine + theirs for mine, theirs in zip(one, other, strict=True)]
+
+
+# What numbers are ranked together
+
+
+def _apart(values: Float32[np.ndarray, "rows columns *channels"]) -> list[Float32[np.ndarray, "rows columns"]]:
+    """Returns each channel by itself."""
+    return [values] if values.ndim == 2 else list(np.moveaxis(values, -1, 0))
+
+
+def _together(values: Float32[np.ndarray, "rows columns channels"]) -> list[Float32[np.ndarray, "_ _ _"]]:
+    """Returns all channels as one set."""
+    return [values]
+
+
+def _as_grey(values: Float32[np.ndarray, "rows columns *channels"]) -> list[Float32[np.ndarray, "rows columns"]]:
+    """Returns the mean of the channels, which the cut looks at."""
+    return [grey(values)]
 
 
 # Order statistics of an array that is read in parts: exact, in two passes whose counts add up
