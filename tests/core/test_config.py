@@ -55,7 +55,10 @@ def test_every_number_has_bounds_and_keeps_them():
         values = getattr(Config(), section.name)
         for one in dataclasses.fields(values):
             default = getattr(values, one.name)
-            assert bool(one.metadata) == (default is None or type(default) in (int, float)) or one.name == "views"
+            assert bool(one.metadata) == (default is None or type(default) in (int, float)) or one.name in (
+                "views",
+                "edge",
+            )
             if one.metadata:
                 path, most = f"{section.name}.{one.name}", one.metadata["most"]
                 beyond = 2 * int(most) if isinstance(default, int) or one.name == "chunk" else 2.0 * most

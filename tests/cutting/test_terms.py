@@ -17,10 +17,11 @@ from wsis_jax.core.geometry import nearest_peak
 from wsis_jax.core.types import WinnerMap
 from wsis_jax.core.windows import grid_windows, grow, relative_to, whole_window
 from wsis_jax.cutting import terms
+from wsis_jax.cutting.appearance import Moments
 from wsis_jax.cutting.label_cells import costs_of, cut_and_fuse
 from wsis_jax.cutting.terms import (
     CellExtent,
-    Moments,
+    Seen,
     background_features,
     background_score,
     data_term,
@@ -241,13 +242,13 @@ def test_moments_of_parts_add_up_to_those_of_all(counts, seed):
 @pytest.mark.parametrize(("name", "expected"), [("inverse", [[0.5, 0, -1]]), ("flat", [[-2, -2, -2]])])
 def test_a_data_term_is_what_leaving_a_pixel_out_costs(name, expected):
     image = np.array([[0.25, 0.5, 1.0]], np.float32)
-    cost = data_term(name)(image, np.float32(0.5), CutConfig(data_weight=2.0))
+    cost = data_term(name)(Seen(image, np.float32(0.5)), CutConfig(data_weight=2.0))
     assert cost.dtype == np.float32
     np.testing.assert_array_equal(cost, expected)
 
 
 def test_an_unknown_data_term_is_refused_with_those_known():
-    with pytest.raises(UserError, match=r"cut\.data must be one of inverse, flat, not 'invers'"):
+    with pytest.raises(UserError, match=r"cut\.data must be one of auto, inverse, flat, levels, not 'invers'"):
         data_term("invers")
 
 

@@ -69,11 +69,11 @@ def add_settings(command: argparse.ArgumentParser, purpose: str, sections: Seque
 def changed_settings(config: Config, arguments: argparse.Namespace) -> Config:
     """Returns the settings of a run with --preset and --set applied."""
     from wsis_jax.core import preset
-    from wsis_jax.cutting import data_term
+    from wsis_jax.cutting import check_data_term
 
     config = preset(arguments.preset, config) if arguments.preset else config
     config = config.override(arguments.set)
-    data_term(config.cut.data)  # an unknown one is refused before the network runs
+    check_data_term(config.cut.data)  # an unknown one is refused before the network runs
     return config
 
 

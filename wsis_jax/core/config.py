@@ -120,20 +120,25 @@ class CutConfig:
     """
 
     seed_scale: Literal["cell", "max", "raw"] = "cell"  # relative to the cell's greatest, the image's, or 255
-    seed_threshold: float = number(0.1)  # scaled contributions above this are foreground seeds
+    # Scaled contributions above this are foreground seeds; None, here and below: what suits `data`, see `suited`
+    seed_threshold: float | None = number(None)
     min_seed_area: int = number(3, 0, 10**9)  # smaller seed components are dropped, pixels of the network
     fill_others: bool = False  # fill holes in the union of the other cells' seeds too
     conflict: Literal["foreground", "background"] = "foreground"  # which seed wins where both claim a pixel
     # Cost of cutting from a cell what it contributes to, or giving it to another
-    claim_weight: float = number(1.0)
+    claim_weight: float | None = number(None)
     claim_full: float = positive(0.1)  # scaled contribution from which that cost is whole
     # × sigma: pixels farther from the peak are background; None: no such seeds
     reach: float | None = positive(6.0, 1000)
-    data: str = "inverse"  # a name in `cutting.DATA_TERMS`: dark is cell; "flat": all prefer background a little
-    data_weight: float = number(0.75)
-    background_weight: float = number(0.3)  # cost of a pixel that looks like the ground beyond all cells
-    edge_weight: float = number(20.0)  # what it costs to cut between two pixels that are nothing like a rim
-    edge_falloff: float = number(9.0)  # how fast that falls towards the grey value of rims, which outlines follow
+    # A name in `cutting.DATA_TERMS`: "inverse": dark is cell; "levels": stained is cell, by grey value or colour;
+    # "flat": all prefer background a little. "auto": levels where cells are stained, else inverse.
+    data: str = "auto"
+    data_weight: float | None = number(None)
+    # Cost of a pixel that looks like the ground beyond all cells
+    background_weight: float | None = number(None)
+    edge: Literal["rim", "gradient"] | None = None  # outlines follow rims, or the steepest change of grey value
+    edge_weight: float | None = number(None)  # what it costs to cut between two pixels without any edge
+    edge_falloff: float | None = number(None)  # how fast that falls towards a rim, or with the difference squared
     edge_pixel: Literal["max", "first"] = "max"  # of the pair: the more like a rim, or the top/left one
     rim: Literal["auto", "bright", "dark"] = "auto"  # of cells: estimated from the image, or known
     dilate: int = number(0, 0, 100)  # radius of the dilation of each cut, before holes are filled
@@ -141,6 +146,39 @@ class CutConfig:
     overlap: Literal["nearest", "sequential"] = "nearest"  # order-free, or as in the authors' code
     # × sigma: blur of each outline on its way to the pixels of the image; 0: none
     smooth: float = number(0.2, 0, 100)
+
+
+_SUITED: dict[str, dict[str, Any]] = {
+    "inverse": {
+        "seed_threshold": 0.1,
+        "claim_weight": 1.0,
+        "data_weight": 0.75,
+        "background_weight": 0.3,
+        "edge": "rim",
+        "edge_weight": 20.0,
+        "edge_falloff": 9.0,
+    },
+    # Where grey values are sure, contributions are trusted less: they lie on both sides of an edge.
+    "levels": {
+        "seed_threshold": 0.6,
+        "claim_weight": 0.3,
+        "data_weight": 1.0,
+        "background_weight": 0.0,
+        "edge": "gradient",
+        "edge_weight": 1.0,
+        "edge_falloff": 50.0,
+    },
+}
+
+
+def suited(settings: CutConfig, data: str) -> CutConfig:
+    """Returns settings with a data term, and the values that suit it where they leave them open.
+
+    Terms that are not ours have those of "inverse".
+    """
+    values = _SUITED.get(data, _SUITED["inverse"])
+    opened = {name: value for name, value in values.items() if getattr(settings, name) is None}
+    return dataclasses.replace(settings, data=data, **opened)
 
 
 @dataclass(frozen=True)
@@ -357,6 +395,7 @@ _PAPER = Config(
     detect=DetectConfig(views=1, region="response"),
     contribution=ContributionConfig(start="likelihood"),
     cut=CutConfig(
+        data="inverse",
         seed_scale="max",
         seed_threshold=0.03,
         claim_weight=0.0,

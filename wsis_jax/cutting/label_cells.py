@@ -3,15 +3,17 @@
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int, Int32
+from jaxtyping import Float, Float32, Int, Int32
 
-from wsis_jax.core import Config, WinnerMap, nearest_peak, smooth_labels
+from wsis_jax.core import Config, CutConfig, WinnerMap, grey, nearest_peak, smooth_labels, suited
+from wsis_jax.cutting.appearance import Appearance, fit_appearance, with_channels
 from wsis_jax.cutting.cell_cuts import cut_cells, fuse_nearest, fuse_sequentially
 from wsis_jax.cutting.terms import (
     BackgroundModel,
     CellExtent,
     Costs,
     Rim,
+    Seen,
     background_features,
     background_score,
     claims_of,
@@ -19,14 +21,18 @@ from wsis_jax.cutting.terms import (
     edge_weights,
     fit_background,
     foreground_seeds,
+    gradient_weights,
     rim_contrast,
     rim_of,
     scaled_contributions,
 )
 
-_Image = Float[np.ndarray, "height width"]
+_Image = Float[np.ndarray, "height width *channels"]
 _Labels = Int32[np.ndarray, "height width"]
 _Peaks = Int[np.ndarray, "cells 2"]
+
+LEARNT = ("auto", "levels")
+"""The values of `cut.data` that ask how cells look in the image."""
 
 
 class ImageStats(NamedTuple):
@@ -36,20 +42,24 @@ class ImageStats(NamedTuple):
         median: of the grey values.
         rim: of the cells.
         background: how background and bodies look; None if no setting asks for it.
+        appearance: how cells look; None if no setting asks for it, or too little of them is seen.
         greatest: the greatest contribution of every owner, see `terms.greatest_contributions`.
+        peaks: of all cells near the part, also those that are not asked for.
     """
 
     median: float | np.float32
     rim: Rim
     background: BackgroundModel | None
+    appearance: Appearance | None
     greatest: Float[np.ndarray, " owners"]
+    peaks: _Peaks
 
 
 def cut_and_fuse(image: _Image, peaks: _Peaks, winner: WinnerMap, *, config: Config) -> _Labels:
     """Returns the label image of detected cells; label i + 1 is that of `peaks[i]`.
 
     Args:
-        image: normalised, 0..1, in pixels of the network as all that follows.
+        image: normalised, 0..1, of any number of channels, in pixels of the network as all that follows.
         peaks: (row, column) of the cells.
         winner: their winner map.
         config: the settings to use; those of a trained run, in which sigma and scale are numbers.
@@ -59,7 +69,7 @@ def cut_and_fuse(image: _Image, peaks: _Peaks, winner: WinnerMap, *, config: Con
     """
     cuts = cut_cells(costs_of(image, peaks, winner, config=config), peaks, config=config)
     fuse = fuse_nearest if config.cut.overlap == "nearest" else fuse_sequentially
-    return fuse(cuts, peaks, image.shape)
+    return fuse(cuts, peaks, winner.owner.shape)
 
 
 def costs_of(
@@ -71,31 +81,56 @@ def costs_of(
         image, peaks, winner, config: those of `cut_and_fuse`, whose errors these are; or of a part of an image.
         stats: of a part of an image, those of the whole, with the greatest contributions of the owners here.
     """
-    settings, extent = config.cut, CellExtent.of(config)
-    preference = data_term(settings.data)(image, np.median(image) if stats is None else stats.median, settings)
+    extent, mean = CellExtent.of(config), grey(image)
+    index, distance = nearest_peak(peaks if stats is None else stats.peaks, mean.shape)
+    if stats is not None:
+        appearance = stats.appearance
+    elif config.cut.data in LEARNT:
+        appearance = fit_appearance(with_channels(image), distance, sigma=extent.body)
+    else:
+        appearance = None
+    settings = chosen_settings(config.cut, appearance)
+    seen = Seen(
+        mean, np.median(mean) if stats is None else stats.median, appearance, None, index, distance, extent.body
+    )
+    if appearance is not None:
+        seen = seen._replace(map=appearance.axis.map(with_channels(image)))
+    preference = data_term(settings.data)(seen, settings)
     if settings.background_weight:
-        features = background_features(image, extent)
-        if stats is None:
-            model = fit_background(features, nearest_peak(peaks, image.shape)[1], extent)
-        else:
-            model = stats.background
+        features = background_features(mean, extent)
+        model = fit_background(features, distance, extent) if stats is None else stats.background
         if model is not None:
             preference = preference - settings.background_weight * background_score(features, model)
-    rim = settings.rim
-    if rim == "auto":
-        rim = rim_of(rim_contrast(image, peaks, extent)) if stats is None else stats.rim
-    right, down = edge_weights(
-        image, weight=settings.edge_weight, falloff=settings.edge_falloff, rim=rim, pixel=settings.edge_pixel
-    )
+    right, down = _edges(seen, peaks, settings, extent, None if stats is None else stats.rim)
     greatest = None if stats is None else stats.greatest
     scaled = scaled_contributions(winner.value, winner.owner, scale=settings.seed_scale, greatest=greatest)
-    seeds = foreground_seeds(
-        scaled, winner.owner, threshold=settings.seed_threshold, min_area=settings.min_seed_area
-    )
+    threshold = float(settings.seed_threshold or 0)
+    seeds = foreground_seeds(scaled, winner.owner, threshold=threshold, min_area=settings.min_seed_area)
     claims = None
     if settings.claim_weight:
         claims = claims_of(scaled, winner.owner, weight=settings.claim_weight, full=settings.claim_full)
     return Costs(preference, right, down, seeds, claims)
+
+
+def chosen_settings(settings: CutConfig, appearance: Appearance | None) -> CutConfig:
+    """Returns the settings of an image: its data term, if it is to be chosen ("auto"), and what suits that."""
+    if settings.data != "auto":
+        return suited(settings, settings.data)
+    return suited(settings, "levels" if appearance is not None and appearance.tells else "inverse")
+
+
+def _edges(
+    seen: Seen, peaks: _Peaks, settings: CutConfig, extent: CellExtent, known: Rim | None
+) -> tuple[Float32[np.ndarray, "height width"], Float32[np.ndarray, "height width"]]:
+    """Returns what it costs to cut to the right and down; `known` are the rims of the whole image."""
+    weight, falloff = float(settings.edge_weight or 0), float(settings.edge_falloff or 0)
+    if settings.edge == "gradient":
+        values = seen.image.astype(np.float64) if seen.map is None else seen.map
+        return gradient_weights(values, weight=weight, falloff=falloff)
+    rim = settings.rim
+    if rim == "auto":
+        rim = rim_of(rim_contrast(seen.image, peaks, extent)) if known is None else known
+    return edge_weights(seen.image, weight=weight, falloff=falloff, rim=rim, pixel=settings.edge_pixel)
 
 
 def fit_labels(

@@ -2,16 +2,16 @@
 
 Of the image: a data term, which every pixel has by its grey value; an edge term, which makes cells end along rims;
 and a background term, for pixels that look like what lies between the cells. Microscopes draw cells differently:
-dark bodies in a bright halo, or bodies as bright as the background in dark rims. Which of them an image shows is
-read from it, around the peaks of its cells.
+as dark bodies in a bright halo, as bodies in dark rims, or stained, so that grey value or colour tells them from
+the ground (`appearance.py`). Which of them an image shows is read from it, around the peaks of its cells.
 
 A data term of your own is a function and an entry in `DATA_TERMS`; `cut.data` then knows its name:
 
     import wsis_jax as wj
     from wsis_jax.cutting import DATA_TERMS
 
-    def bright_cells(image, median, settings):
-        return settings.data_weight * (image - median)
+    def bright_cells(seen, settings):
+        return settings.data_weight * (seen.image - seen.median)
 
     DATA_TERMS["bright cells"] = bright_cells
     config = wj.Config().override(["cut.data=bright cells"])
@@ -25,7 +25,8 @@ from jaxtyping import Float, Float32, Float64, Int, Int32, Integer
 from scipy import ndimage
 from skimage import measure
 
-from wsis_jax.core import Config, CutConfig, UserError, Window
+from wsis_jax.core import Config, CutConfig, UserError, Window, suited
+from wsis_jax.cutting.appearance import FEWEST, Appearance, Moments, levels_of
 
 Rim = Literal["bright", "dark"]
 
@@ -36,12 +37,15 @@ _Greatest = Float[np.ndarray, " owners"]
 _Features = Float64[np.ndarray, "height width features"]
 
 _BACKGROUND_FROM = 4.0  # × sigma from every peak: where the background begins that pixels are compared with
+_HEIGHT = 0.6  # of the edge of a cell, from ground to middle, at which `levels` bounds it
+_SLOPE = 2.0  # of the data term around that height
+_LEAST_RISE = 0.1  # from ground to middle, where 1 is that of a typical cell
+_ODDS = 0.2  # weight of the log odds beside the levels
+_EDGE_BLUR = 0.7  # pixels
 _RAYS = 16  # directions in which the way out of a cell is looked at
 _SCALES = (1 / 6, 1 / 3, 2 / 3)  # × the radius of the bodies; of the features that tell background from cells
 # Log odds at which a pixel is certainly background: features are correlated, so the model is too sure of itself.
 _CERTAIN = 16.0
-_FEWEST = 200  # pixels to fit a distribution to
-_LEAST_VARIANCE = 1e-6  # of a feature: where the background, or a body, is one grey value, it has none
 
 
 class Claims(NamedTuple):
@@ -91,25 +95,80 @@ class Costs(NamedTuple):
 
 # Data terms
 
-DataTerm = Callable[[_Map, float | np.float32, CutConfig], _Map]
-"""Returns what leaving each pixel out of a cell costs by the image; where negative, what taking it in costs.
 
-Arguments are the image, normalised, 0..1, or a part of it; the median of the whole; and the settings of the cut.
-"""
+class Seen(NamedTuple):
+    """What a data term may look at: an image, or a part of one with what is known of the whole.
+
+    Attributes:
+        image: grey values, normalised, 0..1.
+        median: of the whole image.
+        appearance: how cells look in the whole image; None where that could not be learnt.
+        map: 0 at the ground and 1 in cells, see `Axis.map`; None without an appearance.
+        index, distance: of the nearest peak of each pixel, and from it; None if nothing asked for them.
+        sigma: of the likelihood map, in pixels.
+    """
+
+    image: _Map
+    median: float | np.float32
+    appearance: Appearance | None = None
+    map: Float64[np.ndarray, "height width"] | None = None
+    index: _Owners | None = None
+    distance: _Map | None = None
+    sigma: float = 1.0
 
 
-def inverse_image(image: _Map, median: float | np.float32, settings: CutConfig) -> _Map:
+DataTerm = Callable[[Seen, CutConfig], _Map]
+"""Returns what leaving each pixel out of a cell costs by the image; where negative, what taking it in costs."""
+
+
+def inverse_image(seen: Seen, settings: CutConfig) -> _Map:
     """Returns weight · (median - image): a pixel darker than the median prefers the cell."""
-    return settings.data_weight * (median - image)
+    return weight_of(settings) * (seen.median - seen.image)
 
 
-def flat(image: _Map, median: float | np.float32, settings: CutConfig) -> _Map:
+def flat(seen: Seen, settings: CutConfig) -> _Map:
     """Returns -weight everywhere: each pixel prefers the background as much, as in the authors' code."""
-    return np.full_like(image, -settings.data_weight)
+    return np.full_like(seen.image, -weight_of(settings))
 
 
-DATA_TERMS: dict[str, DataTerm] = {"inverse": inverse_image, "flat": flat}
-"""What `cut.data` may be."""
+def levels(seen: Seen, settings: CutConfig) -> _Map:
+    """Returns weight · (m + 0.2 · log odds), for cells that a stain, or colour, tells from the ground.
+
+    m goes from -1 to 1 around 0.6 of the way from the level of the ground around the pixel's cell to that of its
+    middle: dim and bright cells, on a ground that is uneven, are bounded at the same height of their edges.
+    Farther than 4 sigma from every peak m is -1.
+
+    Raises:
+        UserError: if the image shows too little of cells or ground to learn how they look.
+    """
+    if seen.appearance is None or seen.map is None or seen.index is None or seen.distance is None:
+        raise UserError(
+            "the image shows too little ground between its cells to tell their grey values apart; "
+            "set cut.data=inverse, or auto"
+        )
+    level = levels_of(seen.map, seen.index, seen.distance, sigma=seen.sigma)
+    rise = np.maximum(level.cell - level.ground, _LEAST_RISE)
+    middle = (level.ground + _HEIGHT * rise)[seen.index]
+    own = np.clip(_SLOPE * (seen.map - middle) / rise[seen.index], -1, 1)
+    own[seen.distance > _BACKGROUND_FROM * seen.sigma] = -1
+    return (weight_of(settings) * (own + _ODDS * seen.appearance.odds_of(seen.map))).astype(np.float32)
+
+
+def weight_of(settings: CutConfig) -> float:
+    """Returns the weight of the data term; of settings that leave it open, that which suits the term."""
+    weight = settings.data_weight
+    return float(suited(settings, settings.data).data_weight or 0) if weight is None else weight
+
+
+DATA_TERMS: dict[str, DataTerm] = {"inverse": inverse_image, "flat": flat, "levels": levels}
+"""What `cut.data` may be, beside "auto": "levels" where grey values or colours tell cells from ground, else
+"inverse"."""
+
+
+def check_data_term(name: str) -> None:
+    """Raises UserError for a name that `cut.data` does not know."""
+    if name != "auto":
+        data_term(name)
 
 
 def data_term(name: str) -> DataTerm:
@@ -119,7 +178,7 @@ def data_term(name: str) -> DataTerm:
         UserError: for an unknown name.
     """
     if name not in DATA_TERMS:
-        raise UserError(f"cut.data must be one of {', '.join(DATA_TERMS)}, not '{name}'")
+        raise UserError(f"cut.data must be one of auto, {', '.join(DATA_TERMS)}, not '{name}'")
     return DATA_TERMS[name]
 
 
@@ -154,6 +213,22 @@ def edge_weights(
     return cost(1), cost(0)
 
 
+def gradient_weights(values: _Map, *, weight: float, falloff: float) -> tuple[_Map32, _Map32]:
+    """Returns what it costs to cut between each pixel and its right and lower neighbours, by their difference.
+
+    The cost is `weight` · exp(-`falloff` · Δ²): outlines run where values change (Boykov and Jolly 2001, ICCV).
+
+    Args:
+        values: 0 at the ground and 1 in cells, see `Axis.map`; they are blurred by 0.7 pixels.
+        weight: cost between equal pixels.
+        falloff: how fast the cost falls with the squared difference.
+    """
+    smooth = ndimage.gaussian_filter(values, _EDGE_BLUR)
+    right, down = (np.roll(smooth, -1, axis=axis) - smooth for axis in (1, 0))
+    across, below = (weight * np.exp(-falloff * step**2) for step in (right, down))
+    return across.astype(np.float32), below.astype(np.float32)
+
+
 class CellExtent(NamedTuple):
     """How far cells go from their peaks, in pixels.
 
@@ -174,7 +249,8 @@ class CellExtent(NamedTuple):
     def margin(self) -> int:
         """Pixels around a part of an image, or around its peaks, outside of which nothing matters to its terms."""
         # Filters are cut off at four sigma; the gradient takes a pixel, and so does interpolating.
-        return int(np.ceil(max(4 * max(_SCALES) * self.body, self.end + 4 * self.body / 5))) + 3
+        # The level of a cell is that of pixels within `end` of its peak, and reaches as far.
+        return int(np.ceil(max(4 * max(_SCALES) * self.body, 2 * self.end))) + 5
 
 
 def rim_of(contrast: float) -> Rim:
@@ -212,40 +288,6 @@ def _along_rays(
 
 
 # Background term
-
-
-class Moments(NamedTuple):
-    """Number, mean and scatter (sum of the products of differences from the mean) of the features of pixels."""
-
-    count: int
-    mean: Float64[np.ndarray, " features"]
-    scatter: Float64[np.ndarray, "features features"]
-
-    @staticmethod
-    def of(pixels: Float64[np.ndarray, "pixels features"]) -> "Moments":
-        """Returns the moments of the features of some pixels; none is allowed."""
-        mean = pixels.sum(0) / max(len(pixels), 1)
-        away = pixels - mean
-        return Moments(len(pixels), mean, away.T @ away)
-
-    def join(self, other: "Moments") -> "Moments":
-        """Returns the moments of two sets of pixels together."""
-        if not self.count or not other.count:
-            return self if self.count else other
-        count, apart = self.count + other.count, other.mean - self.mean
-        between = np.outer(apart, apart) * (self.count * other.count / count)
-        return Moments(count, self.mean + apart * (other.count / count), self.scatter + other.scatter + between)
-
-    def log_density(self, features: _Features) -> Float64[np.ndarray, "height width"]:
-        """Returns the log density, up to a constant, of the normal distribution with these moments."""
-        covariance = self.scatter / (self.count - 1)
-        ridge = max(1e-4 * np.trace(covariance) / len(covariance), _LEAST_VARIANCE)
-        covariance += ridge * np.eye(len(covariance))
-        away = features - self.mean
-        # Through the Cholesky factor, whose solution is the whitened difference.
-        factor = np.linalg.cholesky(covariance)
-        white = np.linalg.solve(factor, away.reshape(-1, away.shape[-1]).T)
-        return (-0.5 * (white**2).sum(0) - np.log(np.diag(factor)).sum()).reshape(features.shape[:2])
 
 
 class BackgroundModel(NamedTuple):
@@ -291,7 +333,7 @@ def background_score(features: _Features, model: BackgroundModel) -> _Map32:
     none to certain. 0 everywhere if the image was too crowded to show any background, or had too few cells to tell
     what bodies look like.
     """
-    if min(model.background.count, model.bodies.count) < _FEWEST:
+    if min(model.background.count, model.bodies.count) < FEWEST:
         return np.zeros(features.shape[:2], np.float32)
     odds = model.background.log_density(features) - model.bodies.log_density(features)
     return np.clip(odds / _CERTAIN, 0, 1).astype(np.float32)

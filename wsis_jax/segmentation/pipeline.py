@@ -19,7 +19,6 @@ from wsis_jax.core import (
     check_values,
     copy,
     explaining_out_of_memory,
-    grey,
     is_constant,
     local_mesh,
     mirror,
@@ -122,7 +121,7 @@ def outline(located: LocatedCells, shape: tuple[int, int], *, config: Config) ->
     `shape` is the (height, width) of the image as given; the settings are those that it was located with.
     """
     detection, winner = located
-    labels = cut_and_fuse(grey(detection.image), detection.peaks, winner, config=config)
+    labels = cut_and_fuse(detection.image, detection.peaks, winner, config=config)
     # By the sides as they are, not by the scale, which rounding changed.
     ratio = np.array(shape) / np.array(detection.likelihood.shape)
     return Segmentation(

@@ -10,6 +10,7 @@ import shutil
 import tempfile
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
+from functools import reduce
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +22,7 @@ from jaxtyping import Float32, Float64, Int, Int64
 from wsis_jax.core import (
     MIRRORS,
     Config,
+    CutConfig,
     ParallelMap,
     Plane,
     Resizing,
@@ -42,19 +44,30 @@ from wsis_jax.core import (
     window_shape,
 )
 from wsis_jax.cutting import (
+    LEARNT,
+    Appearance,
+    Axis,
     BackgroundModel,
     CellExtent,
     ImageStats,
+    Looks,
     Rim,
+    Tally,
+    appearance_of,
+    axis_of,
     background_features,
+    chosen_settings,
     costs_of,
     cut_cells,
     fit_background,
     greatest_contributions,
     label_nearest,
+    looks_of,
     reassign_fragments,
     rim_contrast,
     rim_of,
+    tally_of,
+    with_channels,
 )
 from wsis_jax.network import Cells, Model, Record, forward, one_of, record_images, winner_map_in_chunks
 from wsis_jax.output import margin_sums
@@ -182,24 +195,52 @@ def likelihood_of(part: Window, *, model: Model, tiled: TiledImage) -> Float32[n
     return likelihood / 4
 
 
-def observe(
-    tiled: TiledImage, peaks: Peaks, parts: Sequence[Window], parallel_map: ParallelMap
-) -> tuple[Rim, BackgroundModel | None]:
-    """Returns which rims the cells have, and how background and bodies look."""
-    rim, contrast, model = tiled.config.cut.rim, 0.0, None
-    for more_contrast, more in parallel_map(_observe, parts, tiled=tiled, peaks=peaks):
+class Observed(NamedTuple):
+    """What the costs of all parts take from the whole image; see `cutting.ImageStats`."""
+
+    rim: Rim
+    background: BackgroundModel | None
+    appearance: Appearance | None
+
+
+def observe(tiled: TiledImage, peaks: Peaks, parts: Sequence[Window], parallel_map: ParallelMap) -> Observed:
+    """Returns which rims the cells have, and how cells and background look."""
+    appearance = None
+    if tiled.config.cut.data in LEARNT:
+        axis = axis_of(reduce(Looks.join, parallel_map(_looks, parts, tiled=tiled, peaks=peaks)))
+        if axis is not None:
+            tallies = parallel_map(_tally, parts, tiled=tiled, peaks=peaks, axis=axis)
+            appearance = appearance_of(axis, reduce(Tally.join, tallies))
+    settings = chosen_settings(tiled.config.cut, appearance)
+    contrast, model = 0.0, None
+    for more_contrast, more in parallel_map(_observe, parts, tiled=tiled, peaks=peaks, settings=settings):
         contrast += more_contrast
         model = more if model is None or more is None else model.join(more)
-    return rim if rim != "auto" else rim_of(contrast), model
+    return Observed(settings.rim if settings.rim != "auto" else rim_of(contrast), model, appearance)
 
 
-def _observe(part: Window, *, tiled: TiledImage, peaks: Peaks) -> tuple[float, BackgroundModel | None]:
+def _looks(part: Window, *, tiled: TiledImage, peaks: Peaks) -> Looks:
+    """Returns how cells and ground look in a part."""
+    distance = nearest_peak(peaks, window_shape(part), corner=corner_of(part))[1]
+    return looks_of(with_channels(tiled.image[part]), distance, sigma=tiled.config.network_sigma)
+
+
+def _tally(part: Window, *, tiled: TiledImage, peaks: Peaks, axis: Axis) -> Tally:
+    """Returns the sums over a part that say how cells and ground look."""
+    distance = nearest_peak(peaks, window_shape(part), corner=corner_of(part))[1]
+    values = axis.map(with_channels(tiled.image[part]))
+    return tally_of(values, distance, axis=axis, sigma=tiled.config.network_sigma)
+
+
+def _observe(
+    part: Window, *, tiled: TiledImage, peaks: Peaks, settings: CutConfig
+) -> tuple[float, BackgroundModel | None]:
     """Returns by how much rims are brighter than they are dark in a part, and how background and bodies look."""
-    settings, extent = tiled.config.cut, CellExtent.of(tiled.config)
+    extent = CellExtent.of(tiled.config)
     around = grow(part, extent.margin, whole_window(tiled.shape))
     image, corner = grey(tiled.image[around]), corner_of(around)
     contrast, model = 0.0, None
-    if settings.rim == "auto":
+    if settings.edge == "rim" and settings.rim == "auto":
         contrast = rim_contrast(image, peaks[_near(peaks, part, 0)] - corner, extent)
     if settings.background_weight:
         distance = nearest_peak(peaks, window_shape(part), corner=corner_of(part))[1]
@@ -273,8 +314,9 @@ def cut(
     numbers = _numbers(named[1:] - 1, len(peaks))
     local = WinnerMap(value, numbers[owner], np.zeros_like(value))
     places = peaks[cells] - corner_of(around)
-    known = stats._replace(greatest=stats.greatest[named])
-    costs = costs_of(grey(tiled.image[around]), places, local, config=tiled.config, stats=known)
+    beside = peaks[_near(peaks, around, int(CellExtent.of(tiled.config).end) + 1)] - corner_of(around)
+    known = stats._replace(greatest=stats.greatest[named], peaks=beside)
+    costs = costs_of(tiled.image[around], places, local, config=tiled.config, stats=known)
     labels = label_nearest(cut_cells(costs, places, config=tiled.config), places, value.shape)
     write_chunk(fused, part, named[labels[relative_to(part, around)]])
 

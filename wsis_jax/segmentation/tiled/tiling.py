@@ -35,7 +35,7 @@ from wsis_jax.core import (
     stretch,
     warn_about_image,
 )
-from wsis_jax.cutting import ImageStats, data_term
+from wsis_jax.cutting import LEARNT, ImageStats, check_data_term
 from wsis_jax.network import Model, check_inputs
 from wsis_jax.output import TiledCells, mean_margins
 from wsis_jax.segmentation.pipeline import seen_shape
@@ -115,7 +115,7 @@ def segment_tiled(
     whole = image.shape[0], image.shape[1]
     shape, scratch = seen_shape(whole, config), None if options.scratch is None else Path(options.scratch)
     blocks, parts = _blocks(out, whole, tile / config.network_scale), grid_windows(shape, (tile, tile))
-    steps = Progress(6 * len(parts) + 3 * len(blocks), options.on_tile)
+    steps = Progress((8 if config.cut.data in LEARNT else 6) * len(parts) + 3 * len(blocks), options.on_tile)
     parallel_map = steps.counting(options.parallel_map)
     seen = (*shape, *image.shape[2:])
     with scratch_folder(scratch, room=scratch_bytes(seen, tile)) as folder:
@@ -132,9 +132,9 @@ def segment_tiled(
         fused, winner = scratch_array(folder / "fused", shape, np.int32, tile), None
         if median is not None and len(peaks):
             winner = WinnerMapFiles.create(folder, shape, tile)
-            rim, background = observe(tiled, peaks, parts, parallel_map)
+            seen = observe(tiled, peaks, parts, parallel_map)
             greatest = propagate_in_tiles(model, tiled, peaks, winner, parts, parallel_map)
-            stats = ImageStats(median, rim, background, greatest)
+            stats = ImageStats(median, *seen, greatest, peaks)
             for _ in parallel_map(cut, parts, tiled=tiled, peaks=peaks, winner=winner, stats=stats, fused=fused):
                 pass
         labels = parallel_map(labels_of, blocks, tiled=tiled, peaks=peaks, fused=fused, winner=winner, whole=whole)
@@ -176,7 +176,7 @@ def _check(model: Model, image: Plane, out: Any, config: Config, tile: int) -> N
         if holds:
             raise UserError(f"{setting} needs the whole image at once; change the setting, or do without tiles")
     halos_of(model.network, config)
-    data_term(config.cut.data)
+    check_data_term(config.cut.data)
 
 
 def _blocks(out: Any, shape: tuple[int, int], side: float) -> list[Window]:

@@ -1,0 +1,68 @@
+"""How large cells are: discs drawn with clicks, of which the diameter is known."""
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from wsis_jax.core import UserError, normalize_image
+from wsis_jax.points import CellSize, measure_cells
+from wsis_jax.synthetic import draw_scene
+
+
+def discs(seed, *, diameter, apart, inside=0.5, rim=0.0, side=320):
+    """An image of discs on a grid, each with a click near its centre."""
+    rng = np.random.default_rng(seed)
+    grid = np.stack(np.meshgrid(*[np.arange(apart / 2, side, apart)] * 2, indexing="ij"), -1).reshape(-1, 2)
+    centres = grid + rng.uniform(-0.1, 0.1, grid.shape) * apart
+    rows, columns = np.mgrid[:side, :side]
+    image = np.full((side, side), 0.3)
+    for row, column in centres:
+        radius = np.hypot(rows - row, columns - column)
+        image += inside * (radius < diameter / 2) + rim * np.exp(-((radius - diameter / 2) ** 2) / 3)
+    image = ndimage.gaussian_filter(image, 0.7) + rng.normal(0, 0.02, image.shape)
+    return image.astype(np.float32), centres + rng.normal(0, 1, centres.shape)
+
+
+def measured(scenes):
+    images = [normalize_image(image, method="percentile", low=1.0, high=99.8) for image, _ in scenes]
+    return measure_cells(images, [points for _, points in scenes])
+
+
+@pytest.mark.parametrize("inside", [0.5, -0.3])
+@pytest.mark.parametrize(("diameter", "apart"), [(16, 24), (20, 100), (36, 44), (60, 160)])
+def test_discs_are_seen_at_their_size(diameter, apart, inside):
+    found = measured([discs(seed, diameter=diameter, apart=apart, inside=inside) for seed in range(2)])
+    assert found.diameter == pytest.approx(diameter, rel=0.35)
+
+
+def test_sparse_cells_with_a_bright_rim_are_not_as_large_as_their_spacing():
+    found = measured([discs(seed, diameter=20, apart=100, inside=0, rim=0.4) for seed in range(3)])
+    assert found.spacing == pytest.approx(100, rel=0.1)
+    assert found.diameter == pytest.approx(20, rel=0.35)
+
+
+def test_crowded_phase_contrast_is_seen_by_its_spacing():
+    scenes = [draw_scene(seed, shape=(256, 256), cells=60, diameter=24.0) for seed in range(2)]
+    assert measured([(one.image, one.points) for one in scenes]).diameter == pytest.approx(24, rel=0.35)
+
+
+def test_the_size_grows_with_the_image():
+    scenes = [discs(seed, diameter=20, apart=50) for seed in range(2)]
+    once = measured(scenes).diameter
+    twice = measured([(ndimage.zoom(image, 2, order=1), 2 * points + 0.5) for image, points in scenes]).diameter
+    assert twice == pytest.approx(2 * once, rel=0.15)
+
+
+def test_points_outside_an_image_do_not_count():
+    image, points = discs(0, diameter=20, apart=50)
+    image = normalize_image(image, method="percentile", low=1.0, high=99.8)
+    more = np.concatenate([points, [[-50.0, 10.0], [10.0, 1000.0]]])
+    assert measure_cells([image], [more]).blob == measure_cells([image], [points]).blob
+
+
+def test_one_measure_is_enough_and_none_is_refused():
+    assert CellSize(None, 12.0, None).diameter == 12
+    assert CellSize(40.0, 12.0, None).diameter == 12
+    assert CellSize(40.0, 12.0, 25.0).diameter == 25
+    with pytest.raises(UserError, match="too few points"):
+        measure_cells([np.zeros((8, 8), np.float32)], [np.zeros((0, 2))]).diameter  # noqa: B018

@@ -1,0 +1,249 @@
+"""How cells differ from the ground between them in grey value or colour, learnt from the peaks of an image.
+
+Pixels near peaks show cells, pixels far from all peaks the ground. The direction in colour that tells them apart
+best (Fisher 1936, Annals of Eugenics 7, 179-188) makes one map of an image of any number of channels, 0 at the
+ground and 1 in cells, so that bright cells, dark cells and cells of another colour look alike. How far the two
+histograms of that map are apart (1 minus their overlap) says whether its values tell cells at all: they do for
+stained cells, and do not in phase contrast. Its cells have a rim or a halo, too: a ring that is brighter, or darker,
+than both cells and ground.
+
+All is made of sums over pixels, so that the parts of an image give what the whole does.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, Float64, Int, Int64
+from scipy import ndimage
+
+_BINS, _LEAST, _MOST = 64, -1.0, 3.0  # of the histograms of the map
+_SMOOTH = 1.5  # bins
+_GROUNDS = (4.0, 3.0, 2.0)  # × sigma from all peaks: where the ground begins, if so much is beyond
+_SHARE = 0.15  # of the image that the ground should take
+_SURE = 2.0  # log odds are clipped to this
+FEWEST = 200  # pixels to fit a distribution to
+_LEAST_VARIANCE = 1e-6  # of a feature: where the background, or a body, is one grey value, it has none
+_TOLD = 0.65  # separation from which grey values or colours tell cells from ground
+_RINGS = np.arange(0.0, 4.5, 0.5)  # × sigma from the peaks: rings in which a rim or halo is looked for
+_RIM = 0.25  # where a ring is so far above the middle, or below the ground, cells have a rim or a halo
+
+_Pixels = Float[np.ndarray, "height width channels"]
+_Index = Int[np.ndarray, "height width"]
+_Distance = Float[np.ndarray, "height width"]
+_Features = Float64[np.ndarray, "height width features"]
+_Map = Float64[np.ndarray, "height width"]
+
+
+class Moments(NamedTuple):
+    """Number, mean and scatter (sum of the products of differences from the mean) of the features of pixels."""
+
+    count: int
+    mean: Float64[np.ndarray, " features"]
+    scatter: Float64[np.ndarray, "features features"]
+
+    @staticmethod
+    def of(pixels: Float64[np.ndarray, "pixels features"]) -> "Moments":
+        """Returns the moments of the features of some pixels; none is allowed."""
+        mean = pixels.sum(0) / max(len(pixels), 1)
+        away = pixels - mean
+        return Moments(len(pixels), mean, away.T @ away)
+
+    def join(self, other: "Moments") -> "Moments":
+        """Returns the moments of two sets of pixels together."""
+        if not self.count or not other.count:
+            return self if self.count else other
+        count, apart = self.count + other.count, other.mean - self.mean
+        between = np.outer(apart, apart) * (self.count * other.count / count)
+        return Moments(count, self.mean + apart * (other.count / count), self.scatter + other.scatter + between)
+
+    def log_density(
+        self, features: Float64[np.ndarray, "height width features"]
+    ) -> Float64[np.ndarray, "height width"]:
+        """Returns the log density, up to a constant, of the normal distribution with these moments."""
+        covariance = self.scatter / (self.count - 1)
+        ridge = max(1e-4 * np.trace(covariance) / len(covariance), _LEAST_VARIANCE)
+        covariance += ridge * np.eye(len(covariance))
+        away = features - self.mean
+        # Through the Cholesky factor, whose solution is the whitened difference.
+        factor = np.linalg.cholesky(covariance)
+        white = np.linalg.solve(factor, away.reshape(-1, away.shape[-1]).T)
+        return (-0.5 * (white**2).sum(0) - np.log(np.diag(factor)).sum()).reshape(features.shape[:2])
+
+
+class Looks(NamedTuple):
+    """The moments of the channels in cells, and in the ground if it begins at each of three distances."""
+
+    cells: Moments
+    grounds: tuple[Moments, ...]
+    pixels: int  # of the image
+
+    def join(self, other: "Looks") -> "Looks":
+        """Returns the looks of two parts of an image together."""
+        grounds = (one.join(two) for one, two in zip(self.grounds, other.grounds, strict=True))
+        return Looks(self.cells.join(other.cells), tuple(grounds), self.pixels + other.pixels)
+
+
+class Axis(NamedTuple):
+    """The map that tells cells from ground: pixels · weights + offset, on average 0 at the ground and 1 in cells."""
+
+    weights: Float64[np.ndarray, " channels"]
+    offset: float
+    ground: float  # × sigma from all peaks, where the ground begins
+
+    def map(self, pixels: _Pixels) -> _Map:
+        """Returns the map, clipped to -1..3."""
+        return np.clip(pixels.astype(np.float64) @ self.weights + self.offset, _LEAST, _MOST)
+
+
+class Tally(NamedTuple):
+    """Sums over the pixels of an image.
+
+    Attributes:
+        counts: the histograms of the map in cells and in the ground.
+        rings: the sum of the map in each ring around the peaks.
+        pixels: of each ring.
+    """
+
+    counts: Int64[np.ndarray, "2 bins"]
+    rings: Float64[np.ndarray, " rings"]
+    pixels: Int64[np.ndarray, " rings"]
+
+    def join(self, other: "Tally") -> "Tally":
+        """Returns the sums over two parts of an image together."""
+        return Tally(*(one + two for one, two in zip(self, other, strict=True)))
+
+
+class Appearance(NamedTuple):
+    """How cells look in an image.
+
+    Attributes:
+        axis: of the map.
+        odds: log odds that a pixel with the map's value is of a cell, for 64 values from -1 to 3.
+        separation: 1 minus the overlap of the two histograms, 0..1.
+        rim: how far the map exceeds that in the middle of cells, or falls below that of the ground, in any ring
+            around the peaks: phase contrast draws dark cells in a bright halo, and bright rims.
+    """
+
+    axis: Axis
+    odds: Float64[np.ndarray, " bins"]
+    separation: float
+    rim: float
+
+    @property
+    def tells(self) -> bool:
+        """Whether grey values or colours tell cells from ground, as in stained cells, but not in phase contrast."""
+        return self.separation >= _TOLD and self.rim < _RIM
+
+    def odds_of(self, values: _Map) -> _Map:
+        """Returns the log odds of the values of the map."""
+        return self.odds[_bin(values)]
+
+
+def with_channels(image: np.ndarray) -> _Pixels:
+    """Returns an image with its axis of channels, also where it has only one."""
+    return image if image.ndim == 3 else image[..., None]
+
+
+def looks_of(pixels: _Pixels, distance: _Distance, *, sigma: float) -> Looks:
+    """Returns the looks of an image, or a part, by the distance of each pixel from the nearest peak."""
+    values = pixels.astype(np.float64)
+    grounds = (Moments.of(values[distance > far * sigma]) for far in _GROUNDS)
+    return Looks(Moments.of(values[distance <= sigma]), tuple(grounds), distance.size)
+
+
+def axis_of(looks: Looks) -> Axis | None:
+    """Returns the axis that tells cells from ground best; None where too little of either is seen."""
+    far, ground = next(
+        (one for one in zip(_GROUNDS, looks.grounds, strict=True) if one[1].count >= _SHARE * looks.pixels),
+        (_GROUNDS[-1], looks.grounds[-1]),
+    )
+    cells = looks.cells
+    if min(cells.count, ground.count) < FEWEST:
+        return None
+    apart = cells.mean - ground.mean
+    scatter = cells.scatter / cells.count + ground.scatter / ground.count
+    weights = np.linalg.solve(scatter + 1e-4 * np.eye(len(apart)), apart)
+    length = float(weights @ apart)
+    if length <= 0:
+        return None
+    # Sums over parts end in other last digits than the sum over the whole.
+    weights = np.round(weights / length, 6)
+    return Axis(weights, round(float(-weights @ ground.mean), 6), far)
+
+
+def tally_of(values: _Map, distance: _Distance, *, axis: Axis, sigma: float) -> Tally:
+    """Returns the sums over an image, or a part, by its map and the distance of each pixel from the nearest peak."""
+    bins, rings = _bin(values), np.digitize(distance, _RINGS * sigma)
+    masks = distance <= sigma, distance > axis.ground * sigma
+    counts = np.stack([np.bincount(bins[mask], minlength=_BINS) for mask in masks]).astype(np.int64)
+    sums = np.bincount(rings.ravel(), values.ravel(), len(_RINGS) + 1)[1:-1]
+    return Tally(counts, sums, np.bincount(rings.ravel(), minlength=len(_RINGS) + 1)[1:-1].astype(np.int64))
+
+
+def appearance_of(axis: Axis, tally: Tally) -> Appearance:
+    """Returns how cells look, from the sums over the whole image."""
+    smooth = ndimage.gaussian_filter1d(tally.counts.astype(np.float64), _SMOOTH, axis=1)
+    shares = smooth / np.maximum(smooth.sum(axis=1, keepdims=True), 1)
+    odds = np.log((shares[0] + 1e-3) / (shares[1] + 1e-3))
+    profile = tally.rings / np.maximum(tally.pixels, 1)
+    rim = float(max(profile.max() - profile[0], -profile.min()))
+    return Appearance(axis, np.clip(odds, -_SURE, _SURE), float(1 - np.minimum(*shares).sum()), rim)
+
+
+def fit_appearance(pixels: _Pixels, distance: _Distance, *, sigma: float) -> Appearance | None:
+    """Returns how cells look in an image; None where too little of cells or ground is seen.
+
+    Args:
+        pixels: normalised, 0..1.
+        distance: of each pixel from the nearest peak.
+        sigma: of the likelihood map, in pixels of the image.
+    """
+    axis = axis_of(looks_of(pixels, distance, sigma=sigma))
+    if axis is None:
+        return None
+    return appearance_of(axis, tally_of(axis.map(pixels), distance, axis=axis, sigma=sigma))
+
+
+class Levels(NamedTuple):
+    """The map's value in the middle of each cell, and that of the ground around it."""
+
+    cell: Float64[np.ndarray, " cells"]
+    ground: Float64[np.ndarray, " cells"]
+
+
+def levels_of(
+    values: _Map, index: Int[np.ndarray, "height width"], distance: _Distance, *, sigma: float
+) -> Levels:
+    """Returns the levels of every cell.
+
+    Args:
+        values: of the map.
+        index: of the nearest peak of each pixel.
+        distance: from it.
+        sigma: of the likelihood map, in pixels.
+    """
+    cells = int(index.max(initial=-1)) + 1
+    middle = _quantiles(values, index, distance <= 0.8 * sigma, cells, 0.5)
+    ground = _quantiles(values, index, (distance > sigma) & (distance <= 4 * sigma), cells, 0.2)
+    return Levels(middle, ground)
+
+
+def _quantiles(
+    values: _Map,
+    index: Int[np.ndarray, "height width"],
+    which: Bool[np.ndarray, "height width"],
+    cells: int,
+    q: float,
+) -> Float64[np.ndarray, " cells"]:
+    """Returns a quantile of the values that each cell has among some pixels; 0 for a cell without any."""
+    owners, chosen = index[which], values[which]
+    order = np.lexsort((chosen, owners))
+    owners, chosen = owners[order], chosen[order]
+    first, end = (np.searchsorted(owners, np.arange(cells), side=side) for side in ("left", "right"))
+    at = np.minimum(first + ((end - first) * q).astype(np.int64), max(len(chosen) - 1, 0))
+    return np.where(end > first, chosen[at], 0.0) if len(chosen) else np.zeros(cells)
+
+
+def _bin(values: _Map) -> Int64[np.ndarray, "..."]:
+    """Returns the bin of each value of the map."""
+    return np.minimum(((values - _LEAST) / (_MOST - _LEAST) * _BINS).astype(np.int64), _BINS - 1)
