@@ -187,7 +187,7 @@ def _compare(run: Model, config: Config, image: Any, labels: Path, whole: ImageS
     start = (side - inner) // 2
     low = max((start - margin) // _GRID * _GRID, 0)
     high = min(-(-(start + inner + margin) // _GRID) * _GRID, side)
-    grey = tiling._grey_range(image, config.image, tiling._blocks(image, image.shape, 2048.0), serial_map)
+    (grey,) = tiling._ranges(image, config.image, tiling._blocks(image, image.shape, 2048.0), serial_map)
     expected = _untiled(run, config, stretch(image[low:high, low:high], *grey), whole)
     within = slice(start - low, start - low + inner)
     with open_frames(labels) as frames:

@@ -173,7 +173,7 @@ def test_labels_of_another_shape_or_type_are_refused(tiny_run, crowd):
         segment_tiled(tiny_run.model, crowd, np.zeros((3, 4), np.uint32))
     with pytest.raises(ValueError, match="uint16"):
         segment_tiled(tiny_run.model, crowd, np.zeros(crowd.shape, np.uint16))
-    with pytest.raises(ValueError, match="rows and columns"):
+    with pytest.raises(ValueError, match="the image has 173 channels, but the model takes 1"):
         segment_tiled(tiny_run.model, crowd[None], np.zeros(crowd[None].shape, np.uint32))
     with pytest.raises(ValueError, match="side"):
         segment_tiled(tiny_run.model, crowd, np.zeros(crowd.shape, np.uint32), tile=0)

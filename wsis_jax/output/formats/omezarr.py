@@ -50,11 +50,11 @@ def write_ome_zarr(
 def write_evidence(path: str | Path, result: Segmentation) -> None:
     """Writes a folder of Zarr with what the cells of an image were found and cut by.
 
-    The arrays are `image` (as the network saw it, 0..1, several channels on a third axis), `likelihood`, the winner
-    map as `value` (the greatest contribution to a pixel), `owner` (i + 1 where it is that of cell i, 0 where there
-    is none) and `runner_up` (the greatest of any other cell), all in pixels of the network, and `peaks`, (row,
-    column) in these pixels. The attribute `image_shape` is the (height, width) of the image as given. The path
-    should end in .zarr.
+    The arrays are `image` (as the network saw it, 0..1, several channels on a third axis), `likelihood`, the
+    winner map as `value` (the greatest contribution to a pixel), `owner` (i + 1 where it is that of cell i, 0
+    where there is none) and `runner_up` (the greatest of any other cell), all in pixels of the network, and
+    `peaks`, (row, column) in these pixels. The attribute `image_shape` is the (height, width) of the image as
+    given. The path should end in .zarr.
     """
     import zarr
 

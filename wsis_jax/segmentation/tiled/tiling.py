@@ -59,7 +59,7 @@ _Counts = Int64[np.ndarray, "*sets 65536"]  # of numbers, by the upper half of t
 _LowCounts = Int64[np.ndarray, "tops 65536"]  # of those with one of some upper halves, by the lower half
 _Split = Callable[[np.ndarray], list[np.ndarray]]  # an array into sets of numbers that are ranked together
 # Counts, least and greatest values of a part.
-_Summary = tuple[_Counts, Float32[np.ndarray, "*channels"], Float32[np.ndarray, "*channels"]]
+_Summary = tuple[_Counts, Float32[np.ndarray, "1 1 *channels"], Float32[np.ndarray, "1 1 *channels"]]
 
 
 class TileOptions(NamedTuple):
@@ -255,7 +255,8 @@ def _shrunk(
         normalized = np.stack([_stretched(values[..., i], *one) for i, one in enumerate(ranges)], axis=-1)
     shrunk = resize_part(normalized, sizes, part, corner=corner_of(taken))
     write_chunk(small, part, shrunk)
-    return high_bits(grey(shrunk))[None], shrunk.min(axis=(0, 1)), shrunk.max(axis=(0, 1))
+    least, greatest = (extreme(shrunk, axis=(0, 1), keepdims=True) for extreme in (np.min, np.max))
+    return high_bits(grey(shrunk))[None], least, greatest
 
 
 def _joined(one: _Summary, other: _Summary) -> _Summary:
