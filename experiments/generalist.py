@@ -1,12 +1,12 @@
 """What: trains one model on many kinds of microscopy, each resized so that its cells are equally large.
 
     python -m experiments.generalist DATA --work runs/generalist
-    python -m experiments.generalist DATA --work runs/phase --kinds phase_fibroblast phase_fibroblast_large phase_yeast
+    python -m experiments.generalist DATA --work runs/phase --kinds phase_fibroblast phase_yeast
 
-DATA holds a folder for each kind with `images/`, `points/` and `masks/`, files paired by name. Every third image of a
-kind is held out, in slides every third slide (names that begin with the same word); of the others, up to `--most` of
-each kind teach. How large cells are is found from the clicks; images are resized so that this is 40 pixels. Then the
-held-out images are scored, at the size that was found from the clicks of the training images (`--diameter`).
+DATA holds a folder for each kind with `images/`, `points/` and `masks/`, files paired by name. Every third image of
+a kind is held out, of slides every third slide; of the others, up to `--most` of each kind teach. How large cells
+are is found from the clicks; images are resized so that this is 40 pixels. Then the held-out images are scored, at
+the size that was found from the clicks of the training images, as with `--diameter`.
 
 A training of 900 steps takes ten minutes on two cores with nothing else to do.
 """
@@ -21,7 +21,7 @@ import numpy as np
 from experiments.crossval import figures, half_diameter, ours
 from experiments.folds import Case, experiment_config, read_cases, trained
 from experiments.fronts import front
-from wsis_jax.core import normalize_image, resize_image, scale_points, write_text
+from wsis_jax.core import ImageConfig, normalize_by, preset, resize_image, scale_points, write_text
 from wsis_jax.points import measure_cells
 
 KINDS = (
@@ -59,11 +59,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     ]
     settings = [f"image.diameter={_DIAMETER:g}", *arguments.set]
     run = trained(taught, arguments.work / "run", experiment_config(settings))
-    lines = []
+    folder, lines = arguments.work / "run", []
     for kind, (_, test) in kinds.items():
-        fronts = [
-            front(run.using(run.config.for_diameter(sizes[kind])), case, arguments.work / "run") for case in test
-        ]
+        sized = run.using(preset("default", run.config).for_diameter(sizes[kind]))
+        fronts = [front(sized, case, folder) for case in test]
         lines.append({"kind": kind, "diameter": sizes[kind], **figures(fronts, ours, half_diameter(test))})
         write_text(arguments.work / "scores.json", json.dumps(lines, indent=2) + "\n")
     print("\n| kind | held out | diameter | F (half a diameter) | mDice | AP50 |\n|---|---|---|---|---|---|")
@@ -78,16 +77,13 @@ def divide(cases: list[Case]) -> tuple[list[Case], list[Case]]:
         case.name: case.name.rpartition("_")[0] if case.name.startswith("slide_") else case.name for case in cases
     }
     held = set(sorted(set(group.values()))[::3])
-    return [case for case in cases if group[case.name] not in held], [
-        case for case in cases if group[case.name] in held
-    ]
+    taught = [case for case in cases if group[case.name] not in held]
+    return taught, [case for case in cases if group[case.name] in held]
 
 
 def diameter(cases: list[Case]) -> float:
     """Returns how large the cells are, found from images and clicks alone."""
-    images = [
-        normalize_image(case.image.astype(np.float32), method="percentile", low=1, high=99.8) for case in cases
-    ]
+    images = [normalize_by(ImageConfig(), case.image.astype(np.float32)) for case in cases]
     return measure_cells(images, [case.points for case in cases]).diameter
 
 

@@ -131,7 +131,7 @@ class Appearance(NamedTuple):
 
     @property
     def tells(self) -> bool:
-        """Whether grey values or colours tell cells from ground, as in stained cells, but not in phase contrast."""
+        """Whether grey values or colours tell cells from ground: in stained cells, not in phase contrast."""
         return self.separation >= _TOLD and self.rim < _RIM
 
     def odds_of(self, values: _Map) -> _Map:
@@ -172,7 +172,7 @@ def axis_of(looks: Looks) -> Axis | None:
 
 
 def tally_of(values: _Map, distance: _Distance, *, axis: Axis, sigma: float) -> Tally:
-    """Returns the sums over an image, or a part, by its map and the distance of each pixel from the nearest peak."""
+    """Returns the sums over an image, or a part, by its map and each pixel's distance from the nearest peak."""
     bins, rings = _bin(values), np.digitize(distance, _RINGS * sigma)
     masks = distance <= sigma, distance > axis.ground * sigma
     counts = np.stack([np.bincount(bins[mask], minlength=_BINS) for mask in masks]).astype(np.int64)
