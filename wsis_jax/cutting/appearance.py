@@ -4,8 +4,8 @@ Pixels near peaks show cells, pixels far from all peaks the ground. The directio
 best (Fisher 1936, Annals of Eugenics 7, 179-188) makes one map of an image of any number of channels, 0 at the
 ground and 1 in cells, so that bright cells, dark cells and cells of another colour look alike. How far the two
 histograms of that map are apart (1 minus their overlap) says whether its values tell cells at all: they do for
-stained cells, and do not in phase contrast. Its cells have a rim or a halo, too: a ring that is brighter, or darker,
-than both cells and ground.
+stained cells, and do not in phase contrast. Its cells have a rim or a halo, too: a ring that is brighter, or
+darker, than both cells and ground.
 
 All is made of sums over pixels, so that the parts of an image give what the whole does.
 """
@@ -84,7 +84,7 @@ class Looks(NamedTuple):
 
 
 class Axis(NamedTuple):
-    """The map that tells cells from ground: pixels · weights + offset, on average 0 at the ground and 1 in cells."""
+    """The map that tells cells from ground: pixels · weights + offset; its means are 0 at the ground, 1 in cells."""
 
     weights: Float64[np.ndarray, " channels"]
     offset: float
