@@ -19,10 +19,17 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int32
 
-from experiments.baselines.simple import MarkerWatershed, VoronoiDisc, VoronoiLikelihood
+from experiments.baselines.common import Baseline
+from experiments.baselines.simple import (
+    MarkerWatershed,
+    OtsuThreshold,
+    RandomWalker,
+    VoronoiDisc,
+    VoronoiLikelihood,
+)
 from experiments.folds import Case, experiment_config, read_cases, split, trained
 from experiments.fronts import Front, cut_front, front, match_front_points, score
-from wsis_jax.core import preset, resize_labels, write_text
+from wsis_jax.core import grey, preset, resize_labels, write_text
 from wsis_jax.io import write_picture
 from wsis_jax.metrics import Scores
 from wsis_jax.output import overlay
@@ -132,7 +139,7 @@ def _rivals(fronts: list[Front], half: float) -> dict[str, dict[str, float]]:
     def disc(radius: float) -> Segment:
         def segment(one: Front) -> Int32[np.ndarray, "height width"]:
             pixels = radius * one.config.network_sigma
-            return VoronoiDisc(pixels).segment(one.detection.image, one.detection.peaks)
+            return VoronoiDisc(pixels).segment(grey(one.detection.image), one.detection.peaks)
 
         return in_network_pixels(segment)
 
@@ -141,11 +148,22 @@ def _rivals(fronts: list[Front], half: float) -> dict[str, dict[str, float]]:
     likelihood = in_network_pixels(
         lambda one: VoronoiLikelihood().segment(one.detection.likelihood, one.detection.peaks)
     )
-    watershed = in_network_pixels(lambda one: MarkerWatershed().segment(one.detection.image, one.detection.peaks))
+    simple = {
+        "marker watershed": lambda one: MarkerWatershed(),
+        "random walker": lambda one: RandomWalker(
+            inner=one.config.network_sigma, outer=6 * one.config.network_sigma
+        ),
+        "Otsu's threshold in Voronoi cells": lambda one: OtsuThreshold(),
+        "Otsu's threshold, marker watershed": lambda one: OtsuThreshold(division="watershed"),
+    }
+
+    def by(make: Callable[[Front], Baseline]) -> Segment:
+        return in_network_pixels(lambda one: make(one).segment(grey(one.detection.image), one.detection.peaks))
+
     return {
         f"disc of radius {best:.1f} σ in Voronoi cells": discs[best],
         "likelihood > 0.3 in Voronoi cells": figures(fronts, likelihood, half),
-        "marker watershed": figures(fronts, watershed, half),
+        **{name: figures(fronts, by(make), half) for name, make in simple.items()},
     }
 
 

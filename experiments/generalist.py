@@ -4,8 +4,8 @@
     python -m experiments.generalist DATA --work runs/phase --kinds phase_fibroblast phase_yeast
 
 DATA holds a folder for each kind with `images/`, `points/` and `masks/`, files paired by name. Every third image
-of a kind is held out, of slides every third slide; of the others, up to `--most` of each kind teach. How large cells
-are is found from the clicks; images are resized so that this is 40 pixels. Then the held-out images are scored, at
+of a kind is held out, of slides every third slide; of the others, up to `--most` of each kind teach. The size of
+cells is found from the clicks; images are resized so that it is 40 pixels. Then the held-out images are scored, at
 the size that was found from the clicks of the training images, as with `--diameter`.
 
 A training of 900 steps takes ten minutes on two cores with nothing else to do.

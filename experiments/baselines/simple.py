@@ -69,6 +69,45 @@ class MarkerWatershed:
 
 
 @dataclass(frozen=True)
+class OtsuThreshold:
+    """Otsu's threshold of the grey values, divided at the points: what users of fluorescence do.
+
+    Cells are the side of the threshold on which most points are.
+    """
+
+    smooth: float | int = 1  # sigma of the blur before it, pixels
+    factor: float | int = 1  # × Otsu's threshold
+    division: Literal["points", "watershed"] = "points"  # Voronoi lines, or a watershed of distances
+
+    def segment(
+        self, image: Float32[np.ndarray, "height width"], points: Real[np.ndarray, "cells 2"] | None = None
+    ) -> Int32[np.ndarray, "height width"]:
+        """Returns the label image; see `Baseline`."""
+        check_image(image)
+        places = to_pixels(check_points(points, image.shape), image.shape)
+        if is_constant(image) or not len(places):
+            return np.zeros(image.shape, np.int32)
+        blurred = ndimage.gaussian_filter(image, self.smooth)
+        mask = blurred > self.factor * threshold_otsu(blurred)
+        if mask[tuple(places.T)].mean() < 0.5:
+            mask = ~mask
+        if self.division == "points":
+            return divide(mask, "points", places)
+        markers = np.zeros(image.shape, np.int32)
+        markers[tuple(places.T)] = np.arange(1, len(places) + 1)
+        return tidy(watershed(-ndimage.distance_transform_edt(mask), markers, mask=mask | (markers > 0)))
+
+    @staticmethod
+    def space(diameter: float) -> Space:
+        """Returns what is tuned, for cells of this median diameter in pixels."""
+        return {
+            "smooth": Range(0.01 * diameter, 0.2 * diameter, log=True),
+            "factor": Range(0.5, 1.5),
+            "division": Choice(("points", "watershed")),
+        }
+
+
+@dataclass(frozen=True)
 class RandomWalker:
     """Random walks between discs at the points and what is far from all of them (Grady 2006), then Voronoi lines.
 

@@ -6,7 +6,7 @@ from scipy import ndimage
 
 from experiments.baselines.bensch import Bensch
 from experiments.baselines.fogbank import FogBank
-from experiments.baselines.simple import MarkerWatershed, RandomWalker, VoronoiDisc
+from experiments.baselines.simple import MarkerWatershed, OtsuThreshold, RandomWalker, VoronoiDisc
 from experiments.baselines.yin import Yin
 from wsis_jax.synthetic import draw_scene
 
@@ -20,6 +20,7 @@ BASELINES = [
     Yin(solver="multiplicative", division="points"),
     VoronoiDisc(),
     MarkerWatershed(),
+    OtsuThreshold(),
     RandomWalker(),
 ]
 TAKES_POINTS = [

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from experiments.baselines.simple import MarkerWatershed, RandomWalker, VoronoiDisc
+from experiments.baselines.simple import MarkerWatershed, OtsuThreshold, RandomWalker, VoronoiDisc
 from wsis_jax.metrics import match_labels
 from wsis_jax.synthetic import draw_scene
 
@@ -48,3 +48,15 @@ def test_drawn_cells_are_found(rival, least):
     match = match_labels(labels, scene.labels)
     assert match.predictions == 12
     assert match.dice_terms.mean() > least
+
+
+def test_otsu_finds_bright_and_dark_discs_and_divides_them_at_the_points():
+    rows, columns = np.mgrid[:60, :60]
+    places = np.array([[20, 20], [20, 34], [45, 40]])
+    mask = np.any([np.hypot(rows - r, columns - c) < 8 for r, c in places], axis=0)
+    bright = np.where(mask, 0.8, 0.2).astype(np.float32)
+    for image in (bright, 1 - bright):
+        for division in ("points", "watershed"):
+            labels = OtsuThreshold(division=division).segment(image, places)
+            assert sorted(np.unique(labels[tuple(places.T)])) == [1, 2, 3]
+            assert ((labels > 0) == mask).mean() > 0.97

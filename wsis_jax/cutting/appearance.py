@@ -84,7 +84,7 @@ class Looks(NamedTuple):
 
 
 class Axis(NamedTuple):
-    """The map that tells cells from ground: pixels · weights + offset; its means are 0 at the ground, 1 in cells."""
+    """A map that tells cells from ground: pixels · weights + offset; on average 0 at the ground, 1 in cells."""
 
     weights: Float64[np.ndarray, " channels"]
     offset: float
