@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Sequence
 from importlib.metadata import version
 
-from wsis_jax.cli import bench, demo, doctor, evaluate, export, points, report, segment, train
+from wsis_jax.cli import bench, demo, doctor, evaluate, export, points, report, segment, train, tune
 from wsis_jax.cli.arguments import add_print_completion
 from wsis_jax.cli.terminal import compilations, show_error, show_warning
 from wsis_jax.core import EXPECTED_ERRORS, sentence
@@ -22,6 +22,7 @@ Segment cells after learning from rough cell centroids alone.
   wsis points   points --images images                    check clicks before you learn from them
   wsis train    images --points points --run run          learn from images and clicks
   wsis segment  run images --out results                  find the cells of other images
+  wsis tune     run images masks                          choose how cells are cut, where there are a few masks
   wsis report   results                                   write the page of results, or of a training, again
   wsis evaluate results masks                             compare them with hand-made masks
   wsis export   run --out exported                        use the model where this package is not installed
@@ -57,7 +58,7 @@ environment variables:
   NO_COLOR=1, COLUMNS=160              tables without colours, and their width
 """
 
-_MODULES = (demo, points, train, segment, report, evaluate, export, bench, doctor)
+_MODULES = (demo, points, train, segment, tune, report, evaluate, export, bench, doctor)
 _COMMANDS = {module.__name__.rpartition(".")[2]: module for module in _MODULES}
 
 

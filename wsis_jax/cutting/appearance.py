@@ -4,8 +4,8 @@ Pixels near peaks show cells, pixels far from all peaks the ground. The directio
 best (Fisher 1936, Annals of Eugenics 7, 179-188) makes one map of an image of any number of channels, 0 at the
 ground and 1 in cells, so that bright cells, dark cells and cells of another colour look alike. How far the two
 histograms of that map are apart (1 minus their overlap) says whether its values tell cells at all: they do for
-stained cells, and do not in phase contrast. Its cells have a rim or a halo, too: a ring that is brighter, or
-darker, than both cells and ground.
+stained cells, and do not in phase contrast. There cells and ground differ by less than the image does within them,
+and cells have a rim or a halo: a ring that is brighter, or darker, than both.
 
 All is made of sums over pixels, so that the parts of an image give what the whole does.
 """
@@ -24,6 +24,7 @@ _SURE = 2.0  # log odds are clipped to this
 FEWEST = 200  # pixels to fit a distribution to
 _LEAST_VARIANCE = 1e-6  # of a feature: where the background, or a body, is one grey value, it has none
 _TOLD = 0.65  # separation from which grey values or colours tell cells from ground
+_CONTRAST = 1.0  # standard deviations of the image between cells and ground, from which they are stained
 _RINGS = np.arange(0.0, 4.5, 0.5)  # × sigma from the peaks: rings in which a rim or halo is looked for
 _RIM = 0.25  # where a ring is so far above the middle, or below the ground, cells have a rim or a halo
 
@@ -71,16 +72,16 @@ class Moments(NamedTuple):
 
 
 class Looks(NamedTuple):
-    """The moments of the channels in cells, and in the ground if it begins at each of three distances."""
+    """The moments of the channels in cells, in the ground if it begins at each of three distances, and in all."""
 
     cells: Moments
     grounds: tuple[Moments, ...]
-    pixels: int  # of the image
+    image: Moments
 
     def join(self, other: "Looks") -> "Looks":
         """Returns the looks of two parts of an image together."""
         grounds = (one.join(two) for one, two in zip(self.grounds, other.grounds, strict=True))
-        return Looks(self.cells.join(other.cells), tuple(grounds), self.pixels + other.pixels)
+        return Looks(self.cells.join(other.cells), tuple(grounds), self.image.join(other.image))
 
 
 class Axis(NamedTuple):
@@ -88,7 +89,8 @@ class Axis(NamedTuple):
 
     weights: Float64[np.ndarray, " channels"]
     offset: float
-    ground: float  # × sigma from all peaks, where the ground begins
+    ground: float
+    contrast: float
 
     def map(self, pixels: _Pixels) -> _Map:
         """Returns the map, clipped to -1..3."""
@@ -132,7 +134,7 @@ class Appearance(NamedTuple):
     @property
     def tells(self) -> bool:
         """Whether grey values or colours tell cells from ground: in stained cells, not in phase contrast."""
-        return self.separation >= _TOLD and self.rim < _RIM
+        return self.separation >= _TOLD and self.axis.contrast >= _CONTRAST and self.rim < _RIM
 
     def odds_of(self, values: _Map) -> _Map:
         """Returns the log odds of the values of the map."""
@@ -148,13 +150,15 @@ def looks_of(pixels: _Pixels, distance: _Distance, *, sigma: float) -> Looks:
     """Returns the looks of an image, or a part, by the distance of each pixel from the nearest peak."""
     values = pixels.astype(np.float64)
     grounds = (Moments.of(values[distance > far * sigma]) for far in _GROUNDS)
-    return Looks(Moments.of(values[distance <= sigma]), tuple(grounds), distance.size)
+    return Looks(
+        Moments.of(values[distance <= sigma]), tuple(grounds), Moments.of(values.reshape(-1, values.shape[-1]))
+    )
 
 
 def axis_of(looks: Looks) -> Axis | None:
     """Returns the axis that tells cells from ground best; None where too little of either is seen."""
     far, ground = next(
-        (one for one in zip(_GROUNDS, looks.grounds, strict=True) if one[1].count >= _SHARE * looks.pixels),
+        (one for one in zip(_GROUNDS, looks.grounds, strict=True) if one[1].count >= _SHARE * looks.image.count),
         (_GROUNDS[-1], looks.grounds[-1]),
     )
     cells = looks.cells
@@ -168,7 +172,8 @@ def axis_of(looks: Looks) -> Axis | None:
         return None
     # Sums over parts end in other last digits than the sum over the whole.
     weights = np.round(weights / length, 6)
-    return Axis(weights, round(float(-weights @ ground.mean), 6), far)
+    deviation = float(np.sqrt(weights @ looks.image.scatter @ weights / looks.image.count))
+    return Axis(weights, round(float(-weights @ ground.mean), 6), far, 1 / max(deviation, 1e-6))
 
 
 def tally_of(values: _Map, distance: _Distance, *, axis: Axis, sigma: float) -> Tally:
@@ -177,7 +182,8 @@ def tally_of(values: _Map, distance: _Distance, *, axis: Axis, sigma: float) -> 
     masks = distance <= sigma, distance > axis.ground * sigma
     counts = np.stack([np.bincount(bins[mask], minlength=_BINS) for mask in masks]).astype(np.int64)
     sums = np.bincount(rings.ravel(), values.ravel(), len(_RINGS) + 1)[1:-1]
-    return Tally(counts, sums, np.bincount(rings.ravel(), minlength=len(_RINGS) + 1)[1:-1].astype(np.int64))
+    pixels = np.bincount(rings.ravel(), minlength=len(_RINGS) + 1)[1:-1].astype(np.int64)
+    return Tally(counts, sums, pixels)
 
 
 def appearance_of(axis: Axis, tally: Tally) -> Appearance:

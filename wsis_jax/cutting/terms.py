@@ -138,14 +138,10 @@ def levels(seen: Seen, settings: CutConfig) -> _Map:
     middle: dim and bright cells, on a ground that is uneven, are bounded at the same height of their edges.
     Farther than 4 sigma from every peak m is -1.
 
-    Raises:
-        UserError: if the image shows too little of cells or ground to learn how they look.
+    Where an image shows too little of cells or ground to learn how they look, all prefer the background.
     """
     if seen.appearance is None or seen.map is None or seen.index is None or seen.distance is None:
-        raise UserError(
-            "the image shows too little ground between its cells to tell their grey values apart; "
-            "set cut.data=inverse, or auto"
-        )
+        return flat(seen, settings)
     level = levels_of(seen.map, seen.index, seen.distance, sigma=seen.sigma)
     rise = np.maximum(level.cell - level.ground, _LEAST_RISE)
     middle = (level.ground + _HEIGHT * rise)[seen.index]

@@ -12,3 +12,6 @@ from .pipeline import segment as segment
 from .tiled.halos import halos_of as halos_of
 from .tiled.tiling import TileOptions as TileOptions
 from .tiled.tiling import segment_tiled as segment_tiled
+from .tuning import MaskedImage as MaskedImage
+from .tuning import Tuned as Tuned
+from .tuning import tune_cuts as tune_cuts
