@@ -108,7 +108,8 @@ def test_what_the_padding_shows_is_no_cell(tiny_run, draw_small):
 @pytest.mark.parametrize("factor", [2, 3])
 def test_a_scaled_model_answers_in_pixels_of_the_image(tiny_run, scene, factor):
     image = np.kron(scene.image, np.ones((factor, factor), np.float32))[:-1, :-1]
-    config = tiny_run.model.config.override([f"image.scale={1 / factor}", f"likelihood.sigma={3 * factor}"])
+    config = tiny_run.model.config.for_diameter(12 * factor)
+    assert (config.image.scale, config.likelihood.sigma) == (1 / factor, 3 * factor)
     result = segment(tiny_run.model, image, config=config)
     assert_valid(result, image)
     truth = (scene.points + 0.5) * factor - 0.5

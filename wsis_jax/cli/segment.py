@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wsis_jax.cli.arguments import add_channel, add_settings, add_verbose, changed_settings, which_run
+from wsis_jax.cli.arguments import add_channel, add_settings, add_verbose, changed_settings, length, which_run
 from wsis_jax.cli.terminal import one_line, progress_bar, show_error, show_warning
 from wsis_jax.core import UserError
 from wsis_jax.io import stem
@@ -59,10 +59,10 @@ res_track.txt. Nothing is tracked: each cell is a track of one frame, which is e
 
 All devices of the machine share the cells of an image, with nothing to set.
 
-A model knows cells of the size that it learned. If yours are k times as large, divide image.scale of its
-config.json by k and multiply likelihood.sigma by k, and give both; for scale 0.5, sigma 14 and k = 2:
+A model knows cells of the size that it learned. If yours are larger or smaller, say how wide they typically are,
+in pixels of the images as given, and they are shown to the network at the size that it knows:
 
-  wsis segment RUN IMAGES --set image.scale=0.25 --set likelihood.sigma=28
+  wsis segment RUN IMAGES --diameter 60
 """
 
 
@@ -81,8 +81,14 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "colours, others for frames, as in TZCYX",
     )
     command.add_argument(
+        "--diameter",
+        type=length,
+        metavar="PIXELS",
+        help="typical diameter of the cells of IMAGES, where it is not that of the cells that RUN learned from",
+    )
+    command.add_argument(
         "--pixel-size",
-        type=_positive,
+        type=length,
         metavar="UM",
         help="side of a pixel in micrometres, for tables in µm, instead of what the files tell",
     )
@@ -126,6 +132,8 @@ def run(arguments: argparse.Namespace) -> int:
         workers = stack.enter_context(_workers(arguments.dask, arguments.run)) if arguments.dask else None
         run = load_model(arguments.run) if workers is None else workers.model
         config = changed_settings(run.config, arguments)
+        if arguments.diameter is not None:
+            config = config.for_diameter(arguments.diameter)
         files = list_files(arguments.images, suffixes=IMAGE_SUFFIXES)
         bar = stack.enter_context(progress_bar(rate="images"))
         task = bar.add_task("segmenting", total=None)
@@ -187,17 +195,6 @@ def _workers(where: str, run: Path) -> Iterator["Workers"]:
     jax.config.update("jax_platforms", "cpu")  # what other devices there are is for the workers
     with connecting(where) as client:
         yield Workers(client, run)
-
-
-def _positive(text: str) -> float:
-    """Returns the length that an argument tells."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"'{text}' is no length; give micrometres, as in 0.65")
-    return value
 
 
 def _format(text: str) -> "FormatChoice":

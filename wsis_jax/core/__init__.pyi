@@ -1,3 +1,4 @@
+from .config import SIGMA_PER_DIAMETER as SIGMA_PER_DIAMETER
 from .config import Config as Config
 from .config import ContributionConfig as ContributionConfig
 from .config import CutConfig as CutConfig

@@ -6,6 +6,7 @@ Lengths are pixels of the images as given unless a comment says otherwise; "× s
 
 import dataclasses
 import json
+import math
 import types
 import typing
 from collections.abc import Iterable
@@ -13,6 +14,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from wsis_jax.core.errors import UserError
+
+SIGMA_PER_DIAMETER = 0.25
+"""Sigma of the likelihood map in diameters of a cell: neighbours that touch are then 4 sigma from each other."""
 
 _MOST_LEVELS, _MOST_WIDTH = 10, 16_384  # of the network
 
@@ -39,13 +43,16 @@ class ImageConfig:
     high: float = number(99.8, 0, 100)  # percentile that becomes 1
     # Images are resized by this before the network; None: sigma becomes 5 pixels
     scale: float | None = positive(None, 64)
+    # Typical diameter of the cells; None: found from images and points. A trained model: see `Config.for_diameter`
+    diameter: float | None = positive(None, 40_000)
 
 
 @dataclass(frozen=True)
 class LikelihoodConfig:
     """The training target (paper §3.1)."""
 
-    sigma: float | None = positive(None, 10_000)  # None: suggested from the spacing of the points
+    # None: a quarter of `image.diameter`, or of the spacing of the points
+    sigma: float | None = positive(None, 10_000)
 
 
 @dataclass(frozen=True)
@@ -169,6 +176,36 @@ class Config:
     def network_sigma(self) -> float:
         """Sigma in pixels of the network; UserError where it was not chosen yet."""
         return _chosen("likelihood.sigma", self.likelihood.sigma) * self.network_scale
+
+    @property
+    def cell_diameter(self) -> float:
+        """The typical diameter of the cells, in pixels of the image; UserError where it was not chosen yet.
+
+        Settings of runs from before there was `image.diameter` tell it by sigma.
+        """
+        if self.image.diameter is not None:
+            return self.image.diameter
+        return _chosen("likelihood.sigma", self.likelihood.sigma) / SIGMA_PER_DIAMETER
+
+    def for_diameter(self, diameter: float | int) -> "Config":
+        """Returns the settings with which the same network segments cells of a diameter, in pixels of the image.
+
+        The network is shown images at a scale at which these cells are as large as those that it learned. So sigma
+        stays what it is in pixels of the network, and all lengths that count in sigma fit the cells.
+
+        Raises:
+            UserError: if the diameter is no length, or so far from the learned one that a setting is out of range;
+                if the settings are not those of a trained model.
+        """
+        if not 0 < diameter < math.inf:
+            raise UserError(f"the diameter of the cells must be above 0 and finite, not {diameter}")
+        larger = diameter / self.cell_diameter
+        sigma = _chosen("likelihood.sigma", self.likelihood.sigma)
+        return dataclasses.replace(
+            self,
+            image=dataclasses.replace(self.image, scale=self.network_scale / larger, diameter=float(diameter)),
+            likelihood=dataclasses.replace(self.likelihood, sigma=sigma * larger),
+        )
 
     @property
     def cell_reach(self) -> float | None:
