@@ -232,6 +232,18 @@ def test_segment_takes_a_preset_and_settings(tiny_run, data, tmp_path):
     assert read_labels(tmp_path / "2" / "a_labels.tif").any()
 
 
+def test_dropped_specks_are_told_of(tiny_run, data, tmp_path, capsys):
+    command = ["segment", str(tiny_run.folder), str(data / "image"), "--out", str(tmp_path / "out")]
+    told = tmp_path / "told.json"
+    assert main([*command, "--json", str(told), *settings("cut.min_area=1.5")]) == 0
+    printed, images = capsys.readouterr().out, json.loads(told.read_text())["images"]
+    assert sum(image["dropped"] for image in images) > 0
+    for image in images:
+        specks = {0: "", 1: ", 1 speck dropped"}.get(image["dropped"], f", {image['dropped']} specks dropped")
+        assert f"{image['name']}: {image['cells']} cells{specks}\n" in printed
+        assert read_labels(tmp_path / "out" / f"{image['name']}_labels.tif").max() == image["cells"]
+
+
 def test_results_are_in_a_folder_of_that_name_unless_told_otherwise(tiny_run, data, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["segment", str(tiny_run.folder), str(data / "image" / "a.tif")]) == 0

@@ -60,7 +60,8 @@ res_track.txt. Nothing is tracked: each cell is a track of one frame, which is e
 All devices of the machine share the cells of an image, with nothing to set.
 
 A model knows cells of the size that it learned. If yours are larger or smaller, say how wide they typically are,
-in pixels of the images as given, and they are shown to the network at the size that it knows:
+in pixels of the images as given, and they are shown to the network at the size that it knows. Without --diameter,
+a warning tells of images whose cells look much larger or smaller; many of much smaller ones are not even found.
 
   wsis segment RUN IMAGES --diameter 60
 """
@@ -145,7 +146,7 @@ def run(arguments: argparse.Namespace) -> int:
             if outcome.error is not None:
                 show_error(outcome.error)
             elif not outcome.skipped:
-                line = f"{one_line(outcome.name)}: {outcome.cells} cells"
+                line = f"{one_line(outcome.name)}: {outcome.cells} cells{_dropped(outcome.dropped)}"
                 bar.console.print(line, highlight=False, markup=False)
 
         tiles = bar.add_task("tiles", total=None, visible=False)
@@ -210,12 +211,23 @@ def _called(outcome: "ImageResult") -> str:
     return outcome.source.name if stem(outcome.source) == outcome.name else outcome.name
 
 
+def _dropped(count: int) -> str:
+    """Returns what to say of so many cells that were too small to be any."""
+    return f", {count} {'speck' if count == 1 else 'specks'} dropped" if count else ""
+
+
 def _summary(outcomes: Sequence["ImageResult"], run: Path, config: "Config") -> dict[str, Any]:
     """Returns what became of all images, for the page and for machines; that of an earlier batch, too."""
     return {
         "run": str(run),
         "images": [
-            {"name": one.name, "source": str(one.source), "cells": one.cells, "warnings": one.warnings}
+            {
+                "name": one.name,
+                "source": str(one.source),
+                "cells": one.cells,
+                "dropped": one.dropped,
+                "warnings": one.warnings,
+            }
             for one in outcomes
             if one.error is None
         ],

@@ -137,6 +137,7 @@ class CutConfig:
     rim: Literal["auto", "bright", "dark"] = "auto"  # of cells: estimated from the image, or known
     dilate: int = number(0, 0, 100)  # radius of the dilation of each cut, before holes are filled
     erode: int = number(0, 0, 100)  # radius of the erosion after it
+    min_area: float = number(0.05, 0, 100)  # × area of a disc of `image.diameter`: smaller cells are dropped
     overlap: Literal["nearest", "sequential"] = "nearest"  # order-free, or as in the authors' code
     # × sigma: blur of each outline on its way to the pixels of the image; 0: none
     smooth: float = number(0.2, 0, 100)
@@ -186,6 +187,11 @@ class Config:
         if self.image.diameter is not None:
             return self.image.diameter
         return _chosen("likelihood.sigma", self.likelihood.sigma) / SIGMA_PER_DIAMETER
+
+    @property
+    def least_area(self) -> float:
+        """The least area of a cell, in pixels of the image; 0 where all are kept."""
+        return self.cut.min_area * math.pi / 4 * self.cell_diameter**2 if self.cut.min_area else 0.0
 
     def for_diameter(self, diameter: float | int) -> "Config":
         """Returns the settings with which the same network segments cells of a diameter, in pixels of the image.
@@ -387,6 +393,7 @@ _PAPER = Config(
         edge_weight=20.0,
         edge_falloff=10.0,
         rim="bright",
+        min_area=0.0,
         smooth=0.0,
     ),
 )

@@ -42,10 +42,13 @@ class LocatedCells(NamedTuple):
     Attributes:
         detection: likelihood map, peaks and centre regions, in pixels of the network.
         winner: the winner map, in pixels of the network.
+        learned: typical diameter of the cells that the model learned, in pixels of the image; None where the
+            settings are for cells of another.
     """
 
     detection: Detection
     winner: WinnerMap
+    learned: float | None = None
 
 
 class Segmentation(NamedTuple):
@@ -55,7 +58,8 @@ class Segmentation(NamedTuple):
         labels: 0 for background, i + 1 for the cell of `points[i]`; pixels of the image as given.
         points: (row, column) of the detected cells, in pixels of the image as given.
         scores: the likelihood at each point, 0..1.
-        detection, winner: those of `LocatedCells`.
+        detection, winner: those of `LocatedCells`, of these cells alone.
+        dropped: how many other cells were found, and were too small to be any (`cut.min_area`).
     """
 
     labels: Int32[np.ndarray, "image_height image_width"]
@@ -63,3 +67,4 @@ class Segmentation(NamedTuple):
     scores: Float32[np.ndarray, " cells"]
     detection: Detection
     winner: WinnerMap
+    dropped: int = 0

@@ -330,8 +330,9 @@ def begin_image(
                 source = source._replace(pixel_size=batch.options.pixel_size)
             if batch.in_tiles(image.shape):
                 wanted = WantedFiles(batch.out, batch.formats, image.name in batch.shown)
-                files, cells = segment_large(model, source, wanted, config=batch.config, options=options)
-                result = ImageResult(image.name, image.path, cells, warnings, files=files)
+                files, found = segment_large(model, source, wanted, config=batch.config, options=options)
+                cells = len(found.points)
+                result = ImageResult(image.name, image.path, cells, warnings, files=files, dropped=found.dropped)
                 return lambda: result
             source = source.read()
             seen = seen_shape(image.shape, batch.config)
@@ -353,7 +354,8 @@ def _cut_out(
             files = write(source, result)
         except FAILURES as error:
             return _failed(source.name, path, error, before + warnings)
-    return ImageResult(source.name, path, len(result.points), before + warnings, files=files)
+    cells, said = len(result.points), before + warnings
+    return ImageResult(source.name, path, cells, said, files=files, dropped=result.dropped)
 
 
 def _failed(name: str, path: Path, error: Exception, warnings: list[str]) -> ImageResult:

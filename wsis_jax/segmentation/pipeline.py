@@ -36,6 +36,7 @@ from wsis_jax.network import (
     winner_map_in_chunks,
 )
 from wsis_jax.points import centre_regions, find_peaks
+from wsis_jax.segmentation.sizes import areas_of, choose_cells, warn_of_size, without_specks
 
 _Image = Float[np.ndarray, "height width"]
 _Images = Float[np.ndarray, "batch height width"]
@@ -103,7 +104,8 @@ def locate(
         looks = _look(model, smalls, config=config, sides=sides)
         for small, (recorded, likelihood) in zip(smalls, looks, strict=True):
             detection = _find(small, likelihood, config=config)
-            located.append(LocatedCells(detection, propagate(model, detection, config=config, recorded=recorded)))
+            winner = propagate(model, detection, config=config, recorded=recorded)
+            located.append(LocatedCells(detection, winner, learned_diameter(model, config)))
     return located
 
 
@@ -112,17 +114,26 @@ def outline(located: LocatedCells, shape: tuple[int, int], *, config: Config) ->
 
     `shape` is the (height, width) of the image as given; the settings are those that it was located with.
     """
-    detection, winner = located
+    detection, winner, learned = located
     labels = cut_and_fuse(detection.image, detection.peaks, winner, config=config)
     # By the sides as they are, not by the scale, which rounding changed.
     ratio = np.array(shape) / np.array(detection.image.shape)
-    return Segmentation(
+    found = Segmentation(
         labels=fit_labels(labels, detection.peaks, shape, config=config),
         points=(detection.peaks + 0.5) * ratio - 0.5,
         scores=detection.likelihood[tuple(detection.peaks.T)],
         detection=detection,
         winner=winner,
     )
+    areas = areas_of(found.labels, len(found.points))
+    if learned is not None:
+        warn_of_size(areas, learned)
+    return choose_cells(found, without_specks(areas, config))
+
+
+def learned_diameter(model: Model, config: Config) -> float | None:
+    """Returns the diameter of the cells that a model learned; None if the settings are for cells of another."""
+    return config.cell_diameter if config.cell_diameter == model.config.cell_diameter else None
 
 
 def seen_shape(shape: tuple[int, int], config: Config) -> tuple[int, int]:

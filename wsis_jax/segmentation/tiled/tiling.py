@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int64, Num, UInt32
+from jaxtyping import Float32, Float64, Int32, Int64, Num, UInt32
 
 from wsis_jax.core import (
     Config,
@@ -36,7 +36,8 @@ from wsis_jax.core import (
 from wsis_jax.cutting import ImageStats, data_term
 from wsis_jax.network import Model
 from wsis_jax.output import TiledCells, mean_margins
-from wsis_jax.segmentation.pipeline import seen_shape
+from wsis_jax.segmentation.pipeline import learned_diameter, seen_shape
+from wsis_jax.segmentation.sizes import numbers_of, warn_of_size, without_specks
 from wsis_jax.segmentation.tiled.halos import halos_of, view_sides
 from wsis_jax.segmentation.tiled.steps import (
     BlockLabels,
@@ -91,8 +92,8 @@ def segment_tiled(
 
     Args:
         image: grey values of any range, (height, width), read by slices: a zarr array, a memory map, an array.
-        out: array that labels are written to by slices: i + 1 for the cell of point i, and 0 for the background;
-            of the image's shape, of type int32 or uint32. Writes follow its chunks, if it has any.
+        out: array that labels are written to, and read from, by slices: i + 1 for the cell of point i, and 0 for
+            the background; of the image's shape, of type int32 or uint32. Writes follow its chunks, if it has any.
         config: settings other than those of the model.
         tile: side of a tile in pixels of the network. The network is shown 300 to 400 pixels more, which takes
             a few hundred bytes of memory a pixel, by its width.
@@ -130,22 +131,35 @@ def segment_tiled(
             for _ in parallel_map(cut, parts, tiled=tiled, peaks=peaks, winner=winner, stats=stats, fused=fused):
                 pass
         labels = parallel_map(labels_of, blocks, tiled=tiled, peaks=peaks, fused=fused, winner=winner, whole=whole)
-        confidence = _write_labels(out, blocks, labels, len(peaks))
+        confidence, areas = _write_labels(out, blocks, labels, len(peaks))
+    if (learned := learned_diameter(model, config)) is not None:
+        warn_of_size(areas, learned)
+    kept = without_specks(areas, config)
+    if len(kept) < len(areas):
+        _renumber(out, blocks, numbers_of(kept, len(areas)))
     steps.finish()
     ratio = np.array(whole) / np.array(shape)
-    return TiledCells((peaks + 0.5) * ratio - 0.5, scores, confidence)
+    points = (peaks + 0.5) * ratio - 0.5
+    return TiledCells(points[kept], scores[kept], confidence[kept], dropped=len(areas) - len(kept))
 
 
 def _write_labels(
     out: Any, blocks: list[Window], labels: Iterable[BlockLabels], count: int
-) -> Float64[np.ndarray, " cells"]:
-    """Writes the labels of all blocks, and returns how sure each of so many cells is."""
-    sums, pixels = np.zeros(count), np.zeros(count, np.int64)
+) -> tuple[Float64[np.ndarray, " cells"], Int64[np.ndarray, " cells"]]:
+    """Writes the labels of all blocks, and returns how sure each of so many cells is, and its area."""
+    sums, pixels, areas = np.zeros(count), np.zeros(count, np.int64), np.zeros(count, np.int64)
     for block, here in zip(blocks, labels, strict=True):
         out[block] = here.labels.astype(out.dtype)
         sums[here.cells] += here.sums
         pixels[here.cells] += here.pixels
-    return mean_margins(sums, pixels)
+        areas[here.cells] += here.areas
+    return mean_margins(sums, pixels), areas
+
+
+def _renumber(out: Any, blocks: list[Window], numbers: Int32[np.ndarray, " labels"]) -> None:
+    """Replaces labels that are written already by their numbers in a table: a cell is whole only when all are."""
+    for block in blocks:
+        out[block] = numbers[np.asarray(out[block])].astype(out.dtype)
 
 
 def _check(model: Model, image: Plane, out: Any, config: Config, tile: int) -> None:
