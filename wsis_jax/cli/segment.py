@@ -59,6 +59,12 @@ res_track.txt. Nothing is tracked: each cell is a track of one frame, which is e
 
 All devices of the machine share the cells of an image, with nothing to set.
 
+If you know where the cells are, from clicks or from points that you corrected, --points has exactly these cells
+outlined, one label for each, in their order. Point files are those that wsis train reads, named like the images.
+The labels are masks that other programs can learn from:
+
+  wsis segment RUN IMAGES --points points --format masks
+
 A model knows cells of the size that it learned. If yours are larger or smaller, say how wide they typically are,
 in pixels of the images as given, and they are shown to the network at the size that it knows. Without --diameter,
 a warning tells of images whose cells look much larger or smaller; many of much smaller ones are not even found.
@@ -73,6 +79,12 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("images", nargs="+", metavar="IMAGES", help="files, folders of files, or quoted patterns")
     command.add_argument(
         "--out", type=Path, default=Path("results"), metavar="DIR", help="folder for the results (default results)"
+    )
+    command.add_argument(
+        "--points",
+        nargs="+",
+        metavar="POINTS",
+        help="outline the cells at these points, and no others: point files, named like the images",
     )
     add_channel(command, "to segment")
     command.add_argument(
@@ -165,6 +177,7 @@ def run(arguments: argparse.Namespace) -> int:
                 axes=arguments.axes,
                 pixel_size=arguments.pixel_size,
                 tiles=arguments.tiles,
+                points=arguments.points,
                 workers=workers,
             ),
             on_image=on_image,

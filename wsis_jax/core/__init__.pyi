@@ -54,6 +54,7 @@ from .images import mirror as mirror
 from .images import normalize_image as normalize_image
 from .images import part_before_resizing as part_before_resizing
 from .images import part_resized_from as part_resized_from
+from .images import pixels_taken as pixels_taken
 from .images import resize_image as resize_image
 from .images import resize_labels as resize_labels
 from .images import resize_labels_part as resize_labels_part

@@ -6,7 +6,7 @@ from itertools import combinations
 from typing import Literal, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32, Float64, Int, Int32, Real
+from jaxtyping import Bool, Float, Float32, Float64, Int, Int32, Int64, Real
 from scipy import ndimage
 from skimage.transform import resize
 
@@ -24,7 +24,7 @@ Sides = tuple[int, int]
 _Image = Float32[np.ndarray, "height width"]
 _Labels = Int[np.ndarray, "height width"]
 _Resized = Int32[np.ndarray, "new_height new_width"]
-_Peaks = Int[np.ndarray, "cells 2"]
+_Peaks = Real[np.ndarray, "cells 2"]
 
 MIRRORS = ((-1, 1), (1, -1), (-1, -1))
 """Steps along rows and columns of the mirror images that the network may see: upside down, left to right, both."""
@@ -187,6 +187,15 @@ def part_resized_from(sizes: Resizing, block: Window) -> Window:
     return rows, columns
 
 
+def pixels_taken(pixels: Int[np.ndarray, "points 2"], sizes: Resizing) -> Int64[np.ndarray, "points 2"]:
+    """Returns the pixels of a label image, (row, column), that `resize_labels` takes those of its result from.
+
+    `sizes` are those of the label image and of the result.
+    """
+    sides = zip(pixels.T, sizes.before, sizes.after, strict=True)
+    return np.stack([_nearest(along, old, new) for along, old, new in sides], axis=1)
+
+
 def _nearest(rows: Int[np.ndarray, " rows"], old: int, new: int) -> Int[np.ndarray, " rows"]:
     """Returns which of `old` rows, or columns, each of `new` ones is taken from by `resize_labels`; they rise."""
     return np.minimum((rows + 0.5) * old / new, old - 1).astype(np.intp)
@@ -201,7 +210,7 @@ def smooth_labels(labels: _Labels, peaks: _Peaks, shape: Sides, *, blur: float) 
 
     Args:
         labels: 0 for background, i + 1 for the cell of `peaks[i]`.
-        peaks: (row, column) in pixels of `labels`.
+        peaks: (row, column) in pixels of `labels`: pixels of the cells, or places that are pixels of the result.
         shape: (height, width) of the result.
         blur: standard deviation in pixels of `labels`; 0: none, as `resize_labels` does.
     """

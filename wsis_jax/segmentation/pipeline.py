@@ -1,8 +1,10 @@
 """Segmentation: a trained model and an image to a label image, with every step on the way."""
 
+from collections.abc import Sequence
+
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, Float32
+from jaxtyping import Float, Float32, Real
 
 from wsis_jax.core import (
     MIRRORS,
@@ -21,6 +23,7 @@ from wsis_jax.core import (
     normalize_image,
     resize_image,
     scaled_shape,
+    smooth_labels,
     split,
     warn_about_image,
 )
@@ -36,10 +39,12 @@ from wsis_jax.network import (
     winner_map_in_chunks,
 )
 from wsis_jax.points import centre_regions, find_peaks
+from wsis_jax.segmentation.clicks import Clicks, marks_of, no_cell_there, place_clicks
 from wsis_jax.segmentation.sizes import areas_of, choose_cells, warn_of_size, without_specks
 
 _Image = Float[np.ndarray, "height width"]
 _Images = Float[np.ndarray, "batch height width"]
+_Points = Real[np.ndarray, "_ 2"]
 _Map = Float32[np.ndarray, "height width"]  # in pixels of the network
 
 
@@ -54,45 +59,72 @@ def detect(model: Model, image: _Image, *, config: Config | None = None) -> Dete
 
 
 def segment(
-    model: Model, image: _Image, *, config: Config | None = None, sides: tuple[int, int] | None = None
+    model: Model,
+    image: _Image,
+    *,
+    config: Config | None = None,
+    sides: tuple[int, int] | None = None,
+    points: _Points | None = None,
 ) -> Segmentation:
     """Segments the cells of an image: detection, contribution maps, one graph cut per cell, one label image.
+
+    Where points are given, their cells are outlined, and no others: one label for each, in their order, whatever
+    its size. Of several points in one pixel of the network the first counts, with a warning.
 
     Args:
         model: a trained model, from `load_model` or `train`.
         image: grey values of any range; any size.
-        config: settings other than those of the model, for instance of `preset("paper", model.config)`.
+        config: settings other than those of the model, for instance of `preset("paper", model.config)`, or for
+            cells of another size, `model.config.for_diameter(60)`.
         sides: (height, width), multiples of `model.network.stride` and no less than the image has in pixels of the
             network: what programs are compiled for. Images of many sizes share them so. None: the image's own.
+        points: (row, column) of the cells to outline, in pixels of the image; None: those that are detected.
 
     Raises:
-        UserError: if the image holds NaN or infinite values.
+        UserError: if the image holds NaN or infinite values, a point is outside of it, or it is constant and there
+            are points.
         OutOfMemory: if it does not fit into memory.
     """
-    return segment_batch(model, image[None], config=config, sides=sides)[0]
+    clicked = None if points is None else [points]
+    return segment_batch(model, image[None], config=config, sides=sides, points=clicked)[0]
 
 
 def segment_batch(
-    model: Model, images: _Images, *, config: Config | None = None, sides: tuple[int, int] | None = None
+    model: Model,
+    images: _Images,
+    *,
+    config: Config | None = None,
+    sides: tuple[int, int] | None = None,
+    points: Sequence[_Points] | None = None,
 ) -> list[Segmentation]:
     """Segments images of equal size, with one pass of the network forward for all of them.
 
     As many devices as can do so evenly share the images in that pass; all then share the cells of each image.
 
-    Arguments and errors are those of `segment`; the results are too.
+    Arguments and errors are those of `segment`, with points for each image; the results are too.
     """
     config = config or model.config
-    located = locate(model, images, config=config, sides=sides)
-    return [outline(one, images.shape[1:], config=config) for one in located]
+    located = locate(model, images, config=config, sides=sides, points=points)
+    return [outline(one, images.shape[1:3], config=config) for one in located]
 
 
 def locate(
-    model: Model, images: _Images, *, config: Config, sides: tuple[int, int] | None = None
+    model: Model,
+    images: _Images,
+    *,
+    config: Config,
+    sides: tuple[int, int] | None = None,
+    points: Sequence[_Points] | None = None,
 ) -> list[LocatedCells]:
     """Returns the cells of images of equal size and their winner maps: the network's half of `segment_batch`.
 
     Arguments and errors are those of `segment_batch`.
     """
+    if points is not None and len(points) != len(images):
+        raise UserError(f"there are {len(images)} images and points for {len(points)}; give points for each")
+    clicked: list[Clicks | None] = [None] * len(images)
+    if points is not None:
+        clicked = [place_clicks(own, images.shape[1:3], config=config) for own in points]
     if not np.isfinite(images).all():
         raise UserError("the image holds values that are no numbers (NaN or infinite); replace them first")
     smalls = [_prepare(image, config) for image in images]
@@ -102,10 +134,11 @@ def locate(
         f"{height} × {width} pixels of the network do not fit into memory; segment in tiles (--tiles)"
     ):
         looks = _look(model, smalls, config=config, sides=sides)
-        for small, (recorded, likelihood) in zip(smalls, looks, strict=True):
-            detection = _find(small, likelihood, config=config)
+        for small, (recorded, likelihood), clicks in zip(smalls, looks, clicked, strict=True):
+            detection = _find(small, likelihood, config=config, clicks=clicks)
             winner = propagate(model, detection, config=config, recorded=recorded)
-            located.append(LocatedCells(detection, winner, learned_diameter(model, config)))
+            given = None if clicks is None else clicks.points
+            located.append(LocatedCells(detection, winner, given, learned_diameter(model, config)))
     return located
 
 
@@ -114,13 +147,21 @@ def outline(located: LocatedCells, shape: tuple[int, int], *, config: Config) ->
 
     `shape` is the (height, width) of the image as given; the settings are those that it was located with.
     """
-    detection, winner, learned = located
+    detection, winner, clicks, learned = located
     labels = cut_and_fuse(detection.image, detection.peaks, winner, config=config)
     # By the sides as they are, not by the scale, which rounding changed.
     ratio = np.array(shape) / np.array(detection.image.shape)
+    if clicks is None:
+        points, labels = (
+            (detection.peaks + 0.5) * ratio - 0.5,
+            fit_labels(labels, detection.peaks, shape, config=config),
+        )
+    else:
+        blur = config.cut.smooth * config.network_sigma
+        points, labels = clicks, smooth_labels(labels, marks_of(clicks, ratio), shape, blur=blur)
     found = Segmentation(
-        labels=fit_labels(labels, detection.peaks, shape, config=config),
-        points=(detection.peaks + 0.5) * ratio - 0.5,
+        labels=labels,
+        points=points,
         scores=detection.likelihood[tuple(detection.peaks.T)],
         detection=detection,
         winner=winner,
@@ -128,7 +169,7 @@ def outline(located: LocatedCells, shape: tuple[int, int], *, config: Config) ->
     areas = areas_of(found.labels, len(found.points))
     if learned is not None:
         warn_of_size(areas, learned)
-    return choose_cells(found, without_specks(areas, config))
+    return found if clicks is not None else choose_cells(found, without_specks(areas, config))
 
 
 def learned_diameter(model: Model, config: Config) -> float | None:
@@ -182,22 +223,27 @@ def _look(
     return [(one_of(records, jnp.array(i)), likelihood) for i, likelihood in enumerate(likelihoods)]
 
 
-def _find(small: _Map, likelihood: _Map, *, config: Config) -> Detection:
-    """Returns what there is to detect in an image."""
+def _find(small: _Map, likelihood: _Map, *, config: Config, clicks: Clicks | None = None) -> Detection:
+    """Returns what there is to detect in an image, or what it is of the cells that were clicked."""
     if is_constant(small):
+        if clicks is not None and len(clicks.peaks):
+            raise no_cell_there()
         # The network has never seen an image without any contrast, and there is nothing in it to find.
         warn_about_image("the image is constant, so it holds no cells")
         likelihood = np.zeros_like(small)
-    found = config.detect
-    peaks = find_peaks(
-        likelihood,
-        threshold=found.threshold,
-        min_distance=found.min_distance,
-        exclude_border=found.exclude_border,
-        quantize=found.quantize,
-    )
+    found, peaks = config.detect, None if clicks is None else clicks.peaks
+    if peaks is None:
+        peaks = find_peaks(
+            likelihood,
+            threshold=found.threshold,
+            min_distance=found.min_distance,
+            exclude_border=found.exclude_border,
+            quantize=found.quantize,
+        )
+    # The likelihood need not be high where somebody clicked.
+    region = found.region if clicks is None else "disc"
     regions = centre_regions(
-        likelihood, peaks, region=found.region, radius=config.region_radius, response=found.response
+        likelihood, peaks, region=region, radius=config.region_radius, response=found.response
     )
     return Detection(small, likelihood, peaks, regions)
 

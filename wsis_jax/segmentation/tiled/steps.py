@@ -109,12 +109,14 @@ class TiledImage(NamedTuple):
         image: normalised, in pixels of the network, in a file.
         sides: (height, width) of what the network is shown at a time.
         halos: margins around a part.
+        marks: places that labels are to hold where cells were clicked (`clicks.marks_of`); None for the peaks.
     """
 
     config: Config
     image: Plane
     sides: tuple[int, int]
     halos: Halos
+    marks: Float64[np.ndarray, "cells 2"] | None = None
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -181,6 +183,27 @@ def likelihood_of(part: Window, *, model: Model, tiled: TiledImage) -> Float32[n
         mirrored = np.asarray(forward(model.network, variables, seen, jnp.array(tiled.sides)))[0]
         likelihood = likelihood + view.shown(mirrored)
     return likelihood / 4
+
+
+def likelihood_at(
+    model: Model, tiled: TiledImage, peaks: Peaks, parts: Sequence[Window], parallel_map: ParallelMap
+) -> Float32[np.ndarray, " cells"]:
+    """Returns the likelihood at pixels that were clicked."""
+    scores = np.zeros(len(peaks), np.float32)
+    for here, values in parallel_map(_likelihood_at, parts, model=model, tiled=tiled, peaks=peaks):
+        scores[here] = values
+    return scores
+
+
+def _likelihood_at(
+    part: Window, *, model: Model, tiled: TiledImage, peaks: Peaks
+) -> tuple[Int64[np.ndarray, " here"], Float32[np.ndarray, " here"]]:
+    """Returns the indices of the peaks in a part, and the likelihood there."""
+    here = _near(peaks, part, 0)
+    if not len(here):
+        return here, np.zeros(0, np.float32)
+    likelihood = likelihood_of(part, model=model, tiled=tiled)
+    return here, likelihood[tuple((peaks[here] - np.array(corner_of(part))).T)]
 
 
 def observe(
@@ -303,7 +326,8 @@ def labels_of(
     labels = numbers_of(named - 1, len(peaks))[labels]
     cells = peaks[named - 1]
     labels = reassign_fragments(labels, cells - corner)
-    labels = smooth_part(labels, cells, sizes, block, blur=blur, corner=corner)
+    marks = cells if tiled.marks is None else tiled.marks[named - 1]
+    labels = smooth_part(labels, marks, sizes, block, blur=blur, corner=corner)
     return _block_labels(block, labels, _named(named), winner, Resizing(whole, tiled.shape))
 
 

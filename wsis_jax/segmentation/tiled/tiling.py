@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int32, Int64, Num, UInt32
+from jaxtyping import Float32, Float64, Int32, Int64, Num, Real, UInt32
 
 from wsis_jax.core import (
     Config,
@@ -36,6 +36,7 @@ from wsis_jax.core import (
 from wsis_jax.cutting import ImageStats, data_term
 from wsis_jax.network import Model
 from wsis_jax.output import TiledCells, mean_margins
+from wsis_jax.segmentation.clicks import marks_of, no_cell_there, place_clicks
 from wsis_jax.segmentation.pipeline import learned_diameter, seen_shape
 from wsis_jax.segmentation.sizes import numbers_of, warn_of_size, without_specks
 from wsis_jax.segmentation.tiled.halos import halos_of, view_sides
@@ -46,6 +47,7 @@ from wsis_jax.segmentation.tiled.steps import (
     cut,
     detect_in_tiles,
     labels_of,
+    likelihood_at,
     observe,
     propagate_in_tiles,
     scratch_array,
@@ -66,11 +68,13 @@ class TileOptions(NamedTuple):
             cluster do it. The image is then read there, and labels are still written here.
         scratch: folder for temporary files, which all workers must see; None for where TMPDIR says.
         on_tile: called with the number of parts done, of all steps, and the number of all parts.
+        points: (row, column) of the cells to outline, as `segment` takes them; None: those that are detected.
     """
 
     parallel_map: ParallelMap = serial_map
     scratch: str | Path | None = None
     on_tile: Callable[[int, int], None] = lambda done, total: None
+    points: Real[np.ndarray, "cells 2"] | None = None
 
 
 DEFAULT_TILE_OPTIONS = TileOptions()
@@ -97,16 +101,18 @@ def segment_tiled(
         config: settings other than those of the model.
         tile: side of a tile in pixels of the network. The network is shown 300 to 400 pixels more, which takes
             a few hundred bytes of memory a pixel, by its width.
-        options: how tiles are segmented, and where temporary files are.
+        options: how tiles are segmented, where temporary files are, and which cells to outline.
 
     Raises:
         UserError: if the image holds NaN or infinite values, image and `out` do not fit together, a setting needs
-            the whole image at once, or temporary files, 20 bytes for each pixel of the network, have no room.
+            the whole image at once, or temporary files, 20 bytes for each pixel of the network, have no room; for
+            points, as `segment` does.
         WriteError: if the disk of that folder is full in the meantime.
     """
     config = config or model.config
     _check(model, image, out, config, tile)
     whole = image.shape[0], image.shape[1]
+    clicks = None if options.points is None else place_clicks(options.points, whole, config=config)
     shape, scratch = seen_shape(whole, config), None if options.scratch is None else Path(options.scratch)
     blocks, parts = _blocks(out, whole, tile / config.network_scale), grid_windows(shape, (tile, tile))
     steps = Progress(6 * len(parts) + 3 * len(blocks), options.on_tile)
@@ -119,9 +125,14 @@ def segment_tiled(
         tiled = TiledImage(config, small, view_sides(shape, tile, halo, model.network.stride), halos)
         peaks, scores = np.empty((0, 2), np.int64), np.empty(0, np.float32)
         if median is None:
+            if clicks is not None and len(clicks.peaks):
+                raise no_cell_there()
             warn_about_image("the image is constant, so it holds no cells")
-        else:
+        elif clicks is None:
             peaks, scores = detect_in_tiles(model, tiled, parts, parallel_map)
+        else:
+            tiled, peaks = tiled._replace(marks=marks_of(clicks.points, np.divide(whole, shape))), clicks.peaks
+            scores = likelihood_at(model, tiled, peaks, parts, parallel_map)
         fused, winner = scratch_array(folder / "fused", shape, np.int32, tile), None
         if median is not None and len(peaks):
             winner = WinnerMapFiles.create(folder, shape, tile)
@@ -134,12 +145,11 @@ def segment_tiled(
         confidence, areas = _write_labels(out, blocks, labels, len(peaks))
     if (learned := learned_diameter(model, config)) is not None:
         warn_of_size(areas, learned)
-    kept = without_specks(areas, config)
+    kept = without_specks(areas, config) if clicks is None else np.arange(len(areas))
     if len(kept) < len(areas):
         _renumber(out, blocks, numbers_of(kept, len(areas)))
     steps.finish()
-    ratio = np.array(whole) / np.array(shape)
-    points = (peaks + 0.5) * ratio - 0.5
+    points = clicks.points if clicks is not None else (peaks + 0.5) * np.divide(whole, shape) - 0.5
     return TiledCells(points[kept], scores[kept], confidence[kept], dropped=len(areas) - len(kept))
 
 
