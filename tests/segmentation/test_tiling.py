@@ -10,7 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
+from wsis_jax.core.config import ImageConfig
 from wsis_jax.core.errors import WriteError
+from wsis_jax.core.images import normalize_image, stretch
+from wsis_jax.core.windows import grid_windows, serial_map
 from wsis_jax.network.unet import pad_to_stride
 from wsis_jax.output.cell_table import contribution_margins
 from wsis_jax.segmentation.pipeline import segment
@@ -19,6 +22,7 @@ from wsis_jax.segmentation.tiled.steps import scratch_array, scratch_bytes, scra
 from wsis_jax.segmentation.tiled.tiling import (
     TileOptions,
     between,
+    grey_range,
     high_bits,
     low_bits,
     ordered_values,
@@ -265,6 +269,41 @@ def test_percentiles_are_those_of_numpy_to_the_last_bit(values, percentile):
     low, high, share = percentile_ranks(percentile, values.size)
     found = between(*streamed(values, [low, high]), share)
     assert found == np.percentile(values.astype(np.float64), percentile)
+
+
+# Grey values
+
+
+def range_in_parts(image: np.ndarray, side: int) -> tuple[float, float]:
+    blocks = grid_windows(image.shape, (side, side + 3))
+    return grey_range(image, ImageConfig(), blocks, serial_map, serial_map)
+
+
+@settings(deadline=None)
+@given(
+    npst.arrays(
+        np.float32,
+        npst.array_shapes(min_dims=2, max_dims=2, min_side=3, max_side=12),
+        elements=st.sampled_from([0, 0, 0, 5, 6, 7, 7.5, 9, 9]),
+    ),
+    st.integers(1, 7),
+)
+def test_parts_are_normalised_as_the_whole(image, side):
+    """Many of these have areas at the border that do not count."""
+    if image.min() < image.max():
+        normalized = normalize_image(image, method="percentile", low=1.0, high=99.8)
+        np.testing.assert_array_equal(normalized, stretch(image, *range_in_parts(image, side)))
+
+
+@pytest.mark.parametrize("value", [-1.0, 2.0])
+def test_the_border_of_a_scan_counts_in_no_part(crowd, value):
+    framed = np.pad(crowd, ((0, 20), (40, 3)), constant_values=value)
+    assert range_in_parts(framed, 37) == range_in_parts(crowd, 50) != tuple(np.percentile(framed, [1.0, 99.8]))
+
+
+def test_tiles_of_a_scan_with_a_border_give_the_whole(tiny_run, crowd):
+    framed = np.pad(crowd, ((0, 20), (40, 3)), constant_values=-1)
+    assert assert_as_whole(tiny_run.model, framed, tile=64) > 10
 
 
 # Arrays in files

@@ -82,6 +82,10 @@ from .types import Detection as Detection
 from .types import LocatedCells as LocatedCells
 from .types import Segmentation as Segmentation
 from .types import WinnerMap as WinnerMap
+from .unscanned import SHARE as SHARE
+from .unscanned import LeftOut as LeftOut
+from .unscanned import Reach as Reach
+from .unscanned import range_of_scanned as range_of_scanned
 from .windows import ParallelMap as ParallelMap
 from .windows import Plane as Plane
 from .windows import Progress as Progress

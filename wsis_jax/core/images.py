@@ -12,6 +12,7 @@ from skimage.transform import resize
 
 from wsis_jax.core.errors import UserError
 from wsis_jax.core.geometry import inside
+from wsis_jax.core.unscanned import SHARE, LeftOut, Reach, range_of_scanned
 from wsis_jax.core.windows import Window, corner_of, grow, intersect, relative_to, whole_window, window_shape
 
 # Above one half no two cells can claim a pixel; a little more, since cuts run on the outer flank of a rim.
@@ -43,7 +44,8 @@ def normalize_image(image: _Image, *, method: Literal["percentile", "max"], low:
 
     Args:
         method: `percentile` stretches between two percentiles and clips; where the two are equal (a few cells
-            on an even ground) between the least and the greatest value instead. `max` divides by the greatest
+            on an even ground) between the least and the greatest value instead. Unscanned areas do not count
+            (`unscanned.range_of_scanned`). `max` divides by the greatest
             value, as the reference does, and clips at 0.
         low: Lower percentile, from 0; used by `percentile` alone, as is `high`.
         high: Upper percentile, above `low` and up to 100.
@@ -60,12 +62,32 @@ def normalize_image(image: _Image, *, method: Literal["percentile", "max"], low:
     else:
         if not 0 <= low < high <= 100:
             raise UserError(f"percentiles {low:g} and {high:g} are no range; choose 0 <= low < high <= 100")
-        bottom, top = np.percentile(values, [low, high])
+        bottom, top = _percentiles(values, low, high)
         if bottom >= top:
             bottom, top = values.min(), values.max()
     if bottom >= top or is_constant(image):
         return np.zeros_like(image)
     return stretch(values, bottom, top)
+
+
+def _percentiles(values: Float64[np.ndarray, "_ _"], low: float, high: float) -> tuple[float, float]:
+    """Returns two percentiles of an image without its unscanned areas."""
+    least, greatest = values.min(), values.max()
+
+    def percentiles(left_out: LeftOut) -> tuple[float, float]:
+        kept = values
+        for value, count in zip((least, greatest), left_out, strict=True):
+            if count:  # of equal values it does not matter which
+                kept = np.delete(kept, np.flatnonzero(kept == value)[:count])
+        bottom, top = np.percentile(kept, [low, high])
+        return bottom, top
+
+    areas = 0, 0
+    if least < greatest:
+        others = values != least, values != greatest
+        few = [image.size - np.count_nonzero(image) <= SHARE * values.size for image in others]
+        areas = tuple(0 if rare else Reach.of(image).count() for rare, image in zip(few, others, strict=True))
+    return range_of_scanned((areas[0], areas[1]), (least, greatest), values.size, percentiles)
 
 
 def stretch(values: Float[np.ndarray, "_ _"], bottom: float, top: float) -> Float32[np.ndarray, "_ _"]:

@@ -16,11 +16,14 @@ import numpy as np
 from jaxtyping import Float32, Float64, Int32, Int64, Num, Real, UInt32
 
 from wsis_jax.core import (
+    SHARE,
     Config,
     ImageConfig,
+    LeftOut,
     ParallelMap,
     Plane,
     Progress,
+    Reach,
     Resizing,
     UserError,
     Window,
@@ -28,6 +31,7 @@ from wsis_jax.core import (
     grid_windows,
     normalize_image,
     part_before_resizing,
+    range_of_scanned,
     resize_part,
     serial_map,
     stretch,
@@ -119,7 +123,8 @@ def segment_tiled(
     parallel_map = steps.counting(options.parallel_map)
     with scratch_folder(scratch, room=scratch_bytes(shape, tile)) as folder:
         small = scratch_array(folder / "image", shape, np.float32, tile)
-        median = _shrink(image, small, config, blocks, parts, parallel_map)
+        grey = grey_range(image, config.image, blocks, parallel_map, options.parallel_map)
+        median = _shrink(image, small, grey, parts, parallel_map)
         halos = halos_of(model.network, config)
         halo = max(halos.field + config.detect.min_distance, halos.record)
         tiled = TiledImage(config, small, view_sides(shape, tile, halo, model.network.stride), halos)
@@ -206,15 +211,9 @@ def _blocks(out: Any, shape: tuple[int, int], side: float) -> list[Window]:
 
 
 def _shrink(
-    image: Plane,
-    small: Plane,
-    config: Config,
-    blocks: list[Window],
-    parts: list[Window],
-    parallel_map: ParallelMap,
+    image: Plane, small: Plane, grey: tuple[float, float], parts: list[Window], parallel_map: ParallelMap
 ) -> np.float32 | None:
     """Writes the image, normalised and in pixels of the network; returns the median, or None if it is constant."""
-    grey = _grey_range(image, config.image, blocks, parallel_map)
     sizes = Resizing((image.shape[0], image.shape[1]), (small.shape[0], small.shape[1]))
     high = reduce(np.add, parallel_map(_shrunk_bits, parts, image=image, small=small, sizes=sizes, grey=grey))
     total = int(high.sum())
@@ -222,25 +221,64 @@ def _shrink(
     return None if values[0] == values[-1] else np.median(values[1:3])
 
 
-def _grey_range(
-    image: Plane, settings: ImageConfig, blocks: list[Window], parallel_map: ParallelMap
+def grey_range(
+    image: Plane,
+    settings: ImageConfig,
+    blocks: list[Window],
+    parallel_map: ParallelMap,
+    uncounted: ParallelMap,
 ) -> tuple[float, float]:
-    """Returns the grey values that become 0 and 1, as `normalize_image` chooses them; equal if all are."""
+    """Returns the grey values that become 0 and 1, as `normalize_image` chooses them; equal if all are.
+
+    What few images need, which show areas of one extreme value, is done by the `uncounted` map.
+    """
     # For its errors.
     normalize_image(
         np.zeros((1, 1), np.float32), method=settings.normalization, low=settings.low, high=settings.high
     )
     high = reduce(np.add, parallel_map(_grey_bits, blocks, image=image))
     total = int(high.sum())
-    places = [percentile_ranks(p, total) for p in (settings.low, settings.high)]
-    ranks = [0, total - 1, *(rank for low, above, _ in places for rank in (low, above))]
-    least, greatest, *found = _at_ranks(image, blocks, high, ranks, parallel_map)
+    few = int(SHARE * total)
+
+    def places(left_out: LeftOut) -> list[tuple[int, int, float]]:
+        found = [percentile_ranks(p, total - sum(left_out)) for p in (settings.low, settings.high)]
+        return [(low + left_out[0], above + left_out[0], share) for low, above, share in found]
+
+    def ranks(left_out: LeftOut) -> list[int]:
+        return [rank for low, above, _ in places(left_out) for rank in (low, above)]
+
+    wanted = [0, few, total - 1 - few, total - 1, *ranks((0, 0))]
+    least, low_value, high_value, greatest, *of_all = _at_ranks(image, blocks, high, wanted, parallel_map)
     if least == greatest:
         return float(least), float(greatest)
     if settings.normalization == "max":
         return 0.0, float(greatest)
-    bottom, top = (between(found[2 * i], found[2 * i + 1], share) for i, (_, _, share) in enumerate(places))
-    return (bottom, top) if bottom < top else (float(least), float(greatest))
+
+    def percentiles(left_out: LeftOut) -> tuple[float, float]:
+        values = list(_at_ranks(image, blocks, high, ranks(left_out), uncounted)) if any(left_out) else of_all
+        shares = [share for _, _, share in places(left_out)]
+        return between(values[0], values[1], shares[0]), between(values[2], values[3], shares[1])
+
+    areas = [
+        _outer_area(image, blocks, value, uncounted) if value == near else 0
+        for value, near in ((least, low_value), (greatest, high_value))
+    ]
+    extremes = float(least), float(greatest)
+    bottom, top = range_of_scanned((areas[0], areas[1]), extremes, total, percentiles)
+    return (bottom, top) if bottom < top else extremes
+
+
+def _outer_area(image: Plane, blocks: list[Window], value: np.float32, parallel_map: ParallelMap) -> int:
+    """Returns how many pixels see a side of the image through a value alone, see `Reach.count`."""
+    reach = Reach.everywhere((image.shape[0], image.shape[1]))
+    for block, part in zip(blocks, parallel_map(_reach, blocks, image=image, value=value), strict=True):
+        reach.add(block, part)
+    return reach.count()
+
+
+def _reach(block: Window, *, image: Plane, value: np.float32) -> Reach:
+    """Returns how far pixels of a value reach into a block from its sides."""
+    return Reach.of(np.asarray(image[block], np.float32) != value)
 
 
 def _grey_bits(block: Window, *, image: Plane) -> _Counts:
