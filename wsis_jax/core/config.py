@@ -205,13 +205,19 @@ class Config:
         """
         if not 0 < diameter < math.inf:
             raise UserError(f"the diameter of the cells must be above 0 and finite, not {diameter}")
-        larger = diameter / self.cell_diameter
-        sigma = _chosen("likelihood.sigma", self.likelihood.sigma)
-        return dataclasses.replace(
-            self,
-            image=dataclasses.replace(self.image, scale=self.network_scale / larger, diameter=float(diameter)),
-            likelihood=dataclasses.replace(self.likelihood, sigma=sigma * larger),
-        )
+        learned, scale = self.cell_diameter, self.network_scale
+        larger, sigma = diameter / learned, _chosen("likelihood.sigma", self.likelihood.sigma)
+        try:
+            return dataclasses.replace(
+                self,
+                image=dataclasses.replace(self.image, scale=scale / larger, diameter=float(diameter)),
+                likelihood=dataclasses.replace(self.likelihood, sigma=sigma * larger),
+            )
+        except UserError as error:
+            raise UserError(
+                f"cells of {diameter:g} pixels are too far from those of {learned:g} that the model learned "
+                f"({error}); resize the images"
+            ) from error
 
     @property
     def cell_reach(self) -> float | None:
