@@ -86,7 +86,7 @@ def _percentiles(values: Float64[np.ndarray, "_ _"], low: float, high: float) ->
     if least < greatest:
         others = values != least, values != greatest
         few = [image.size - np.count_nonzero(image) <= SHARE * values.size for image in others]
-        areas = tuple(0 if rare else Reach.of(image).count() for rare, image in zip(few, others, strict=True))
+        areas = tuple(0 if rare else Reach.of(image).pixels() for rare, image in zip(few, others, strict=True))
     return range_of_scanned((areas[0], areas[1]), (least, greatest), values.size, percentiles)
 
 

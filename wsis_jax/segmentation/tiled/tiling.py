@@ -269,11 +269,11 @@ def grey_range(
 
 
 def _outer_area(image: Plane, blocks: list[Window], value: np.float32, parallel_map: ParallelMap) -> int:
-    """Returns how many pixels see a side of the image through a value alone, see `Reach.count`."""
+    """Returns how many pixels see a side of the image through a value alone, see `Reach.pixels`."""
     reach = Reach.everywhere((image.shape[0], image.shape[1]))
     for block, part in zip(blocks, parallel_map(_reach, blocks, image=image, value=value), strict=True):
         reach.add(block, part)
-    return reach.count()
+    return reach.pixels()
 
 
 def _reach(block: Window, *, image: Plane, value: np.float32) -> Reach:
