@@ -49,7 +49,7 @@ def seen_from_the_border(others: np.ndarray) -> int:
 
 @given(BITS)
 def test_pixels_that_see_the_border_are_counted(others):
-    assert Reach.of(others).count() == seen_from_the_border(others)
+    assert Reach.of(others).pixels() == seen_from_the_border(others)
 
 
 @given(BITS, st.integers(1, 5))
@@ -63,9 +63,9 @@ def test_parts_make_up_the_whole(others, side):
 
 def test_an_image_is_counted_in_strips(monkeypatch):
     others = np.random.default_rng(0).random((40, 30)) > 0.5
-    expected = Reach.of(others).count()
+    expected = Reach.of(others).pixels()
     monkeypatch.setattr("wsis_jax.core.unscanned._STRIP", 70)
-    assert Reach.of(others).count() == expected
+    assert Reach.of(others).pixels() == expected
 
 
 # What stays out
@@ -133,7 +133,7 @@ def test_a_channel_that_leads_up_to_the_border_keeps_it(stained):
 
 def test_white_ground_of_a_stained_slide_counts(field):
     slide = np.clip(ndimage.gaussian_filter(np.pad(field, 30, constant_values=330), 3), 0, 255).astype(np.float32)
-    assert Reach.of(slide != 255).count() > 0.2 * slide.size
+    assert Reach.of(slide != 255).pixels() > 0.2 * slide.size
     np.testing.assert_array_equal(normalized(slide), plainly(slide))
 
 

@@ -156,7 +156,7 @@ def _outer_areas(values: Float64[np.ndarray, "height width *channels"], *, alike
         others = values != extreme
         others = others if values.ndim == 2 else others.any(axis=2)
         rare = others.size - np.count_nonzero(others) <= SHARE * others.size
-        areas.append(0 if rare else Reach.of(others).count())
+        areas.append(0 if rare else Reach.of(others).pixels())
     return areas[0], areas[1]
 
 

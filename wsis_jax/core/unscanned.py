@@ -1,7 +1,8 @@
 """Areas at the border of an image that show nothing, such as the corners of a turned scan: all of one value.
 
 They stay out of the percentiles by which grey values are normalised, or else these would tell of the areas and not
-of the cells. Of an image in parts the rule says the same, to the last bit.
+of the cells. Of an image in parts the rule says the same, to the last bit. An image of several channels shows nothing
+where none of them does.
 """
 
 from collections.abc import Callable
@@ -62,7 +63,7 @@ class Reach(NamedTuple):
             first[along] = np.where(some, np.minimum(first[along], own + across.start), first[along])
             last[along] = np.where(some, np.maximum(last[along], others + across.start), last[along])
 
-    def count(self) -> int:
+    def pixels(self) -> int:
         """Returns how many pixels see a side of the image along their row or column through that value alone."""
         height, width = len(self.left), len(self.top)
         columns, total, strip = np.arange(width), 0, max(_STRIP // max(width, 1), 1)
@@ -81,7 +82,7 @@ def range_of_scanned(
 ) -> tuple[float, float]:
     """Returns the percentiles of an image without its unscanned areas.
 
-    An area is unscanned if each of its pixels sees the border of the image (`Reach.count`), it is more than a
+    An area is unscanned if each of its pixels sees the border of the image (`Reach.pixels`), it is more than a
     twentieth of the image, as is the rest, and its value is far from those of the rest: by more than a quarter of
     the range between their percentiles. So a stained slide keeps its white, and fluorescence its black: there grey
     values lead up to that of the background. All else stays as it is.

@@ -300,7 +300,7 @@ def _outer_area(
     reach = Reach.everywhere((image.shape[0], image.shape[1]))
     for block, part in zip(blocks, parallel_map(_reach, blocks, image=image, value=value), strict=True):
         reach.add(block, part)
-    return reach.count()
+    return reach.pixels()
 
 
 def _reach(block: Window, *, image: Plane, value: Float32[np.ndarray, " sets"]) -> Reach:
