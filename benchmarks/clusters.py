@@ -131,7 +131,8 @@ def _large(folder: Path, options: Namespace) -> dict[str, Any]:
         image, start = frames.source(0).image, time.perf_counter()
         with connecting(f"local:{options.workers}") as client, _memory() as memory, noting:
             workers = Workers(client, options.model)
-            config = workers.model.config.override([f"image.scale={options.scale}"])
+            # A piece alone does not tell the size of cells that it cuts apart, so none are dropped.
+            config = workers.model.config.override([f"image.scale={options.scale}", "cut.min_area=0"])
             with writing_labels(labels, image.shape, chunks=(_CHUNK, _CHUNK)) as array:
                 points, *_ = tiling.segment_tiled(
                     workers.model,
@@ -187,7 +188,8 @@ def _compare(run: Model, config: Config, image: Any, labels: Path, whole: ImageS
     start = (side - inner) // 2
     low = max((start - margin) // _GRID * _GRID, 0)
     high = min(-(-(start + inner + margin) // _GRID) * _GRID, side)
-    (grey,) = tiling._ranges(image, config.image, tiling._blocks(image, image.shape, 2048.0), serial_map)
+    blocks = tiling._blocks(image, image.shape, 2048.0)
+    (grey,) = tiling.value_ranges(image, config.image, blocks, serial_map, serial_map)
     expected = _untiled(run, config, stretch(image[low:high, low:high], *grey), whole)
     within = slice(start - low, start - low + inner)
     with open_frames(labels) as frames:

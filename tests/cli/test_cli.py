@@ -57,6 +57,7 @@ def train_command(data, run, *more: str) -> list[str]:
                 "--nuclei",
                 "--channel",
                 "--nuclear-channel",
+                "--diameter",
                 "--run",
                 "--resume",
                 "--preset",
@@ -67,7 +68,10 @@ def train_command(data, run, *more: str) -> list[str]:
         ),
         (
             "segment",
-            ["RUN", "IMAGES", "--out", "default results", "phase-contrast", "--channel", "--preset", "--set"],
+            [
+                *("RUN", "IMAGES", "--out", "default results", "phase-contrast", "--channel", "--preset", "--set"),
+                "--diameter",
+            ],
         ),
         ("report", ["DIR", "report.html"]),
         ("evaluate", ["LABELS", "MASKS", "--points", "--distance", "--json"]),
@@ -239,6 +243,16 @@ def test_settings_are_those_of_the_preset_the_size_and_the_command_line(data, tm
     assert small.cut == full.cut
 
 
+def test_a_training_takes_the_diameter_of_the_cells(data, tmp_path, monkeypatch):
+    import wsis_jax.training
+
+    seen = []
+    monkeypatch.setattr(wsis_jax.training, "train_on_set", lambda *_, config, **__: seen.append(config))
+    monkeypatch.setattr(wsis_jax.training, "training_report", lambda run: run)
+    assert main(train_command(data, tmp_path / "run", "--diameter", "18.5")) == 0
+    assert seen[0].image.diameter == 18.5
+
+
 def test_segment_takes_a_preset_and_settings(tiny_run, data, tmp_path):
     image = str(data / "image" / "a.tif")
     command = ["segment", str(tiny_run.folder), image, "--out"]
@@ -246,6 +260,18 @@ def test_segment_takes_a_preset_and_settings(tiny_run, data, tmp_path):
     assert not read_labels(tmp_path / "1" / "a_labels.tif").any()
     assert main([*command, str(tmp_path / "2"), "--preset", "reference"]) == 0
     assert read_labels(tmp_path / "2" / "a_labels.tif").any()
+
+
+def test_dropped_specks_are_told_of(tiny_run, data, tmp_path, capsys):
+    command = ["segment", str(tiny_run.folder), str(data / "image"), "--out", str(tmp_path / "out")]
+    told = tmp_path / "told.json"
+    assert main([*command, "--json", str(told), *settings("cut.min_area=1.5")]) == 0
+    printed, images = capsys.readouterr().out, json.loads(told.read_text())["images"]
+    assert sum(image["dropped"] for image in images) > 0
+    for image in images:
+        specks = {0: "", 1: ", 1 speck dropped"}.get(image["dropped"], f", {image['dropped']} specks dropped")
+        assert f"{image['name']}: {image['cells']} cells{specks}\n" in printed
+        assert read_labels(tmp_path / "out" / f"{image['name']}_labels.tif").max() == image["cells"]
 
 
 def test_results_are_in_a_folder_of_that_name_unless_told_otherwise(tiny_run, data, tmp_path, monkeypatch, capsys):
@@ -313,8 +339,7 @@ def test_the_demo_of_a_trained_model_draws_cells_of_the_size_that_it_learned(tin
     assert not (out / "run").exists()
     drawn = read_labels(out / "mask" / "scene.tif")
     sizes = np.bincount(drawn.ravel())[1:]
-    diameter = 3.5 * tiny_run.model.config.likelihood.sigma
-    assert np.median(np.sqrt(4 * sizes / np.pi)) == pytest.approx(diameter, rel=0.1)
+    assert np.median(np.sqrt(4 * sizes / np.pi)) == pytest.approx(tiny_run.model.config.image.diameter, rel=0.1)
     assert json.loads((out / "scores.json").read_text())["pooled"]["cells"] == len(sizes) == 45
     assert main([*command, str(out)]) == 2
     assert "holds a demo already" in capsys.readouterr().err

@@ -58,7 +58,7 @@ def test_bash_completes(completed):
     assert len(completed("train a.tif --set ")) == sum(map(len, Config().to_dict().values()))
 
 
-FREE = ("LETTERS", "UM", "WHERE")
+FREE = ("LETTERS", "PIXELS", "UM", "WHERE")
 
 
 def values(parser: argparse.ArgumentParser):

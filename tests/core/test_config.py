@@ -50,6 +50,32 @@ def test_settings_that_are_gone_are_ignored_in_old_run_folders_and_unknown_elsew
         Config().override(["train.select=loss"])
 
 
+@pytest.mark.parametrize("known", [["image.diameter=30"], []])
+def test_the_settings_for_a_diameter_are_the_same_to_the_network(known):
+    config = Config().override(["image.scale=0.5", "likelihood.sigma=8", *known])
+    learned = 30 if known else 32  # a run from before there were diameters tells it by sigma
+    assert config.cell_diameter == learned
+    other = config.for_diameter(2.5 * learned)
+    assert other.cell_diameter == 2.5 * learned
+    assert (other.image.scale, other.likelihood.sigma) == pytest.approx((0.2, 20))
+    for name in ("network_sigma", "cell_reach", "region_radius"):
+        assert getattr(other, name) == pytest.approx(getattr(config, name))
+    back = other.for_diameter(learned)
+    assert (back.image.scale, back.likelihood.sigma) == pytest.approx((0.5, 8))
+    assert dataclasses.replace(other, image=config.image, likelihood=config.likelihood) == config
+
+
+@pytest.mark.parametrize("diameter", [0, -3, float("nan"), float("inf")])
+def test_a_diameter_that_is_no_length_is_refused(diameter):
+    with pytest.raises(UserError, match="the diameter of the cells must be above 0 and finite"):
+        preset("reference").for_diameter(diameter)
+
+
+def test_settings_without_any_size_have_none_for_a_diameter():
+    with pytest.raises(UserError, match=r"likelihood\.sigma must be a number; take the config of a trained run"):
+        Config().for_diameter(30)
+
+
 def test_every_number_has_bounds_and_keeps_them():
     for section in dataclasses.fields(Config()):
         values = getattr(Config(), section.name)

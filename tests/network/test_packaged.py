@@ -131,11 +131,15 @@ def test_the_model_of_the_package_segments_from_the_command_line(
     tifffile.imwrite("image.tif", draw_small(1).image)
     assert main(["segment", "phase-contrast", "image.tif"]) == 0
     assert read_labels("results/image_labels.tif").shape == (64, 64)
-    # Another size of cells: half the scale and twice the sigma are as large to the network.
-    config = load_model("phase-contrast").config
+    # Cells of another size are as large to the network.
     twice = np.repeat(np.repeat(draw_small(1).image, 2, axis=0), 2, axis=1)
     tifffile.imwrite("twice.tif", twice)
-    changes = [f"image.scale={config.image.scale / 2}", f"likelihood.sigma={config.likelihood.sigma * 2}"]
-    words = [word for change in changes for word in ("--set", change)]
-    assert main(["segment", "phase-contrast", "twice.tif", *words]) == 0
+    assert main(["segment", "phase-contrast", "twice.tif", "--diameter", "80"]) == 0
     assert read_labels("results/twice_labels.tif").shape == (128, 128)
+
+
+def test_the_model_of_the_package_knows_how_wide_the_cells_are_that_its_card_tells_of(phase_contrast):
+    config = load_model("phase-contrast").config
+    assert config.image.diameter == 40
+    assert config.for_diameter(40) == config
+    assert "They are then shown to the network 40 pixels wide." in (phase_contrast / "README.md").read_text()

@@ -113,6 +113,23 @@ def test_a_worker_that_dies_loses_nothing(client, workers, images, alone, tmp_pa
     assert_same_files(tmp_path / "out", alone / "out")
 
 
+@pytest.mark.parametrize("tiles", [False, True])
+def test_workers_outline_clicks(workers, images, tmp_path, tiles):
+    for name in ("0", "film"):
+        (tmp_path / f"{name}.csv").write_text("row,column\n9,11\n30,40\n")
+    files = [images / "0.tif", images / "film.tif"]
+    options = BatchOptions(points=[tmp_path / "0.csv", tmp_path / "film.csv"], kinds=["labels"], tiles=tiles)
+    contents = []
+    for way in (None, workers):
+        out = tmp_path / ("alone" if way is None else "together")
+        results = segment_files(workers.model, files, out, options=options._replace(workers=way))
+        assert [(one.cells, one.error) for one in results] == [(2, None), (2, None), (0, None)]
+        contents.append(
+            {str(path.relative_to(out)): path.read_bytes() for path in out.rglob("*") if path.is_file()}
+        )
+    assert contents[0] == contents[1]
+
+
 def ends_its_worker(part, *, once=None):
     """A task that kills the process that it is in, or does so the first time."""
     if once is None or not once.exists():
@@ -222,7 +239,7 @@ def test_the_page_about_clusters_shows_what_there_is(client, tiny_run, draw_smal
     code = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)[-1]
     exec(compile(code, "clusters.md", "exec"), names := {})
     labels = read_image(tmp_path / "cells.ome.zarr")[0]
-    assert labels.max() == len(names["points"]) > 3
+    assert labels.max() == len(names["cells"].points) > 3
 
 
 @pytest.mark.parametrize(("cores", "count"), [(8, 2), (7, 3), (2, 2), (1, 1)])

@@ -12,7 +12,7 @@ from wsis_jax.io.label_file import read_image, read_labels
 from wsis_jax.network.model import Model
 from wsis_jax.segmentation.batch import BatchOptions, segment_files
 from wsis_jax.segmentation.pipeline import segment
-from wsis_jax.segmentation.tiled.tiling import segment_tiled
+from wsis_jax.segmentation.tiled.tiling import TileOptions, segment_tiled
 
 SHARES = (0.5, 0.2, 0.3)  # of the first kernel that each colour has
 
@@ -65,6 +65,34 @@ def test_tiles_give_the_whole(tiny_run, stained, channels, assignments):
     found = segment_tiled(model, stained, labels, config=config, tile=50)
     assert len(found.points) > 3
     np.testing.assert_array_equal(found.points, expected.points)
+    np.testing.assert_array_equal(labels, expected.labels)
+
+
+@pytest.mark.parametrize("channels", ["colours", (0, 1, 2)])
+def test_tiles_of_a_scan_with_a_border_give_the_whole(tiny_run, stained, channels):
+    model = in_channels(tiny_run.model, channels)
+    framed = np.pad(stained, ((0, 40), (30, 3), (0, 0)), constant_values=-1)
+    # The network of the tests sees cells in black, too.
+    config = model.config.override(["detect.threshold=0.45"])
+    expected = segment(model, framed, config=config)
+    np.testing.assert_array_equal(
+        expected.detection.image[:110, 30:163], segment(model, stained, config=config).detection.image
+    )
+    labels = np.zeros(framed.shape[:2], np.uint32)
+    found = segment_tiled(model, framed, labels, config=config, tile=50)
+    assert len(found.points) > 3
+    np.testing.assert_array_equal(found.points, expected.points)
+    np.testing.assert_array_equal(labels, expected.labels)
+
+
+def test_clicked_cells_are_outlined_in_colours_too(colours, stained):
+    points = segment(colours, stained).points[::2] + 0.4
+    expected, labels = segment(colours, stained, points=points), np.zeros(stained.shape[:2], np.uint32)
+    np.testing.assert_array_equal(expected.points, points)
+    pixels = tuple(np.floor(points + 0.5).astype(int).T)
+    np.testing.assert_array_equal(expected.labels[pixels], np.arange(len(points)) + 1)
+    found = segment_tiled(colours, stained, labels, tile=50, options=TileOptions(points=points))
+    np.testing.assert_array_equal(found.points, points)
     np.testing.assert_array_equal(labels, expected.labels)
 
 

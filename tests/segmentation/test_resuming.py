@@ -137,6 +137,14 @@ def test_a_manifest_keeps_the_last_line_of_an_image(tmp_path):
     assert (tmp_path / "manifest.jsonl").read_text().count("\n") == 1
 
 
+def test_a_manifest_of_before_specks_were_counted_is_read(tmp_path):
+    Manifest(tmp_path).add(ImageResult("a", tmp_path / "a.tif", 1, [], key="key", dropped=2))
+    manifest = tmp_path / "manifest.jsonl"
+    assert Manifest(tmp_path).finished(tmp_path / "a.tif", "a", "key").dropped == 2
+    manifest.write_text(manifest.read_text().replace('"dropped": 2, ', ""))
+    assert Manifest(tmp_path).finished(tmp_path / "a.tif", "a", "key").dropped == 0
+
+
 @pytest.mark.parametrize("line", ["no JSON", '{"name": "a"}', "[]"])
 def test_a_damaged_manifest_is_an_error(tmp_path, line):
     (tmp_path / "manifest.jsonl").write_text(f"{line}\n")

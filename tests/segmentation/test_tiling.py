@@ -10,7 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
+from wsis_jax.core.config import ImageConfig
 from wsis_jax.core.errors import WriteError
+from wsis_jax.core.images import normalize_by, stretch
+from wsis_jax.core.windows import grid_windows, serial_map
 from wsis_jax.network.unet import pad_to_stride
 from wsis_jax.output.cell_table import contribution_margins
 from wsis_jax.segmentation.pipeline import segment
@@ -25,6 +28,7 @@ from wsis_jax.segmentation.tiled.tiling import (
     percentile_ranks,
     segment_tiled,
     tops_of,
+    value_ranges,
 )
 
 
@@ -53,7 +57,8 @@ def tiled(run, image, **options):
 
 def assert_as_whole(run, image, *, config=None, tile):
     expected = segment(run, image, config=config)
-    labels, points, scores, confidence = tiled(run, image, config=config, tile=tile)
+    labels, points, scores, confidence, dropped = tiled(run, image, config=config, tile=tile)
+    assert dropped == expected.dropped
     np.testing.assert_array_equal(labels, expected.labels)
     np.testing.assert_array_equal(points, expected.points)
     np.testing.assert_allclose(scores, expected.scores, rtol=0, atol=1e-6)
@@ -88,6 +93,7 @@ def test_wherever_the_cells_lie(tiny_run, crowd, shift, step, tile):
     )
 
 
+@pytest.mark.filterwarnings("ignore:the cells look about")  # settings so odd that cells are specks
 @pytest.mark.parametrize(
     "assignments",
     [
@@ -95,7 +101,8 @@ def test_wherever_the_cells_lie(tiny_run, crowd, shift, step, tile):
         ["image.scale=1.4", "likelihood.sigma=2.2", "detect.views=1"],
         ["cut.smooth=0", "cut.dilate=2", "cut.erode=1", "cut.fill_others=true", "cut.conflict=background"],
         ["cut.seed_scale=max", "detect.quantize=true", "detect.exclude_border=2", "cut.reach=3"],
-        ["image.normalization=max", "cut.data=flat", "cut.rim=dark", "cut.background_weight=0"],
+        ["image.normalization=max", "cut.data=flat", "cut.rim=dark", "cut.background_weight=0", "cut.min_area=0"],
+        ["cut.min_area=0.9"],  # about half of the cells are smaller
     ],
 )
 def test_so_do_other_settings(tiny_run, crowd, assignments):
@@ -139,7 +146,7 @@ def test_progress_goes_from_the_first_part_to_the_last(tiny_run, draw_small):
 
 def test_a_constant_image_is_warned_of_and_holds_no_cell(tiny_run):
     with pytest.warns(UserWarning, match="the image is constant"):
-        labels, points, scores, confidence = tiled(tiny_run.model, np.full((40, 50), 7, np.float32), tile=32)
+        labels, points, scores, confidence, _ = tiled(tiny_run.model, np.full((40, 50), 7, np.float32), tile=32)
     assert not labels.any()
     assert points.shape == (0, 2)
     assert not len(scores)
@@ -262,6 +269,62 @@ def test_percentiles_are_those_of_numpy_to_the_last_bit(values, percentile):
     low, high, share = percentile_ranks(percentile, values.size)
     found = between(*streamed(values, [low, high]), share)
     assert found == np.percentile(values.astype(np.float64), percentile)
+
+
+# Grey values
+
+
+def ranges_in_parts(
+    image: np.ndarray, side: int, settings: ImageConfig | None = None
+) -> list[tuple[float, float]]:
+    blocks = grid_windows((image.shape[0], image.shape[1]), (side, side + 3))
+    return value_ranges(image, settings or ImageConfig(), blocks, serial_map, serial_map)
+
+
+def images(*, channels: int) -> st.SearchStrategy[np.ndarray]:
+    """Small images of few values; many have areas at the border that do not count."""
+    sides = npst.array_shapes(min_dims=2, max_dims=2, min_side=3, max_side=12)
+    shapes = sides.map(lambda shape: shape if channels == 1 else (*shape, channels))
+    values = npst.arrays(np.float32, shapes, elements=st.sampled_from([0, 0, 0, 5, 6, 7, 7.5, 9, 9]))
+    return st.tuples(values, st.sampled_from([None, 0, 9]), st.integers(0, 3)).map(_framed)
+
+
+def _framed(given: tuple[np.ndarray, int | None, int]) -> np.ndarray:
+    image, value, width = given
+    if value is not None:
+        image[:, :width], image[:1] = value, value
+    return image
+
+
+@settings(deadline=None)
+@given(images(channels=1), st.integers(1, 7))
+def test_parts_are_normalised_as_the_whole(image, side):
+    if image.min() < image.max():
+        normalized = normalize_by(ImageConfig(), image)
+        np.testing.assert_array_equal(normalized, stretch(image, *ranges_in_parts(image, side)[0]))
+
+
+@settings(deadline=None)
+@given(images(channels=3), st.integers(1, 7), st.sampled_from(["colours", (0, 1, 2)]))
+def test_so_are_those_of_several_channels(image, side, channels):
+    look = ImageConfig(channels=channels)
+    ranges = ranges_in_parts(image, side, look)
+    ranges = ranges * 3 if channels == "colours" else ranges
+    if (image.min(axis=(0, 1)) < image.max(axis=(0, 1))).all():
+        stretched = [stretch(image[..., i], *one) for i, one in enumerate(ranges)]
+        np.testing.assert_array_equal(normalize_by(look, image), np.stack(stretched, axis=-1))
+
+
+@pytest.mark.parametrize("value", [-1.0, 2.0])
+def test_the_border_of_a_scan_counts_in_no_part(crowd, value):
+    framed = np.pad(crowd, ((0, 20), (40, 3)), constant_values=value)
+    ranges = ranges_in_parts(framed, 37)
+    assert ranges == ranges_in_parts(crowd, 50) != [tuple(np.percentile(framed, [1.0, 99.8]))]
+
+
+def test_tiles_of_a_scan_with_a_border_give_the_whole(tiny_run, crowd):
+    framed = np.pad(crowd, ((0, 20), (40, 3)), constant_values=-1)
+    assert assert_as_whole(tiny_run.model, framed, tile=64) > 10
 
 
 # Arrays in files

@@ -188,3 +188,13 @@ def test_a_training_is_refused_before_it_begins_where_its_weights_would_be_lost(
         with pytest.raises(ValueError, match=r"below a folder with \[brackets\] in its name; rename it"):
             train([scene.image], [scene.points], config=tiny_config, run=run)
         assert not run.exists()
+
+
+def test_a_training_begun_before_there_were_diameters_is_resumed(tmp_path):
+    old = CONFIG.to_dict()
+    del old["image"]["diameter"]
+    (tmp_path / "config.json").write_text(json.dumps(old))
+    run_folder.prepare(tmp_path, CONFIG.override(["image.diameter=16"]), resume=True)
+    run_folder.prepare(tmp_path, CONFIG, resume=True)
+    with pytest.raises(ValueError, match="was started with other images, points or settings"):
+        run_folder.prepare(tmp_path, CONFIG.override(["likelihood.sigma=5"]), resume=True)

@@ -115,7 +115,7 @@ def test_what_a_training_writes(unbroken):
     assert [line["step"] for line in run_folder.read_metrics(unbroken)] == [3, 6, 7]
     best = run_folder.read_metrics(unbroken)[-1]["best_step"]
     assert [path.name for path in (unbroken / "weights").iterdir()] == [str(best)]
-    assert load_config(unbroken) == CONFIG
+    assert load_config(unbroken) == fill_in(DATA, CONFIG)
 
 
 def stop_at(step):
@@ -187,7 +187,7 @@ def test_a_folder_in_which_nothing_was_learnt_is_used_again(tmp_path):
         train(IMAGES, POINTS, config=CONFIG.override(["unet.decoder=[2,2]"]), run=tmp_path)
     with pytest.raises(KeyboardInterrupt):
         train(IMAGES, POINTS, config=CONFIG, run=tmp_path, callbacks=stop_at(1))
-    assert load_config(tmp_path) == CONFIG
+    assert load_config(tmp_path) == fill_in(DATA, CONFIG)
 
 
 def test_resuming_with_other_settings_is_refused(unbroken):
@@ -227,11 +227,16 @@ def test_sigma_and_scale_are_chosen_from_the_points(tmp_path):
     chosen = fill_in(data, Config())
     assert chosen.likelihood.sigma == 12.5  # a quarter of the spacing
     assert chosen.image.scale == pytest.approx(5 / 12.5, abs=1e-3)
+    assert chosen.image.diameter == 50
     small = fill_in(data._replace(points=[grid / 10]), Config())
     assert small.likelihood.sigma == 1.25
     assert small.image.scale == 1.0  # never enlarged
     given = fill_in(data, Config().override(["image.scale=0.5", "likelihood.sigma=3"]))
-    assert (given.image.scale, given.likelihood.sigma) == (0.5, 3.0)
+    assert (given.image.scale, given.likelihood.sigma, given.image.diameter) == (0.5, 3.0, 12.0)
+    told = fill_in(data, Config().override(["image.diameter=40"]))
+    assert (told.image.scale, told.likelihood.sigma, told.image.diameter) == (0.5, 10.0, 40.0)
+    both = fill_in(data, Config().override(["image.diameter=40", "likelihood.sigma=3"]))
+    assert (both.likelihood.sigma, both.image.diameter) == (3.0, 40.0)  # a given sigma wins
 
 
 def test_what_was_chosen_is_kept_in_the_run_folder(tmp_path):

@@ -45,6 +45,17 @@ def choosing(config: Config, channels: Channels | None) -> Config:
     return dataclasses.replace(config, image=dataclasses.replace(config.image, channels=channels))
 
 
+def length(text: str) -> float:
+    """Returns the length that an argument tells: a number above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"'{text}' is no length; give a number above 0, as in 0.65")
+    return value
+
+
 def add_verbose(command: argparse.ArgumentParser) -> None:
     """Adds --verbose, for the commands that compile programs."""
     command.add_argument("--verbose", action="store_true", help="say at the end which programs were compiled")

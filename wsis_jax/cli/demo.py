@@ -38,7 +38,6 @@ DEMO_CONFIG = Config(
 )
 _SHAPE, _CELLS, _TRAINING_SCENES = (256, 256), 45, 6
 _DRAWN = 24.0  # diameter of the cells of a scene of that shape, in pixels
-_DIAMETER = 3.5  # × sigma: the cells drawn for a trained model; that of the fibroblasts of the packaged model
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -102,8 +101,7 @@ def run_demo(
         test = _draw(seed, _TRAINING_SCENES)
     else:
         run = load_model(model)
-        assert run.config.likelihood.sigma is not None
-        test = _draw(seed, _TRAINING_SCENES, diameter=_DIAMETER * run.config.likelihood.sigma)
+        test = _draw(seed, _TRAINING_SCENES, diameter=run.config.cell_diameter)
     image = out / "image" / "scene.png"
     write_picture(image, np.repeat(np.round(test.image * 255).astype(np.uint8)[..., None], 3, axis=2))
     write_labels(out / "mask" / "scene.tif", test.labels)

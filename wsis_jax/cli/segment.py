@@ -7,7 +7,15 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wsis_jax.cli.arguments import add_channel, add_settings, add_verbose, changed_settings, choosing, which_run
+from wsis_jax.cli.arguments import (
+    add_channel,
+    add_settings,
+    add_verbose,
+    changed_settings,
+    choosing,
+    length,
+    which_run,
+)
 from wsis_jax.cli.terminal import one_line, progress_bar, show_error, show_warning
 from wsis_jax.core import UserError
 from wsis_jax.io import stem
@@ -60,10 +68,17 @@ res_track.txt. Nothing is tracked: each cell is a track of one frame, which is e
 
 All devices of the machine share the cells of an image, with nothing to set.
 
-A model knows cells of the size that it learned. If yours are k times as large, divide image.scale of its
-config.json by k and multiply likelihood.sigma by k, and give both; for scale 0.5, sigma 14 and k = 2:
+If you know where the cells are, from clicks or from points that you corrected, --points has exactly these cells
+outlined, one label for each, in their order. Point files are those that wsis train reads, named like the images.
+The labels are masks that other programs can learn from:
 
-  wsis segment RUN IMAGES --set image.scale=0.25 --set likelihood.sigma=28
+  wsis segment RUN IMAGES --points points --format masks
+
+A model knows cells of the size that it learned. If yours are larger or smaller, say how wide they typically are,
+in pixels of the images as given, and they are shown to the network at the size that it knows. Without --diameter,
+a warning tells of images whose cells look much larger or smaller; many of much smaller ones are not even found.
+
+  wsis segment RUN IMAGES --diameter 60
 """
 
 
@@ -74,6 +89,12 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--out", type=Path, default=Path("results"), metavar="DIR", help="folder for the results (default results)"
     )
+    command.add_argument(
+        "--points",
+        nargs="+",
+        metavar="POINTS",
+        help="outline the cells at these points, and no others: point files, named like the images",
+    )
     add_channel(command, "to segment", "those that the model learned from")
     command.add_argument(
         "--axes",
@@ -82,8 +103,14 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "colours, others for frames, as in TZCYX",
     )
     command.add_argument(
+        "--diameter",
+        type=length,
+        metavar="PIXELS",
+        help="typical diameter of the cells of IMAGES, where it is not that of the cells that RUN learned from",
+    )
+    command.add_argument(
         "--pixel-size",
-        type=_positive,
+        type=length,
         metavar="UM",
         help="side of a pixel in micrometres, for tables in µm, instead of what the files tell",
     )
@@ -127,6 +154,8 @@ def run(arguments: argparse.Namespace) -> int:
         workers = stack.enter_context(_workers(arguments.dask, arguments.run)) if arguments.dask else None
         run = load_model(arguments.run) if workers is None else workers.model
         config = choosing(changed_settings(run.config, arguments), arguments.channel)
+        if arguments.diameter is not None:
+            config = config.for_diameter(arguments.diameter)
         files = list_files(arguments.images, suffixes=IMAGE_SUFFIXES)
         bar = stack.enter_context(progress_bar(rate="images"))
         task = bar.add_task("segmenting", total=None)
@@ -138,7 +167,7 @@ def run(arguments: argparse.Namespace) -> int:
             if outcome.error is not None:
                 show_error(outcome.error)
             elif not outcome.skipped:
-                line = f"{one_line(outcome.name)}: {outcome.cells} cells"
+                line = f"{one_line(outcome.name)}: {outcome.cells} cells{_dropped(outcome.dropped)}"
                 bar.console.print(line, highlight=False, markup=False)
 
         tiles = bar.add_task("tiles", total=None, visible=False)
@@ -156,6 +185,7 @@ def run(arguments: argparse.Namespace) -> int:
                 axes=arguments.axes,
                 pixel_size=arguments.pixel_size,
                 tiles=arguments.tiles,
+                points=arguments.points,
                 workers=workers,
             ),
             on_image=on_image,
@@ -189,17 +219,6 @@ def _workers(where: str, run: Path) -> Iterator["Workers"]:
         yield Workers(client, run)
 
 
-def _positive(text: str) -> float:
-    """Returns the length that an argument tells."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"'{text}' is no length; give micrometres, as in 0.65")
-    return value
-
-
 def _format(text: str) -> "FormatChoice":
     """Returns the format that an argument names."""
     try:
@@ -213,12 +232,23 @@ def _called(outcome: "ImageResult") -> str:
     return outcome.source.name if stem(outcome.source) == outcome.name else outcome.name
 
 
+def _dropped(count: int) -> str:
+    """Returns what to say of so many cells that were too small to be any."""
+    return f", {count} {'speck' if count == 1 else 'specks'} dropped" if count else ""
+
+
 def _summary(outcomes: Sequence["ImageResult"], run: Path, config: "Config") -> dict[str, Any]:
     """Returns what became of all images, for the page and for machines; that of an earlier batch, too."""
     return {
         "run": str(run),
         "images": [
-            {"name": one.name, "source": str(one.source), "cells": one.cells, "warnings": one.warnings}
+            {
+                "name": one.name,
+                "source": str(one.source),
+                "cells": one.cells,
+                "dropped": one.dropped,
+                "warnings": one.warnings,
+            }
             for one in outcomes
             if one.error is None
         ],

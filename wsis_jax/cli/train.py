@@ -6,7 +6,7 @@ from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wsis_jax.cli.arguments import add_channel, add_settings, add_verbose, choosing
+from wsis_jax.cli.arguments import add_channel, add_settings, add_verbose, choosing, length
 from wsis_jax.cli.terminal import training_progress, waiting
 from wsis_jax.core import UserError, in_words
 
@@ -59,6 +59,13 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     add_channel(command, "to learn from", "grey")
     command.add_argument(
         "--nuclear-channel", type=int, metavar="N", help="the channel of STAINS that is the nuclear stain"
+    )
+    command.add_argument(
+        "--diameter",
+        type=length,
+        metavar="PIXELS",
+        help="typical diameter of the cells, in pixels of IMAGES, which the width of the likelihood map and the "
+        "scale of the images follow from; by default the points tell it",
     )
     command.add_argument("--run", type=Path, required=True, metavar="RUN", help="folder for the trained model")
     command.add_argument("--resume", action="store_true", help="go on with an interrupted training of RUN")
@@ -126,7 +133,8 @@ def _config(arguments: argparse.Namespace) -> "Config":
 
     config = preset(arguments.preset or "default")
     small = arguments.size == "small" or (arguments.size == "auto" and jax.default_backend() == "cpu")
-    config = (small_network(config) if small else config).override(arguments.set)
+    diameter = [] if arguments.diameter is None else [f"image.diameter={arguments.diameter}"]
+    config = (small_network(config) if small else config).override([*diameter, *arguments.set])
     config = choosing(config, arguments.channel)
     if small and arguments.size == "auto":
         print(

@@ -4,6 +4,7 @@ from .channels import channel_count as channel_count
 from .channels import channels_of as channels_of
 from .channels import in_words as in_words
 from .channels import so_many as so_many
+from .config import SIGMA_PER_DIAMETER as SIGMA_PER_DIAMETER
 from .config import Config as Config
 from .config import ContributionConfig as ContributionConfig
 from .config import CutConfig as CutConfig
@@ -64,6 +65,7 @@ from .images import normalize_by as normalize_by
 from .images import normalize_image as normalize_image
 from .images import part_before_resizing as part_before_resizing
 from .images import part_resized_from as part_resized_from
+from .images import pixels_taken as pixels_taken
 from .images import resize_image as resize_image
 from .images import resize_labels as resize_labels
 from .images import resize_labels_part as resize_labels_part
@@ -91,6 +93,10 @@ from .types import Detection as Detection
 from .types import LocatedCells as LocatedCells
 from .types import Segmentation as Segmentation
 from .types import WinnerMap as WinnerMap
+from .unscanned import SHARE as SHARE
+from .unscanned import LeftOut as LeftOut
+from .unscanned import Reach as Reach
+from .unscanned import range_of_scanned as range_of_scanned
 from .windows import ParallelMap as ParallelMap
 from .windows import Plane as Plane
 from .windows import Progress as Progress

@@ -6,6 +6,7 @@ Lengths are pixels of the images as given unless a comment says otherwise; "× s
 
 import dataclasses
 import json
+import math
 import types
 import typing
 from collections.abc import Iterable
@@ -14,6 +15,9 @@ from typing import Any, Literal
 
 from wsis_jax.core.channels import Channels, channel_count, channels_of
 from wsis_jax.core.errors import UserError
+
+SIGMA_PER_DIAMETER = 0.25
+"""Sigma of the likelihood map in diameters of a cell: neighbours that touch are then 4 sigma from each other."""
 
 _MOST_LEVELS, _MOST_WIDTH = 10, 16_384  # of the network
 
@@ -42,6 +46,8 @@ class ImageConfig:
     high: float = number(99.8, 0, 100)  # percentile that becomes 1
     # Images are resized by this before the network; None: sigma becomes 5 pixels
     scale: float | None = positive(None, 64)
+    # Typical diameter of the cells; None: found from images and points. A trained model: see `Config.for_diameter`
+    diameter: float | None = positive(None, 40_000)
 
     @property
     def inputs(self) -> int:
@@ -53,7 +59,8 @@ class ImageConfig:
 class LikelihoodConfig:
     """The training target (paper §3.1)."""
 
-    sigma: float | None = positive(None, 10_000)  # None: suggested from the spacing of the points
+    # None: a quarter of `image.diameter`, or of the spacing of the points
+    sigma: float | None = positive(None, 10_000)
 
 
 @dataclass(frozen=True)
@@ -143,6 +150,7 @@ class CutConfig:
     rim: Literal["auto", "bright", "dark"] = "auto"  # of cells: estimated from the image, or known
     dilate: int = number(0, 0, 100)  # radius of the dilation of each cut, before holes are filled
     erode: int = number(0, 0, 100)  # radius of the erosion after it
+    min_area: float = number(0.05, 0, 100)  # × area of a disc of `image.diameter`: smaller cells are dropped
     overlap: Literal["nearest", "sequential"] = "nearest"  # order-free, or as in the authors' code
     # × sigma: blur of each outline on its way to the pixels of the image; 0: none
     smooth: float = number(0.2, 0, 100)
@@ -219,6 +227,47 @@ class Config:
     def network_sigma(self) -> float:
         """Sigma in pixels of the network; UserError where it was not chosen yet."""
         return _chosen("likelihood.sigma", self.likelihood.sigma) * self.network_scale
+
+    @property
+    def cell_diameter(self) -> float:
+        """The typical diameter of the cells, in pixels of the image; UserError where it was not chosen yet.
+
+        Settings of runs from before there was `image.diameter` tell it by sigma.
+        """
+        if self.image.diameter is not None:
+            return self.image.diameter
+        return _chosen("likelihood.sigma", self.likelihood.sigma) / SIGMA_PER_DIAMETER
+
+    @property
+    def least_area(self) -> float:
+        """The least area of a cell, in pixels of the image; 0 where all are kept."""
+        return self.cut.min_area * math.pi / 4 * self.cell_diameter**2 if self.cut.min_area else 0.0
+
+    def for_diameter(self, diameter: float | int) -> "Config":
+        """Returns the settings with which the same network segments cells of a diameter, in pixels of the image.
+
+        The network is shown images at a scale at which these cells are as large as those that it learned. So sigma
+        stays what it is in pixels of the network, and all lengths that count in sigma fit the cells.
+
+        Raises:
+            UserError: if the diameter is no length, or so far from the learned one that a setting is out of range;
+                if the settings are not those of a trained model.
+        """
+        if not 0 < diameter < math.inf:
+            raise UserError(f"the diameter of the cells must be above 0 and finite, not {diameter}")
+        learned, scale = self.cell_diameter, self.network_scale
+        larger, sigma = diameter / learned, _chosen("likelihood.sigma", self.likelihood.sigma)
+        try:
+            return dataclasses.replace(
+                self,
+                image=dataclasses.replace(self.image, scale=scale / larger, diameter=float(diameter)),
+                likelihood=dataclasses.replace(self.likelihood, sigma=sigma * larger),
+            )
+        except UserError as error:
+            raise UserError(
+                f"cells of {diameter:g} pixels are too far from those of {learned:g} that the model learned "
+                f"({error}); resize the images"
+            ) from error
 
     @property
     def cell_reach(self) -> float | None:
@@ -406,6 +455,7 @@ _PAPER = Config(
         edge_weight=20.0,
         edge_falloff=10.0,
         rim="bright",
+        min_area=0.0,
         smooth=0.0,
     ),
 )

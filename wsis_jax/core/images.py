@@ -10,7 +10,7 @@ from itertools import combinations
 from typing import Literal, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32, Float64, Int, Int32, Real, Shaped
+from jaxtyping import Bool, Float, Float32, Float64, Int, Int32, Int64, Real, Shaped
 from scipy import ndimage
 from skimage.transform import resize
 
@@ -18,6 +18,7 @@ from wsis_jax.core.channels import Channels, channel_count, so_many
 from wsis_jax.core.config import ImageConfig
 from wsis_jax.core.errors import UserError
 from wsis_jax.core.geometry import inside
+from wsis_jax.core.unscanned import SHARE, LeftOut, Reach, range_of_scanned
 from wsis_jax.core.windows import Window, corner_of, grow, intersect, relative_to, whole_window, window_shape
 
 # Above one half no two cells can claim a pixel; a little more, since cuts run on the outer flank of a rim.
@@ -30,7 +31,7 @@ Sides = tuple[int, int]
 _Image = Float32[np.ndarray, "height width *channels"]
 _Labels = Int[np.ndarray, "height width"]
 _Resized = Int32[np.ndarray, "new_height new_width"]
-_Peaks = Int[np.ndarray, "cells 2"]
+_Peaks = Real[np.ndarray, "cells 2"]
 
 MIRRORS = ((-1, 1), (1, -1), (-1, -1))
 """Steps along rows and columns of the mirror images that the network may see: upside down, left to right, both."""
@@ -106,7 +107,8 @@ def normalize_image(
 
     Args:
         method: `percentile` stretches between two percentiles and clips; where the two are equal (a few cells
-            on an even ground) between the least and the greatest value instead. `max` divides by the greatest
+            on an even ground) between the least and the greatest value instead. Unscanned areas, where all
+            channels show nothing, do not count (`unscanned.range_of_scanned`). `max` divides by the greatest
             value, as the reference does, and clips at 0.
         low: Lower percentile, from 0; used by `percentile` alone, as is `high`.
         high: Upper percentile, above `low` and up to 100.
@@ -120,20 +122,60 @@ def normalize_image(
     Raises:
         UserError: If the percentiles are out of order or out of range.
     """
-    if image.ndim == 3 and not alike:
-        return by_channel(lambda one: normalize_image(one, method=method, low=low, high=high), image)
+    if method == "percentile" and not 0 <= low < high <= 100:
+        raise UserError(f"percentiles {low:g} and {high:g} are no range; choose 0 <= low < high <= 100")
     values = image.astype(np.float64)  # A difference of two float32 may overflow, a quotient lose digits.
-    if method == "max":
-        bottom, top = 0.0, values.max()
-    else:
-        if not 0 <= low < high <= 100:
-            raise UserError(f"percentiles {low:g} and {high:g} are no range; choose 0 <= low < high <= 100")
-        bottom, top = np.percentile(values, [low, high])
-        if bottom >= top:
-            bottom, top = values.min(), values.max()
-    if bottom >= top or is_constant(image):
-        return np.zeros_like(image)
-    return stretch(values, bottom, top)
+    areas = _outer_areas(values, alike=alike) if method == "percentile" else (0, 0)
+
+    def normalized(part: Float64[np.ndarray, "height width *channels"]) -> _Image:
+        if method == "max":
+            bottom, top = 0.0, part.max()
+        else:
+            bottom, top = _percentiles(part, low, high, areas)
+            if bottom >= top:
+                bottom, top = part.min(), part.max()
+        if bottom >= top or is_constant(part):
+            return np.zeros(part.shape, np.float32)
+        return stretch(part, bottom, top)
+
+    return normalized(values) if alike else by_channel(normalized, values)
+
+
+def _outer_areas(values: Float64[np.ndarray, "height width *channels"], *, alike: bool) -> LeftOut:
+    """Returns how many pixels see a side of the image through the least value alone, and through the greatest.
+
+    Of several channels a pixel has that value if all of its channels have it: the extreme of each, or, if they are
+    stretched `alike`, that of all of them together.
+    """
+    axes = None if alike else (0, 1)
+    extremes = values.min(axis=axes), values.max(axis=axes)
+    if np.array_equal(*extremes):
+        return 0, 0
+    areas = []
+    for extreme in extremes:
+        others = values != extreme
+        others = others if values.ndim == 2 else others.any(axis=2)
+        rare = others.size - np.count_nonzero(others) <= SHARE * others.size
+        areas.append(0 if rare else Reach.of(others).pixels())
+    return areas[0], areas[1]
+
+
+def _percentiles(
+    values: Float64[np.ndarray, "height width *channels"], low: float, high: float, areas: LeftOut
+) -> tuple[float, float]:
+    """Returns two percentiles of an image, or of a channel, without those `_outer_areas` that show nothing."""
+    least, greatest = values.min(), values.max()
+    a_pixel = values[0, 0].size
+
+    def percentiles(left_out: LeftOut) -> tuple[float, float]:
+        kept = values
+        for value, count in zip((least, greatest), left_out, strict=True):
+            if count:  # of equal values it does not matter which
+                kept = np.delete(kept, np.flatnonzero(kept == value)[:count])
+        bottom, top = np.percentile(kept, [low, high])
+        return bottom, top
+
+    return range_of_scanned((areas[0] * a_pixel, areas[1] * a_pixel), (least, greatest), values.size, percentiles)
 
 
 def stretch(values: Float[np.ndarray, "*shape"], bottom: float, top: float) -> Float32[np.ndarray, "*shape"]:
@@ -261,6 +303,15 @@ def part_resized_from(sizes: Resizing, block: Window) -> Window:
     return rows, columns
 
 
+def pixels_taken(pixels: Int[np.ndarray, "points 2"], sizes: Resizing) -> Int64[np.ndarray, "points 2"]:
+    """Returns the pixels of a label image, (row, column), that `resize_labels` takes those of its result from.
+
+    `sizes` are those of the label image and of the result.
+    """
+    sides = zip(pixels.T, sizes.before, sizes.after, strict=True)
+    return np.stack([_nearest(along, old, new) for along, old, new in sides], axis=1)
+
+
 def _nearest(rows: Int[np.ndarray, " rows"], old: int, new: int) -> Int[np.ndarray, " rows"]:
     """Returns which of `old` rows, or columns, each of `new` ones is taken from by `resize_labels`; they rise."""
     return np.minimum((rows + 0.5) * old / new, old - 1).astype(np.intp)
@@ -275,7 +326,7 @@ def smooth_labels(labels: _Labels, peaks: _Peaks, shape: Sides, *, blur: float) 
 
     Args:
         labels: 0 for background, i + 1 for the cell of `peaks[i]`.
-        peaks: (row, column) in pixels of `labels`.
+        peaks: (row, column) in pixels of `labels`: pixels of the cells, or places that are pixels of the result.
         shape: (height, width) of the result.
         blur: standard deviation in pixels of `labels`; 0: none, as `resize_labels` does.
     """

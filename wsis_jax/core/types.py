@@ -26,7 +26,7 @@ class Detection(NamedTuple):
     Attributes:
         image: normalised and resized, 0..1; of one channel, or of several on a third axis.
         likelihood: the likelihood map, 0..1.
-        peaks: (row, column) of the cells, in raster order.
+        peaks: (row, column) of the cells, in raster order, or in that of the clicks that were given.
         regions: i + 1 in the centre region of cell i.
     """
 
@@ -42,10 +42,16 @@ class LocatedCells(NamedTuple):
     Attributes:
         detection: likelihood map, peaks and centre regions, in pixels of the network.
         winner: the winner map, in pixels of the network.
+        clicks: (row, column) of the cells where they were given, in pixels of the image; None where the network
+            detected the cells.
+        learned: typical diameter of the cells that the model learned, in pixels of the image; None where the
+            settings are for cells of another.
     """
 
     detection: Detection
     winner: WinnerMap
+    clicks: Float64[np.ndarray, "cells 2"] | None = None
+    learned: float | None = None
 
 
 class Segmentation(NamedTuple):
@@ -53,9 +59,10 @@ class Segmentation(NamedTuple):
 
     Attributes:
         labels: 0 for background, i + 1 for the cell of `points[i]`; pixels of the image as given.
-        points: (row, column) of the detected cells, in pixels of the image as given.
+        points: (row, column) of the detected cells, or of the clicks that were given, in pixels of the image.
         scores: the likelihood at each point, 0..1.
-        detection, winner: those of `LocatedCells`.
+        detection, winner: those of `LocatedCells`, of these cells alone.
+        dropped: how many other cells were found, and were too small to be any (`cut.min_area`).
     """
 
     labels: Int32[np.ndarray, "image_height image_width"]
@@ -63,3 +70,4 @@ class Segmentation(NamedTuple):
     scores: Float32[np.ndarray, " cells"]
     detection: Detection
     winner: WinnerMap
+    dropped: int = 0

@@ -14,9 +14,13 @@ from .paths import name_some as name_some
 from .paths import pair_by_stem as pair_by_stem
 from .paths import stem as stem
 from .point_file import POINT_SUFFIXES as POINT_SUFFIXES
+from .point_file import ByFrame as ByFrame
 from .point_file import PointFormat as PointFormat
 from .point_file import check_points as check_points
+from .point_file import frames_beyond as frames_beyond
+from .point_file import points_of_frames as points_of_frames
 from .point_file import read_points as read_points
+from .point_file import renumber_frames as renumber_frames
 from .point_file import write_points as write_points
 from .readers import IMAGE_SUFFIXES as IMAGE_SUFFIXES
 from .readers import LABEL_SUFFIXES as LABEL_SUFFIXES

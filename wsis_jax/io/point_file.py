@@ -21,6 +21,9 @@ _COORDINATES = (("y", "x"), ("row", "column"), ("row", "col"), ("r", "c"))
 
 _FARTHEST = 1e9  # no image has so many pixels a side, or frames; squares of it can still be summed
 
+ByFrame = Mapping[int, Float64[np.ndarray, "_ 2"]]
+"""(row, column) of points by the frame of the image that they are in, counted from 0."""
+
 PointFormat = Literal["napari", "imagej", "csv"]
 """What `write_points` writes."""
 
@@ -162,6 +165,34 @@ def _to_frames(counters: np.ndarray, first: int, numbers: list[int], path: Path)
             f"from {first} on; correct it{', or write `x,y`: frames then count from 0' if first else ''}"
         )
     return frames.astype(int)
+
+
+def points_of_frames(path: Path, frames: int, *, image: Path) -> ByFrame:
+    """Reads the points of an image file of so many frames; a frame without a line in the file is absent.
+
+    Raises:
+        UserError: If there are points in frames that the image does not have, or `read_points` raises it.
+    """
+    by_frame = renumber_frames(read_points(path), frames)
+    if fault := frames_beyond(by_frame, path, frames, image=image):
+        raise UserError(fault)
+    return by_frame
+
+
+def renumber_frames(by_frame: ByFrame, frames: int) -> ByFrame:
+    """Returns the points by frame; the only points of an image of one frame are in frame 0, whatever they say."""
+    return {0: next(iter(by_frame.values()))} if frames == len(by_frame) == 1 else by_frame
+
+
+def frames_beyond(by_frame: ByFrame, points: Path, frames: int, *, image: Path) -> str | None:
+    """Returns what to say of points in frames that their image does not have; None if there are none."""
+    beyond = [frame for frame in by_frame if frame >= frames]
+    if not beyond:
+        return None
+    return (
+        f"{points}: has points in frame {beyond[0]}, but {image} has {frames} frame(s), counted from 0; "
+        "correct the frame numbers"
+    )
 
 
 def check_points(points: Float64[np.ndarray, "points 2"], shape: tuple[int, int], *, name: str) -> None:

@@ -80,6 +80,7 @@ class TiledCells(NamedTuple):
     points: Float64[np.ndarray, "cells 2"]  # (row, column) in pixels of the image
     scores: Float32[np.ndarray, " cells"]  # the likelihood there, 0..1
     confidence: Float64[np.ndarray, " cells"]  # how sure each cell is, see `contribution_margins`
+    dropped: int = 0  # as in `Segmentation`
 
 
 class Group(NamedTuple):

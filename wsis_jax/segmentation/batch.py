@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float64
 
 from wsis_jax.core import (
     Config,
@@ -26,10 +27,21 @@ from wsis_jax.core import (
     rounded_up,
     sentence,
     shared_sides,
+    warn_about_image,
 )
-from wsis_jax.io import Frames, SourceImage, check_axes, open_frames, stem
+from wsis_jax.io import (
+    Files,
+    Frames,
+    SourceImage,
+    check_axes,
+    check_points,
+    open_frames,
+    points_of_frames,
+    stem,
+)
 from wsis_jax.network import Model, check_inputs
 from wsis_jax.output import DEFAULT_FORMATS, SHOWN, FormatChoice, WriteImage, choose_formats, evenly
+from wsis_jax.segmentation.clicks import pair_points
 from wsis_jax.segmentation.cluster import Workers, WorkersDied
 from wsis_jax.segmentation.manifest import ImageResult, Manifest, digest_of_model, key_of
 from wsis_jax.segmentation.pipeline import locate, outline, seen_shape
@@ -51,6 +63,8 @@ class BatchOptions(NamedTuple):
         pixel_size: side of a pixel in µm instead of what the files tell.
         tiles: whether images are segmented in tiles; None for those of more than `files.TILED_ABOVE` pixels of the
             network.
+        points: point files, each a file, a folder or a pattern, paired with the images by stem: their cells are
+            outlined, and no others, as `segment` does it. None: those that are detected.
         workers: workers of a cluster, which segment the images, or the tiles of large ones, and write all files
             but the manifest; files and results are the same. None: this process does it.
     """
@@ -60,6 +74,7 @@ class BatchOptions(NamedTuple):
     axes: str | None = None
     pixel_size: float | None = None
     tiles: bool | None = None
+    points: Files | None = None
     workers: Workers | None = None
 
 
@@ -96,6 +111,7 @@ class _Image(NamedTuple):
     path: Path
     frames: Frames
     index: int
+    points: Float64[np.ndarray, "cells 2"] | None = None  # to outline; None: what is detected
 
     @property
     def name(self) -> str:
@@ -184,6 +200,7 @@ class _BatchRunner:
         self._model, self._workers, self._on_tile = model, options.workers, on_tile
         config = options.config or model.config
         check_inputs(model.network, config)
+        self._points = None if options.points is None else pair_points(files, options.points)
         announced = [_announced(path, options, config) for path in files]
         self.names_of_files = [names for names, _ in announced]
         self.names = [name for names in self.names_of_files for name in names]
@@ -210,7 +227,7 @@ class _BatchRunner:
         try:
             done: list[ImageResult | None] = [None] * len(names)
             if self._manifest is not None:
-                key = key_of(path, self._made_with)
+                key = self._key_of(path)
                 done = [self._manifest.finished(path, name, key) for name in names]
             if None not in done:
                 yield from (_pending_result(result) for result in done if result is not None)
@@ -219,13 +236,34 @@ class _BatchRunner:
                 if frames.names != names:
                     count = len(frames.names)
                     raise UserError(f"{path}: holds {count} images where {len(names)} were there; retry")
+                points = self._points_in(path, names)
                 for index, result in enumerate(done):
                     if result is None:
-                        yield self._recording(self._begin(_Image(path, frames, index), write), key)
+                        image = _Image(path, frames, index, points[index])
+                        yield self._recording(self._begin(image, write), key)
                     else:
                         yield _pending_result(result)
         except FAILURES as error:
             yield _pending_result(_failed(stem(path), path, error, []))
+
+    def _key_of(self, path: Path) -> str:
+        """Returns the key of an image file, with its point file where there are any."""
+        if self._points is None:
+            return key_of(path, self._made_with)
+        return key_of(path, key_of(self._point_file(path), self._made_with))
+
+    def _point_file(self, path: Path) -> Path:
+        """Returns the point file of an image file."""
+        if self._points is None or path not in self._points:
+            raise UserError(f"{path}: has no point file of its name among those of --points; add it")
+        return self._points[path]
+
+    def _points_in(self, path: Path, names: list[str]) -> list[Float64[np.ndarray, "_ 2"] | None]:
+        """Returns the points of each image in a file; none where they are to be detected."""
+        if self._points is None:
+            return [None] * len(names)
+        by_frame = points_of_frames(self._point_file(path), len(names), image=path)
+        return [by_frame.get(index, np.empty((0, 2))) for index in range(len(names))]
 
     def _begin(self, image: _Image, write: WriteImage) -> _Pending:
         """Begins an image here, or has a worker do all of it."""
@@ -238,8 +276,8 @@ class _BatchRunner:
 
     def _submit(self, workers: Workers, image: _Image) -> _Pending:
         """Has a worker segment an image."""
-        name, path = image.name, image.path
-        task = workers.submit(segment_alone, model=self._model, batch=self._batch, path=path, index=image.index)
+        name, path, same = image.name, image.path, {"model": self._model, "batch": self._batch}
+        task = workers.submit(segment_alone, path=path, index=image.index, points=image.points, **same)
 
         def finish() -> ImageResult:
             try:
@@ -302,13 +340,16 @@ def _finish_when_ready(pending: Iterable[_Pending], tell: Callable[[ImageResult]
 # One image
 
 
-def segment_alone(model: Model, batch: Batch, path: Path, index: int) -> ImageResult:
+def segment_alone(
+    model: Model, batch: Batch, path: Path, index: int, points: Float64[np.ndarray, "_ 2"] | None
+) -> ImageResult:
     """Segments one image of a file and writes its files, in a process that sees no other image of the batch.
 
-    Its formats must be some that can be resumed. `index` is that of the image in the file.
+    Its formats must be some that can be resumed. `index` is that of the image in the file; `points` are those to
+    outline, if they are not to be detected.
     """
     with _open(path, batch.options, batch.config) as frames:
-        image = _Image(path, frames, index)
+        image = _Image(path, frames, index, points)
         shown = [image.name] if image.name in batch.shown else []
         with batch.formats.writing(batch.out, shown) as write:
             return begin_image(model, batch, image, write, TileOptions())()
@@ -326,15 +367,22 @@ def begin_image(
             source = image.frames.source(image.index)
             if batch.options.pixel_size is not None:
                 source = source._replace(pixel_size=batch.options.pixel_size)
+            if image.points is not None:
+                if not len(image.points):
+                    warn_about_image("there is no point in it, so it holds no cells")
+                check_points(image.points, image.shape, name=image.name)
+                options = options._replace(points=image.points)
             if batch.in_tiles(image.shape):
                 wanted = WantedFiles(batch.out, batch.formats, image.name in batch.shown)
-                files, cells = segment_large(model, source, wanted, config=batch.config, options=options)
-                result = ImageResult(image.name, image.path, cells, warnings, files=files)
+                files, found = segment_large(model, source, wanted, config=batch.config, options=options)
+                cells = len(found.points)
+                result = ImageResult(image.name, image.path, cells, warnings, files=files, dropped=found.dropped)
                 return lambda: result
             source = source.read()
             seen = seen_shape(image.shape, batch.config)
             sides = fitting(rounded_up(seen, model.network.stride), batch.sides)
-            (located,) = locate(model, np.asarray(source.image)[None], config=batch.config, sides=sides)
+            pixels, points = np.asarray(source.image)[None], None if image.points is None else [image.points]
+            (located,) = locate(model, pixels, config=batch.config, sides=sides, points=points)
         except FAILURES as error:
             failure = _failed(image.name, image.path, error, warnings)
             return lambda: failure
@@ -351,7 +399,8 @@ def _cut_out(
             files = write(source, result)
         except FAILURES as error:
             return _failed(source.name, path, error, before + warnings)
-    return ImageResult(source.name, path, len(result.points), before + warnings, files=files)
+    cells, said = len(result.points), before + warnings
+    return ImageResult(source.name, path, cells, said, files=files, dropped=result.dropped)
 
 
 def _failed(name: str, path: Path, error: Exception, warnings: list[str]) -> ImageResult:

@@ -1,8 +1,8 @@
 """The record of finished images, by which a batch goes on where it stopped.
 
-`manifest.jsonl` has a line of JSON for each image: name, key, cells, warnings, and files by their paths in the
-folder. It is written when all files of the image are. The key tells what they were made of: the image's bytes, the
-settings and the weights.
+`manifest.jsonl` has a line of JSON for each image: name, key, cells, specks dropped, warnings, and files by their
+paths in the folder. It is written when all files of the image are. The key tells what they were made of: the bytes
+of the image, the settings and the weights.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ from wsis_jax.core import Config, UserError, append_text, check_inside, check_na
 from wsis_jax.network import Model
 
 _FILE = "manifest.jsonl"
-_KEYS = {"name", "key", "cells", "warnings", "files"}
+_KEYS = {"name", "key", "cells", "dropped", "warnings", "files"}
 
 
 class ImageResult(NamedTuple):
@@ -33,6 +33,7 @@ class ImageResult(NamedTuple):
         files: those that were written.
         key: tells what the files were made of, see `key_of`; empty where the image is not recorded.
         skipped: whether an earlier batch had finished it.
+        dropped: how many other cells were too small to be any, as in `Segmentation`.
     """
 
     name: str
@@ -43,6 +44,7 @@ class ImageResult(NamedTuple):
     files: Sequence[Path] = ()
     key: str = ""
     skipped: bool = False
+    dropped: int = 0
 
 
 class Manifest:
@@ -87,7 +89,8 @@ class Manifest:
         files = [self._folder / file for file in entry["files"]]
         if not all(file.exists() for file in files):
             return None
-        return ImageResult(name, source, entry["cells"], entry["warnings"], files=files, key=key, skipped=True)
+        result = ImageResult(name, source, entry["cells"], entry["warnings"], files=files, key=key, skipped=True)
+        return result._replace(dropped=entry["dropped"])
 
     def add(self, result: ImageResult) -> None:
         """Records an image whose files are all written."""
@@ -95,6 +98,7 @@ class Manifest:
             "name": result.name,
             "key": result.key,
             "cells": result.cells or 0,
+            "dropped": result.dropped,
             "warnings": result.warnings,
             "files": [file.relative_to(self._folder).as_posix() for file in result.files],
         }
@@ -133,10 +137,12 @@ def _digest(path: Path) -> str:
 def _entry(line: str) -> dict[str, Any]:
     """Returns what a line records; ValueError or TypeError if it is damaged, or a file is of another folder."""
     entry = json.loads(line)
-    if not isinstance(entry, dict) or set(entry) != _KEYS:
+    if not isinstance(entry, dict) or set(entry) | {"dropped"} != _KEYS:
         raise TypeError("it records something else")
+    entry.setdefault("dropped", 0)  # of an earlier version
     texts = (entry["name"], entry["key"], *entry["warnings"], *entry["files"])
-    if not all(isinstance(text, str) for text in texts) or type(entry["cells"]) is not int:
+    numbers = entry["cells"], entry["dropped"]
+    if not all(isinstance(text, str) for text in texts) or not all(type(number) is int for number in numbers):
         raise TypeError("a value is of another kind")
     for file in entry["files"]:
         for part in file.split("/"):

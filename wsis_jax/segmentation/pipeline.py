@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, Float32
+from jaxtyping import Float, Float32, Real
 
 from wsis_jax.core import (
     MIRRORS,
@@ -26,6 +26,7 @@ from wsis_jax.core import (
     resize_image,
     rounded_up,
     scaled_shape,
+    smooth_labels,
     split,
     warn_about_image,
 )
@@ -41,9 +42,12 @@ from wsis_jax.network import (
     winner_map_in_chunks,
 )
 from wsis_jax.points import centre_regions, find_peaks
+from wsis_jax.segmentation.clicks import Clicks, marks_of, no_cell_there, place_clicks
+from wsis_jax.segmentation.sizes import areas_of, choose_cells, warn_of_size, without_specks
 
 _Image = Float[np.ndarray, "height width *channels"]
 _Images = Float[np.ndarray, "batch height width *channels"]
+_Points = Real[np.ndarray, "_ 2"]
 # In pixels of the network.
 _Small = Float32[np.ndarray, "height width *channels"]
 _Map = Float32[np.ndarray, "height width"]
@@ -60,46 +64,73 @@ def detect(model: Model, image: _Image, *, config: Config | None = None) -> Dete
 
 
 def segment(
-    model: Model, image: _Image, *, config: Config | None = None, sides: tuple[int, int] | None = None
+    model: Model,
+    image: _Image,
+    *,
+    config: Config | None = None,
+    sides: tuple[int, int] | None = None,
+    points: _Points | None = None,
 ) -> Segmentation:
     """Segments the cells of an image: detection, contribution maps, one graph cut per cell, one label image.
+
+    Where points are given, their cells are outlined, and no others: one label for each, in their order, whatever
+    its size. Of several points in one pixel of the network the first counts, with a warning.
 
     Args:
         model: a trained model, from `load_model` or `train`.
         image: values of any range; any size. (height, width) of one channel, or (height, width, channels) of
             those that the model learned from, in the order of `image.channels`.
-        config: settings other than those of the model, for instance of `preset("paper", model.config)`.
+        config: settings other than those of the model, for instance of `preset("paper", model.config)`, or for
+            cells of another size, `model.config.for_diameter(60)`.
         sides: (height, width), multiples of `model.network.stride` and no less than the image has in pixels of the
             network: what programs are compiled for. Images of many sizes share them so. None: the image's own.
+        points: (row, column) of the cells to outline, in pixels of the image; None: those that are detected.
 
     Raises:
-        UserError: if the image holds NaN or infinite values, or has other channels than the model learned from.
+        UserError: if the image holds NaN or infinite values, or has other channels than the model learned from; if
+            a point is outside of it, or it is constant and there are points.
         OutOfMemory: if it does not fit into memory.
     """
-    return segment_batch(model, image[None], config=config, sides=sides)[0]
+    clicked = None if points is None else [points]
+    return segment_batch(model, image[None], config=config, sides=sides, points=clicked)[0]
 
 
 def segment_batch(
-    model: Model, images: _Images, *, config: Config | None = None, sides: tuple[int, int] | None = None
+    model: Model,
+    images: _Images,
+    *,
+    config: Config | None = None,
+    sides: tuple[int, int] | None = None,
+    points: Sequence[_Points] | None = None,
 ) -> list[Segmentation]:
     """Segments images of equal size, with one pass of the network forward for all of them.
 
     As many devices as can do so evenly share the images in that pass; all then share the cells of each image.
 
-    Arguments and errors are those of `segment`; the results are too.
+    Arguments and errors are those of `segment`, with points for each image; the results are too.
     """
     config = config or model.config
-    located = locate(model, images, config=config, sides=sides)
+    located = locate(model, images, config=config, sides=sides, points=points)
     return [outline(one, (images.shape[1], images.shape[2]), config=config) for one in located]
 
 
 def locate(
-    model: Model, images: _Images, *, config: Config, sides: tuple[int, int] | None = None
+    model: Model,
+    images: _Images,
+    *,
+    config: Config,
+    sides: tuple[int, int] | None = None,
+    points: Sequence[_Points] | None = None,
 ) -> list[LocatedCells]:
     """Returns the cells of images of equal size and their winner maps: the network's half of `segment_batch`.
 
     Arguments and errors are those of `segment_batch`.
     """
+    if points is not None and len(points) != len(images):
+        raise UserError(f"there are {len(images)} images and points for {len(points)}; give points for each")
+    clicked: list[Clicks | None] = [None] * len(images)
+    if points is not None:
+        clicked = [place_clicks(own, images.shape[1:3], config=config) for own in points]
     if not np.isfinite(images).all():
         raise UserError("the image holds values that are no numbers (NaN or infinite); replace them first")
     smalls = [_prepare(image, config) for image in images]
@@ -109,9 +140,11 @@ def locate(
         f"{height} × {width} pixels of the network do not fit into memory; segment in tiles (--tiles)"
     ):
         looks = _look(model, smalls, config=config, sides=sides)
-        for small, (recorded, likelihood) in zip(smalls, looks, strict=True):
-            detection = _find(small, likelihood, config=config)
-            located.append(LocatedCells(detection, propagate(model, detection, config=config, recorded=recorded)))
+        for small, (recorded, likelihood), clicks in zip(smalls, looks, clicked, strict=True):
+            detection = _find(small, likelihood, config=config, clicks=clicks)
+            winner = propagate(model, detection, config=config, recorded=recorded)
+            given = None if clicks is None else clicks.points
+            located.append(LocatedCells(detection, winner, given, learned_diameter(model, config)))
     return located
 
 
@@ -120,17 +153,34 @@ def outline(located: LocatedCells, shape: tuple[int, int], *, config: Config) ->
 
     `shape` is the (height, width) of the image as given; the settings are those that it was located with.
     """
-    detection, winner = located
+    detection, winner, clicks, learned = located
     labels = cut_and_fuse(detection.image, detection.peaks, winner, config=config)
     # By the sides as they are, not by the scale, which rounding changed.
     ratio = np.array(shape) / np.array(detection.likelihood.shape)
-    return Segmentation(
-        labels=fit_labels(labels, detection.peaks, shape, config=config),
-        points=(detection.peaks + 0.5) * ratio - 0.5,
+    if clicks is None:
+        points, labels = (
+            (detection.peaks + 0.5) * ratio - 0.5,
+            fit_labels(labels, detection.peaks, shape, config=config),
+        )
+    else:
+        blur = config.cut.smooth * config.network_sigma
+        points, labels = clicks, smooth_labels(labels, marks_of(clicks, ratio), shape, blur=blur)
+    found = Segmentation(
+        labels=labels,
+        points=points,
         scores=detection.likelihood[tuple(detection.peaks.T)],
         detection=detection,
         winner=winner,
     )
+    areas = areas_of(found.labels, len(found.points))
+    if learned is not None:
+        warn_of_size(areas, learned)
+    return found if clicks is not None else choose_cells(found, without_specks(areas, config))
+
+
+def learned_diameter(model: Model, config: Config) -> float | None:
+    """Returns the diameter of the cells that a model learned; None if the settings are for cells of another."""
+    return config.cell_diameter if config.cell_diameter == model.config.cell_diameter else None
 
 
 def seen_shape(shape: Sequence[int], config: Config) -> tuple[int, int]:
@@ -178,22 +228,27 @@ def _look(
     return [(one_of(records, jnp.array(i)), likelihood) for i, likelihood in enumerate(likelihoods)]
 
 
-def _find(small: _Small, likelihood: _Map, *, config: Config) -> Detection:
-    """Returns what there is to detect in an image."""
+def _find(small: _Small, likelihood: _Map, *, config: Config, clicks: Clicks | None = None) -> Detection:
+    """Returns what there is to detect in an image, or what it is of the cells that were clicked."""
     if is_constant(small):
+        if clicks is not None and len(clicks.peaks):
+            raise no_cell_there()
         # The network has never seen an image without any contrast, and there is nothing in it to find.
         warn_about_image("the image is constant, so it holds no cells")
         likelihood = np.zeros_like(likelihood)
-    found = config.detect
-    peaks = find_peaks(
-        likelihood,
-        threshold=found.threshold,
-        min_distance=found.min_distance,
-        exclude_border=found.exclude_border,
-        quantize=found.quantize,
-    )
+    found, peaks = config.detect, None if clicks is None else clicks.peaks
+    if peaks is None:
+        peaks = find_peaks(
+            likelihood,
+            threshold=found.threshold,
+            min_distance=found.min_distance,
+            exclude_border=found.exclude_border,
+            quantize=found.quantize,
+        )
+    # The likelihood need not be high where somebody clicked.
+    region = found.region if clicks is None else "disc"
     regions = centre_regions(
-        likelihood, peaks, region=found.region, radius=config.region_radius, response=found.response
+        likelihood, peaks, region=region, radius=config.region_radius, response=found.response
     )
     return Detection(small, likelihood, peaks, regions)
 

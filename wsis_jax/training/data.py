@@ -1,7 +1,7 @@
 """Images and their points: read from files, found in nuclear stains, taken from label images or CTC folders."""
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,15 +13,19 @@ from wsis_jax.io import (
     IMAGE_SUFFIXES,
     LABEL_SUFFIXES,
     POINT_SUFFIXES,
+    ByFrame,
     Files,
     PointFormat,
+    frames_beyond,
     list_files,
     name_some,
     pair_by_stem,
+    points_of_frames,
     read_ctc_points,
     read_image,
     read_labels,
     read_points,
+    renumber_frames,
     stem,
     write_picture,
     write_points,
@@ -29,9 +33,6 @@ from wsis_jax.io import (
 from wsis_jax.metrics import centroids
 from wsis_jax.output import points_picture
 from wsis_jax.points import PointReport, find_nuclei, inspect_points
-
-ByFrame = Mapping[int, Float64[np.ndarray, "_ 2"]]
-"""(row, column) of points by the frame of the image that they are in."""
 
 # Frame, row, column, and channels if there are several: of an image and of its stain they may differ.
 _Frames = Float32[np.ndarray, "_ _ _ *channels"]
@@ -84,9 +85,7 @@ def read_training_set(images: Files, points: Files, *, channel: ChannelChoice = 
     result = TrainingSet([], [], [])
     for image_path, points_path in pairs:
         frames = read_image(image_path, channel=channel)
-        by_frame = _renumber(read_points(points_path), len(frames))
-        if fault := _frames_beyond(by_frame, points_path, len(frames), image_path):
-            raise UserError(fault)
+        by_frame = points_of_frames(points_path, len(frames), image=image_path)
         for index, frame in enumerate(frames):
             if index not in by_frame:
                 warnings.warn(f"{image_path}: page {index} is left out, since it has no points", stacklevel=2)
@@ -185,22 +184,6 @@ def _check_alike(image: _Frames, stain: _Frames, image_path: Path, stain_path: P
         )
 
 
-def _renumber(by_frame: ByFrame, frames: int) -> ByFrame:
-    """Returns the points by frame; the only points of an image of one frame are in frame 0, whatever they say."""
-    return {0: next(iter(by_frame.values()))} if frames == len(by_frame) == 1 else by_frame
-
-
-def _frames_beyond(by_frame: ByFrame, points: Path, frames: int, image: Path) -> str | None:
-    """Returns what to say of points in frames that their image does not have."""
-    beyond = [frame for frame in by_frame if frame >= frames]
-    if not beyond:
-        return None
-    return (
-        f"{points}: has points in frame {beyond[0]}, but {image} has {frames} frame(s), counted from 0; "
-        "correct the frame numbers"
-    )
-
-
 def _name(image_path: Path, partner: Path, frame: int, frames: int) -> str:
     """Returns what to call an image in messages: its file, that of its points if it is another, and the frame."""
     name = str(image_path) if image_path == partner else f"{image_path} with {partner}"
@@ -287,8 +270,8 @@ def pair_points_with_images(
             continue
         by_frame: ByFrame = {}
         if path in file_of:
-            by_frame = _renumber(points.by_file[file_of[path]], len(frames))
-            if fault := _frames_beyond(by_frame, file_of[path], len(frames), path):
+            by_frame = renumber_frames(points.by_file[file_of[path]], len(frames))
+            if fault := frames_beyond(by_frame, file_of[path], len(frames), image=path):
                 errors.append(fault)
         for index, frame in enumerate(frames):
             name = _frame_name(path, index, len(frames))

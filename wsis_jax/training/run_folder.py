@@ -52,6 +52,8 @@ def prepare(folder: Path, config: Config, *, resume: bool) -> None:
     _remove_unfinished(folder)
     if resume:
         begun = load_config(folder)
+        if begun.image.diameter is None:  # begun before there was this setting
+            begun = begun.override([f"image.diameter={config.image.diameter or 'null'}"])
         # Settings for the use of a trained model have no part in its training.
         if dataclasses.replace(begun, contribution=config.contribution, cut=config.cut) != config:
             raise UserError(

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from wsis_jax.core import (
+    SIGMA_PER_DIAMETER,
     Config,
     UserError,
     check_bytes,
@@ -47,7 +48,8 @@ def train(
         images: values of any range, one array per image: (height, width) of grey values, or (height, width,
             channels) of the colours or channels that `image.channels` of the settings names.
         points: (row, column) of each image's cells, roughly; an image without cells has shape (0, 2).
-        config: settings; `likelihood.sigma` and `image.scale` are chosen from the points where they are None.
+        config: settings; of `image.diameter`, `likelihood.sigma` and `image.scale` those that are None follow from
+            the others, or from the points.
         run: the run folder that is written; see `run_folder`. Where several processes train, all must see it.
         resume: go on where an interrupted training in `run` stopped, to the result it would have had.
         callbacks: called after every step, and with the figures of every validation.
@@ -129,7 +131,9 @@ def train_on_samples(
 
 
 def fill_in(data: TrainingSet, config: Config) -> Config:
-    """Checks images against points and returns the configuration with sigma and scale filled in.
+    """Checks images against points and returns the configuration with diameter, sigma and scale filled in.
+
+    Sigma follows from the diameter of the cells, or else from the points; the scale follows from sigma.
 
     Raises:
         UserError: if they do not fit each other, an image holds NaN or infinite values or has other channels than
@@ -145,12 +149,14 @@ def fill_in(data: TrainingSet, config: Config) -> Config:
         if not np.isfinite(image).all():
             raise UserError(f"{name}: the image holds NaN or infinite values; make them numbers")
         check_points(own, (image.shape[0], image.shape[1]), name=name)
-    sigma, scale = config.likelihood.sigma, config.image.scale
-    sigma = round(suggest_sigma(points), 2) if sigma is None else sigma
+    sigma, scale, diameter = config.likelihood.sigma, config.image.scale, config.image.diameter
+    if sigma is None:
+        sigma = round(suggest_sigma(points) if diameter is None else SIGMA_PER_DIAMETER * diameter, 2)
     scale = suggest_scale(sigma) if scale is None else scale
+    diameter = sigma / SIGMA_PER_DIAMETER if diameter is None else diameter
     return dataclasses.replace(
         config,
-        image=dataclasses.replace(config.image, scale=scale),
+        image=dataclasses.replace(config.image, scale=scale, diameter=diameter),
         likelihood=dataclasses.replace(config.likelihood, sigma=sigma),
     )
 

@@ -9,6 +9,7 @@ from tests.end_to_end.bad_inputs.shop import CLICKS, GREY, image
 from wsis_jax.io.point_file import write_points
 
 _TRAIN = "train ok.tif --points"
+_SEGMENT = "segment RUN --out OUT"
 
 CASES = {
     "missing points": (f"{_TRAIN} nowhere.csv", 2, "nowhere.csv: there is no such file"),
@@ -37,6 +38,10 @@ CASES = {
     "points in UTF-16": (f"{_TRAIN} utf16.csv", 2, "utf16.csv: this is not a text file in UTF-8"),
     "points of 300 MiB": (f"{_TRAIN} long.csv", 2, "long.csv: is a text of 300 MiB, but 256 MiB are the most"),
     "header that steers the terminal": (f"{_TRAIN} steer.csv", 2, r"steer.csv: the header `\x1b[2Ja,b` is not"),
+    "clicks of no image": (f"{_SEGMENT} images --points other", 2, "nor any other has a point file of its name"),
+    "clicks outside": (f"{_SEGMENT} ok.tif --points outside.csv", 3, "ok: point 1 (counted from 0) at row 40"),
+    "clicks that are no table": (f"{_SEGMENT} ok.tif --points unknown.csv", 3, "the header `left,top`"),
+    "clicks in other frames": (f"{_SEGMENT} ok.tif --points frames.csv", 3, "but ok.tif has 1 frame(s)"),
     "pipe of points": (f"{_TRAIN} pipe.csv", 2, "pipe.csv: there is no such file"),
     "frame beyond the image": ("train film.tif --points frames.csv", 2, "frames.csv: has points in frame 5"),
     "negative frame": ("train film.tif --points negative.csv", 2, "negative.csv: the frame -1 in line 2"),

@@ -72,6 +72,7 @@ from wsis_jax.cutting import (
 from wsis_jax.network import Cells, Model, Record, forward, one_of, record_images, winner_map_in_chunks
 from wsis_jax.output import margin_sums
 from wsis_jax.points import peak_pixels, plateau_centres
+from wsis_jax.segmentation.sizes import areas_of, numbers_of
 from wsis_jax.segmentation.tiled.halos import Halos, View, view_of
 
 _ELSEWHERE = "choose another disk for temporary files (TMPDIR; with --dask the folder of results)"
@@ -105,12 +106,14 @@ class BlockLabels(NamedTuple):
         labels: 0 for background, i + 1 for the cell of peak i.
         cells: indices of the peaks that there are sums of.
         sums, pixels: of each cell, see `cell_table.margin_sums`.
+        areas: pixels of each cell in the block.
     """
 
     labels: Int[np.ndarray, "rows columns"]
     cells: Int[np.ndarray, " here"]
     sums: Float64[np.ndarray, " here"]
     pixels: Int[np.ndarray, " here"]
+    areas: Int[np.ndarray, " here"]
 
 
 class TiledImage(NamedTuple):
@@ -121,12 +124,14 @@ class TiledImage(NamedTuple):
         image: normalised, in pixels of the network, in a file; several channels are on a third axis.
         sides: (height, width) of what the network is shown at a time.
         halos: margins around a part.
+        marks: places that labels are to hold where cells were clicked (`clicks.marks_of`); None for the peaks.
     """
 
     config: Config
     image: Plane
     sides: tuple[int, int]
     halos: Halos
+    marks: Float64[np.ndarray, "cells 2"] | None = None
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -193,6 +198,27 @@ def likelihood_of(part: Window, *, model: Model, tiled: TiledImage) -> Float32[n
         mirrored = np.asarray(forward(model.network, variables, seen, jnp.array(tiled.sides)))[0]
         likelihood = likelihood + view.shown(mirrored)
     return likelihood / 4
+
+
+def likelihood_at(
+    model: Model, tiled: TiledImage, peaks: Peaks, parts: Sequence[Window], parallel_map: ParallelMap
+) -> Float32[np.ndarray, " cells"]:
+    """Returns the likelihood at pixels that were clicked."""
+    scores = np.zeros(len(peaks), np.float32)
+    for here, values in parallel_map(_likelihood_at, parts, model=model, tiled=tiled, peaks=peaks):
+        scores[here] = values
+    return scores
+
+
+def _likelihood_at(
+    part: Window, *, model: Model, tiled: TiledImage, peaks: Peaks
+) -> tuple[Int64[np.ndarray, " here"], Float32[np.ndarray, " here"]]:
+    """Returns the indices of the peaks in a part, and the likelihood there."""
+    here = _near(peaks, part, 0)
+    if not len(here):
+        return here, np.zeros(0, np.float32)
+    likelihood = likelihood_of(part, model=model, tiled=tiled)
+    return here, likelihood[tuple((peaks[here] - np.array(corner_of(part))).T)]
 
 
 class Observed(NamedTuple):
@@ -287,7 +313,7 @@ def _winner_map(
     corner = int(view.rows[0]), int(view.columns[0])
     discs = grow(part, tiled.halos.contributors + tiled.halos.half, whole_window(tiled.shape))
     index, distance = nearest_peak(peaks, window_shape(discs), corner=corner_of(discs))
-    numbers = _numbers(cells, len(peaks))
+    numbers = numbers_of(cells, len(peaks))
     regions = np.zeros(tiled.sides, np.int32)
     there = tuple(slice(s.start - c, s.stop - c) for s, c in zip(discs, corner, strict=True))
     regions[there] = np.where(distance <= tiled.config.region_radius, numbers[index + 1], 0)
@@ -311,7 +337,7 @@ def cut(
     # The cells to cut come first; of others there are seeds and claims.
     others = np.setdiff1d(owner[owner > 0], cells + 1)
     named = _named(np.concatenate([cells + 1, others]))
-    numbers = _numbers(named[1:] - 1, len(peaks))
+    numbers = numbers_of(named[1:] - 1, len(peaks))
     local = WinnerMap(value, numbers[owner], np.zeros_like(value))
     places = peaks[cells] - corner_of(around)
     beside = peaks[_near(peaks, around, int(CellExtent.of(tiled.config).end) + 1)] - corner_of(around)
@@ -341,10 +367,11 @@ def labels_of(
     corner = corner_of(around)
     labels = fused[around]
     named = np.unique(labels[labels > 0])
-    labels = _numbers(named - 1, len(peaks))[labels]
+    labels = numbers_of(named - 1, len(peaks))[labels]
     cells = peaks[named - 1]
     labels = reassign_fragments(labels, cells - corner)
-    labels = smooth_part(labels, cells, sizes, block, blur=blur, corner=corner)
+    marks = cells if tiled.marks is None else tiled.marks[named - 1]
+    labels = smooth_part(labels, marks, sizes, block, blur=blur, corner=corner)
     return _block_labels(block, labels, _named(named), winner, Resizing(whole, tiled.shape))
 
 
@@ -358,14 +385,15 @@ def _block_labels(
     """Returns labels, given as numbers of the cells `named`, as those of all cells, with the sums of margins."""
     cells = named[1:] - 1
     if winner is None or not len(cells):
-        return BlockLabels(named[labels], cells[:0], np.zeros(0), cells[:0])
+        return BlockLabels(named[labels], cells[:0], np.zeros(0), cells[:0], cells[:0])
     part = part_resized_from(sizes, block)
     seen = resize_labels_part(labels, sizes, part, corner=corner_of(block))
     value, owner, runner_up = winner.of(part)
     # Owners that have no label here become 0.
     numbers = np.searchsorted(named, owner).clip(max=len(named) - 1)
     local = WinnerMap(value, np.where(named[numbers] == owner, numbers, 0).astype(np.int32), runner_up)
-    return BlockLabels(named[labels], cells, *margin_sums(seen, local, len(cells)))
+    sums, pixels = margin_sums(seen, local, len(cells))
+    return BlockLabels(named[labels], cells, sums, pixels, areas_of(labels, len(cells)))
 
 
 # Cells
@@ -375,13 +403,6 @@ def _near(peaks: Peaks, part: Window, margin: int) -> Int64[np.ndarray, " near"]
     """Returns the indices of the peaks within a margin of a part."""
     low, high = (np.array([getattr(side, name) for side in part]) for name in ("start", "stop"))
     return np.flatnonzero(((peaks >= low - margin) & (peaks < high + margin)).all(1))
-
-
-def _numbers(cells: Int[np.ndarray, " some"], count: int) -> Int[np.ndarray, " labels"]:
-    """Returns a table from the label of each cell to its number among some cells, from 1; 0 for the others."""
-    numbers = np.zeros(count + 1, np.int32)
-    numbers[cells + 1] = np.arange(1, len(cells) + 1)
-    return numbers
 
 
 def _named(labels: Int[np.ndarray, " some"]) -> Int[np.ndarray, " numbers"]:

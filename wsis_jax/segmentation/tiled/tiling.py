@@ -8,19 +8,22 @@ The tiles of a step do not depend on each other, so that other processes may do 
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from functools import reduce
+from functools import cache, partial, reduce
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int64, Num, UInt32
+from jaxtyping import Float32, Float64, Int32, Int64, Num, Real, UInt32
 
 from wsis_jax.core import (
+    SHARE,
     Config,
     ImageConfig,
+    LeftOut,
     ParallelMap,
     Plane,
     Progress,
+    Reach,
     Resizing,
     UserError,
     Window,
@@ -30,6 +33,7 @@ from wsis_jax.core import (
     grid_windows,
     normalize_image,
     part_before_resizing,
+    range_of_scanned,
     resize_part,
     serial_map,
     stretch,
@@ -38,7 +42,9 @@ from wsis_jax.core import (
 from wsis_jax.cutting import LEARNT, ImageStats, check_data_term
 from wsis_jax.network import Model, check_inputs
 from wsis_jax.output import TiledCells, mean_margins
-from wsis_jax.segmentation.pipeline import seen_shape
+from wsis_jax.segmentation.clicks import marks_of, no_cell_there, place_clicks
+from wsis_jax.segmentation.pipeline import learned_diameter, seen_shape
+from wsis_jax.segmentation.sizes import numbers_of, warn_of_size, without_specks
 from wsis_jax.segmentation.tiled.halos import halos_of, view_sides
 from wsis_jax.segmentation.tiled.steps import (
     BlockLabels,
@@ -47,6 +53,7 @@ from wsis_jax.segmentation.tiled.steps import (
     cut,
     detect_in_tiles,
     labels_of,
+    likelihood_at,
     observe,
     propagate_in_tiles,
     scratch_array,
@@ -56,7 +63,7 @@ from wsis_jax.segmentation.tiled.steps import (
 )
 
 _Counts = Int64[np.ndarray, "*sets 65536"]  # of numbers, by the upper half of their bits; of several sets of them
-_LowCounts = Int64[np.ndarray, "tops 65536"]  # of those with one of some upper halves, by the lower half
+_LowCounts = Int64[np.ndarray, "_ 65536"]  # of those with one of some upper halves, by the lower half
 _Split = Callable[[np.ndarray], list[np.ndarray]]  # an array into sets of numbers that are ranked together
 # Counts, least and greatest values of a part.
 _Summary = tuple[_Counts, Float32[np.ndarray, "1 1 *channels"], Float32[np.ndarray, "1 1 *channels"]]
@@ -70,11 +77,13 @@ class TileOptions(NamedTuple):
             cluster do it. The image is then read there, and labels are still written here.
         scratch: folder for temporary files, which all workers must see; None for where TMPDIR says.
         on_tile: called with the number of parts done, of all steps, and the number of all parts.
+        points: (row, column) of the cells to outline, as `segment` takes them; None: those that are detected.
     """
 
     parallel_map: ParallelMap = serial_map
     scratch: str | Path | None = None
     on_tile: Callable[[int, int], None] = lambda done, total: None
+    points: Real[np.ndarray, "cells 2"] | None = None
 
 
 DEFAULT_TILE_OPTIONS = TileOptions()
@@ -97,22 +106,23 @@ def segment_tiled(
     Args:
         image: values of any range, (height, width) or (height, width, channels) as `segment` takes them, read by
             slices of rows and columns: a zarr array, a memory map, an array.
-        out: array that labels are written to by slices: i + 1 for the cell of point i, and 0 for the background;
-            (height, width), of type int32 or uint32. Writes follow its chunks, if it has any.
+        out: array that labels are written to, and read from, by slices: i + 1 for the cell of point i, and 0 for
+            the background; (height, width), of type int32 or uint32. Writes follow its chunks, if it has any.
         config: settings other than those of the model.
         tile: side of a tile in pixels of the network. The network is shown 300 to 400 pixels more, which takes
             a few hundred bytes of memory a pixel, by its width.
-        options: how tiles are segmented, and where temporary files are.
+        options: how tiles are segmented, where temporary files are, and which cells to outline.
 
     Raises:
         UserError: if the image holds NaN or infinite values, image and `out` do not fit together, a setting needs
             the whole image at once, or temporary files, of each pixel of the network 20 bytes and 4 for every
-            channel but the first, have no room.
+            channel but the first, have no room; for points, as `segment` does.
         WriteError: if the disk of that folder is full in the meantime.
     """
     config = config or model.config
     _check(model, image, out, config, tile)
     whole = image.shape[0], image.shape[1]
+    clicks = None if options.points is None else place_clicks(options.points, whole, config=config)
     shape, scratch = seen_shape(whole, config), None if options.scratch is None else Path(options.scratch)
     blocks, parts = _blocks(out, whole, tile / config.network_scale), grid_windows(shape, (tile, tile))
     steps = Progress((8 if config.cut.data in LEARNT else 6) * len(parts) + 3 * len(blocks), options.on_tile)
@@ -120,15 +130,21 @@ def segment_tiled(
     seen = (*shape, *image.shape[2:])
     with scratch_folder(scratch, room=scratch_bytes(seen, tile)) as folder:
         small = scratch_array(folder / "image", seen, np.float32, tile)
-        median = _shrink(image, small, config, blocks, parts, parallel_map)
+        ranges = value_ranges(image, config.image, blocks, parallel_map, options.parallel_map)
+        median = _shrink(image, small, ranges, parts, parallel_map)
         halos = halos_of(model.network, config)
         halo = max(halos.field + config.detect.min_distance, halos.record)
         tiled = TiledImage(config, small, view_sides(shape, tile, halo, model.network.stride), halos)
         peaks, scores = np.empty((0, 2), np.int64), np.empty(0, np.float32)
         if median is None:
+            if clicks is not None and len(clicks.peaks):
+                raise no_cell_there()
             warn_about_image("the image is constant, so it holds no cells")
-        else:
+        elif clicks is None:
             peaks, scores = detect_in_tiles(model, tiled, parts, parallel_map)
+        else:
+            tiled, peaks = tiled._replace(marks=marks_of(clicks.points, np.divide(whole, shape))), clicks.peaks
+            scores = likelihood_at(model, tiled, peaks, parts, parallel_map)
         fused, winner = scratch_array(folder / "fused", shape, np.int32, tile), None
         if median is not None and len(peaks):
             winner = WinnerMapFiles.create(folder, shape, tile)
@@ -138,22 +154,34 @@ def segment_tiled(
             for _ in parallel_map(cut, parts, tiled=tiled, peaks=peaks, winner=winner, stats=stats, fused=fused):
                 pass
         labels = parallel_map(labels_of, blocks, tiled=tiled, peaks=peaks, fused=fused, winner=winner, whole=whole)
-        confidence = _write_labels(out, blocks, labels, len(peaks))
+        confidence, areas = _write_labels(out, blocks, labels, len(peaks))
+    if (learned := learned_diameter(model, config)) is not None:
+        warn_of_size(areas, learned)
+    kept = without_specks(areas, config) if clicks is None else np.arange(len(areas))
+    if len(kept) < len(areas):
+        _renumber(out, blocks, numbers_of(kept, len(areas)))
     steps.finish()
-    ratio = np.array(whole) / np.array(shape)
-    return TiledCells((peaks + 0.5) * ratio - 0.5, scores, confidence)
+    points = clicks.points if clicks is not None else (peaks + 0.5) * np.divide(whole, shape) - 0.5
+    return TiledCells(points[kept], scores[kept], confidence[kept], dropped=len(areas) - len(kept))
 
 
 def _write_labels(
     out: Any, blocks: list[Window], labels: Iterable[BlockLabels], count: int
-) -> Float64[np.ndarray, " cells"]:
-    """Writes the labels of all blocks, and returns how sure each of so many cells is."""
-    sums, pixels = np.zeros(count), np.zeros(count, np.int64)
+) -> tuple[Float64[np.ndarray, " cells"], Int64[np.ndarray, " cells"]]:
+    """Writes the labels of all blocks, and returns how sure each of so many cells is, and its area."""
+    sums, pixels, areas = np.zeros(count), np.zeros(count, np.int64), np.zeros(count, np.int64)
     for block, here in zip(blocks, labels, strict=True):
         out[block] = here.labels.astype(out.dtype)
         sums[here.cells] += here.sums
         pixels[here.cells] += here.pixels
-    return mean_margins(sums, pixels)
+        areas[here.cells] += here.areas
+    return mean_margins(sums, pixels), areas
+
+
+def _renumber(out: Any, blocks: list[Window], numbers: Int32[np.ndarray, " labels"]) -> None:
+    """Replaces labels that are written already by their numbers in a table: a cell is whole only when all are."""
+    for block in blocks:
+        out[block] = numbers[np.asarray(out[block])].astype(out.dtype)
 
 
 def _check(model: Model, image: Plane, out: Any, config: Config, tile: int) -> None:
@@ -190,15 +218,9 @@ def _blocks(out: Any, shape: tuple[int, int], side: float) -> list[Window]:
 
 
 def _shrink(
-    image: Plane,
-    small: Plane,
-    config: Config,
-    blocks: list[Window],
-    parts: list[Window],
-    parallel_map: ParallelMap,
+    image: Plane, small: Plane, ranges: list[tuple[float, float]], parts: list[Window], parallel_map: ParallelMap
 ) -> np.float32 | None:
     """Writes the image, normalised and in pixels of the network; returns the median, or None if it is constant."""
-    ranges = _ranges(image, config.image, blocks, parallel_map)
     sizes = Resizing((image.shape[0], image.shape[1]), (small.shape[0], small.shape[1]))
     shrunk = parallel_map(_shrunk, parts, image=image, small=small, sizes=sizes, ranges=ranges)
     high, least, greatest = reduce(_joined, shrunk)
@@ -209,12 +231,17 @@ def _shrink(
     return np.median(values)
 
 
-def _ranges(
-    image: Plane, settings: ImageConfig, blocks: list[Window], parallel_map: ParallelMap
+def value_ranges(
+    image: Plane,
+    settings: ImageConfig,
+    blocks: list[Window],
+    parallel_map: ParallelMap,
+    uncounted: ParallelMap,
 ) -> list[tuple[float, float]]:
     """Returns the values that become 0 and 1, of each channel or of all alike, as `normalize_by` chooses them.
 
-    They are equal where all values are.
+    They are equal where all values are. What few images need, which show areas of one extreme value, is done by
+    the `uncounted` map.
     """
     # For its errors.
     normalize_image(
@@ -223,16 +250,63 @@ def _ranges(
     split = _together if settings.channels == "colours" else _apart
     high = reduce(np.add, parallel_map(_bits_of, blocks, image=image, split=split))
     total = int(high[0].sum())
-    places = [percentile_ranks(p, total) for p in (settings.low, settings.high)]
-    ranks = [0, total - 1, *(rank for low, above, _ in places for rank in (low, above))]
+    few = int(SHARE * total)
+    wanted = [0, few, total - 1 - few, total - 1, *_ranks_of_percentiles(settings, total, (0, 0))]
+    found = _at_ranks(image, blocks, high, wanted, parallel_map, split=split)
+    least, low_value, high_value, greatest = found[:, :4].T
+    if settings.normalization == "max":
+        return [
+            (0.0 if one < other else float(one), float(other)) for one, other in zip(least, greatest, strict=True)
+        ]
+    areas = 0, 0
+    if (least < greatest).any():
+        a_pixel = total // (image.shape[0] * image.shape[1])
+        outer = partial(_outer_area, image, blocks, parallel_map=uncounted)
+        areas = (
+            a_pixel * outer(least) if (least == low_value).all() else 0,
+            a_pixel * outer(greatest) if (greatest == high_value).all() else 0,
+        )
+
+    @cache
+    def without(left_out: LeftOut) -> Float32[np.ndarray, "sets 4"]:
+        if not any(left_out):
+            return found[:, 4:]
+        ranks = _ranks_of_percentiles(settings, total, left_out)
+        return _at_ranks(image, blocks, high, ranks, uncounted, split=split)
+
+    def percentiles(left_out: LeftOut, *, which: int) -> tuple[float, float]:
+        shares = [percentile_ranks(p, total - sum(left_out))[2] for p in (settings.low, settings.high)]
+        values = without(left_out)[which]
+        return between(values[0], values[1], shares[0]), between(values[2], values[3], shares[1])
+
     ranges = []
-    for least, greatest, *found in _at_ranks(image, blocks, high, ranks, parallel_map, split=split):
-        bottom, top = (between(found[2 * i], found[2 * i + 1], share) for i, (_, _, share) in enumerate(places))
-        if settings.normalization == "max":
-            bottom, top = 0.0, float(greatest)
-        constant = least == greatest or (settings.normalization == "percentile" and bottom >= top)
-        ranges.append((float(least), float(greatest)) if constant else (bottom, top))
+    for which in range(len(found)):
+        extremes = float(least[which]), float(greatest[which])
+        bottom, top = range_of_scanned(areas, extremes, total, partial(percentiles, which=which))
+        ranges.append((bottom, top) if bottom < top else extremes)
     return ranges
+
+
+def _ranks_of_percentiles(settings: ImageConfig, total: int, left_out: LeftOut) -> list[int]:
+    """Returns the ranks, two each, that both percentiles lie between where some extreme values are left out."""
+    found = [percentile_ranks(p, total - sum(left_out))[:2] for p in (settings.low, settings.high)]
+    return [rank + left_out[0] for pair in found for rank in pair]
+
+
+def _outer_area(
+    image: Plane, blocks: list[Window], value: Float32[np.ndarray, " sets"], *, parallel_map: ParallelMap
+) -> int:
+    """Returns how many pixels see a side of the image through a value of each channel, or of all; see `Reach`."""
+    reach = Reach.everywhere((image.shape[0], image.shape[1]))
+    for block, part in zip(blocks, parallel_map(_reach, blocks, image=image, value=value), strict=True):
+        reach.add(block, part)
+    return reach.pixels()
+
+
+def _reach(block: Window, *, image: Plane, value: Float32[np.ndarray, " sets"]) -> Reach:
+    """Returns how far pixels all of whose channels have a value reach into a block from its sides."""
+    others = np.asarray(image[block], np.float32) != value
+    return Reach.of(others if others.ndim == 2 else others.any(axis=2))
 
 
 def _bits_of(block: Window, *, image: Plane, split: _Split) -> _Counts:

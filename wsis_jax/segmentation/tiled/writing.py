@@ -6,7 +6,7 @@ from typing import NamedTuple
 from wsis_jax.core import Config, Progress, UserError, WriteError, grid_windows, warn_about_image
 from wsis_jax.io import SourceImage, writing_labels
 from wsis_jax.network import Model
-from wsis_jax.output import FORMATS, FormatChoice, TiledResult, tiled_kinds
+from wsis_jax.output import FORMATS, FormatChoice, TiledCells, TiledResult, tiled_kinds
 from wsis_jax.segmentation.tiled.tiling import DEFAULT_TILE_OPTIONS, TileOptions, segment_tiled
 
 TILED_ABOVE = 4096 * 4096
@@ -43,11 +43,11 @@ def segment_large(
     *,
     config: Config,
     options: TileOptions = DEFAULT_TILE_OPTIONS,
-) -> tuple[list[Path], int]:
+) -> tuple[list[Path], TiledCells]:
     """Segments an image in tiles and writes its labels as OME-Zarr, and the other files that are wanted.
 
     Returns:
-        The files, the labels last, and the number of cells.
+        The files, the labels last, and the cells.
 
     Raises:
         UserError: if the image cannot be segmented in tiles, or none of the formats can be written of it.
@@ -79,4 +79,4 @@ def segment_large(
         warn_about_image(
             f"is segmented in tiles, so not written: {', '.join(left_out)}; --no-tiles does the whole at once"
         )
-    return [*files, labels], len(found.points)
+    return [*files, labels], found
