@@ -55,6 +55,7 @@ def train_command(data, run, *more: str) -> list[str]:
                 "--nuclei",
                 "--channel",
                 "--nuclear-channel",
+                "--nuclear-diameter",
                 "--run",
                 "--resume",
                 "--preset",
