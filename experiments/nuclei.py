@@ -5,10 +5,11 @@
 
 DATA is a folder of sets, each with `images/` and `masks/`, files paired by name. The images of a set are the
 stain; where there are `nuclei/`, those are, and the masks are of the cells around them. A table for each set: the
-F-measure of points within half the median diameter of the masks from their centroids, pooled over the images at even places
-in the order of names, on which the numbers in `find_nuclei` were chosen, over the others, and over all; the
-F-measure of the worst image; and how many nuclei were found and are there. The second row is with the diameter
-given, the median of the set; where the masks are of cells, that of the nuclei is not known, so that there is none.
+F-measure of points within half the median diameter of the masks from their centroids, pooled over the images at
+even places in the order of names, on which the numbers in `find_nuclei` were chosen, over the others, and over
+all; the F-measure of the worst image; and how many nuclei were found and are there. The second row is with the
+diameter given, the median of the set; where the masks are of cells, that of the nuclei is not known, so that there
+is none.
 """
 
 import argparse
