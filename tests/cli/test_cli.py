@@ -57,6 +57,7 @@ def train_command(data, run, *more: str) -> list[str]:
                 "--nuclei",
                 "--channel",
                 "--nuclear-channel",
+                "--nuclear-diameter",
                 "--diameter",
                 "--run",
                 "--resume",

@@ -44,7 +44,7 @@ def completed(capsys, tmp_path, monkeypatch):
 def test_bash_completes(completed):
     assert completed("") == set(cli._COMMANDS)
     assert completed("e") == {"evaluate", "export"}
-    assert completed("train --nuc") == {"--nuclei", "--nuclear-channel"}
+    assert completed("train --nuc") == {"--nuclei", "--nuclear-channel", "--nuclear-diameter"}
     # A model is a folder or a name of the package, an image is any file, results are a folder.
     assert completed("segment ph") == {"photos", "phase-contrast"}
     assert completed("segment phase-contrast ph") == {"photos", "phones.tif"}

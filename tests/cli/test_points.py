@@ -61,6 +61,11 @@ def test_points_come_from_stains_and_labels(tmp_path, capsys):
     assert main(["points", "--nuclei", str(tmp_path / "stains"), "--out", str(tmp_path / "n")]) == 0
     nuclei = read_points(tmp_path / "n" / "a.csv")[0]
     assert match_points(nuclei, scene.points, distance=8).true_positives >= 30
+    given = ["points", "--nuclei", str(tmp_path / "stains"), "--diameter", "4", "--out", str(tmp_path / "d")]
+    assert main(given) == 0
+    assert not np.array_equal(read_points(tmp_path / "d" / "a.csv")[0], nuclei)
+    assert main([*given[:4], "-1", *given[5:]]) == 3
+    assert "diameter must be above 0" in capsys.readouterr().err
     masks = ["points", "--labels", str(tmp_path / "masks"), "--format", "imagej", "--out", str(tmp_path / "m")]
     assert main(masks) == 0
     np.testing.assert_allclose(read_points(tmp_path / "m" / "a.csv")[0], centroids(scene.labels), atol=0.006)
@@ -77,7 +82,10 @@ def test_points_come_from_a_ctc_folder(tmp_path, write_ctc_scenes, capsys):
         np.testing.assert_allclose(written, one.points, atol=0.006)
 
 
-@pytest.mark.parametrize("arguments", [[], ["a.csv", "--labels", "b.tif"], ["a.csv", "--nuclear-channel", "1"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [[], ["a.csv", "--labels", "b.tif"], ["a.csv", "--nuclear-channel", "1"], ["a.csv", "--diameter", "9"]],
+)
 def test_one_source_is_asked_for(arguments, capsys):
     assert main(["points", *arguments]) == 2
     assert "wsis: error: " in capsys.readouterr().err

@@ -26,6 +26,7 @@ TOYS = {
     "student, own": "student DATA --work WORK --labels own --steps 80",
     "student, masks": "student DATA --work WORK --labels masks --steps 80",
     "point_faults": "point_faults DATA",
+    "nuclei": "nuclei SETS drawn",
     "drawn": "drawn OUT --images 1 --side 64 --cells 4",
     "box_model": "box_model WORK/drawn/fold0 boxed",
 }
@@ -53,7 +54,7 @@ def places(tiny_run, write_scene, draw_small, tmp_path_factory):
         shutil.copytree(tiny_run.folder, work / "drawn" / name)
     (folder / "models" / "boxed").mkdir(parents=True)
     (folder / "models" / "boxed" / "README.md").write_text("a model card")
-    return {"DATA": data, "WORK": work, "OUT": folder / "out", "MODELS": folder / "models"}
+    return {"SETS": folder, "DATA": data, "WORK": work, "OUT": folder / "out", "MODELS": folder / "models"}
 
 
 @pytest.mark.filterwarnings("ignore:no image is held out")

@@ -54,10 +54,9 @@ def test_a_drawn_cell_has_one_nucleus(diameter: float, share: float, noise: floa
 def test_place_and_size_are_read_from_the_image(diameter: int):
     centres = [(1.2 * diameter + 0.3, 1.2 * diameter), (1.5 * diameter, 5.0 * diameter + 0.4)]
     found = find_nuclei(discs((3 * diameter, 7 * diameter), centres, diameter))
-    match = match_points(found.points, np.array(centres), distance=0.2)
+    match = match_points(found.points, np.array(centres), distance=0.5)
     assert (match.true_positives, match.false_positives) == (2, 0)
-    # Some pixels more than the disc, since a compressed edge is a wider one.
-    np.testing.assert_allclose(found.diameters, diameter, rtol=0, atol=5)
+    np.testing.assert_allclose(found.diameters, diameter, rtol=0.15)  # what is not blurred is taken for smaller
     np.testing.assert_allclose(found.contrasts, 1, atol=0.1)
 
 
@@ -66,7 +65,7 @@ def test_a_given_diameter_is_used_for_the_typical_one():
     grains = [(40 + 9.0 * row, 40 + 9.0 * column) for row in range(3) for column in range(3)]
     image = discs((100, 100), grains, 5)
     assert len(find_nuclei(image, diameter=5).points) == 9
-    assert same_points(find_nuclei(image, diameter=27).points, np.array([[49.0, 49.0]]))
+    np.testing.assert_allclose(find_nuclei(image, diameter=27).points, [[49.0, 49.0]], atol=1)
 
 
 def test_bright_nuclei_do_not_hide_faint_ones():
@@ -80,7 +79,8 @@ def test_bright_nuclei_do_not_hide_faint_ones():
 def test_nuclei_at_the_border_are_kept_in_the_image():
     centres = [(0, 30), (30, 0), (59, 60), (30, 119), (30, 60), (0, 119)]
     found = find_nuclei(discs((60, 120), centres, 14))
-    assert len(match_points(found.points, np.array(centres), distance=4).pairs) == len(found.points) == 6
+    # The centre of a quarter of a disc is 4 pixels from that of the disc.
+    assert len(match_points(found.points, np.array(centres), distance=5).pairs) == len(found.points) == 6
     assert np.all(found.points >= 0)
     assert np.all(found.points <= [59, 119])
 

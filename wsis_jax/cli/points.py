@@ -19,6 +19,7 @@ Make, convert and check points: the rough centroids of cells.
 
   wsis points clicks --images images                      check these points
   wsis points --nuclei stains --images images             points from a nuclear stain
+  wsis points --nuclei stains --diameter 30               the same, if their size is told wrongly
   wsis points --labels masks                              points from label images
   wsis points --ctc data/01                               points from the markers in data/01_GT/TRA
   wsis points clicks --format imagej                      the same points for ImageJ
@@ -50,6 +51,12 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         type=int,
         metavar="N",
         help="the channel of STAINS that is the nuclear stain, counted from 0",
+    )
+    command.add_argument(
+        "--diameter",
+        type=float,
+        metavar="PIXELS",
+        help="typical diameter of a nucleus in STAINS; without it, it is estimated from each image",
     )
     command.add_argument("--labels", nargs="+", metavar="LABELS", help="label images")
     command.add_argument(
@@ -124,11 +131,14 @@ def _point_source(arguments: argparse.Namespace) -> tuple["PointFiles", list[Pat
         raise UserError(f"give one of POINTS, --nuclei, --labels and --ctc, not {' and '.join(chosen) or 'none'}")
     if arguments.nuclear_channel is not None and not arguments.nuclei:
         raise UserError("--nuclear-channel is the channel of the stains; give them by --nuclei")
+    if arguments.diameter is not None and not arguments.nuclei:
+        raise UserError("--diameter is that of the nuclei in the stains; give them by --nuclei")
     if arguments.ctc:
         points, images = points_from_ctc(arguments.ctc)
         return points, [], arguments.images or images
     if arguments.nuclei:
-        return points_from_stains(arguments.nuclei, channel=arguments.nuclear_channel), [], arguments.images
+        channel, diameter = arguments.nuclear_channel, arguments.diameter
+        return points_from_stains(arguments.nuclei, channel=channel, diameter=diameter), [], arguments.images
     if arguments.labels:
         return points_from_labels(arguments.labels), [], arguments.images
     points = points_from_files(arguments.points)

@@ -29,9 +29,10 @@ TIFF or JPEG, grey or colour; the pages of a TIFF are frames. Point files may be
 (axis-0, axis-1), an ImageJ results table (X, Y), or any table with columns row, column or x, y.
 
 STAINS are images of a nuclear stain in the same places and of the same size, paired by name, too: images/a.tif and
-stains/a.tif. Nuclei are bright and of about one size; each stands for a click on its cell, and an image in whose
-stain there is none is left out. The number of nuclei is printed: is it about that of the cells? The trained model
-needs no stain.
+stains/a.tif. Nuclei are bright and of about one size, which is estimated from each image; each stands for a
+click on its cell, and an image in whose stain there is none is left out. The number of nuclei is printed: is it
+about that of the cells? If not, try --nuclear-diameter; wsis points --nuclei draws what is found. The trained
+model needs no stain.
 
 IMAGES and STAINS may be channels of the same files. Channels count from 0; they are those that a TIFF names
 (ImageJ, OME), or else the colours, or else the pages. Without --channel, channels and pages are frames, and
@@ -59,6 +60,12 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     add_channel(command, "to learn from", "grey")
     command.add_argument(
         "--nuclear-channel", type=int, metavar="N", help="the channel of STAINS that is the nuclear stain"
+    )
+    command.add_argument(
+        "--nuclear-diameter",
+        type=float,
+        metavar="PIXELS",
+        help="typical diameter of a nucleus in STAINS; without it, it is estimated from each image",
     )
     command.add_argument(
         "--diameter",
@@ -147,13 +154,16 @@ def _training_set(arguments: argparse.Namespace, channel: "Channels") -> "Traini
     """Reads channels of the images with their points or stains, and says how much there is to learn from."""
     from wsis_jax.training import read_stained_set, read_training_set, with_uncertain
 
-    images, nuclear = arguments.images, arguments.nuclear_channel
+    images = arguments.images
+    nuclear = {key: getattr(arguments, key) for key in ("nuclear_channel", "nuclear_diameter")}
     if arguments.nuclei is not None:
-        kind, data = "nuclei", read_stained_set(images, arguments.nuclei, channel=channel, nuclear_channel=nuclear)
-    elif nuclear is None:
-        kind, data = "points", read_training_set(images, arguments.points, channel=channel)
-    else:
+        kind, data = "nuclei", read_stained_set(images, arguments.nuclei, channel=channel, **nuclear)
+    elif nuclear["nuclear_channel"] is not None:
         raise UserError("--nuclear-channel is a channel of the stains of --nuclei; leave it out with --points")
+    elif nuclear["nuclear_diameter"] is not None:
+        raise UserError("--nuclear-diameter is of nuclei in the stains of --nuclei; leave it out with --points")
+    else:
+        kind, data = "points", read_training_set(images, arguments.points, channel=channel)
     print(f"Learning from {sum(map(len, data.points))} {kind} in {len(data.images)} images.")
     if kind == "nuclei":
         with waiting("looking for cells without a nucleus"):

@@ -99,7 +99,12 @@ def read_training_set(images: Files, points: Files, *, channel: ChannelChoice = 
 
 
 def read_stained_set(
-    images: Files, stains: Files, *, channel: ChannelChoice = None, nuclear_channel: int | None = None
+    images: Files,
+    stains: Files,
+    *,
+    channel: ChannelChoice = None,
+    nuclear_channel: int | None = None,
+    nuclear_diameter: float | None = None,
 ) -> TrainingSet:
     """Reads images and finds their points in images of a nuclear stain: the centres of the nuclei.
 
@@ -112,11 +117,13 @@ def read_stained_set(
         stains: images of the nuclear stain in the same places, at the same magnification; nuclei are bright.
         channel: the channels to learn from, as in `read_training_set`.
         nuclear_channel: the channel of the stain, counted from 0.
+        nuclear_diameter: the typical diameter of a nucleus in pixels; None to estimate it from each stain.
 
     Raises:
         MissingFile: if a name leads to no file.
         UserError: if a file cannot be read, no image and stain have the same stem, or an image and its stain
-            differ in size or number of frames or are the same pixels; if no nucleus was found in any stain.
+            differ in size or number of frames or are the same pixels; if no nucleus was found in any stain, or
+            `nuclear_diameter` is not above 0 or exceeds a stain.
     """
     example = "images/a.tif and stains/a.tif"
     pairs = _pair(images, stains, suffixes=IMAGE_SUFFIXES, partner="stain", example=example)
@@ -130,9 +137,10 @@ def read_stained_set(
         frames, stain = read_image(image_path, channel=channel), read_image(stain_path, channel=nuclear_channel)
         _check_alike(frames, stain, image_path, stain_path)
         for index, frame in enumerate(frames):
-            name, nuclei = _name(image_path, stain_path, index, len(frames)), find_nuclei(stain[index])
-            if len(nuclei.points):
-                result.add(frame, nuclei.points, name)
+            name = _name(image_path, stain_path, index, len(frames))
+            points = _nuclear_points(stain[index], stain_path, nuclear_diameter)
+            if len(points):
+                result.add(frame, points, name)
             else:
                 empty.append(name)
     if not result.images:
@@ -143,6 +151,16 @@ def read_stained_set(
     for name in empty:
         warnings.warn(f"{name}: left out, since no nucleus was found in its stain", stacklevel=2)
     return result
+
+
+def _nuclear_points(
+    stain: Float32[np.ndarray, "height width"], path: Path, diameter: float | None
+) -> Float64[np.ndarray, "nuclei 2"]:
+    """Returns the centres of the nuclei; an error names the file of the stain."""
+    try:
+        return find_nuclei(stain, diameter=diameter).points
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
 
 
 def with_uncertain(data: TrainingSet) -> TrainingSet:
@@ -213,11 +231,16 @@ def points_from_files(points: Files) -> PointFiles:
     return _read(list_files(points, suffixes=POINT_SUFFIXES), read_points)
 
 
-def points_from_stains(stains: Files, *, channel: int | None = None) -> PointFiles:
-    """Finds the nuclei in images of a nuclear stain; `channel` is as `read_image` takes it."""
+def points_from_stains(stains: Files, *, channel: int | None = None, diameter: float | None = None) -> PointFiles:
+    """Finds the nuclei in images of a nuclear stain.
+
+    `channel` is as `read_image` takes it; `diameter` is that of a typical nucleus in pixels, None to estimate it
+    from each image.
+    """
 
     def read(path: Path) -> ByFrame:
-        return {i: find_nuclei(frame).points for i, frame in enumerate(read_image(path, channel=channel))}
+        frames = read_image(path, channel=channel)
+        return {index: _nuclear_points(frame, path, diameter) for index, frame in enumerate(frames)}
 
     return _read(list_files(stains, suffixes=IMAGE_SUFFIXES), read)
 

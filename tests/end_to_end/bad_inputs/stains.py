@@ -35,6 +35,16 @@ CASES = {
     "missing nuclear channel": ("train ok.tif --nuclei film.tif --nuclear-channel 2", 2, "film.tif: there is no"),
     "negative channel": ("train ok.tif --points ok.csv --channel -1", 2, "there is no channel -1; count"),
     "nuclear channel of points": ("train ok.tif --points ok.csv --nuclear-channel 0", 2, "--nuclear-channel is a"),
+    "nuclear diameter of points": (
+        "train ok.tif --points ok.csv --nuclear-diameter 9",
+        2,
+        "--nuclear-diameter is of nuclei in the stains",
+    ),
+    "nuclear diameter of nothing": (
+        "train some --nuclei stains --nuclear-diameter 0",
+        2,
+        "stains/a.tif: diameter must be above 0 and at most the longer side, 48, not 0.0; give",
+    ),
     "missing channel to segment": ("segment RUN ok.tif --channel 1 --out OUT", 3, "ok.tif: there is no channel 1"),
     "channel that is there twice": (
         "train film.tif --points ok.csv --channel 0,0",
