@@ -72,7 +72,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         type=length,
         metavar="PIXELS",
         help="typical diameter of the cells, in pixels of IMAGES, which the width of the likelihood map and the "
-        "scale of the images follow from; by default the points tell it",
+        "scale of the images follow from; by default it is found from images and points",
     )
     command.add_argument("--run", type=Path, required=True, metavar="RUN", help="folder for the trained model")
     command.add_argument("--resume", action="store_true", help="go on with an interrupted training of RUN")
@@ -103,10 +103,12 @@ def run(arguments: argparse.Namespace) -> int:
 def _train(arguments: argparse.Namespace) -> int:
     """Trains, and shows how it goes."""
     from wsis_jax.core import is_first
-    from wsis_jax.training import Callbacks, train_on_set, training_report, writing_events
+    from wsis_jax.training import Callbacks, fill_in, train_on_set, training_report, writing_events
 
     config = _config(arguments)
     data = _training_set(arguments, config.image.channels)
+    config = fill_in(data, config)
+    print(f"The cells are about {config.cell_diameter:.0f} pixels wide (--diameter, if that is wrong).")
     with ExitStack() as stack:
         events = arguments.tensorboard and is_first()
         write_event = stack.enter_context(writing_events(arguments.run)) if events else None

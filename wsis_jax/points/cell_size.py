@@ -6,7 +6,7 @@ contrast; structure around the clicks ends with the cell, but a rim widens it an
 median of the three has two of them on its side.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -56,7 +56,7 @@ class CellSize(NamedTuple):
         return known[(len(known) - 1) // 2]
 
 
-def measure_cells(images: Sequence[_Image], points: Sequence[_Points]) -> CellSize:
+def measure_cells(images: Iterable[_Image], points: Sequence[_Points]) -> CellSize:
     """Returns how large the cells of some images are.
 
     Args:

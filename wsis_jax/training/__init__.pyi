@@ -25,5 +25,6 @@ from .step import initial_state as initial_state
 from .step import make_optimizer as make_optimizer
 from .step import make_train_step as make_train_step
 from .tensorboard import writing_events as writing_events
+from .trainer import fill_in as fill_in
 from .trainer import train_on_samples as train_on_samples
 from .trainer import train_on_set as train_on_set

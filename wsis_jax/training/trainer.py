@@ -2,11 +2,11 @@
 
 import dataclasses
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Float32
 
 from wsis_jax.core import (
     SIGMA_PER_DIAMETER,
@@ -16,21 +16,26 @@ from wsis_jax.core import (
     check_channels,
     check_values,
     explaining_out_of_memory,
+    grey,
+    inside,
     is_constant,
+    nearest_peak,
     normalize_by,
     scale_points,
     wait_for_all,
 )
-from wsis_jax.cutting import check_data_term
+from wsis_jax.cutting import check_data_term, fit_appearance, with_channels
 from wsis_jax.io import check_points
 from wsis_jax.network import Model, Variables, build_model, load_model, load_variables
-from wsis_jax.points import suggest_scale, suggest_sigma
+from wsis_jax.points import measure_cells, suggest_scale
 from wsis_jax.training import run_folder
 from wsis_jax.training.data import TrainingSet
 from wsis_jax.training.loop import Callbacks, Training, train_until_done
 from wsis_jax.training.patches import Sample, hold_out, leave_out, make_sample
 from wsis_jax.training.step import initial_state, make_optimizer
 from wsis_jax.training.validation import write_samples
+
+_AGREED = 0.8  # share of the images that decides for all
 
 
 def train(
@@ -81,6 +86,7 @@ def train_on_set(
     config = fill_in(data, config)
     check_data_term(config.cut.data)  # an unknown one is refused before the training
     samples = _make_samples(data, config)
+    config = choose_data_term(samples, config)
     return train_on_samples(samples, config=config, run=run, resume=resume, callbacks=callbacks)
 
 
@@ -133,7 +139,8 @@ def train_on_samples(
 def fill_in(data: TrainingSet, config: Config) -> Config:
     """Checks images against points and returns the configuration with diameter, sigma and scale filled in.
 
-    Sigma follows from the diameter of the cells, or else from the points; the scale follows from sigma.
+    Sigma follows from the diameter of the cells, which images and points tell where it is not given; the scale
+    follows from sigma.
 
     Raises:
         UserError: if they do not fit each other, an image holds NaN or infinite values or has other channels than
@@ -151,7 +158,9 @@ def fill_in(data: TrainingSet, config: Config) -> Config:
         check_points(own, (image.shape[0], image.shape[1]), name=name)
     sigma, scale, diameter = config.likelihood.sigma, config.image.scale, config.image.diameter
     if sigma is None:
-        sigma = round(suggest_sigma(points) if diameter is None else SIGMA_PER_DIAMETER * diameter, 2)
+        if diameter is None:
+            diameter = round(measure_cells(_seen(images, config), points).diameter, 1)
+        sigma = round(SIGMA_PER_DIAMETER * diameter, 2)
     scale = suggest_scale(sigma) if scale is None else scale
     diameter = sigma / SIGMA_PER_DIAMETER if diameter is None else diameter
     return dataclasses.replace(
@@ -159,6 +168,34 @@ def fill_in(data: TrainingSet, config: Config) -> Config:
         image=dataclasses.replace(config.image, scale=scale, diameter=diameter),
         likelihood=dataclasses.replace(config.likelihood, sigma=sigma),
     )
+
+
+def _seen(
+    images: Sequence[Float[np.ndarray, "_ _ *channels"]], config: Config
+) -> Iterator[Float32[np.ndarray, "_ _"]]:
+    """Yields the images as they are normalised, of one channel."""
+    for image in images:
+        yield grey(normalize_by(config.image, image.astype(np.float32)))
+
+
+def choose_data_term(samples: Sequence[Sample], config: Config) -> Config:
+    """Returns settings in which `cut.data` is what suits the images that are learned from, at their points.
+
+    It stays "auto", to be chosen for each image that is segmented, where less than four fifths of them agree.
+    """
+    if config.cut.data != "auto":
+        return config
+    told = []
+    for sample in samples:
+        shape = sample.image.shape[0], sample.image.shape[1]
+        peaks = np.round(sample.points[inside(sample.points, shape)]).astype(np.int64)
+        distance = nearest_peak(peaks.clip(0, np.array(shape) - 1), shape)[1]
+        appearance = fit_appearance(with_channels(sample.image), distance, sigma=config.network_sigma)
+        if len(peaks):
+            told.append(appearance is not None and appearance.tells)
+    share = float(np.mean(told)) if told else 0.5
+    term = "levels" if share >= _AGREED else "inverse" if share <= 1 - _AGREED else "auto"
+    return dataclasses.replace(config, cut=dataclasses.replace(config.cut, data=term))
 
 
 def _make_samples(data: TrainingSet, config: Config) -> list[Sample]:
