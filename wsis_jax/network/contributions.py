@@ -454,19 +454,18 @@ def linearize(model: Model, image: Float[np.ndarray, "height width *channels"]) 
     """Returns what the methods "vmap" and "loop" need of the forward pass of an image."""
     settings = model.config.contribution
     twin = model.network.clone(activation=relu_of(rule_of(settings.rule)))
-    seen = with_channels(jnp.asarray(image, jnp.float32)[None])[0]
-    likelihood, pullback = _pullback_of(twin, model.variables, seen)
+    likelihood, pullback = _pullback_of(twin, model.variables, jnp.asarray(image, jnp.float32))
     return Linear(pullback, start_signal(likelihood, settings))
 
 
 @partial(jax.jit, static_argnames="twin")
 def _pullback_of(
-    twin: UNet, variables: Variables, image: Float[Array, "height width channels"]
+    twin: UNet, variables: Variables, image: Float[Array, "height width *channels"]
 ) -> tuple[Float[Array, "height width"], Callable[[Array], tuple[Array]]]:
     """Runs the network forward once; returns the likelihood map and the pull-back from its logits to the image."""
 
-    def forward(x: Float[Array, "height width channels"]) -> Float[Array, "height width"]:
-        return jnp.asarray(twin.apply(variables, x[None], method="logits"))[0, :, :, 0]
+    def forward(x: Float[Array, "height width *channels"]) -> Float[Array, "height width"]:
+        return jnp.asarray(twin.apply(variables, with_channels(x[None]), method="logits"))[0, :, :, 0]
 
     logits, pullback = jax.vjp(forward, image)
     return jax.nn.sigmoid(logits), pullback
@@ -495,7 +494,7 @@ def back_one(
 ) -> Float[Array, "height width"]:
     """Returns the contribution map of a cell, by its 1-based id; zeros for ids beyond the last cell."""
     (gradient,) = linear.pullback(jnp.where(regions == cell, linear.signal, 0))
-    return clamped(gradient)
+    return clamped(with_channels(gradient[None])[0])
 
 
 @jax.jit
