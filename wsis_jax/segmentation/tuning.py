@@ -88,11 +88,10 @@ def tune_cuts(
 
 def _trials(config: Config) -> Iterator[Config]:
     """Yields settings that differ in the data term, with all that suits it, or in one number."""
-    opened = dict.fromkeys(("seed_threshold", "claim_weight", "data_weight", "background_weight"))
-    opened |= dict.fromkeys(("edge", "edge_weight", "edge_falloff"))
+    opened = [f"cut.{name}=null" for name in (*_FACTORS, "background_weight", "edge") if name != "smooth"]
     for term in _TERMS:
         if term != config.cut.data:
-            yield dataclasses.replace(config, cut=dataclasses.replace(config.cut, data=term, **opened))
+            yield config.override([f"cut.data={term}", *opened])
     suits = config.cut if config.cut.data == "auto" else suited(config.cut, config.cut.data)
     for name, factors in _FACTORS.items():
         value = getattr(suits, name)
