@@ -5,6 +5,7 @@ mDice, as long as that gains; then all are tried once more from there.
 """
 
 import dataclasses
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -103,8 +104,10 @@ def _score(located: Sequence[LocatedCells], images: Sequence[MaskedImage], confi
     """Returns the scores of all cells by settings of the cut; points count within half a diameter of a cell."""
     cells, points = [], []
     for one, (_, image, masks) in zip(located, images, strict=True):
-        shape = image.shape[0], image.shape[1]
-        cells.append(match_labels(outline(one, shape, config=config).labels, masks))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # bad settings make odd cells; they are not chosen
+            found = outline(one, (image.shape[0], image.shape[1]), config=config)
+        cells.append(match_labels(found.labels, masks))
         points.append(match_points(np.zeros((0, 2)), np.zeros((0, 2)), distance=1.0))
     return pool_scores(cells, points)
 
