@@ -1,9 +1,11 @@
 """Writes a data folder of drawn scenes, so that every experiment runs where there are no real images.
 
     python -m experiments.drawn runs/data/drawn
+    python -m experiments.drawn runs/data/sparse --kind sparse --images 10 --side 320 --cells 6
 
-The scenes are those of `wsis demo`, crowded cells in their halos with rough clicks; the folder holds `images/`,
-`points/` and `masks/`, as the other experiments want it.
+Crowded scenes are those of `wsis demo`, cells in their halos with rough clicks. Sparse ones are discs of 20 pixels
+with a bright rim, about 100 pixels apart: the spacing of their clicks says nothing about their size. The folder holds
+`images/`, `points/` and `masks/`, as the other experiments want it.
 """
 
 import argparse
@@ -12,16 +14,20 @@ from pathlib import Path
 
 import numpy as np
 import tifffile
+from scipy import ndimage
 
 from wsis_jax.core import replacing
 from wsis_jax.io import write_labels, write_points
-from wsis_jax.synthetic import draw_scene
+from wsis_jax.synthetic import Scene, draw_scene
+
+_DISC, _APART = 20.0, 100.0  # pixels: diameter of the sparse cells, and their distance
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Draws the scenes."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
+    parser.add_argument("--kind", choices=["crowded", "sparse"], default="crowded", help="of scenes (crowded)")
     parser.add_argument("--images", type=int, default=6)
     parser.add_argument("--side", type=int, default=512, help="of the images, in pixels")
     parser.add_argument("--cells", type=int, default=60, help="in each image")
@@ -30,12 +36,32 @@ def main(argv: Sequence[str] | None = None) -> None:
         (arguments.folder / part).mkdir(parents=True, exist_ok=True)
     for number in range(arguments.images):
         shape = arguments.side, arguments.side
-        scene = draw_scene(number, shape=shape, cells=arguments.cells, diameter=36.0, jitter=2.0)
+        if arguments.kind == "sparse":
+            scene = draw_sparse(number, shape=shape, cells=arguments.cells)
+        else:
+            scene = draw_scene(number, shape=shape, cells=arguments.cells, diameter=36.0, jitter=2.0)
         name = f"scene{number:02}"
         with replacing(arguments.folder / "images" / f"{name}.tif") as temporary:
             tifffile.imwrite(temporary, np.round(scene.image * 65_535).astype(np.uint16))
         write_points(arguments.folder / "points" / f"{name}.csv", scene.points)
         write_labels(arguments.folder / "masks" / f"{name}.tif", scene.labels)
+
+
+def draw_sparse(seed: int, *, shape: tuple[int, int], cells: int) -> Scene:
+    """Draws discs with a bright rim, far from each other, with clicks that are a pixel off."""
+    rng, centres = np.random.default_rng(seed), np.empty((0, 2))
+    while len(centres) < cells:
+        place = rng.uniform(_DISC, np.array(shape) - _DISC)
+        if (np.hypot(*(centres - place).T) > 0.85 * _APART).all():
+            centres = np.vstack([centres, place])
+    rows, columns = np.indices(shape)
+    image, labels = np.full(shape, 0.4), np.zeros(shape, np.int32)
+    for number, (row, column) in enumerate(centres, start=1):
+        distance = np.hypot(rows - row, columns - column)
+        labels[distance <= _DISC / 2] = number
+        image += 0.4 * np.exp(-((distance - _DISC / 2) ** 2) / 3)
+    image = np.clip(ndimage.gaussian_filter(image, 0.7) + rng.normal(0, 0.02, shape), 0, 1).astype(np.float32)
+    return Scene(image, centres + rng.normal(0, 1, centres.shape), labels, np.zeros(shape, np.float32))
 
 
 if __name__ == "__main__":
