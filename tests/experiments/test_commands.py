@@ -25,6 +25,7 @@ TOYS = {
     "detector": f"detector DATA --work WORK --rows '{_TINY}'",
     "student, own": "student DATA --work WORK --labels own --steps 80",
     "student, masks": "student DATA --work WORK --labels masks --steps 80",
+    "generalist": "generalist SETS --work WORK/drawn --kinds drawn --most 2",
     "point_faults": "point_faults DATA",
     "nuclei": "nuclei SETS drawn",
     "drawn": "drawn OUT --images 1 --side 64 --cells 4",
@@ -36,6 +37,7 @@ _TRAINED = [f"{teacher}{fold}" for teacher in ("fold", "nuclei", "tolerant-0.2-h
 _TRAINED.remove("tolerant-0.2-hidden-0")
 _TRAINED += [f"fold{fold}/student_{labels}" for labels in ("own", "masks") for fold in range(3)]
 _TRAINED.remove("fold0/student_own")
+_TRAINED.append("run")  # of generalist
 
 
 @pytest.fixture(scope="module")

@@ -60,6 +60,14 @@ def test_points_outside_an_image_do_not_count():
     assert measure_cells([image], [more]).blob == measure_cells([image], [points]).blob
 
 
+@pytest.mark.parametrize("value", [0.0, 0.5, 1.0])
+def test_an_image_that_shows_nothing_leaves_the_spacing(value):
+    _, points = discs(0, diameter=20, apart=50)
+    found = measure_cells([np.full((320, 320), value, np.float32)], [points])
+    assert (found.blob, found.structure) == (None, None)
+    assert found.diameter == found.spacing
+
+
 def test_one_measure_is_enough_and_none_is_refused():
     assert CellSize(None, 12.0, None).diameter == 12
     assert CellSize(40.0, 12.0, None).diameter == 12

@@ -41,6 +41,11 @@ def with_train(**changes) -> Config:
     return dataclasses.replace(CONFIG, train=dataclasses.replace(CONFIG.train, **changes))
 
 
+def chosen_for(config: Config) -> Config:
+    """What is kept of settings: with all that is chosen from images and points; these are phase contrast."""
+    return fill_in(DATA, config).override(["cut.data=inverse"])
+
+
 def contents(folder):
     """What a training leaves: weights, settings, metrics."""
     variables = load_model(folder).variables
@@ -115,7 +120,7 @@ def test_what_a_training_writes(unbroken):
     assert [line["step"] for line in run_folder.read_metrics(unbroken)] == [3, 6, 7]
     best = run_folder.read_metrics(unbroken)[-1]["best_step"]
     assert [path.name for path in (unbroken / "weights").iterdir()] == [str(best)]
-    assert load_config(unbroken) == fill_in(DATA, CONFIG)
+    assert load_config(unbroken) == chosen_for(CONFIG)
 
 
 def stop_at(step):
@@ -187,7 +192,7 @@ def test_a_folder_in_which_nothing_was_learnt_is_used_again(tmp_path):
         train(IMAGES, POINTS, config=CONFIG.override(["unet.decoder=[2,2]"]), run=tmp_path)
     with pytest.raises(KeyboardInterrupt):
         train(IMAGES, POINTS, config=CONFIG, run=tmp_path, callbacks=stop_at(1))
-    assert load_config(tmp_path) == fill_in(DATA, CONFIG)
+    assert load_config(tmp_path) == chosen_for(CONFIG)
 
 
 def test_resuming_with_other_settings_is_refused(unbroken):
@@ -221,7 +226,7 @@ def test_the_best_model_is_that_of_the_least_loss(tmp_path, fixed_scores):
     assert [path.name for path in (tmp_path / "weights").iterdir()] == ["2"]
 
 
-def test_sigma_and_scale_are_chosen_from_the_points(tmp_path):
+def test_sigma_and_scale_are_chosen_from_the_points_where_the_image_shows_nothing(tmp_path):
     grid = np.stack(np.meshgrid([10.0, 60.0], [10.0, 60.0]), axis=-1).reshape(-1, 2)
     data = TrainingSet([np.zeros((80, 80), np.float32)], [grid], ["a"])
     chosen = fill_in(data, Config())
@@ -239,12 +244,22 @@ def test_sigma_and_scale_are_chosen_from_the_points(tmp_path):
     assert (both.likelihood.sigma, both.image.diameter) == (3.0, 40.0)  # a given sigma wins
 
 
+def test_sigma_is_chosen_by_the_size_of_the_cells_not_by_their_spacing():
+    rows, columns = np.mgrid[:240, :240]
+    grid = np.stack(np.meshgrid([60.0, 180.0], [60.0, 180.0]), axis=-1).reshape(-1, 2)
+    radius = np.min([np.hypot(rows - row, columns - column) for row, column in grid], axis=0)
+    chosen = fill_in(TrainingSet([(radius < 12).astype(np.float32)], [grid], ["a"]), Config())
+    assert chosen.image.diameter == pytest.approx(24, rel=0.35)
+    assert chosen.likelihood.sigma == pytest.approx(chosen.image.diameter / 4, abs=0.01)
+    assert chosen.image.scale == pytest.approx(5 / chosen.likelihood.sigma, abs=1e-3)
+
+
 def test_what_was_chosen_is_kept_in_the_run_folder(tmp_path):
     config = CONFIG.override(["image.scale=null", "likelihood.sigma=null"])
     with pytest.raises(KeyboardInterrupt):
         train(IMAGES, POINTS, config=config, run=tmp_path, callbacks=stop_at(1))
     kept = load_config(tmp_path)
-    assert kept == fill_in(DATA, config)
+    assert kept == chosen_for(config)
     assert kept.likelihood.sigma is not None
 
 

@@ -59,7 +59,7 @@ class ImageConfig:
 class LikelihoodConfig:
     """The training target (paper §3.1)."""
 
-    # None: a quarter of `image.diameter`, or of the spacing of the points
+    # None: a quarter of `image.diameter`
     sigma: float | None = positive(None, 10_000)
 
 

@@ -21,6 +21,7 @@ _Points = Float64[np.ndarray, "_ 2"]
 _OCTAVE = 1.5 * 2.0 ** np.arange(0, 1, 0.25)  # sigmas tried before the image is halved, in its pixels
 _OCTAVES = 6
 _DISC = 2 * 2**0.5  # × sigma: the diameter of the disc with the greatest response
+_FAINT = 0.003  # response that is noise, grey values being 0..1: of an image that shows nothing at the clicks
 _SMOOTH = 1.5  # pixels: sigma of the gradient that structure is seen by
 _FLAT = 0.003  # gradient that is noise, grey values being 0..1
 _RINGS = 64  # in a spacing: steps of the distance from the clicks
@@ -71,7 +72,10 @@ def measure_cells(images: Iterable[_Image], points: Sequence[_Points]) -> CellSi
 
 
 def _blob(seen: Sequence[tuple[_Image, _Points]]) -> float | None:
-    """Returns the diameter of the disc whose response, -σ² ∇² G_σ * image, is farthest from 0 over all clicks."""
+    """Returns the diameter of the disc whose response, -σ² ∇² G_σ * image, is farthest from 0 over all clicks.
+
+    None where there is no such response.
+    """
     sums, clicks = np.zeros((_OCTAVES, len(_OCTAVE))), np.zeros((_OCTAVES, len(_OCTAVE)))
     for image, own in seen:
         for octave in range(_OCTAVES):
@@ -85,7 +89,10 @@ def _blob(seen: Sequence[tuple[_Image, _Points]]) -> float | None:
                     clicks[octave, index] += len(at[0])
     if not clicks.any():
         return None
-    octave, index = np.unravel_index(np.argmax(np.abs(sums / np.maximum(clicks, 1))), sums.shape)
+    response = np.abs(sums / np.maximum(clicks, 1))
+    if response.max() < _FAINT:
+        return None
+    octave, index = np.unravel_index(np.argmax(response), sums.shape)
     return float(_DISC * _OCTAVE[index] * 2.0**octave)
 
 

@@ -13,7 +13,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import KDTree
 
-from wsis_jax.core import UserError, nearest_distances, nearest_peak
+from wsis_jax.core import SIGMA_PER_DIAMETER, UserError, nearest_distances, nearest_peak
 
 _Map = Float[np.ndarray, "height width"]
 
@@ -170,7 +170,7 @@ def suggest_sigma(points_per_image: Sequence[Float64[np.ndarray, "_ 2"]]) -> flo
         raise UserError(
             "no image has two points to suggest a sigma from; give the sigma in pixels as `likelihood.sigma`"
         )
-    return float(0.25 * np.median(np.concatenate(distances)))
+    return float(SIGMA_PER_DIAMETER * np.median(np.concatenate(distances)))
 
 
 def suggest_scale(sigma: float) -> float:

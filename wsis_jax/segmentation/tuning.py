@@ -68,7 +68,8 @@ def tune_cuts(
                 f"{name}: is {image.shape[0]} × {image.shape[1]} pixels but its masks are {masks.shape[0]} × "
                 f"{masks.shape[1]}; give masks of the same size"
             )
-    located = [locate(model, one.image[None], config=config)[0] for one in images]
+    # No trial warns of the size of its cells: many trials are bad.
+    located = [locate(model, one.image[None], config=config)[0]._replace(learned=None) for one in images]
     if not any(len(one.detection.peaks) for one in located):
         raise UserError(f"{images[0].name}: no cell is found in this image, nor in any other; train longer first")
     best = before = _score(located, images, config)

@@ -14,8 +14,12 @@ CASES = {
     "unknown section": (f"{_TRAIN} trian.steps=3", 2, "unknown section 'trian' in"),
     "wrong type": (f"{_TRAIN} train.steps=many", 2, "train.steps must be int, not 'many'"),
     "unknown choice": (f"{_TRAIN} train.schedule=best", 2, "train.schedule must be one of"),
-    "unknown data term": (f"{_TRAIN} cut.data=inverted", 2, "cut.data must be one of inverse, flat, not"),
-    "unknown data term to segment": (f"{_SEGMENT} --set cut.data=inverted", 2, "cut.data must be one of inverse"),
+    "unknown data term": (f"{_TRAIN} cut.data=inverted", 2, "cut.data must be one of auto, inverse, flat, levels"),
+    "unknown data term to segment": (
+        f"{_SEGMENT} --set cut.data=inverted",
+        2,
+        "cut.data must be one of auto, inverse",
+    ),
     "no assignment": (f"{_TRAIN} train.steps", 2, "'train.steps' is no assignment"),
     "value out of range": (f"{_TRAIN} train.batch=0", 2, "train.batch must be at least 1"),
     "sigma of nothing": (f"{_TRAIN} likelihood.sigma=0", 2, "likelihood.sigma must be above"),
@@ -70,10 +74,10 @@ CASES = {
         "train.learning_rate must be at most",
     ),
     "negative seed": (f"{_TRAIN} train.seed=-1", 2, "train.seed must be at least 0"),
-    "no sigma from one point": (
-        "train ok.tif --points one.csv --set likelihood.sigma=null",
+    "no size of cells from one point and a constant image": (
+        "train constant/flat.tif --points one.csv --set likelihood.sigma=null",
         2,
-        "give the sigma in pixels as `likelihood.sigma`",
+        "too few points to tell the size of the cells from; give it (--diameter, in pixels)",
     ),
     "unknown key to segment": (f"{_SEGMENT} --set cut.reech=3", 2, "unknown key 'reech' in"),
     "sigma unset": (f"{_SEGMENT} --set likelihood.sigma=null", 3, "likelihood.sigma must be a number"),
