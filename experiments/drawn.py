@@ -4,7 +4,7 @@
     python -m experiments.drawn runs/data/sparse --kind sparse --images 10 --side 320 --cells 6
 
 Crowded scenes are those of `wsis demo`, cells in their halos with rough clicks. Sparse ones are discs of 20 pixels
-with a bright rim, about 100 pixels apart, so that the spacing of clicks says nothing about their size. The folder has
+with a bright rim, about 100 pixels apart, so that the spacing of clicks does not tell their size. The folder has
 `images/`, `points/` and `masks/`, as the other experiments want it.
 """
 

@@ -1,4 +1,4 @@
-"""What: draws the picture of docs/microscopes.md, two kinds of microscopy cut at their clicks with the same defaults.
+"""What: draws the picture of docs/microscopes.md, two kinds of microscopy cut at their clicks by the defaults.
 
     python -m experiments.microscopes docs/microscopes.png
 

@@ -142,7 +142,8 @@ def test_colours_are_learned_and_read_without_a_flag(draw_small, tmp_path, capsy
     assert "It reads what it learned from, --channel colours, of images by itself." in capsys.readouterr().out
     assert load_config(run).image.channels == "colours"
     assert main(["segment", str(run), str(slides), "--out", str(out), "--set", "detect.threshold=0.1"]) == 0
-    assert (read_labels(out / "a_labels.tif").shape, capsys.readouterr().err) == ((64, 64), "")
+    assert read_labels(out / "a_labels.tif").shape == (64, 64)
+    assert "error" not in capsys.readouterr().err  # three steps may find specks, which is warned of
     assert main(["segment", str(run), str(slides), "--channel", "2,1,0", "--out", str(out)]) == 0
     assert main(["segment", str(run), str(slides), "--channel", "grey", "--out", str(out)]) == 2
     assert "the model learned from 3 channels, but --channel (image.channels) chooses 1" in capsys.readouterr().err
