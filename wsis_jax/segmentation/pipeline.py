@@ -173,9 +173,10 @@ def outline(located: LocatedCells, shape: tuple[int, int], *, config: Config) ->
         winner=winner,
     )
     areas = areas_of(found.labels, len(found.points))
+    kept = without_specks(areas, config)
     if learned is not None:
-        warn_of_size(areas, learned)
-    return found if clicks is not None else choose_cells(found, without_specks(areas, config))
+        warn_of_size(areas[kept], learned)
+    return found if clicks is not None else choose_cells(found, kept)
 
 
 def learned_diameter(model: Model, config: Config) -> float | None:

@@ -155,9 +155,11 @@ def segment_tiled(
                 pass
         labels = parallel_map(labels_of, blocks, tiled=tiled, peaks=peaks, fused=fused, winner=winner, whole=whole)
         confidence, areas = _write_labels(out, blocks, labels, len(peaks))
+    kept = without_specks(areas, config)
     if (learned := learned_diameter(model, config)) is not None:
-        warn_of_size(areas, learned)
-    kept = without_specks(areas, config) if clicks is None else np.arange(len(areas))
+        warn_of_size(areas[kept], learned)
+    if clicks is not None:
+        kept = np.arange(len(areas))
     if len(kept) < len(areas):
         _renumber(out, blocks, numbers_of(kept, len(areas)))
     steps.finish()
