@@ -37,6 +37,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         found = segment(model, image, config=config, points=points)
         shown = normalize_by(config.image, image)
         panels.append((f"{name}: cells at their clicks", overlay(shown, found.labels, found.points)))
+    arguments.picture.parent.mkdir(parents=True, exist_ok=True)
     write_picture(arguments.picture, strip(panels, height=_HEIGHT))
     print(f"{arguments.picture}: written")
 

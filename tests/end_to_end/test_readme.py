@@ -40,6 +40,7 @@ def all_that_is_named(tiny_run, write_scene, write_ctc_scenes, draw_small, tmp_p
     shutil.copytree(folder / "points", folder / "clicks")
     write_ctc_scenes(folder / "data", [scene])
     tifffile.imwrite(folder / "image.tif", draw_small(4).image)
+    tifffile.imwrite(folder / "nuclei.tif", draw_small(4).nuclei)
     film = np.stack([[scene.nuclei, scene.image]] * 2).astype(np.float32)
     tifffile.imwrite(folder / "film.ome.tif", film, metadata={"axes": "TCYX"})
     tifffile.imwrite(folder / "stack.tif", film, photometric="minisblack")

@@ -25,10 +25,12 @@ TOYS = {
     "detector": f"detector DATA --work WORK --rows '{_TINY}'",
     "student, own": "student DATA --work WORK --labels own --steps 80",
     "student, masks": "student DATA --work WORK --labels masks --steps 80",
-    "generalist": "generalist SETS --work WORK/drawn --kinds drawn --most 2",
+    "generalist": "generalist SETS --work WORK/drawn --kinds drawn --most 2 --set train.steps=80",
     "point_faults": "point_faults DATA",
     "nuclei": "nuclei SETS drawn",
     "drawn": "drawn OUT --images 1 --side 64 --cells 4",
+    "drawn, sparse": "drawn OUT --kind sparse --images 1 --side 160 --cells 1",
+    "microscopes": "microscopes OUT/picture.png",
     "box_model": "box_model WORK/drawn/fold0 boxed",
 }
 # Run by tests of their own, `test_kills.py` and `test_table1.py`, with these options.
@@ -70,6 +72,8 @@ def test_an_experiment_runs_to_its_end(name, places, monkeypatch, capsys):
     printed = capsys.readouterr().out
     if script == "drawn":
         assert (places["OUT"] / "masks" / "scene00.tif").is_file()
+    elif script == "microscopes":
+        assert (places["OUT"] / "picture.png").is_file()
     elif script == "box_model":
         assert (places["MODELS"] / "boxed" / "config.json").is_file()
     else:

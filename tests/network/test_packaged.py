@@ -110,7 +110,7 @@ def test_what_cannot_be_boxed_leaves_all_as_it_was(models, tiny_run, box, tmp_pa
 
 
 def test_the_models_of_the_package_are_small_and_complete(phase_contrast):
-    assert packaged.packaged_models() == ["phase-contrast"]
+    assert packaged.packaged_models() == ["generalist", "phase-contrast"]
     assert sum(path.stat().st_size for path in files_of(phase_contrast)) <= 4_000_000
     assert sorted(path.name for path in phase_contrast.iterdir()) == ["README.md", "config.json", "weights"]
     assert "## What it is not for" in (phase_contrast / "README.md").read_text()

@@ -423,7 +423,11 @@ def preset(name: PresetName, base: Config | None = None) -> Config:
     chosen = presets[name]
     if base is None:
         return chosen
-    return dataclasses.replace(base, detect=chosen.detect, contribution=chosen.contribution, cut=chosen.cut)
+    # What a training chose for its images stays, where the preset leaves it open.
+    chosen_before = chosen.cut.data == "auto" and base.cut.data in _SUITED
+    data = base.cut.data if chosen_before else chosen.cut.data
+    cut = dataclasses.replace(chosen.cut, data=data)
+    return dataclasses.replace(base, detect=chosen.detect, contribution=chosen.contribution, cut=cut)
 
 
 def small_network(config: Config) -> Config:
