@@ -16,10 +16,11 @@ import numpy as np
 import tifffile
 from scipy import ndimage
 
-from wsis_jax.core import replacing
+from wsis_jax.core import UserError, replacing
 from wsis_jax.io import write_labels, write_points
 from wsis_jax.synthetic import Scene, draw_scene
 
+_TRIES = 1000  # random places for each sparse cell
 _DISC, _APART = 20.0, 100.0  # pixels: diameter of the sparse cells, and their distance
 
 
@@ -48,12 +49,22 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def draw_sparse(seed: int, *, shape: tuple[int, int], cells: int) -> Scene:
-    """Draws discs with a bright rim, far from each other, with clicks that are a pixel off."""
+    """Draws discs with a bright rim, far from each other, with clicks that are a pixel off.
+
+    Raises:
+        UserError: if no place is left for so many.
+    """
     rng, centres = np.random.default_rng(seed), np.empty((0, 2))
-    while len(centres) < cells:
+    for _ in range(_TRIES * cells):
+        if len(centres) == cells:
+            break
         place = rng.uniform(_DISC, np.array(shape) - _DISC)
         if (np.hypot(*(centres - place).T) > 0.85 * _APART).all():
             centres = np.vstack([centres, place])
+    if len(centres) < cells:
+        raise UserError(
+            f"{cells} sparse cells do not fit into {shape[0]} × {shape[1]} pixels; draw fewer (--cells)"
+        )
     rows, columns = np.indices(shape)
     image, labels = np.full(shape, 0.4), np.zeros(shape, np.int32)
     for number, (row, column) in enumerate(centres, start=1):

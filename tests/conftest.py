@@ -21,7 +21,11 @@ import jax
 import jaxtyping
 import numpy as np
 import pytest
+from hypothesis import settings
 
+# Where other programs take the time, an example that needs milliseconds may need a second.
+settings.register_profile("wsis", deadline=None)
+settings.load_profile("wsis")
 # Traced programs are millions of objects that live on: to go through them for garbage rarely is enough.
 gc.set_threshold(50_000, 10, 10)
 jax.config.update("jax_disable_most_optimizations", True)

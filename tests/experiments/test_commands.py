@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 import tifffile
 
-from experiments import box_model
+from experiments import box_model, drawn
+from wsis_jax.core import UserError
+from wsis_jax.network import packaged
 
 _STEPS = "train.steps=2 train.warmup=1 train.batch=2 train.patch=32 train.evaluate_every=2"
 _TINY = f"image.scale=1 likelihood.sigma=3 unet.encoder=[2,4] unet.decoder=[2] {_STEPS}"
@@ -29,8 +31,8 @@ TOYS = {
     "point_faults": "point_faults DATA",
     "nuclei": "nuclei SETS drawn",
     "drawn": "drawn OUT --images 1 --side 64 --cells 4",
-    "drawn, sparse": "drawn OUT --kind sparse --images 1 --side 160 --cells 1",
-    "microscopes": "microscopes OUT/picture.png",
+    "drawn, sparse": "drawn OUT --kind sparse --images 1 --side 160 --cells 2",
+    "microscopes": "microscopes OUT/microscopes.png",
     "box_model": "box_model WORK/drawn/fold0 boxed",
 }
 # Run by tests of their own, `test_kills.py` and `test_table1.py`, with these options.
@@ -56,7 +58,9 @@ def places(tiny_run, write_scene, draw_small, tmp_path_factory):
     (data / "mask").rename(data / "masks")
     for name in _TRAINED:
         shutil.copytree(tiny_run.folder, work / "drawn" / name)
-    (folder / "models" / "boxed").mkdir(parents=True)
+    (folder / "out").mkdir()
+    shutil.copytree(tiny_run.folder, folder / "models" / "generalist")
+    (folder / "models" / "boxed").mkdir()
     (folder / "models" / "boxed" / "README.md").write_text("a model card")
     return {"SETS": folder, "DATA": data, "WORK": work, "OUT": folder / "out", "MODELS": folder / "models"}
 
@@ -65,6 +69,7 @@ def places(tiny_run, write_scene, draw_small, tmp_path_factory):
 @pytest.mark.parametrize("name", TOYS)
 def test_an_experiment_runs_to_its_end(name, places, monkeypatch, capsys):
     monkeypatch.setattr(box_model, "MODELS", places["MODELS"])
+    monkeypatch.setattr(packaged, "MODELS", places["MODELS"])
     script, *words = shlex.split(TOYS[name])
     for place, folder in places.items():
         words = [word.replace(place, str(folder)) for word in words]
@@ -73,8 +78,13 @@ def test_an_experiment_runs_to_its_end(name, places, monkeypatch, capsys):
     if script == "drawn":
         assert (places["OUT"] / "masks" / "scene00.tif").is_file()
     elif script == "microscopes":
-        assert (places["OUT"] / "picture.png").is_file()
+        assert (places["OUT"] / "microscopes.png").is_file()
     elif script == "box_model":
         assert (places["MODELS"] / "boxed" / "config.json").is_file()
     else:
         assert printed.count("\n|") >= 2  # the rows of a table
+
+
+def test_more_sparse_cells_than_fit_are_refused():
+    with pytest.raises(UserError, match="20 sparse cells do not fit into 96 × 96 pixels; draw fewer"):
+        drawn.draw_sparse(0, shape=(96, 96), cells=20)
