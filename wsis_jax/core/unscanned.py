@@ -1,8 +1,8 @@
 """Areas at the border of an image that show nothing, such as the corners of a turned scan: all of one value.
 
 They stay out of the percentiles by which grey values are normalised, or else these would tell of the areas and not
-of the cells. Of an image in parts the rule says the same, to the last bit. An image of several channels shows nothing
-where none of them does.
+of the cells. Of an image in parts the rule says the same, to the last bit. An image of several channels shows
+nothing where none of them does.
 """
 
 from collections.abc import Callable

@@ -88,7 +88,7 @@ def tune_cuts(
 
 def _trials(config: Config) -> Iterator[Config]:
     """Yields settings that differ in the data term, with all that suits it, or in one number."""
-    opened = dict.fromkeys(("seed_threshold", "claim_weight", "data_weight", "background_weight"))
+    opened: dict[str, Any] = dict.fromkeys(("seed_threshold", "claim_weight", "data_weight", "background_weight"))
     opened |= dict.fromkeys(("edge", "edge_weight", "edge_falloff"))
     for term in _TERMS:
         if term != config.cut.data:
