@@ -16,6 +16,7 @@ from .paths import stem as stem
 from .point_file import POINT_SUFFIXES as POINT_SUFFIXES
 from .point_file import ByFrame as ByFrame
 from .point_file import PointFormat as PointFormat
+from .point_file import PointUnit as PointUnit
 from .point_file import check_points as check_points
 from .point_file import frames_beyond as frames_beyond
 from .point_file import points_of_frames as points_of_frames
