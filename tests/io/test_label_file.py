@@ -15,6 +15,7 @@ from PIL import Image
 
 from wsis_jax.core import images
 from wsis_jax.io import label_file
+from wsis_jax.io.image_file import open_frames
 
 
 def some_pixels(shape: tuple[int, ...], dtype: str) -> np.ndarray:
@@ -273,3 +274,53 @@ def test_one_pixel_makes_an_image_not_constant():
 def test_percentiles_out_of_order(low, high):
     with pytest.raises(ValueError, match=r"percentiles .* are no range; choose 0 <= low < high <= 100"):
         images.normalize_image(np.eye(2, dtype=np.float32), method="percentile", low=low, high=high)
+
+
+@pytest.mark.parametrize("kind", ["png", "tif"])
+def test_of_label_images_with_a_palette_the_indices_count(tmp_path, kind):
+    labels = np.random.default_rng(0).integers(0, 20, (7, 5)).astype(np.uint8)
+    hues = np.random.default_rng(1).integers(0, 256, (256, 3)).astype(np.uint8)
+    path = tmp_path / f"a.{kind}"
+    if kind == "png":
+        picture = Image.fromarray(labels)
+        picture.putpalette(hues.tobytes())
+        picture.save(path)
+    else:
+        tifffile.imwrite(path, labels, photometric="palette", colormap=hues.T.astype(np.uint16) * 257)
+    np.testing.assert_array_equal(label_file.read_labels(path), labels)
+    shown = hues[labels] @ np.array([0.299, 0.587, 0.114]) * (1 if kind == "png" else 257)
+    np.testing.assert_allclose(label_file.read_image(path)[0], shown, rtol=1e-6)
+    colours = label_file.read_image(path, channel="colours")[0]
+    np.testing.assert_array_equal(colours, hues[labels] * np.float32(1 if kind == "png" else 257))
+
+
+def test_a_grey_palette_of_labels_is_no_list_of_indices(tmp_path):
+    order = np.random.default_rng(0).permutation(256)  # as programs that make files smaller leave it
+    picture = Image.fromarray(np.argsort(order).astype(np.uint8)[some_pixels((7, 5), "u1")])
+    picture.putpalette(np.repeat(order, 3).astype(np.uint8).tobytes())
+    picture.save(tmp_path / "a.png")
+    np.testing.assert_array_equal(label_file.read_labels(tmp_path / "a.png"), some_pixels((7, 5), "u1"))
+
+
+@pytest.mark.parametrize("kind", ["u1", "u2", "f4"])
+def test_where_0_is_white_the_image_is_inverted_and_labels_are_not(tmp_path, kind):
+    values = some_pixels((7, 5), kind)
+    tifffile.imwrite(tmp_path / "a.tif", values, photometric="miniswhite")
+    most = 0 if kind == "f4" else np.iinfo(kind).max
+    expected = (most - values.astype(np.float64)).astype(np.float32)
+    np.testing.assert_array_equal(label_file.read_image(tmp_path / "a.tif")[0], expected)
+    if kind != "f4":
+        np.testing.assert_array_equal(label_file.read_labels(tmp_path / "a.tif"), values)
+    with open_frames(tmp_path / "a.tif") as frames:
+        np.testing.assert_array_equal(frames.source(0).image[2:4, 1:3], expected[2:4, 1:3])
+
+
+def test_a_look_up_table_over_grey_values_changes_nothing(tmp_path):
+    values, ramp = some_pixels((7, 5), "u1"), np.linspace(0, 65535, 256).astype(np.uint16)
+    ends = ramp.copy()
+    ends[[0, -1]] = 40_000, 0  # as in ImageJ's HiLo
+    for name, palette in {"green": [ramp * 0, ramp, ramp * 0], "hilo": [ramp, ramp, ends]}.items():
+        tifffile.imwrite(tmp_path / f"{name}.tif", values, photometric="palette", colormap=np.stack(palette))
+        np.testing.assert_array_equal(label_file.read_image(tmp_path / f"{name}.tif")[0], values)
+    tifffile.imwrite(tmp_path / "a.tif", values, photometric="palette", colormap=np.stack([ramp[::-1]] * 3))
+    np.testing.assert_allclose(label_file.read_image(tmp_path / "a.tif")[0], ramp[::-1][values], rtol=1e-6)

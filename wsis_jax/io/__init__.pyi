@@ -1,5 +1,4 @@
 from .ctc import read_ctc_points as read_ctc_points
-from .image_file import LUMINANCE as LUMINANCE
 from .image_file import Frames as Frames
 from .image_file import SourceImage as SourceImage
 from .image_file import open_frames as open_frames
@@ -25,6 +24,7 @@ from .point_file import renumber_frames as renumber_frames
 from .point_file import write_points as write_points
 from .readers import IMAGE_SUFFIXES as IMAGE_SUFFIXES
 from .readers import LABEL_SUFFIXES as LABEL_SUFFIXES
+from .readers import LUMINANCE as LUMINANCE
 from .readers import check_axes as check_axes
 from .readers.zarr import NGFF as NGFF
 from .readers.zarr import create_labels as create_labels

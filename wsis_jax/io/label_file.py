@@ -57,6 +57,8 @@ def count_frames(path: str | Path, *, channel: ChannelChoice = None) -> int:
 def read_labels(path: str | Path) -> Int32[np.ndarray, "height width"]:
     """Reads a label image: 0 for background, a whole number for each cell.
 
+    Of a picture with a palette the indices are the labels, or the grey values if its palette is grey.
+
     Raises:
         MissingFile: If there is no such file.
         UserError: If the file is empty, damaged or not an image; if it is in colour or has several pages; if
@@ -66,7 +68,7 @@ def read_labels(path: str | Path) -> Int32[np.ndarray, "height width"]:
         frames = {axis: size for axis, size in stacks[0].sizes.items() if axis not in "YXS"}
         if len(stacks) > 1 or math.prod(frames.values()) > 1:
             raise UserError(f"{path}: the labels have several pages; save each page as a file of its own")
-        labels, axes = stacks[0].read(dict.fromkeys(frames, 0), WHOLE)
+        labels, axes = (stacks[0].stored or stacks[0].read)(dict.fromkeys(frames, 0), WHOLE)
     if "S" in axes:
         raise UserError(f"{path}: the labels are a colour picture; save the cell numbers as grey values")
     if labels.dtype.kind not in "buif" or (labels.dtype.kind == "f" and (labels != np.round(labels)).any()):

@@ -16,6 +16,8 @@ import numpy as np
 
 from wsis_jax.core import MissingFile, UserError, Window, check_chunks, check_values, reading
 
+# ITU-R BT.601, as in Pillow and OpenCV; they sum to 1, so a grey picture saved as RGB keeps its values.
+LUMINANCE = np.array([0.299, 0.587, 0.114])
 WHOLE = slice(None), slice(None)
 TOO_LARGE = "cut the image into parts, or segment it in tiles, as OME-Zarr"
 DAMAGED = "the image is damaged"
@@ -34,11 +36,14 @@ class Stack(NamedTuple):
         read: takes places on axes other than `Y` and `X`, and a window; returns the values there, and the names of
             their axes.
         pixel_size: side of a pixel in µm, or None if the file does not tell.
+        stored: as `read`, but the numbers in the file, as label images need them, where `read` returns how they
+            are shown: brightness where 0 is white, or the colours of a palette. None where these are the same.
     """
 
     sizes: dict[str, int]
     read: Callable[[Mapping[str, int], Window], tuple[np.ndarray, str]]
     pixel_size: float | None = None
+    stored: Callable[[Mapping[str, int], Window], tuple[np.ndarray, str]] | None = None
 
 
 class Reader(NamedTuple):
