@@ -130,3 +130,13 @@ def test_masks_of_cellpose_are_not_compared_beside_the_labels_themselves(folders
     alone = evaluate(result, mask).to_dict()
     write_labels(result / "a_cp_masks.tif", blocks((20, 20)))
     assert evaluate(result, mask).to_dict() == alone
+
+
+def test_masks_of_all_cells_at_once_are_told_or_labelled(folders):
+    result, mask = folders
+    for name, labels in TRUTH.items():
+        write_labels(mask / f"{name}.tif", (labels > 0) * 255)
+    with pytest.warns(UserWarning, match=r"a\.tif: has one label in 2 separate parts, so it looks like a mask"):
+        assert evaluate(result, mask).images["a"].cells == 1
+    scores = evaluate(result, mask, components=True)
+    assert (scores.pooled.cells, scores.pooled.f_measure, scores.pooled.pq) == (3, 1.0, 1.0)

@@ -38,6 +38,15 @@ def _channels(text: str) -> Channels:
         raise argparse.ArgumentTypeError(str(error)) from error
 
 
+def add_components(command: argparse.ArgumentParser, masks: str) -> None:
+    """Adds --components, for the commands that read masks."""
+    command.add_argument(
+        "--components",
+        action="store_true",
+        help=f"{masks} tell cells from background alone: each connected part of one value or colour is a cell",
+    )
+
+
 def choosing(config: Config, channels: Channels | None) -> Config:
     """Returns settings with the channels of --channel, if any were given."""
     if channels is None:

@@ -4,6 +4,7 @@ import argparse
 import json
 from pathlib import Path
 
+from wsis_jax.cli.arguments import add_components
 from wsis_jax.cli.terminal import print_scores
 
 SUMMARY = "compare results with hand-made masks"
@@ -24,6 +25,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--distance", type=float, default=10.0, help="pixels within which a point finds its cell (default 10)"
     )
+    add_components(command, "MASKS")
     command.add_argument("--json", type=Path, metavar="FILE", help="also write the scores to a file")
 
 
@@ -32,7 +34,13 @@ def run(arguments: argparse.Namespace) -> int:
     from wsis_jax.core import write_text
     from wsis_jax.segmentation import evaluate
 
-    scores = evaluate(arguments.labels, arguments.masks, points=arguments.points, distance=arguments.distance)
+    scores = evaluate(
+        arguments.labels,
+        arguments.masks,
+        points=arguments.points,
+        distance=arguments.distance,
+        components=arguments.components,
+    )
     print_scores(scores)
     if arguments.json:
         write_text(arguments.json, json.dumps(scores.to_dict(), indent=2) + "\n")

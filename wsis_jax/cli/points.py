@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wsis_jax.cli.arguments import add_channel
+from wsis_jax.cli.arguments import add_channel, add_components
 from wsis_jax.cli.terminal import print_point_reports, print_suggestion, progress_bar, show_error
 from wsis_jax.core import UserError
 
@@ -59,6 +59,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         help="typical diameter of a nucleus in STAINS; without it, it is estimated from each image",
     )
     command.add_argument("--labels", nargs="+", metavar="LABELS", help="label images")
+    add_components(command, "LABELS")
     command.add_argument(
         "--ctc", type=Path, metavar="SEQUENCE", help="a sequence of the Cell Tracking Challenge, as data/01"
     )
@@ -133,6 +134,8 @@ def _point_source(arguments: argparse.Namespace) -> tuple["PointFiles", list[Pat
         raise UserError("--nuclear-channel is the channel of the stains; give them by --nuclei")
     if arguments.diameter is not None and not arguments.nuclei:
         raise UserError("--diameter is that of the nuclei in the stains; give them by --nuclei")
+    if arguments.components and not arguments.labels:
+        raise UserError("--components is of masks; give them by --labels")
     if arguments.ctc:
         points, images = points_from_ctc(arguments.ctc)
         return points, [], arguments.images or images
@@ -140,6 +143,6 @@ def _point_source(arguments: argparse.Namespace) -> tuple["PointFiles", list[Pat
         channel, diameter = arguments.nuclear_channel, arguments.diameter
         return points_from_stains(arguments.nuclei, channel=channel, diameter=diameter), [], arguments.images
     if arguments.labels:
-        return points_from_labels(arguments.labels), [], arguments.images
+        return points_from_labels(arguments.labels, components=arguments.components), [], arguments.images
     points = points_from_files(arguments.points)
     return points, list_files(arguments.points, suffixes=POINT_SUFFIXES), arguments.images

@@ -25,6 +25,7 @@ from .point_file import write_points as write_points
 from .readers import IMAGE_SUFFIXES as IMAGE_SUFFIXES
 from .readers import LABEL_SUFFIXES as LABEL_SUFFIXES
 from .readers import LUMINANCE as LUMINANCE
+from .readers import MASK_SUFFIXES as MASK_SUFFIXES
 from .readers import check_axes as check_axes
 from .readers.zarr import NGFF as NGFF
 from .readers.zarr import create_labels as create_labels

@@ -1,6 +1,7 @@
 """Label images scored against hand-made masks, file by file and pooled."""
 
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,6 +11,7 @@ from jaxtyping import Float64
 from wsis_jax.core import UserError
 from wsis_jax.io import (
     LABEL_SUFFIXES,
+    MASK_SUFFIXES,
     POINT_SUFFIXES,
     Files,
     list_files,
@@ -34,7 +36,14 @@ class Evaluation(NamedTuple):
         return {"pooled": self.pooled.to_dict(), "images": images}
 
 
-def evaluate(labels: Files, masks: Files, *, points: Files | None = None, distance: float = 10.0) -> Evaluation:
+def evaluate(
+    labels: Files,
+    masks: Files,
+    *,
+    points: Files | None = None,
+    distance: float = 10.0,
+    components: bool = False,
+) -> Evaluation:
     """Compares label images with masks, each a file, a folder or a pattern, paired by stem.
 
     The detection scores compare points. The predicted ones are those of `<name>_points.csv` beside the label
@@ -46,6 +55,7 @@ def evaluate(labels: Files, masks: Files, *, points: Files | None = None, distan
         masks: true label images.
         points: true centroids.
         distance: pixels within which a predicted point counts as a true one.
+        components: whether each connected part of a mask is a cell, as `read_labels` explains it.
 
     Raises:
         MissingFile: if a name leads to no file.
@@ -53,11 +63,11 @@ def evaluate(labels: Files, masks: Files, *, points: Files | None = None, distan
     """
     if not distance >= 0:
         raise UserError(f"the distance must be 0 or more, not {distance}")
-    pairs = _pairs(labels, masks)
+    pairs = _pairs(labels, masks, MASK_SUFFIXES if components else LABEL_SUFFIXES)
     truth = _true_points(points, [stem(label) for label, _ in pairs])
     matches = {}
     for label_path, mask_path in pairs:
-        predicted, true = read_labels(label_path), read_labels(mask_path)
+        predicted, true = read_labels(label_path), read_labels(mask_path, components=components)
         if predicted.shape != true.shape:
             raise UserError(
                 f"{label_path}: is {predicted.shape[0]} × {predicted.shape[1]} pixels but {mask_path} is "
@@ -73,12 +83,12 @@ def evaluate(labels: Files, masks: Files, *, points: Files | None = None, distan
     return Evaluation(pooled, images)
 
 
-def _pairs(labels: Files, masks: Files) -> list[tuple[Path, Path]]:
-    """Returns label images with the masks of the same stem; warns of those that have none."""
+def _pairs(labels: Files, masks: Files, suffixes: Sequence[str]) -> list[tuple[Path, Path]]:
+    """Returns label images with the masks of the same stem, of some suffixes; warns of those that have none."""
     # The masks may be the results of another model.
     predictions, truths = (
-        [file for file in list_files(where, suffixes=LABEL_SUFFIXES) if not _beside_labels(file)]
-        for where in (labels, masks)
+        [file for file in list_files(where, suffixes=kept) if not _beside_labels(file)]
+        for where, kept in ((labels, LABEL_SUFFIXES), (masks, suffixes))
     )
     pairs, lonely_labels, lonely_masks = pair_by_stem(predictions, truths)
     if not pairs:

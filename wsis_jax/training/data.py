@@ -12,6 +12,7 @@ from wsis_jax.core import EXPECTED_ERRORS, ChannelChoice, UserError, channels_of
 from wsis_jax.io import (
     IMAGE_SUFFIXES,
     LABEL_SUFFIXES,
+    MASK_SUFFIXES,
     POINT_SUFFIXES,
     ByFrame,
     Files,
@@ -245,9 +246,10 @@ def points_from_stains(stains: Files, *, channel: int | None = None, diameter: f
     return _read(list_files(stains, suffixes=IMAGE_SUFFIXES), read)
 
 
-def points_from_labels(labels: Files) -> PointFiles:
-    """Takes the centroids of label images."""
-    return _read(list_files(labels, suffixes=LABEL_SUFFIXES), lambda path: {0: centroids(read_labels(path))})
+def points_from_labels(labels: Files, *, components: bool = False) -> PointFiles:
+    """Takes the centroids of label images, or, with `components`, of the parts of masks; see `read_labels`."""
+    files = list_files(labels, suffixes=MASK_SUFFIXES if components else LABEL_SUFFIXES)
+    return _read(files, lambda path: {0: centroids(read_labels(path, components=components))})
 
 
 def points_from_ctc(sequence: Path) -> tuple[PointFiles, list[Path]]:

@@ -57,6 +57,7 @@ class Reader(NamedTuple):
         starts: the first bytes of such files; none if only the ending tells.
         holds: for folders, the names of files of which one is in such a folder.
         labels: whether programs keep label images in such files.
+        lossy: whether such files keep values only roughly.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Reader(NamedTuple):
     starts: tuple[bytes, ...] = ()
     holds: tuple[str, ...] = ()
     labels: bool = False
+    lossy: bool = False
 
 
 READERS: dict[str, Reader] = {}
@@ -88,6 +90,8 @@ IMAGE_SUFFIXES: list[str] = []
 """The endings of image files."""
 LABEL_SUFFIXES: list[str] = []
 """The endings of label images."""
+MASK_SUFFIXES: list[str] = []
+"""The endings of label images, and of masks of all cells at once, of which `components` makes label images."""
 
 
 def add_reader(reader: Reader) -> None:
@@ -96,6 +100,8 @@ def add_reader(reader: Reader) -> None:
     IMAGE_SUFFIXES.extend(reader.endings)
     if reader.labels:
         LABEL_SUFFIXES.extend(reader.endings)
+    if reader.labels or reader.lossy:
+        MASK_SUFFIXES.extend(reader.endings)
 
 
 def _lazily(module: str, function: str) -> Callable[[Path, str | None], AbstractContextManager[list[Stack]]]:
@@ -110,7 +116,9 @@ def _lazily(module: str, function: str) -> Callable[[Path, str | None], Abstract
 _STARTS_OF_TIFF = b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"
 add_reader(Reader("TIFF", (".tif", ".tiff"), _lazily("tiff", "open_tiff"), starts=_STARTS_OF_TIFF, labels=True))
 add_reader(Reader("PNG", (".png",), _lazily("picture", "open_png"), starts=(b"\x89PNG\r\n\x1a\n",), labels=True))
-add_reader(Reader("JPEG", (".jpg", ".jpeg"), _lazily("picture", "open_jpeg"), starts=(b"\xff\xd8\xff",)))
+add_reader(
+    Reader("JPEG", (".jpg", ".jpeg"), _lazily("picture", "open_jpeg"), starts=(b"\xff\xd8\xff",), lossy=True)
+)
 _FILES_OF_ZARR = "zarr.json", ".zgroup", ".zarray"
 add_reader(Reader("OME-Zarr", (".zarr",), _lazily("zarr", "open_zarr"), holds=_FILES_OF_ZARR))
 add_reader(Reader("bioio", (".czi", ".nd2", ".lif"), _lazily("bioio", "open_scenes")))
