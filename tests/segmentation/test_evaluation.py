@@ -7,6 +7,7 @@ import pytest
 
 from wsis_jax.io.label_file import write_labels, write_picture
 from wsis_jax.io.point_file import write_points
+from wsis_jax.metrics import centroids
 from wsis_jax.segmentation.evaluation import evaluate
 
 KEYS = [
@@ -140,3 +141,10 @@ def test_masks_of_all_cells_at_once_are_told_or_labelled(folders):
         assert evaluate(result, mask).images["a"].cells == 1
     scores = evaluate(result, mask, components=True)
     assert (scores.pooled.cells, scores.pooled.f_measure, scores.pooled.pq) == (3, 1.0, 1.0)
+
+
+def test_true_points_in_micrometres(folders, tmp_path):
+    for name, labels in TRUTH.items():
+        write_points(tmp_path / "points" / f"{name}.csv", centroids(labels) * 0.65)
+    scores = evaluate(*folders, points=tmp_path / "points", pixel_size=0.65, distance=0.1)
+    assert scores.pooled.f_measure == 1

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from wsis_jax.cli.arguments import (
     add_channel,
+    add_points_in,
     add_settings,
     add_verbose,
     changed_settings,
@@ -95,6 +96,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         metavar="POINTS",
         help="outline the cells at these points, and no others: point files, named like the images",
     )
+    add_points_in(command, size=False)
     add_channel(command, "to segment", "those that the model learned from")
     command.add_argument(
         "--axes",
@@ -186,6 +188,7 @@ def run(arguments: argparse.Namespace) -> int:
                 pixel_size=arguments.pixel_size,
                 tiles=arguments.tiles,
                 points=arguments.points,
+                points_in=arguments.points_in,
                 workers=workers,
             ),
             on_image=on_image,

@@ -4,6 +4,7 @@ from .image_file import SourceImage as SourceImage
 from .image_file import open_frames as open_frames
 from .label_file import read_image as read_image
 from .label_file import read_labels as read_labels
+from .label_file import read_pixel_size as read_pixel_size
 from .label_file import read_shape as read_shape
 from .label_file import write_labels as write_labels
 from .label_file import write_picture as write_picture

@@ -49,6 +49,12 @@ def read_shape(path: str | Path) -> tuple[int, int]:
         return stacks[0].sizes["Y"], stacks[0].sizes["X"]
 
 
+def read_pixel_size(path: str | Path) -> float | None:
+    """Reads the side of a pixel of an image in µm, None if it is unknown; errors are those of `open_stacks`."""
+    with open_stacks(Path(path)) as stacks:
+        return stacks[0].pixel_size
+
+
 def count_frames(path: str | Path, *, channel: ChannelChoice = None) -> int:
     """Counts the frames that `read_image` returns, without reading pixels; errors are those of `open_frames`."""
     with open_frames(path, channel=channel) as frames:

@@ -129,7 +129,10 @@ def _unit_of(table: Table, columns: _Columns) -> PointUnit:
 def _known(pixel_size: float | None, path: Path) -> float:
     """Returns the side of a pixel in µm; UserError where it is not known."""
     if pixel_size is None:
-        raise UserError(f"{path}: the points are in micrometres; save them in pixels")
+        raise UserError(
+            f"{path}: the points are in micrometres, but the size of a pixel is not known; give it "
+            "(--pixel-size), or the image whose file tells it"
+        )
     return pixel_size
 
 
@@ -231,13 +234,17 @@ def _centroid(corners: Float64[np.ndarray, "corners 2"]) -> Float64[np.ndarray, 
     return middle + (areas[:, None] * (here + there)).sum(axis=0) / (3 * areas.sum())
 
 
-def points_of_frames(path: Path, frames: int, *, image: Path) -> ByFrame:
+def points_of_frames(
+    path: Path, frames: int, *, image: Path, unit: PointUnit | None = None, pixel_size: float | None = None
+) -> ByFrame:
     """Reads the points of an image file of so many frames; a frame without a line in the file is absent.
+
+    `unit` and `pixel_size` are as `read_points` takes them.
 
     Raises:
         UserError: If there are points in frames that the image does not have, or `read_points` raises it.
     """
-    by_frame = renumber_frames(read_points(path), frames)
+    by_frame = renumber_frames(read_points(path, unit=unit, pixel_size=pixel_size), frames)
     if fault := frames_beyond(by_frame, path, frames, image=image):
         raise UserError(fault)
     return by_frame

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tests.end_to_end.bad_inputs.shop import GREY, image
+from tests.end_to_end.bad_inputs.shop import image
 from wsis_jax.io.label_file import write_labels, write_picture
 
 CASES = {
