@@ -146,7 +146,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Runs the command and returns its exit code."""
     from wsis_jax.core import write_text
-    from wsis_jax.io import IMAGE_SUFFIXES, list_files
+    from wsis_jax.io import list_images
     from wsis_jax.network import load_model
     from wsis_jax.output import segmentation_report
     from wsis_jax.segmentation import BatchOptions, segment_files
@@ -158,7 +158,7 @@ def run(arguments: argparse.Namespace) -> int:
         config = choosing(changed_settings(run.config, arguments), arguments.channel)
         if arguments.diameter is not None:
             config = config.for_diameter(arguments.diameter)
-        files = list_files(arguments.images, suffixes=IMAGE_SUFFIXES)
+        files = list_images(arguments.images)
         bar = stack.enter_context(progress_bar(rate="images"))
         task = bar.add_task("segmenting", total=None)
 

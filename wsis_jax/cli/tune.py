@@ -39,10 +39,10 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Runs the command and returns its exit code."""
     from wsis_jax.io import (
-        IMAGE_SUFFIXES,
         LABEL_SUFFIXES,
         MASK_SUFFIXES,
         list_files,
+        list_images,
         pair_by_stem,
         read_image,
         read_labels,
@@ -53,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     model = load_model(arguments.run)
     model = model.using(choosing(model.config, arguments.channel))
-    images = list_files(arguments.images, suffixes=IMAGE_SUFFIXES)
+    images = list_images(arguments.images)
     masks = list_files(arguments.masks, suffixes=MASK_SUFFIXES if arguments.components else LABEL_SUFFIXES)
     pairs, _, _ = pair_by_stem(images, masks)
     if not pairs:

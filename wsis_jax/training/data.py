@@ -10,7 +10,6 @@ from jaxtyping import Float32, Float64
 
 from wsis_jax.core import EXPECTED_ERRORS, ChannelChoice, UserError, channels_of, sentence
 from wsis_jax.io import (
-    IMAGE_SUFFIXES,
     LABEL_SUFFIXES,
     MASK_SUFFIXES,
     POINT_SUFFIXES,
@@ -20,6 +19,7 @@ from wsis_jax.io import (
     PointUnit,
     frames_beyond,
     list_files,
+    list_images,
     name_some,
     pair_by_stem,
     points_of_frames,
@@ -94,7 +94,8 @@ def read_training_set(
         UserError: if a file cannot be read, no image and point file have the same stem, or no image has a point;
             if points look as if they were in micrometres, as `check_unit` tells it, and `points_in` is None.
     """
-    pairs = _pair(images, points, suffixes=POINT_SUFFIXES, partner="point file", example="a.tif and a.csv")
+    files = list_files(points, suffixes=POINT_SUFFIXES)
+    pairs = _pair(images, files, partner="point file", example="a.tif and a.csv")
     result = TrainingSet([], [], [])
     for image_path, points_path in pairs:
         frames = read_image(image_path, channel=channel)
@@ -143,7 +144,7 @@ def read_stained_set(
             `nuclear_diameter` is not above 0 or exceeds a stain.
     """
     example = "images/a.tif and stains/a.tif"
-    pairs = _pair(images, stains, suffixes=IMAGE_SUFFIXES, partner="stain", example=example)
+    pairs = _pair(images, list_images(stains), partner="stain", example=example)
     result, empty = TrainingSet([], [], []), []
     for image_path, stain_path in pairs:
         if channels_of(channel) == channels_of(nuclear_channel) and image_path.samefile(stain_path):
@@ -186,13 +187,9 @@ def with_uncertain(data: TrainingSet) -> TrainingSet:
     return data._replace(uncertain=[report.missing for report in reports])
 
 
-def _pair(
-    images: Files, partners: Files, *, suffixes: Sequence[str], partner: str, example: str
-) -> list[tuple[Path, Path]]:
+def _pair(images: Files, partners: Sequence[Path], *, partner: str, example: str) -> list[tuple[Path, Path]]:
     """Pairs images with other files by stem, and warns of those left over; `partner` is what the others are."""
-    pairs, lonely_images, lonely_partners = pair_by_stem(
-        list_files(images, suffixes=IMAGE_SUFFIXES), list_files(partners, suffixes=suffixes)
-    )
+    pairs, lonely_images, lonely_partners = pair_by_stem(list_images(images), partners)
     if not pairs:
         raise UserError(
             f"{lonely_images[0]}: neither this image nor any other has a {partner} of its name; "
@@ -255,7 +252,7 @@ def points_from_files(
     `points_in` and `pixel_size` are as in `read_training_set`; `images` are those whose files may tell the latter.
     """
     files = list_files(points, suffixes=POINT_SUFFIXES)
-    paths = [] if images is None or pixel_size is not None else list_files(images, suffixes=IMAGE_SUFFIXES)
+    paths = [] if images is None or pixel_size is not None else list_images(images)
     sizes = {file: _pixel_size_of(path) for path, file in pair_by_stem(paths, files)[0]}
     return _read(files, lambda file: read_points(file, unit=points_in, pixel_size=pixel_size or sizes.get(file)))
 
@@ -279,7 +276,7 @@ def points_from_stains(stains: Files, *, channel: int | None = None, diameter: f
         frames = read_image(path, channel=channel)
         return {index: _nuclear_points(frame, path, diameter) for index, frame in enumerate(frames)}
 
-    return _read(list_files(stains, suffixes=IMAGE_SUFFIXES), read)
+    return _read(list_images(stains), read)
 
 
 def points_from_labels(labels: Files, *, components: bool = False) -> PointFiles:
@@ -321,7 +318,7 @@ def pair_points_with_images(
         The sets, and errors: of `points`, of images that cannot be read, and of points that have no image.
     """
     errors, sets = list(points.errors), []
-    paths = [] if images is None else list_files(images, suffixes=IMAGE_SUFFIXES)
+    paths = [] if images is None else list_images(images)
     pairs, _, alone = pair_by_stem(paths, list(points.by_file))
     file_of = dict(pairs)
     for path in paths:
