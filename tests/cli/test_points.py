@@ -99,3 +99,17 @@ def test_uncertain_places_are_not_known_but_points_are():
     assert [left.weight[place] for place in [(45, 45), (45, 54), (20, 32)]] == [0, 0, 0]
     assert [left.weight[place] for place in [(45, 56), (20, 20)]] == [1, 1]
     assert (left.weight[sample.likelihood >= 0.1] == 1).all()
+
+
+def test_points_in_micrometres_are_told_and_brought_to_pixels(tmp_path, capsys):
+    scene, out = SCENES["a"], tmp_path / "out"
+    scale = {"imagej": True, "resolution": (2, 2), "metadata": {"unit": "um"}}
+    tifffile.imwrite(tmp_path / "a.tif", scene.image, **scale)
+    write_points(tmp_path / "clicks.csv", scene.points / 2, format="imagej")
+    command = ["points", str(tmp_path / "clicks.csv"), "--images", str(tmp_path / "a.tif"), "--out", str(out)]
+    assert main(command) == 3
+    assert "a: the points look as if they were in micrometres, at the 0.5 µm a pixel" in capsys.readouterr().err
+    assert main([*command, "--points-in", "um"]) == 0
+    np.testing.assert_allclose(read_points(out / "clicks.csv")[0], scene.points, atol=0.02)
+    assert main([*command, "--points-in", "um", "--pixel-size", "0.25"]) == 3  # most are outside
+    np.testing.assert_allclose(read_points(out / "clicks.csv")[0], 2 * scene.points, atol=0.03)

@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from wsis_jax.io.image_file import LUMINANCE, open_frames
+from wsis_jax.io.image_file import open_frames
 from wsis_jax.io.label_file import count_frames, read_image, read_shape
+from wsis_jax.io.readers import LUMINANCE
 
 
 def pixels(*shape: int) -> np.ndarray:

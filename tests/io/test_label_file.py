@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from PIL import Image
 
-from wsis_jax.core import images
+from wsis_jax.core import UserError, images
 from wsis_jax.io import label_file
+from wsis_jax.io.image_file import open_frames
 
 
 def some_pixels(shape: tuple[int, ...], dtype: str) -> np.ndarray:
@@ -273,3 +274,122 @@ def test_one_pixel_makes_an_image_not_constant():
 def test_percentiles_out_of_order(low, high):
     with pytest.raises(ValueError, match=r"percentiles .* are no range; choose 0 <= low < high <= 100"):
         images.normalize_image(np.eye(2, dtype=np.float32), method="percentile", low=low, high=high)
+
+
+@pytest.mark.parametrize("kind", ["png", "tif"])
+def test_of_label_images_with_a_palette_the_indices_count(tmp_path, kind):
+    labels = np.random.default_rng(0).integers(0, 20, (7, 5)).astype(np.uint8)
+    hues = np.random.default_rng(1).integers(0, 256, (256, 3)).astype(np.uint8)
+    path = tmp_path / f"a.{kind}"
+    if kind == "png":
+        picture = Image.fromarray(labels)
+        picture.putpalette(hues.tobytes())
+        picture.save(path)
+    else:
+        tifffile.imwrite(path, labels, photometric="palette", colormap=hues.T.astype(np.uint16) * 257)
+    np.testing.assert_array_equal(label_file.read_labels(path), labels)
+    shown = hues[labels] @ np.array([0.299, 0.587, 0.114]) * (1 if kind == "png" else 257)
+    np.testing.assert_allclose(label_file.read_image(path)[0], shown, rtol=1e-6)
+    colours = label_file.read_image(path, channel="colours")[0]
+    np.testing.assert_array_equal(colours, hues[labels] * np.float32(1 if kind == "png" else 257))
+
+
+def test_a_grey_palette_of_labels_is_no_list_of_indices(tmp_path):
+    order = np.random.default_rng(0).permutation(256)  # as programs that make files smaller leave it
+    picture = Image.fromarray(np.argsort(order).astype(np.uint8)[some_pixels((7, 5), "u1")])
+    picture.putpalette(np.repeat(order, 3).astype(np.uint8).tobytes())
+    picture.save(tmp_path / "a.png")
+    np.testing.assert_array_equal(label_file.read_labels(tmp_path / "a.png"), some_pixels((7, 5), "u1"))
+
+
+@pytest.mark.parametrize("kind", ["u1", "u2", "f4"])
+def test_where_0_is_white_the_image_is_inverted_and_labels_are_not(tmp_path, kind):
+    values = some_pixels((7, 5), kind)
+    tifffile.imwrite(tmp_path / "a.tif", values, photometric="miniswhite")
+    most = 0 if kind == "f4" else np.iinfo(kind).max
+    expected = (most - values.astype(np.float64)).astype(np.float32)
+    np.testing.assert_array_equal(label_file.read_image(tmp_path / "a.tif")[0], expected)
+    if kind != "f4":
+        np.testing.assert_array_equal(label_file.read_labels(tmp_path / "a.tif"), values)
+    with open_frames(tmp_path / "a.tif") as frames:
+        np.testing.assert_array_equal(frames.source(0).image[2:4, 1:3], expected[2:4, 1:3])
+
+
+def test_a_look_up_table_over_grey_values_changes_nothing(tmp_path):
+    values, ramp = some_pixels((7, 5), "u1"), np.linspace(0, 65535, 256).astype(np.uint16)
+    ends = ramp.copy()
+    ends[[0, -1]] = 40_000, 0  # as in ImageJ's HiLo
+    for name, palette in {"green": [ramp * 0, ramp, ramp * 0], "hilo": [ramp, ramp, ends]}.items():
+        tifffile.imwrite(tmp_path / f"{name}.tif", values, photometric="palette", colormap=np.stack(palette))
+        np.testing.assert_array_equal(label_file.read_image(tmp_path / f"{name}.tif")[0], values)
+    tifffile.imwrite(tmp_path / "a.tif", values, photometric="palette", colormap=np.stack([ramp[::-1]] * 3))
+    np.testing.assert_allclose(label_file.read_image(tmp_path / "a.tif")[0], ramp[::-1][values], rtol=1e-6)
+
+
+# Masks of all cells at once
+
+
+def drawn_mask() -> tuple[np.ndarray, np.ndarray]:
+    """A mask of cells that lie apart, and its label image."""
+    mask, labels = np.zeros((40, 48), bool), np.zeros((40, 48), np.int32)
+    for number, (row, column) in enumerate([(3, 4), (3, 30), (20, 10)], start=1):
+        mask[row : row + 10, column : column + 8] = True
+        labels[row : row + 10, column : column + 8] = number
+    return mask, labels
+
+
+@pytest.mark.parametrize("kind", ["255", "one", "bool", "bits", "palette", "grey RGB", "JPEG", "RGB JPEG"])
+def test_components_make_a_label_image_of_a_mask(tmp_path, kind):
+    mask, labels = drawn_mask()
+    bright = mask.astype(np.uint8) * 255
+    path = tmp_path / ("a.jpg" if "JPEG" in kind else "a.png" if kind in ("palette", "bits") else "a.tif")
+    if "JPEG" in kind:
+        Image.fromarray(np.stack([bright] * 3, axis=-1) if "RGB" in kind else bright).save(path, quality=60)
+    elif kind == "palette":
+        picture = Image.fromarray(mask.astype(np.uint8))
+        picture.putpalette([0, 0, 0, 255, 0, 0])
+        picture.save(path)
+    elif kind == "bits":
+        Image.fromarray(mask).save(path)
+    else:
+        values = {"255": bright, "one": mask.astype(np.uint16), "bool": mask}
+        tifffile.imwrite(path, values.get(kind, np.stack([bright] * 3, axis=-1)))
+    np.testing.assert_array_equal(label_file.read_labels(path, components=True), labels)
+    if "JPEG" in kind:
+        with pytest.raises(UserError, match=r"a\.jpg: a JPEG changes the numbers of cells; .* give --components$"):
+            label_file.read_labels(path)
+        return
+    with pytest.warns(UserWarning, match=r"has one label in 3 separate parts, .* give --components"):
+        assert (label_file.read_labels(path) > 0).sum() == mask.sum()
+
+
+def test_components_of_a_label_image_keep_touching_cells_apart(tmp_path):
+    labels = np.zeros((20, 20), np.int32)
+    labels[2:8, 2:8], labels[2:8, 8:12], labels[12:15, 2:5] = 1, 2, 1
+    label_file.write_labels(tmp_path / "a.tif", labels)
+    found = label_file.read_labels(tmp_path / "a.tif", components=True)
+    assert sorted(np.unique(found, return_counts=True)[1][1:]) == [9, 24, 36]
+    np.testing.assert_array_equal(label_file.read_labels(tmp_path / "a.tif"), labels)  # without a warning
+
+
+@pytest.mark.parametrize("ground", [(0, 0, 0), (250, 250, 240)])
+def test_components_of_colours_are_cells(tmp_path, ground):
+    _, labels = drawn_mask()
+    labels[3:13, 12:20] = 4  # beside the first
+    colours = np.array([ground, (200, 0, 0), (0, 200, 0), (0, 0, 200), (9, 9, 0)], np.uint8)
+    label_file.write_picture(tmp_path / "a.png", colours[labels])
+    found = label_file.read_labels(tmp_path / "a.png", components=True)
+    pairs = np.unique(np.stack([found, labels], axis=-1).reshape(-1, 2), axis=0)
+    assert len(pairs) == len(np.unique(found)) == 5
+    assert pairs[0].tolist() == [0, 0]
+    with pytest.raises(UserError, match=r"a\.png: the labels are a colour picture; .* give --components"):
+        label_file.read_labels(tmp_path / "a.png")
+
+
+def test_one_cell_is_no_mask(tmp_path):
+    labels = np.zeros((9, 9), np.int32)
+    label_file.write_labels(tmp_path / "none.tif", labels)
+    labels[2:5, 2:5] = 255
+    label_file.write_labels(tmp_path / "one.tif", labels)
+    for name in ("none", "one"):
+        label_file.read_labels(tmp_path / f"{name}.tif")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from wsis_jax.core.errors import UserError
-from wsis_jax.io.point_file import PointFormat, check_points, read_points, write_points
+from wsis_jax.io.point_file import PointFormat, _centroid, check_points, read_points, write_points
 
 
 def read(folder: Path, text: str, *, encoding: str = "utf-8") -> dict[int, list[list[float]]]:
@@ -43,10 +43,27 @@ def read(folder: Path, text: str, *, encoding: str = "utf-8") -> dict[int, list[
         "\ufeffrow,column\n10,20.5\n\n30,40\n  \n",
         '\n"row","column"\n"10","20.5"\n"30","40"\n',
         ",x,y,frame\n0,20.5,10,0\n1,40,30,0\n",
+        # As programs of countries with decimal commas write tables
+        "x;y\n20,5;10\n4,0e1;30,00\n",
+        " \tX\tY\n1\t20,50\t10\n2\t40\t30\n",
+        "sep=;\nx;y\n20,5;10\n40;30\n",
+        '"sep=\t"\nx\ty\n20.5\t10\n40\t30\n',
+        "x;y\n20,5;10\n;\n40;30\n ; \n;\n",
+        "x,y\n20.5,10\n40,30\n,\n,\n",
+        # What is the same for all points, and no number of a frame
+        "x,y,z\n20.5,10,12.5\n40,30,12.5\n",
+        "x,y,time\n20.5,10,-1\n40,30,-1\n",
+        "index,axis-0,axis-1,axis-2,axis-3\n0,0,0,10,20.5\n1,0,0,30,40\n",
     ],
 )
 def test_every_table_of_one_image(tmp_path, text):
     assert read(tmp_path, text) == {0: [[10, 20.5], [30, 40]]}
+
+
+TRACKMATE = (
+    "LABEL,POSITION_X,POSITION_Y,QUALITY,POSITION_Z,POSITION_T,FRAME\nLabel,X,Y,Quality,Z,T,Frame\n"
+    "Label,X,Y,Quality,Z,T,Frame\n,({unit}),({unit}),(quality),({unit}),(sec),\n{rows}"
+)
 
 
 # Frame 0: (1, 2) and (5, 6). Frame 2: (3, 4).
@@ -61,6 +78,14 @@ def test_every_table_of_one_image(tmp_path, text):
         " ,Area,X,Y,Slice\n1,0,2,1,1\n2,0,4,3,3\n3,0,6,5,1\n",
         " \tX\tY\tCh\tSlice\tFrame\n1\t2\t1\t1\t1\t1\n2\t4\t3\t1\t1\t3\n3\t6\t5\t1\t1\t1\n",
         " ,X,Y,Slice,Frame\n1,2,1,1,1\n2,4,3,3,1\n3,6,5,1,1\n",
+        "t,y,x\n0,1,2\n2,3,4\n0,5,6\n",
+        "x,y,Z\n2,1,0\n4,3,2\n6,5,0\n",
+        "time,row,column\n0,1,2\n2,3,4\n0,5,6\n",
+        "row,column,plane\n1,2,0\n3,4,2\n5,6,0\n",
+        "page,r,c\n0,1,2\n2,3,4\n0,5,6\n",
+        "frame,time,x,y,z\n0,0,2,1,9\n2,0.5,4,3,9\n0,0,6,5,9\n",  # seconds, and micrometres
+        "index,axis-0,axis-1,axis-2,axis-3\n0,0,1,1,2\n1,2,1,3,4\n2,0,1,5,6\n",
+        TRACKMATE.format(unit="pixel", rows="a,2,1,1,0,0,0\nb,4,3,1,0,1,2\nc,6,5,1,0,0,0\n"),
     ],
 )
 def test_every_table_of_a_sequence(tmp_path, text):
@@ -72,6 +97,62 @@ def test_every_table_of_a_sequence(tmp_path, text):
 def test_imagej_counts_frames_from_1_and_others_from_0(tmp_path):
     assert list(read(tmp_path, " ,X,Y,Slice,Frame\n1,5,6,1,1\n")) == [0]
     assert list(read(tmp_path, "x,y,frame\n5,6,1\n")) == [1]
+
+
+def test_of_two_counts_that_stay_the_same_the_one_that_is_not_the_first_counts(tmp_path):
+    assert list(read(tmp_path, " ,X,Y,Slice,Frame\n1,5,6,3,1\n2,7,8,3,1\n")) == [2]
+    assert list(read(tmp_path, " ,X,Y,Slice,Frame\n1,5,6,1,4\n")) == [3]
+    assert list(read(tmp_path, "t,z,y,x\n0,2,5,6\n")) == [2]
+
+
+def test_tables_in_utf_16(tmp_path):
+    for encoding in ("utf-16", "utf-16-le", "utf-16-be"):
+        mark = "" if encoding == "utf-16" else "\ufeff"
+        assert read(tmp_path, f"{mark}x\ty\n20,5\t10\n", encoding=encoding) == {0: [[10, 20.5]]}
+
+
+def test_micrometres_become_pixels(tmp_path):
+    path, rows = tmp_path / "points.csv", "a,2,1,1,0,0,0\nb,4,3,1,0,1,2\n"
+    for unit, text, kind in [
+        ("micron", TRACKMATE.format(unit="micron", rows=rows), None),
+        ("µm", TRACKMATE.format(unit="µm", rows=rows), None),
+        ("pixel", TRACKMATE.format(unit="pixel", rows=rows), "um"),
+        ("none", " ,X,Y,Frame\n1,2,1,1\n2,4,3,3\n", "um"),
+    ]:
+        path.write_text(text)
+        frames = read_points(path, unit=kind, pixel_size=0.5)
+        assert {frame: own.tolist() for frame, own in frames.items()} == {0: [[2, 4]], 2: [[6, 8]]}, unit
+        with pytest.raises(ValueError, match=r"points\.csv: the points are in micrometres; "):
+            read_points(path, unit=kind)
+        assert read_points(path, unit="pixels")[0].tolist() == [[1, 2]]
+
+
+SHAPES = "index,shape-type,vertex-index,axis-0,axis-1\n"
+
+
+def test_shapes_stand_for_their_centroids(tmp_path):
+    corners = [(0, 0), (0, 4), (6, 4), (6, 0)]
+    rows = [f"0,rectangle,{i},{row + 1},{column}" for i, (row, column) in enumerate(corners)]
+    rows += [f"1,ellipse,{i},{row + 10},{column + 20}" for i, (row, column) in enumerate(corners)]
+    # An L of three squares of 2 pixels, whose corners have another mean
+    rows += [f"2,polygon,{i},{r},{c}" for i, (r, c) in enumerate([(0, 0), (0, 4), (2, 4), (2, 2), (4, 2), (4, 0)])]
+    (frame,) = read(tmp_path, SHAPES + "\n".join(rows)).values()
+    np.testing.assert_allclose(frame, [(4, 2), (13, 22), (5 / 3, 5 / 3)])
+    header = SHAPES.replace("axis-1", "axis-1,axis-2")
+    rows = [f"{n},rectangle,{i},{n},{r},{c}" for n in (0, 2) for i, (r, c) in enumerate(corners)]
+    assert read(tmp_path, header + "\n".join(rows)) == {0: [[3, 2]], 2: [[3, 2]]}
+
+
+@settings(deadline=None, max_examples=40)
+@given(places=npst.arrays(np.float64, (5, 2), elements=st.floats(0, 20, width=16)))
+def test_a_centroid_is_that_of_the_pixels_inside(places):
+    import shapely
+
+    hull = shapely.MultiPoint(places).convex_hull
+    if hull.area < 1:
+        return
+    corners = np.array(hull.exterior.coords)[:-1]
+    np.testing.assert_allclose(_centroid(corners), hull.centroid.coords[0], atol=1e-6)
 
 
 @pytest.mark.parametrize("header", ["index,axis-0,axis-1", " ,X,Y\n", "# frame, x, y\n\n", "x,y,frame\r\n"])
@@ -91,13 +172,13 @@ def test_letters_in_other_encodings_do_no_harm(tmp_path):
         ("1,2\n3,4\n", r"the header `1,2` is not understood; write one of .*napari.*ImageJ.*`row,column`"),
         ("a,b\n3,4\n", "the header `a,b` is not understood"),
         ("row,x\n3,4\n", "the header `row,x` is not understood"),
-        ("axis-0,axis-1,axis-2,axis-3\n1,2,3,4\n", "is not understood"),
+        ("axis-0,axis-2\n1,2\n", "is not understood"),
         ("x y\n3 4\n", "the header `x y` is not understood"),
         ("x,y\n1,2\n3,four\n", "`four` in line 3, column y, is not a number; correct"),
         ("x,y\n\n1,\n", "`` in line 3, column y, is not a number"),
         ("x,y\nnan,2\n", "`nan` in line 2, column x, is not a number"),
         ("x;y\n1;inf\n", "`inf` in line 2, column y, is not a number"),
-        ("x;y\n1,5;2\n", "`1,5` in line 2, column x, is not a number"),
+        ("x;y\n1.000,5;2\n", r"`1\.000,5` in line 2, column x, is not a number"),
         ("x,y,frame\n1,2,\n", "`` in line 2, column frame, is not a number"),
         ("x,y\n1,2,3\n", "line 2 has 3 fields and the header 2; correct"),
         ("x,y\n1,2\n1\n", "line 3 has 1 fields and the header 2"),
@@ -109,8 +190,12 @@ def test_letters_in_other_encodings_do_no_harm(tmp_path):
         ),
         (
             " ,X,Y,Slice,Frame\n1,2,1,1,2\n2,4,3,3,1\n",
-            "both Frame and Slice change; save the points of one plane",
+            "both Frame and Slice change; save the points of one plane, or delete the column",
         ),
+        ("t,z,y,x\n0,0,1,2\n1,0,1,2\n0,1,1,2\n", "both z and t change; save"),
+        ("axis-0,axis-1,axis-2,axis-3\n0,0,1,2\n0,1,3,4\n1,0,3,4\n", "both axis-0 and axis-1 change; save"),
+        ("x,y,z\n1,2,0.5\n3,4,1.5\n", r"the frame 0\.5 in line 2 is not .* or delete the column z"),
+        (f"{SHAPES}0,line,0,1,2\n0,line,1,3,4\n", "the shape in line 2 is no rectangle, .* in a points layer"),
     ],
 )
 def test_bad_tables(tmp_path, text, sentence):
@@ -126,7 +211,7 @@ def test_files_that_are_no_table(tmp_path):
     with pytest.raises(ValueError, match="this is a folder; give a file of points"):
         read_points(tmp_path)
     with pytest.raises(ValueError, match=r"this is not a text file in UTF-8; save the points as a CSV"):
-        read(tmp_path, "x,y\n1,2\n", encoding="utf-16")
+        read(tmp_path, "x,y\n1,2\n", encoding="utf-16-le")
 
 
 # Checking

@@ -7,6 +7,7 @@ import pytest
 
 from wsis_jax.io.label_file import write_labels, write_picture
 from wsis_jax.io.point_file import write_points
+from wsis_jax.metrics import centroids
 from wsis_jax.segmentation.evaluation import evaluate
 
 KEYS = [
@@ -130,3 +131,20 @@ def test_masks_of_cellpose_are_not_compared_beside_the_labels_themselves(folders
     alone = evaluate(result, mask).to_dict()
     write_labels(result / "a_cp_masks.tif", blocks((20, 20)))
     assert evaluate(result, mask).to_dict() == alone
+
+
+def test_masks_of_all_cells_at_once_are_told_or_labelled(folders):
+    result, mask = folders
+    for name, labels in TRUTH.items():
+        write_labels(mask / f"{name}.tif", (labels > 0) * 255)
+    with pytest.warns(UserWarning, match=r"a\.tif: has one label in 2 separate parts, so it looks like a mask"):
+        assert evaluate(result, mask).images["a"].cells == 1
+    scores = evaluate(result, mask, components=True)
+    assert (scores.pooled.cells, scores.pooled.f_measure, scores.pooled.pq) == (3, 1.0, 1.0)
+
+
+def test_true_points_in_micrometres(folders, tmp_path):
+    for name, labels in TRUTH.items():
+        write_points(tmp_path / "points" / f"{name}.csv", centroids(labels) * 0.65)
+    scores = evaluate(*folders, points=tmp_path / "points", pixel_size=0.65, distance=0.1)
+    assert scores.pooled.f_measure == 1

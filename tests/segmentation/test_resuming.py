@@ -14,6 +14,8 @@ import tifffile
 
 from wsis_jax.cli import main
 from wsis_jax.core.errors import warn_about_image
+from wsis_jax.io.paths import list_images
+from wsis_jax.io.point_file import write_points
 from wsis_jax.network.model import Model
 from wsis_jax.segmentation import batch as images
 from wsis_jax.segmentation.batch import BatchOptions, segment_files
@@ -184,3 +186,31 @@ def test_warnings_stay_with_their_image_and_thread(tiny_run, three, tmp_path, mo
     outcomes = segment_files(tiny_run.model, [three[0], tmp_path / "flat.tif", three[2]], tmp_path / "out")
     constant = "the image is constant, so it holds no cells"
     assert [outcome.warnings for outcome in outcomes] == [["cut 1"], [constant, "cut 2"], ["cut 3"]]
+
+
+def test_results_beside_the_images_are_no_images(tiny_run, three, tmp_path, capsys):
+    folder = three[0].parent
+    command = ["segment", str(tiny_run.folder), "--out", str(folder), "--format", "labels,overlay,masks,points"]
+    for which in (folder, folder, folder / "*.png", folder / "*"):
+        if which.name == "*.png":
+            assert main([*command, str(which)]) == 2
+            assert "holds results of wsis segment and no other image; give" in capsys.readouterr().err
+            continue
+        assert main([*command, str(which)]) == 0
+        assert "3 of 3 images segmented" in capsys.readouterr().out
+    # A file that is named is segmented, whatever it is.
+    assert main([*command[:2], str(folder / "00_overlay.png"), "--out", str(tmp_path / "other")]) == 0
+
+
+def test_pictures_of_points_are_no_images(three, tmp_path, capsys):
+    folder = three[0].parent
+    write_points(tmp_path / "clicks" / "00.csv", np.array([[5.0, 6.0], [20.0, 30.0]]))
+    main(["points", str(tmp_path / "clicks"), "--images", str(folder), "--out", str(folder)])
+    assert (folder / "00_points.png").is_file()
+    assert list_images(folder) == three
+
+
+def test_a_damaged_manifest_names_nothing(three):
+    folder = three[0].parent
+    (folder / "manifest.jsonl").write_bytes(b'{"files": ["00.tif"]}\n[1]\n{"files": 3}\n\xff\n{"files": ["01')
+    assert list_images(folder) == three[1:]

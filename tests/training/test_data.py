@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 import tifffile
 
+from wsis_jax.core import UserError
 from wsis_jax.io.label_file import read_image
 from wsis_jax.io.point_file import write_points
 from wsis_jax.points.nuclei import find_nuclei
+from wsis_jax.synthetic import draw_scene
 from wsis_jax.training.data import read_stained_set, read_training_set
 
 POINTS = np.array([[3.0, 4.0], [10.0, 12.0]])
@@ -231,3 +233,15 @@ def test_a_channel_that_is_missing_is_refused(scenes, tmp_path):
             read_stained_set(
                 tmp_path / "a.tif", tmp_path / "a.tif", channel=channel, nuclear_channel=nuclear_channel
             )
+
+
+def test_points_in_micrometres_are_brought_to_pixels(tmp_path):
+    scene = draw_scene(0, shape=(200, 240), cells=30, diameter=22.0)
+    scale = {"imagej": True, "resolution": (2, 2), "metadata": {"unit": "um"}}
+    tifffile.imwrite(tmp_path / "a.tif", scene.image, **scale)
+    write_points(tmp_path / "a.csv", scene.points / 2, format="imagej")
+    with pytest.raises(UserError, match=r"a\.tif with .*a\.csv: the points look as if they were in micrometres"):
+        read_training_set(tmp_path / "a.tif", tmp_path / "a.csv")
+    for given, size, factor in [("um", None, 1.0), ("um", 0.25, 2.0), ("pixels", None, 0.5)]:
+        data = read_training_set(tmp_path / "a.tif", tmp_path / "a.csv", points_in=given, pixel_size=size)
+        np.testing.assert_allclose(data.points[0], scene.points * factor, atol=0.03)

@@ -38,6 +38,33 @@ def _channels(text: str) -> Channels:
         raise argparse.ArgumentTypeError(str(error)) from error
 
 
+def add_points_in(command: argparse.ArgumentParser, *, size: bool = True) -> None:
+    """Adds --points-in, and, with `size`, --pixel-size, for the commands that read points."""
+    command.add_argument(
+        "--points-in",
+        choices=["pixels", "um"],
+        help="what the points are measured in: pixels, or micrometres, as in ImageJ's results of an image with a "
+        "scale (default: what the point file says, or else pixels, unless they fit the image much better as "
+        "micrometres: then you are asked)",
+    )
+    if size:
+        command.add_argument(
+            "--pixel-size",
+            type=length,
+            metavar="UM",
+            help="side of a pixel in micrometres, for points in micrometres, instead of what the files tell",
+        )
+
+
+def add_components(command: argparse.ArgumentParser, masks: str) -> None:
+    """Adds --components, for the commands that read masks."""
+    command.add_argument(
+        "--components",
+        action="store_true",
+        help=f"{masks} tell cells from background alone: each connected part of one value or colour is a cell",
+    )
+
+
 def choosing(config: Config, channels: Channels | None) -> Config:
     """Returns settings with the channels of --channel, if any were given."""
     if channels is None:

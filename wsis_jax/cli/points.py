@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wsis_jax.cli.arguments import add_channel
+from wsis_jax.cli.arguments import add_channel, add_components, add_points_in
 from wsis_jax.cli.terminal import print_point_reports, print_suggestion, progress_bar, show_error
 from wsis_jax.core import UserError
 
@@ -59,10 +59,12 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         help="typical diameter of a nucleus in STAINS; without it, it is estimated from each image",
     )
     command.add_argument("--labels", nargs="+", metavar="LABELS", help="label images")
+    add_components(command, "LABELS")
     command.add_argument(
         "--ctc", type=Path, metavar="SEQUENCE", help="a sequence of the Cell Tracking Challenge, as data/01"
     )
     command.add_argument("--images", nargs="+", metavar="IMAGES", help="images, named like the points")
+    add_points_in(command)
     add_channel(command, "to compare with", "grey")
     command.add_argument(
         "--format",
@@ -88,7 +90,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     points, given, images = _point_source(arguments)
     write_point_files(arguments.out, points, format=arguments.format, keep=given)
-    sets, errors = pair_points_with_images(points, images, channel=arguments.channel)
+    known = arguments.points_in if arguments.points else "pixels"
+    sets, errors = pair_points_with_images(points, images, channel=arguments.channel, points_in=known)
     with progress_bar() as bar:
         task = bar.add_task("checking points")
 
@@ -133,6 +136,8 @@ def _point_source(arguments: argparse.Namespace) -> tuple["PointFiles", list[Pat
         raise UserError("--nuclear-channel is the channel of the stains; give them by --nuclei")
     if arguments.diameter is not None and not arguments.nuclei:
         raise UserError("--diameter is that of the nuclei in the stains; give them by --nuclei")
+    if arguments.components and not arguments.labels:
+        raise UserError("--components is of masks; give them by --labels")
     if arguments.ctc:
         points, images = points_from_ctc(arguments.ctc)
         return points, [], arguments.images or images
@@ -140,6 +145,11 @@ def _point_source(arguments: argparse.Namespace) -> tuple["PointFiles", list[Pat
         channel, diameter = arguments.nuclear_channel, arguments.diameter
         return points_from_stains(arguments.nuclei, channel=channel, diameter=diameter), [], arguments.images
     if arguments.labels:
-        return points_from_labels(arguments.labels), [], arguments.images
-    points = points_from_files(arguments.points)
+        return points_from_labels(arguments.labels, components=arguments.components), [], arguments.images
+    points = points_from_files(
+        arguments.points,
+        images=arguments.images,
+        points_in=arguments.points_in,
+        pixel_size=arguments.pixel_size,
+    )
     return points, list_files(arguments.points, suffixes=POINT_SUFFIXES), arguments.images

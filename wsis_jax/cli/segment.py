@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from wsis_jax.cli.arguments import (
     add_channel,
+    add_points_in,
     add_settings,
     add_verbose,
     changed_settings,
@@ -95,6 +96,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         metavar="POINTS",
         help="outline the cells at these points, and no others: point files, named like the images",
     )
+    add_points_in(command, size=False)
     add_channel(command, "to segment", "those that the model learned from")
     command.add_argument(
         "--axes",
@@ -144,7 +146,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Runs the command and returns its exit code."""
     from wsis_jax.core import write_text
-    from wsis_jax.io import IMAGE_SUFFIXES, list_files
+    from wsis_jax.io import list_images
     from wsis_jax.network import load_model
     from wsis_jax.output import segmentation_report
     from wsis_jax.segmentation import BatchOptions, segment_files
@@ -156,7 +158,7 @@ def run(arguments: argparse.Namespace) -> int:
         config = choosing(changed_settings(run.config, arguments), arguments.channel)
         if arguments.diameter is not None:
             config = config.for_diameter(arguments.diameter)
-        files = list_files(arguments.images, suffixes=IMAGE_SUFFIXES)
+        files = list_images(arguments.images)
         bar = stack.enter_context(progress_bar(rate="images"))
         task = bar.add_task("segmenting", total=None)
 
@@ -186,6 +188,7 @@ def run(arguments: argparse.Namespace) -> int:
                 pixel_size=arguments.pixel_size,
                 tiles=arguments.tiles,
                 points=arguments.points,
+                points_in=arguments.points_in,
                 workers=workers,
             ),
             on_image=on_image,

@@ -6,7 +6,7 @@ from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wsis_jax.cli.arguments import add_channel, add_settings, add_verbose, choosing, length
+from wsis_jax.cli.arguments import add_channel, add_points_in, add_settings, add_verbose, choosing, length
 from wsis_jax.cli.terminal import training_progress, waiting
 from wsis_jax.core import UserError, in_words
 
@@ -26,7 +26,8 @@ Learn to find cells from images and the rough centroids of their cells: clicks, 
 
 IMAGES and POINTS are files, folders or quoted patterns, paired by name: a.tif and a.csv. Images may be PNG,
 TIFF or JPEG, grey or colour; the pages of a TIFF are frames. Point files may be a napari points layer
-(axis-0, axis-1), an ImageJ results table (X, Y), or any table with columns row, column or x, y.
+(axis-0, axis-1), an ImageJ results table (X, Y), or any table with columns row, column or x, y; of a napari shapes
+layer the centroids count. A column frame, slice, page, plane, z, t or time says which frame a point is in.
 
 STAINS are images of a nuclear stain in the same places and of the same size, paired by name, too: images/a.tif and
 stains/a.tif. Nuclei are bright and of about one size, which is estimated from each image; each stands for a
@@ -57,6 +58,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     teacher.add_argument(
         "--nuclei", nargs="+", metavar="STAINS", help="instead: images of a nuclear stain, named like the images"
     )
+    add_points_in(command)
     add_channel(command, "to learn from", "grey")
     command.add_argument(
         "--nuclear-channel", type=int, metavar="N", help="the channel of STAINS that is the nuclear stain"
@@ -165,7 +167,16 @@ def _training_set(arguments: argparse.Namespace, channel: "Channels") -> "Traini
     elif nuclear["nuclear_diameter"] is not None:
         raise UserError("--nuclear-diameter is of nuclei in the stains of --nuclei; leave it out with --points")
     else:
-        kind, data = "points", read_training_set(images, arguments.points, channel=channel)
+        kind, data = (
+            "points",
+            read_training_set(
+                images,
+                arguments.points,
+                channel=channel,
+                points_in=arguments.points_in,
+                pixel_size=arguments.pixel_size,
+            ),
+        )
     print(f"Learning from {sum(map(len, data.points))} {kind} in {len(data.images)} images.")
     if kind == "nuclei":
         with waiting("looking for cells without a nucleus"):

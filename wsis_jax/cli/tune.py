@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from wsis_jax.cli.arguments import add_channel, add_verbose, choosing
+from wsis_jax.cli.arguments import add_channel, add_components, add_verbose, choosing
 from wsis_jax.cli.terminal import progress_bar
 from wsis_jax.core import UserError
 
@@ -31,21 +31,30 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("images", metavar="IMAGES", help="a file, a folder or a quoted pattern")
     command.add_argument("masks", metavar="MASKS", help="label images of the cells in them, named alike")
     add_channel(command, "to segment", "what the model learned from")
+    add_components(command, "MASKS")
     command.add_argument("--dry-run", action="store_true", help="print what would be changed, and change nothing")
     add_verbose(command)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Runs the command and returns its exit code."""
-    from wsis_jax.io import IMAGE_SUFFIXES, LABEL_SUFFIXES, list_files, pair_by_stem, read_image, read_labels
+    from wsis_jax.io import (
+        LABEL_SUFFIXES,
+        MASK_SUFFIXES,
+        list_files,
+        list_images,
+        pair_by_stem,
+        read_image,
+        read_labels,
+    )
     from wsis_jax.network import load_model
     from wsis_jax.segmentation import MaskedImage, tune_cuts
     from wsis_jax.training import save_config
 
     model = load_model(arguments.run)
     model = model.using(choosing(model.config, arguments.channel))
-    images = list_files(arguments.images, suffixes=IMAGE_SUFFIXES)
-    masks = list_files(arguments.masks, suffixes=LABEL_SUFFIXES)
+    images = list_images(arguments.images)
+    masks = list_files(arguments.masks, suffixes=MASK_SUFFIXES if arguments.components else LABEL_SUFFIXES)
     pairs, _, _ = pair_by_stem(images, masks)
     if not pairs:
         raise UserError(f"{images[0]}: neither this image nor any other has masks of its name; name them alike")
@@ -54,7 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
         frames = read_image(image, channel=model.config.image.channels)
         if len(frames) != 1:
             raise UserError(f"{image}: holds {len(frames)} images; give files of one image each, as the masks are")
-        cases.append(MaskedImage(str(image), frames[0], read_labels(mask)))
+        cases.append(MaskedImage(str(image), frames[0], read_labels(mask, components=arguments.components)))
     with progress_bar() as bar:
         task = bar.add_task("trying settings", total=None)
         tuned = tune_cuts(model, cases, on_trial=lambda done, total: bar.update(task, completed=done, total=total))

@@ -23,10 +23,7 @@ from wsis_jax.core import (
     so_many,
 )
 from wsis_jax.io.paths import stem
-from wsis_jax.io.readers import WHOLE, Stack, open_stacks
-
-# ITU-R BT.601, as in Pillow and OpenCV; they sum to 1, so a grey picture saved as RGB keeps its values.
-LUMINANCE = np.array([0.299, 0.587, 0.114])
+from wsis_jax.io.readers import LUMINANCE, WHOLE, Stack, open_stacks
 
 
 class SourceImage(NamedTuple):
@@ -241,8 +238,10 @@ def open_frames(
     """Opens the images of a file, whose pixels are read when they are asked for.
 
     All places on axes other than rows, columns, colours and channels are images of their own: times, planes,
-    pages, scenes. RGB becomes luminance, unless its colours are asked for; alpha is ignored, and so is a TIFF's
-    look-up table, which says how to show the values. Integers above 2^24 lose their last digits in float32.
+    pages, scenes. RGB becomes luminance, unless its colours are asked for; alpha is ignored. Values of which 0
+    is white are inverted, and those of a palette become its colours; but a look-up table that a program lays over
+    grey values, where greater ones are brighter, is ignored. Integers above 2^24 lose their last digits in
+    float32.
 
     Args:
         path: a TIFF, PNG or JPEG, a folder of OME-Zarr, or, with the extra `bioio`, a file of a microscope.

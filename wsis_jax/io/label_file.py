@@ -4,16 +4,17 @@ Grey values are read as they are stored; `normalize_image` brings them to 0..1.
 """
 
 import math
+import warnings
 from pathlib import Path
 
 import numpy as np
 import tifffile
-from jaxtyping import Float32, Int32, Integer, UInt8
+from jaxtyping import Float32, Int32, Integer, Shaped, UInt8
 from PIL import Image
 
 from wsis_jax.core import ChannelChoice, UserError, replacing
 from wsis_jax.io.image_file import open_frames
-from wsis_jax.io.readers import WHOLE, open_stacks
+from wsis_jax.io.readers import WHOLE, open_stacks, reader_of
 
 
 def read_image(
@@ -48,34 +49,107 @@ def read_shape(path: str | Path) -> tuple[int, int]:
         return stacks[0].sizes["Y"], stacks[0].sizes["X"]
 
 
+def read_pixel_size(path: str | Path) -> float | None:
+    """Reads the side of a pixel of an image in µm, None if it is unknown; errors are those of `open_stacks`."""
+    with open_stacks(Path(path)) as stacks:
+        return stacks[0].pixel_size
+
+
 def count_frames(path: str | Path, *, channel: ChannelChoice = None) -> int:
     """Counts the frames that `read_image` returns, without reading pixels; errors are those of `open_frames`."""
     with open_frames(path, channel=channel) as frames:
         return len(frames.names)
 
 
-def read_labels(path: str | Path) -> Int32[np.ndarray, "height width"]:
+def read_labels(path: str | Path, *, components: bool = False) -> Int32[np.ndarray, "height width"]:
     """Reads a label image: 0 for background, a whole number for each cell.
+
+    Of a picture with a palette the indices are the labels, or the grey values if its palette is grey. A file with
+    one label in several separate parts looks like a mask of all cells at once, and there is a warning.
+
+    Args:
+        path: the file.
+        components: whether each connected part of one value, or one colour, is a cell of its own, diagonal
+            neighbours included; for masks that tell cells from background alone. In a JPEG, whose values are not
+            exact, what is brighter than the middle of its range is a cell. Black is background, or, in a picture
+            without black, its most frequent colour.
 
     Raises:
         MissingFile: If there is no such file.
-        UserError: If the file is empty, damaged or not an image; if it is in colour or has several pages; if
-            it holds a fraction, a negative number or a number above 2,147,483,647.
+        UserError: If the file is empty, damaged or not an image; if it has several pages; if it is in colour, or
+            a JPEG, and `components` is False; if it holds a fraction, a negative number or a number above
+            2,147,483,647.
     """
-    with open_stacks(Path(path)) as stacks:
+    path = Path(path)
+    with open_stacks(path) as stacks:
         frames = {axis: size for axis, size in stacks[0].sizes.items() if axis not in "YXS"}
         if len(stacks) > 1 or math.prod(frames.values()) > 1:
             raise UserError(f"{path}: the labels have several pages; save each page as a file of its own")
-        labels, axes = stacks[0].read(dict.fromkeys(frames, 0), WHOLE)
+        labels, axes = (stacks[0].stored or stacks[0].read)(dict.fromkeys(frames, 0), WHOLE)
     if "S" in axes:
-        raise UserError(f"{path}: the labels are a colour picture; save the cell numbers as grey values")
+        labels = _one_value(path, np.moveaxis(labels, axes.index("S"), -1), components)
+    if reader_of(path).lossy:
+        if not components:
+            raise UserError(
+                f"{path}: a JPEG changes the numbers of cells; save label images as TIFF or PNG, or, if this is a "
+                "mask of all cells, give --components"
+            )
+        labels = labels > (labels.min() + labels.max().astype(float)) / 2
     if labels.dtype.kind not in "buif" or (labels.dtype.kind == "f" and (labels != np.round(labels)).any()):
         raise UserError(f"{path}: the labels are not whole numbers; save them as 16- or 32-bit integers")
     if labels.min() < 0:
         raise UserError(f"{path}: a label is negative ({labels.min()}); number the cells 1, 2, 3 and so on")
     if labels.max() > np.iinfo(np.int32).max:
         raise UserError(f"{path}: the label {labels.max()} is too large; number the cells 1, 2, 3 and so on")
-    return labels.astype(np.int32)
+    labels = labels.astype(np.int32)
+    if components:
+        return _parts(labels)
+    _warn_of_mask(path, labels)
+    return labels
+
+
+def _one_value(
+    path: Path, colours: Shaped[np.ndarray, "height width colours"], components: bool
+) -> Shaped[np.ndarray, "height width"]:
+    """Returns a number for each colour, 0 for background; grey values where all colours are grey."""
+    colours = colours[..., : {2: 1, 4: 3}.get(colours.shape[-1], colours.shape[-1])]
+    if (colours == colours[..., :1]).all():
+        return colours[..., 0]
+    if not components:
+        raise UserError(
+            f"{path}: the labels are a colour picture; save the cell numbers as grey values, or, if each cell has "
+            "one colour, give --components"
+        )
+    if reader_of(path).lossy:
+        return colours.max(axis=-1)
+    found, numbers, counts = np.unique(
+        colours.reshape(-1, colours.shape[-1]), axis=0, return_inverse=True, return_counts=True
+    )
+    background = 0 if not found[0].any() else int(counts.argmax())
+    order = np.arange(1, len(found) + 1)
+    order[background] = 0
+    return order[numbers].reshape(colours.shape[:2])
+
+
+def _parts(labels: Int32[np.ndarray, "height width"]) -> Int32[np.ndarray, "height width"]:
+    """Numbers the connected parts of equal values above 0."""
+    from skimage.measure import label  # not above, since it takes a while
+
+    return label(labels, background=0, connectivity=2).astype(np.int32)
+
+
+def _warn_of_mask(path: Path, labels: Int32[np.ndarray, "height width"]) -> None:
+    """Warns of one label in several parts, which is a mask of all cells rather than one cell."""
+    inside = labels[labels > 0]
+    if not inside.size or inside.min() != inside.max():
+        return
+    count = int(_parts(labels).max())
+    if count > 1:
+        warnings.warn(
+            f"{path}: has one label in {count} separate parts, so it looks like a mask of all cells; give "
+            "--components to count each part of a mask as a cell",
+            stacklevel=3,
+        )
 
 
 def write_labels(path: str | Path, labels: Integer[np.ndarray, "height width"]) -> None:

@@ -1,13 +1,18 @@
 """Finds files, and pairs them by name."""
 
+import json
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
-from wsis_jax.core import MissingFile, UserError
+from wsis_jax.core import MissingFile, UserError, read_text, reading
 
 Files = str | Path | Sequence[str | Path]
 """A file, a folder or a pattern, or several of them."""
+
+MANIFEST = "manifest.jsonl"
+"""The file in a folder of results that names what was written."""
 
 
 def list_files(where: Files, *, suffixes: Sequence[str]) -> list[Path]:
@@ -46,6 +51,60 @@ def list_files(where: Files, *, suffixes: Sequence[str]) -> list[Path]:
     if not files:
         raise MissingFile(f"{where}: {problem}")
     return files
+
+
+def list_images(where: Files) -> list[Path]:
+    """Lists image files as `list_files` does, but of a folder or a pattern none that was written as a result.
+
+    These are the files that the folder's manifest names, and the pictures of `wsis points`, `<name>_points.png`
+    beside `<name>.csv` or the image.
+
+    Raises:
+        MissingFile: If there is no such file, or there are results alone.
+    """
+    from wsis_jax.io.readers import IMAGE_SUFFIXES
+
+    wheres = [where] if isinstance(where, str | Path) else where
+    results: dict[Path, set[Path]] = {}
+    found: dict[Path, None] = {}
+    for each in wheres:
+        files = list_files(each, suffixes=IMAGE_SUFFIXES)
+        if files != [Path(each)]:
+            for folder in {file.parent for file in files} - results.keys():
+                results[folder] = _written(folder)
+            kept = [file for file in files if file not in results[file.parent] and not _is_drawn(file)]
+            if not kept:
+                raise MissingFile(
+                    f"{each}: holds results of wsis segment and no other image; give the folder that holds the "
+                    "images"
+                )
+            files = kept
+        found |= dict.fromkeys(files)
+    return list(found)
+
+
+def _written(folder: Path) -> set[Path]:
+    """Returns the files that the manifest of a folder names; a damaged line names none."""
+    path, files = folder / MANIFEST, []
+    if not path.is_file():
+        return set()
+    with reading(path):
+        lines = read_text(path, errors="replace").splitlines()
+    for line in lines:
+        with suppress(ValueError, TypeError, KeyError, RecursionError):
+            files += [folder / name for name in json.loads(line)["files"]]
+    return set(files)
+
+
+def _is_drawn(file: Path) -> bool:
+    """Tells whether a file is a picture that `wsis points` drew of a file beside it, or of a frame of one."""
+    from wsis_jax.io.readers import IMAGE_SUFFIXES
+
+    if not file.name.endswith("_points.png"):
+        return False
+    name = file.name.removesuffix("_points.png")
+    names = {name, re.sub(r"_\d{4,}$", "", name)}
+    return any(file.with_name(f"{one}{end}").exists() for one in names for end in (".csv", *IMAGE_SUFFIXES))
 
 
 def stem(path: str | Path) -> str:

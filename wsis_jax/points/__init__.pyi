@@ -11,3 +11,4 @@ from .likelihood import suggest as suggest
 from .likelihood import suggest_scale as suggest_scale
 from .likelihood import suggest_sigma as suggest_sigma
 from .nuclei import find_nuclei as find_nuclei
+from .units import check_unit as check_unit

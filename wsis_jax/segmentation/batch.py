@@ -32,6 +32,7 @@ from wsis_jax.core import (
 from wsis_jax.io import (
     Files,
     Frames,
+    PointUnit,
     SourceImage,
     check_axes,
     check_points,
@@ -41,6 +42,7 @@ from wsis_jax.io import (
 )
 from wsis_jax.network import Model, check_inputs
 from wsis_jax.output import DEFAULT_FORMATS, SHOWN, FormatChoice, WriteImage, choose_formats, evenly
+from wsis_jax.points import check_unit
 from wsis_jax.segmentation.clicks import pair_points
 from wsis_jax.segmentation.cluster import Workers, WorkersDied
 from wsis_jax.segmentation.manifest import ImageResult, Manifest, digest_of_model, key_of
@@ -65,6 +67,7 @@ class BatchOptions(NamedTuple):
             network.
         points: point files, each a file, a folder or a pattern, paired with the images by stem: their cells are
             outlined, and no others, as `segment` does it. None: those that are detected.
+        points_in: "pixels", or "um" for micrometres; None for what the point files say, or else pixels.
         workers: workers of a cluster, which segment the images, or the tiles of large ones, and write all files
             but the manifest; files and results are the same. None: this process does it.
     """
@@ -75,6 +78,7 @@ class BatchOptions(NamedTuple):
     pixel_size: float | None = None
     tiles: bool | None = None
     points: Files | None = None
+    points_in: PointUnit | None = None
     workers: Workers | None = None
 
 
@@ -208,7 +212,8 @@ class _BatchRunner:
             raise UserError(f"two images are called {clash[0]}, so their results would be too; rename one")
         remove_leftovers(out)
         self._manifest = Manifest(out) if self.format.resumable else None
-        given = options.axes, options.pixel_size, options.tiles
+        given = [options.axes, options.pixel_size, options.tiles]
+        given += [options.points_in] if options.points_in else []
         self._made_with = digest_of_model(model, config, *given, self.format.kinds)
         shapes = [seen_shape(shape, config) for _, shapes in announced for shape in shapes]
         whole = [shape for shape in shapes if not in_tiles(shape, options.tiles)]
@@ -236,7 +241,7 @@ class _BatchRunner:
                 if frames.names != names:
                     count = len(frames.names)
                     raise UserError(f"{path}: holds {count} images where {len(names)} were there; retry")
-                points = self._points_in(path, names)
+                points = self._points_in(path, frames)
                 for index, result in enumerate(done):
                     if result is None:
                         image = _Image(path, frames, index, points[index])
@@ -258,12 +263,16 @@ class _BatchRunner:
             raise UserError(f"{path}: has no point file of its name among those of --points; add it")
         return self._points[path]
 
-    def _points_in(self, path: Path, names: list[str]) -> list[Float64[np.ndarray, "_ 2"] | None]:
+    def _points_in(self, path: Path, frames: Frames) -> list[Float64[np.ndarray, "_ 2"] | None]:
         """Returns the points of each image in a file; none where they are to be detected."""
+        count, options = len(frames.names), self._batch.options
         if self._points is None:
-            return [None] * len(names)
-        by_frame = points_of_frames(self._point_file(path), len(names), image=path)
-        return [by_frame.get(index, np.empty((0, 2))) for index in range(len(names))]
+            return [None] * count
+        size = options.pixel_size or frames.source(0).pixel_size
+        by_frame = points_of_frames(
+            self._point_file(path), count, image=path, unit=options.points_in, pixel_size=size
+        )
+        return [by_frame.get(index, np.empty((0, 2))) for index in range(count)]
 
     def _begin(self, image: _Image, write: WriteImage) -> _Pending:
         """Begins an image here, or has a worker do all of it."""
@@ -367,18 +376,17 @@ def begin_image(
             source = image.frames.source(image.index)
             if batch.options.pixel_size is not None:
                 source = source._replace(pixel_size=batch.options.pixel_size)
+            tiled = batch.in_tiles(image.shape)
+            source = source if tiled else source.read()
             if image.points is not None:
-                if not len(image.points):
-                    warn_about_image("there is no point in it, so it holds no cells")
-                check_points(image.points, image.shape, name=image.name)
+                _check_clicks(image.points, source, guess=batch.options.points_in is None and not tiled)
                 options = options._replace(points=image.points)
-            if batch.in_tiles(image.shape):
+            if tiled:
                 wanted = WantedFiles(batch.out, batch.formats, image.name in batch.shown)
                 files, found = segment_large(model, source, wanted, config=batch.config, options=options)
                 cells = len(found.points)
                 result = ImageResult(image.name, image.path, cells, warnings, files=files, dropped=found.dropped)
                 return lambda: result
-            source = source.read()
             seen = seen_shape(image.shape, batch.config)
             sides = fitting(rounded_up(seen, model.network.stride), batch.sides)
             pixels, points = np.asarray(source.image)[None], None if image.points is None else [image.points]
@@ -387,6 +395,15 @@ def begin_image(
             failure = _failed(image.name, image.path, error, warnings)
             return lambda: failure
     return partial(_cut_out, batch, image.path, source, located, write, warnings)
+
+
+def _check_clicks(points: Float64[np.ndarray, "cells 2"], source: SourceImage, *, guess: bool) -> None:
+    """Raises UserError for points outside of their image, or, with `guess`, that seem to be in micrometres."""
+    if not len(points):
+        warn_about_image("there is no point in it, so it holds no cells")
+    if guess:
+        check_unit(np.asarray(source.image), points, source.pixel_size, name=source.name)
+    check_points(points, source.shape, name=source.name)
 
 
 def _cut_out(

@@ -1,21 +1,24 @@
 """Label images scored against hand-made masks, file by file and pooled."""
 
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float64, Int32
 
-from wsis_jax.core import UserError
+from wsis_jax.core import UserError, inside
 from wsis_jax.io import (
     LABEL_SUFFIXES,
+    MASK_SUFFIXES,
     POINT_SUFFIXES,
     Files,
     list_files,
     name_some,
     pair_by_stem,
     read_labels,
+    read_pixel_size,
     read_points,
     stem,
 )
@@ -34,7 +37,15 @@ class Evaluation(NamedTuple):
         return {"pooled": self.pooled.to_dict(), "images": images}
 
 
-def evaluate(labels: Files, masks: Files, *, points: Files | None = None, distance: float = 10.0) -> Evaluation:
+def evaluate(
+    labels: Files,
+    masks: Files,
+    *,
+    points: Files | None = None,
+    distance: float = 10.0,
+    components: bool = False,
+    pixel_size: float | None = None,
+) -> Evaluation:
     """Compares label images with masks, each a file, a folder or a pattern, paired by stem.
 
     The detection scores compare points. The predicted ones are those of `<name>_points.csv` beside the label
@@ -46,24 +57,29 @@ def evaluate(labels: Files, masks: Files, *, points: Files | None = None, distan
         masks: true label images.
         points: true centroids.
         distance: pixels within which a predicted point counts as a true one.
+        pixel_size: side of a pixel in µm, where `points` are in micrometres; None where they are in pixels.
+        components: whether each connected part of a mask is a cell, as `read_labels` explains it.
 
     Raises:
         MissingFile: if a name leads to no file.
-        UserError: if no two files have the same stem, or a file cannot be read, or shapes differ.
+        UserError: if no two files have the same stem, or a file cannot be read, or shapes differ; if the true
+            points seem to be in micrometres, and the file of the masks tells the size of a pixel.
     """
     if not distance >= 0:
         raise UserError(f"the distance must be 0 or more, not {distance}")
-    pairs = _pairs(labels, masks)
-    truth = _true_points(points, [stem(label) for label, _ in pairs])
+    pairs = _pairs(labels, masks, MASK_SUFFIXES if components else LABEL_SUFFIXES)
+    truth = _true_points(points, [stem(label) for label, _ in pairs], pixel_size)
     matches = {}
     for label_path, mask_path in pairs:
-        predicted, true = read_labels(label_path), read_labels(mask_path)
+        predicted, true = read_labels(label_path), read_labels(mask_path, components=components)
         if predicted.shape != true.shape:
             raise UserError(
                 f"{label_path}: is {predicted.shape[0]} × {predicted.shape[1]} pixels but {mask_path} is "
                 f"{true.shape[0]} × {true.shape[1]}; compare images of the same size"
             )
         name = stem(label_path)
+        if name in truth and pixel_size is None:
+            _check_unit(truth[name], true, read_pixel_size(mask_path), name)
         beside = label_path.with_name(f"{name}_points.csv")
         detected = _only_frame(beside) if beside.is_file() else centroids(predicted)
         wanted = truth[name] if name in truth else centroids(true)
@@ -73,12 +89,12 @@ def evaluate(labels: Files, masks: Files, *, points: Files | None = None, distan
     return Evaluation(pooled, images)
 
 
-def _pairs(labels: Files, masks: Files) -> list[tuple[Path, Path]]:
-    """Returns label images with the masks of the same stem; warns of those that have none."""
+def _pairs(labels: Files, masks: Files, suffixes: Sequence[str]) -> list[tuple[Path, Path]]:
+    """Returns label images with the masks of the same stem, of some suffixes; warns of those that have none."""
     # The masks may be the results of another model.
     predictions, truths = (
-        [file for file in list_files(where, suffixes=LABEL_SUFFIXES) if not _beside_labels(file)]
-        for where in (labels, masks)
+        [file for file in list_files(where, suffixes=kept) if not _beside_labels(file)]
+        for where, kept in ((labels, LABEL_SUFFIXES), (masks, suffixes))
     )
     pairs, lonely_labels, lonely_masks = pair_by_stem(predictions, truths)
     if not pairs:
@@ -93,7 +109,9 @@ def _pairs(labels: Files, masks: Files) -> list[tuple[Path, Path]]:
     return pairs
 
 
-def _true_points(points: Files | None, names: list[str]) -> dict[str, Float64[np.ndarray, "_ 2"]]:
+def _true_points(
+    points: Files | None, names: list[str], pixel_size: float | None
+) -> dict[str, Float64[np.ndarray, "_ 2"]]:
     """Returns the true points by name; every label image must have some, if any has."""
     if points is None:
         return {}
@@ -101,12 +119,33 @@ def _true_points(points: Files | None, names: list[str]) -> dict[str, Float64[np
     by_name = {names[0]: files[0]} if len(files) == len(names) == 1 else {stem(path): path for path in files}
     if missing := [name for name in names if name not in by_name]:
         raise UserError(f"{missing[0]}: has no point file among those of --points; add it, or leave --points out")
-    return {name: _only_frame(by_name[name]) for name in names}
+    return {name: _only_frame(by_name[name], pixel_size) for name in names}
 
 
-def _only_frame(path: Path) -> Float64[np.ndarray, "cells 2"]:
-    """Returns the points of a file that holds those of one image."""
-    by_frame = read_points(path)
+def _check_unit(
+    points: Float64[np.ndarray, "cells 2"],
+    masks: Int32[np.ndarray, "height width"],
+    pixel_size: float | None,
+    name: str,
+) -> None:
+    """Raises UserError if points lie in the cells much more often as micrometres than as pixels."""
+
+    def in_cells(places: Float64[np.ndarray, "cells 2"]) -> int:
+        places = places[inside(places, masks.shape)]
+        return int(np.count_nonzero(masks[tuple(np.floor(places + 0.5).astype(int).T)]))
+
+    if pixel_size is None or not len(points):
+        return
+    if in_cells(points / pixel_size) > max(2 * in_cells(points), len(points) / 2, 2):
+        raise UserError(
+            f"{name}: the points look as if they were in micrometres, since they lie in the cells of the mask "
+            f"only so; give --points-in um --pixel-size {pixel_size:g}"
+        )
+
+
+def _only_frame(path: Path, pixel_size: float | None = None) -> Float64[np.ndarray, "cells 2"]:
+    """Returns the points of a file that holds those of one image; in micrometres where `pixel_size` is given."""
+    by_frame = read_points(path, unit=None if pixel_size is None else "um", pixel_size=pixel_size)
     if len(by_frame) > 1:
         raise UserError(f"{path}: holds the points of {len(by_frame)} frames; give a file for each image")
     return next(iter(by_frame.values()))

@@ -15,9 +15,9 @@ import jax
 import numpy as np
 
 from wsis_jax.core import Config, UserError, append_text, check_inside, check_name, read_text, write_text
+from wsis_jax.io import MANIFEST
 from wsis_jax.network import Model
 
-_FILE = "manifest.jsonl"
 _KEYS = {"name", "key", "cells", "dropped", "warnings", "files"}
 
 
@@ -59,7 +59,7 @@ class Manifest:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._folder, self._path = folder, folder / _FILE
+        self._folder, self._path = folder, folder / MANIFEST
         self._entries: dict[str, dict[str, Any]] = {}
         check_inside(folder, self._path)
         if not self._path.is_file():

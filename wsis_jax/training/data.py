@@ -10,20 +10,23 @@ from jaxtyping import Float32, Float64
 
 from wsis_jax.core import EXPECTED_ERRORS, ChannelChoice, UserError, channels_of, sentence
 from wsis_jax.io import (
-    IMAGE_SUFFIXES,
     LABEL_SUFFIXES,
+    MASK_SUFFIXES,
     POINT_SUFFIXES,
     ByFrame,
     Files,
     PointFormat,
+    PointUnit,
     frames_beyond,
     list_files,
+    list_images,
     name_some,
     pair_by_stem,
     points_of_frames,
     read_ctc_points,
     read_image,
     read_labels,
+    read_pixel_size,
     read_points,
     renumber_frames,
     stem,
@@ -32,7 +35,7 @@ from wsis_jax.io import (
 )
 from wsis_jax.metrics import centroids
 from wsis_jax.output import points_picture
-from wsis_jax.points import PointReport, find_nuclei, inspect_points
+from wsis_jax.points import PointReport, check_unit, find_nuclei, inspect_points
 
 # Frame, row, column, and channels if there are several: of an image and of its stain they may differ.
 _Frames = Float32[np.ndarray, "_ _ _ *channels"]
@@ -65,7 +68,14 @@ class TrainingSet(NamedTuple):
         self.names.append(name)
 
 
-def read_training_set(images: Files, points: Files, *, channel: ChannelChoice = None) -> TrainingSet:
+def read_training_set(
+    images: Files,
+    points: Files,
+    *,
+    channel: ChannelChoice = None,
+    points_in: PointUnit | None = None,
+    pixel_size: float | None = None,
+) -> TrainingSet:
     """Reads images and points, each a file, a folder or a pattern, paired by stem.
 
     An image without a point file, and a point file without an image, are left out with a warning; so is a page
@@ -76,21 +86,29 @@ def read_training_set(images: Files, points: Files, *, channel: ChannelChoice = 
         points: files of the centroids in them.
         channel: the channels to learn from, as `read_image` takes them; `image.channels` of the settings of the
             training is to say the same.
+        points_in: "pixels", or "um" for micrometres; None for what the point files say, or else pixels.
+        pixel_size: side of a pixel in µm, instead of what the image files tell.
 
     Raises:
         MissingFile: if a name leads to no file.
-        UserError: if a file cannot be read, no image and point file have the same stem, or no image has a point.
+        UserError: if a file cannot be read, no image and point file have the same stem, or no image has a point;
+            if points look as if they were in micrometres, as `check_unit` tells it, and `points_in` is None.
     """
-    pairs = _pair(images, points, suffixes=POINT_SUFFIXES, partner="point file", example="a.tif and a.csv")
+    files = list_files(points, suffixes=POINT_SUFFIXES)
+    pairs = _pair(images, files, partner="point file", example="a.tif and a.csv")
     result = TrainingSet([], [], [])
     for image_path, points_path in pairs:
         frames = read_image(image_path, channel=channel)
-        by_frame = points_of_frames(points_path, len(frames), image=image_path)
+        size = pixel_size or read_pixel_size(image_path)
+        by_frame = points_of_frames(points_path, len(frames), image=image_path, unit=points_in, pixel_size=size)
         for index, frame in enumerate(frames):
             if index not in by_frame:
                 warnings.warn(f"{image_path}: page {index} is left out, since it has no points", stacklevel=2)
                 continue
-            result.add(frame, by_frame[index], _name(image_path, points_path, index, len(frames)))
+            name = _name(image_path, points_path, index, len(frames))
+            if points_in is None:
+                check_unit(frame, by_frame[index], size, name=name)
+            result.add(frame, by_frame[index], name)
     if not any(map(len, result.points)):
         raise UserError(
             f"{pairs[0][1]}: holds no point, nor does any other file, so there is nothing to learn; add some"
@@ -126,7 +144,7 @@ def read_stained_set(
             `nuclear_diameter` is not above 0 or exceeds a stain.
     """
     example = "images/a.tif and stains/a.tif"
-    pairs = _pair(images, stains, suffixes=IMAGE_SUFFIXES, partner="stain", example=example)
+    pairs = _pair(images, list_images(stains), partner="stain", example=example)
     result, empty = TrainingSet([], [], []), []
     for image_path, stain_path in pairs:
         if channels_of(channel) == channels_of(nuclear_channel) and image_path.samefile(stain_path):
@@ -169,13 +187,9 @@ def with_uncertain(data: TrainingSet) -> TrainingSet:
     return data._replace(uncertain=[report.missing for report in reports])
 
 
-def _pair(
-    images: Files, partners: Files, *, suffixes: Sequence[str], partner: str, example: str
-) -> list[tuple[Path, Path]]:
+def _pair(images: Files, partners: Sequence[Path], *, partner: str, example: str) -> list[tuple[Path, Path]]:
     """Pairs images with other files by stem, and warns of those left over; `partner` is what the others are."""
-    pairs, lonely_images, lonely_partners = pair_by_stem(
-        list_files(images, suffixes=IMAGE_SUFFIXES), list_files(partners, suffixes=suffixes)
-    )
+    pairs, lonely_images, lonely_partners = pair_by_stem(list_images(images), partners)
     if not pairs:
         raise UserError(
             f"{lonely_images[0]}: neither this image nor any other has a {partner} of its name; "
@@ -226,9 +240,29 @@ class PointSet(NamedTuple):
     image: Float32[np.ndarray, "height width *channels"] | None
 
 
-def points_from_files(points: Files) -> PointFiles:
-    """Reads point files, of whatever kind; see `read_points`."""
-    return _read(list_files(points, suffixes=POINT_SUFFIXES), read_points)
+def points_from_files(
+    points: Files,
+    *,
+    images: Files | None = None,
+    points_in: PointUnit | None = None,
+    pixel_size: float | None = None,
+) -> PointFiles:
+    """Reads point files, of whatever kind; see `read_points`.
+
+    `points_in` and `pixel_size` are as in `read_training_set`; `images` are those whose files may tell the latter.
+    """
+    files = list_files(points, suffixes=POINT_SUFFIXES)
+    paths = [] if images is None or pixel_size is not None else list_images(images)
+    sizes = {file: _pixel_size_of(path) for path, file in pair_by_stem(paths, files)[0]}
+    return _read(files, lambda file: read_points(file, unit=points_in, pixel_size=pixel_size or sizes.get(file)))
+
+
+def _pixel_size_of(path: Path) -> float | None:
+    """Returns the side of a pixel in µm; None where it is unknown, or the file cannot be read."""
+    try:
+        return read_pixel_size(path)
+    except EXPECTED_ERRORS:
+        return None
 
 
 def points_from_stains(stains: Files, *, channel: int | None = None, diameter: float | None = None) -> PointFiles:
@@ -242,12 +276,13 @@ def points_from_stains(stains: Files, *, channel: int | None = None, diameter: f
         frames = read_image(path, channel=channel)
         return {index: _nuclear_points(frame, path, diameter) for index, frame in enumerate(frames)}
 
-    return _read(list_files(stains, suffixes=IMAGE_SUFFIXES), read)
+    return _read(list_images(stains), read)
 
 
-def points_from_labels(labels: Files) -> PointFiles:
-    """Takes the centroids of label images."""
-    return _read(list_files(labels, suffixes=LABEL_SUFFIXES), lambda path: {0: centroids(read_labels(path))})
+def points_from_labels(labels: Files, *, components: bool = False) -> PointFiles:
+    """Takes the centroids of label images, or, with `components`, of the parts of masks; see `read_labels`."""
+    files = list_files(labels, suffixes=MASK_SUFFIXES if components else LABEL_SUFFIXES)
+    return _read(files, lambda path: {0: centroids(read_labels(path, components=components))})
 
 
 def points_from_ctc(sequence: Path) -> tuple[PointFiles, list[Path]]:
@@ -271,18 +306,19 @@ def _read(files: Sequence[Path], read: Callable[[Path], ByFrame]) -> PointFiles:
 
 
 def pair_points_with_images(
-    points: PointFiles, images: Files | None, *, channel: ChannelChoice = None
+    points: PointFiles, images: Files | None, *, channel: ChannelChoice = None, points_in: PointUnit | None = None
 ) -> tuple[list[PointSet], list[str]]:
     """Pairs points with images by stem and frame, and says what has no partner.
 
     An image without a file of points has none. `images` is None for points alone; `channel` is as `read_image`
-    takes it.
+    takes it. Unless `points_in` tells what the points are in, those that look as if they were in micrometres are
+    an error, too, as `check_unit` tells it.
 
     Returns:
         The sets, and errors: of `points`, of images that cannot be read, and of points that have no image.
     """
     errors, sets = list(points.errors), []
-    paths = [] if images is None else list_files(images, suffixes=IMAGE_SUFFIXES)
+    paths = [] if images is None else list_images(images)
     pairs, _, alone = pair_by_stem(paths, list(points.by_file))
     file_of = dict(pairs)
     for path in paths:
@@ -298,7 +334,13 @@ def pair_points_with_images(
                 errors.append(fault)
         for index, frame in enumerate(frames):
             name = _frame_name(path, index, len(frames))
-            sets.append(PointSet(name, by_frame.get(index, np.empty((0, 2))), frame))
+            own = by_frame.get(index, np.empty((0, 2)))
+            sets.append(PointSet(name, own, frame))
+            if points_in is None and path in file_of:
+                try:
+                    check_unit(frame, own, _pixel_size_of(path), name=name)
+                except UserError as error:
+                    errors.append(str(error))
     for path in alone:
         if images is not None:
             errors.append(f"{path}: no image has the name of these points")

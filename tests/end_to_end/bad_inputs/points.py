@@ -7,6 +7,7 @@ import numpy as np
 
 from tests.end_to_end.bad_inputs.shop import CLICKS, GREY, image
 from wsis_jax.io.point_file import write_points
+from wsis_jax.synthetic import draw_scene
 
 _TRAIN = "train ok.tif --points"
 _SEGMENT = "segment RUN --out OUT"
@@ -35,7 +36,32 @@ CASES = {
     "field too few": (f"{_TRAIN} few.csv", 2, "few.csv: line 3 has 1 fields and the header 2"),
     "field of a million letters": (f"{_TRAIN} field.csv", 2, "field.csv: line 2 is no table"),
     "binary points": (f"{_TRAIN} binary.csv", 2, "binary.csv: this is not a text file in UTF-8"),
-    "points in UTF-16": (f"{_TRAIN} utf16.csv", 2, "utf16.csv: this is not a text file in UTF-8"),
+    "points in UTF-16 without its mark": (f"{_TRAIN} utf16.csv", 2, "utf16.csv: this is not a text file in UTF-8"),
+    "points in micrometres": (
+        "train scaled.tif --points micrometres.csv",
+        2,
+        "scaled.tif with micrometres.csv: the points look as if they were in micrometres, at the 0.5 µm a pixel",
+    ),
+    "clicks in micrometres": (
+        f"{_SEGMENT} scaled.tif --points micrometres.csv",
+        3,
+        "scaled: the points look as if they were in micrometres",
+    ),
+    "true points in micrometres": (
+        "evaluate scaled-mask.tif scaled-mask.tif --points micrometres.csv",
+        2,
+        "scaled-mask: the points look as if they were in micrometres",
+    ),
+    "micrometres of an image without a scale": (
+        f"{_TRAIN} ok.csv --points-in um",
+        2,
+        "ok.csv: the points are in micrometres, but the size of a pixel is not known",
+    ),
+    "micrometres to score without a scale": (
+        "evaluate mask.tif mask.tif --points ok.csv --points-in um",
+        2,
+        "--points-in um needs the side of a pixel",
+    ),
     "points of 300 MiB": (f"{_TRAIN} long.csv", 2, "long.csv: is a text of 300 MiB, but 256 MiB are the most"),
     "header that steers the terminal": (f"{_TRAIN} steer.csv", 2, r"steer.csv: the header `\x1b[2Ja,b` is not"),
     "clicks of no image": (f"{_SEGMENT} images --points other", 2, "nor any other has a point file of its name"),
@@ -46,7 +72,15 @@ CASES = {
     "frame beyond the image": ("train film.tif --points frames.csv", 2, "frames.csv: has points in frame 5"),
     "negative frame": ("train film.tif --points negative.csv", 2, "negative.csv: the frame -1 in line 2"),
     "half a frame": ("train film.tif --points half.csv", 2, "half.csv: the frame 0.5 in line 2"),
-    "two counts of frames": ("train film.tif --points both.csv", 2, "both.csv: both Frame and Slice change"),
+    "two counts of frames": ("train film.tif --points both.csv", 2, "both.csv: both frame and slice change"),
+    "times and planes": ("train film.tif --points planes.csv", 2, "planes.csv: both z and t change"),
+    "planes in micrometres": (
+        "train film.tif --points heights.csv",
+        2,
+        "heights.csv: the frame 0.5 in line 2 is not a whole number from 0 on; number",
+    ),
+    "lines of a shapes layer": (f"{_TRAIN} lines.csv", 2, "lines.csv: the shape in line 2 is no rectangle"),
+    "spots of TrackMate in micrometres": (f"{_TRAIN} track.csv", 2, "track.csv: the points are in micrometres"),
     "nothing to take points from": (
         "points --out OUT",
         2,
@@ -76,6 +110,10 @@ _TEXTS = {
     "negative": "frame,x,y\n-1,1,2\n",
     "half": "frame,x,y\n0.5,1,2\n",
     "both": "x,y,frame,slice\n1,2,1,1\n1,2,2,2\n",
+    "planes": "t,z,y,x\n0,0,1,2\n0,1,1,2\n1,0,1,2\n",
+    "heights": "z,y,x\n0.5,1,2\n1.5,1,2\n",
+    "lines": "index,shape-type,vertex-index,axis-0,axis-1\n0,line,0,1,2\n0,line,1,3,4\n",
+    "track": "LABEL,POSITION_X,POSITION_Y\nLabel,X,Y\nLabel,X,Y\n,(micron),(micron)\na,1,2\n",
     "heap": "x,y\n" + "5,5\n" * 10**4 + "9,9\n",
 }
 
@@ -92,7 +130,12 @@ def make(folder: Path) -> None:
     (folder / "empty.csv").touch()
     for name, text in _TEXTS.items():
         (folder / f"{name}.csv").write_text(text)
-    (folder / "utf16.csv").write_bytes("x,y\n1,2\n".encode("utf-16"))
+    (folder / "utf16.csv").write_bytes("x,y\n1,2\n".encode("utf-16-le"))
+    scene = draw_scene(0, shape=(200, 240), cells=30, diameter=22.0)
+    scale = {"imagej": True, "resolution": (2, 2), "metadata": {"unit": "um"}}
+    image(folder / "scaled.tif", scene.image, **scale)
+    image(folder / "scaled-mask.tif", scene.labels.astype(np.uint16), **scale)
+    write_points(folder / "micrometres.csv", scene.points / 2, format="imagej")
     (folder / "long.csv").touch()
     os.truncate(folder / "long.csv", 300 << 20)  # a hole, which takes no room
     os.mkfifo(folder / "pipe.csv")

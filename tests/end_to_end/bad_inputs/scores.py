@@ -3,8 +3,9 @@
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
-from tests.end_to_end.bad_inputs.shop import GREY, image
+from tests.end_to_end.bad_inputs.shop import image
 from wsis_jax.io.label_file import write_labels, write_picture
 
 CASES = {
@@ -20,6 +21,15 @@ CASES = {
     "negative label": ("evaluate below.tif mask.tif", 2, "below.tif: a label is negative (-1)"),
     "label of 10^12": ("evaluate above.tif mask.tif", 2, "above.tif: the label 1000000000000 is too large"),
     "labels of several pages": ("evaluate film.tif mask.tif", 2, "film.tif: the labels have several pages"),
+    "mask of all cells at once": ("evaluate mask.tif mask255.tif", 0, "mask255.tif: has one label in 2 separate"),
+    "mask of all cells at once for points": (
+        "points --labels mask255.tif --out OUT",
+        0,
+        "mask255.tif: has one label in 2 separate",
+    ),
+    "mask of all cells at once, told": ("evaluate mask.tif mask255.tif --components", 0, ""),
+    "labels in a JPEG": ("evaluate mask.tif whole.jpg", 2, "whole.jpg: a JPEG changes the numbers of cells"),
+    "components without masks": ("points ok.csv --components --out OUT", 2, "--components is of masks; give"),
     "no common name of masks": ("evaluate masks images", 2, "name them alike"),
     "no points for a mask": ("evaluate masks masks --points points", 2, "mask: has no point file"),
     "negative distance": ("evaluate mask.tif mask.tif --distance -1", 2, "distance must be 0 or more"),
@@ -54,9 +64,13 @@ def make(folder: Path) -> None:
     write_labels(folder / "mask.tif", mask)
     write_labels(folder / "masks" / "mask.tif", mask)
     write_labels(folder / "smaller.tif", mask[:, :-1])
-    write_picture(folder / "colour.png", np.zeros((*GREY.shape, 3), np.uint8))
+    write_picture(folder / "colour.png", np.stack([mask, mask * 2, mask * 3], axis=-1).astype(np.uint8))
     image(folder / "fraction.tif", mask + np.float32(0.5))
     image(folder / "below.tif", mask - 1)
     image(folder / "above.tif", np.where(mask, 10**12, 0).astype(np.int64))
+    two = np.where(mask, 255, 0)
+    two[20:30, 20:30] = 255
+    write_labels(folder / "mask255.tif", two)
+    Image.fromarray(two.astype(np.uint8)).save(folder / "whole.jpg")
     (folder / "demo").mkdir()
     (folder / "demo" / "scores.json").touch()

@@ -16,6 +16,8 @@ import numpy as np
 
 from wsis_jax.core import MissingFile, UserError, Window, check_chunks, check_values, reading
 
+# ITU-R BT.601, as in Pillow and OpenCV; they sum to 1, so a grey picture saved as RGB keeps its values.
+LUMINANCE = np.array([0.299, 0.587, 0.114])
 WHOLE = slice(None), slice(None)
 TOO_LARGE = "cut the image into parts, or segment it in tiles, as OME-Zarr"
 DAMAGED = "the image is damaged"
@@ -34,11 +36,14 @@ class Stack(NamedTuple):
         read: takes places on axes other than `Y` and `X`, and a window; returns the values there, and the names of
             their axes.
         pixel_size: side of a pixel in µm, or None if the file does not tell.
+        stored: as `read`, but the numbers in the file, as label images need them, where `read` returns how they
+            are shown: brightness where 0 is white, or the colours of a palette. None where these are the same.
     """
 
     sizes: dict[str, int]
     read: Callable[[Mapping[str, int], Window], tuple[np.ndarray, str]]
     pixel_size: float | None = None
+    stored: Callable[[Mapping[str, int], Window], tuple[np.ndarray, str]] | None = None
 
 
 class Reader(NamedTuple):
@@ -52,6 +57,7 @@ class Reader(NamedTuple):
         starts: the first bytes of such files; none if only the ending tells.
         holds: for folders, the names of files of which one is in such a folder.
         labels: whether programs keep label images in such files.
+        lossy: whether such files keep values only roughly.
     """
 
     name: str
@@ -60,6 +66,7 @@ class Reader(NamedTuple):
     starts: tuple[bytes, ...] = ()
     holds: tuple[str, ...] = ()
     labels: bool = False
+    lossy: bool = False
 
 
 READERS: dict[str, Reader] = {}
@@ -83,6 +90,8 @@ IMAGE_SUFFIXES: list[str] = []
 """The endings of image files."""
 LABEL_SUFFIXES: list[str] = []
 """The endings of label images."""
+MASK_SUFFIXES: list[str] = []
+"""The endings of label images, and of masks of all cells at once, of which `components` makes label images."""
 
 
 def add_reader(reader: Reader) -> None:
@@ -91,6 +100,8 @@ def add_reader(reader: Reader) -> None:
     IMAGE_SUFFIXES.extend(reader.endings)
     if reader.labels:
         LABEL_SUFFIXES.extend(reader.endings)
+    if reader.labels or reader.lossy:
+        MASK_SUFFIXES.extend(reader.endings)
 
 
 def _lazily(module: str, function: str) -> Callable[[Path, str | None], AbstractContextManager[list[Stack]]]:
@@ -105,7 +116,9 @@ def _lazily(module: str, function: str) -> Callable[[Path, str | None], Abstract
 _STARTS_OF_TIFF = b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"
 add_reader(Reader("TIFF", (".tif", ".tiff"), _lazily("tiff", "open_tiff"), starts=_STARTS_OF_TIFF, labels=True))
 add_reader(Reader("PNG", (".png",), _lazily("picture", "open_png"), starts=(b"\x89PNG\r\n\x1a\n",), labels=True))
-add_reader(Reader("JPEG", (".jpg", ".jpeg"), _lazily("picture", "open_jpeg"), starts=(b"\xff\xd8\xff",)))
+add_reader(
+    Reader("JPEG", (".jpg", ".jpeg"), _lazily("picture", "open_jpeg"), starts=(b"\xff\xd8\xff",), lossy=True)
+)
 _FILES_OF_ZARR = "zarr.json", ".zgroup", ".zarray"
 add_reader(Reader("OME-Zarr", (".zarr",), _lazily("zarr", "open_zarr"), holds=_FILES_OF_ZARR))
 add_reader(Reader("bioio", (".czi", ".nd2", ".lif"), _lazily("bioio", "open_scenes")))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import imagecodecs
 import numpy as np
+from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 
@@ -43,6 +44,7 @@ def _open(
     # By its own class: `Image.open` refuses large pictures, whatever the memory of the machine.
     with described_by(path) as picture:
         sizes, colours = {"Y": picture.height, "X": picture.width}, len(picture.getbands())
+        indexed, grey = picture.mode == "P", picture.mode == "P" and _is_grey(picture)
     check_values(path, sizes["Y"] * sizes["X"] * colours, remedy=TOO_LARGE)
 
     @cache
@@ -56,4 +58,14 @@ def _open(
     def read(_: Mapping[str, int], window: Window) -> tuple[np.ndarray, str]:
         return decoded()[window], "YXS"[: decoded().ndim]
 
-    yield [Stack(sizes, read)]
+    def read_indices(_: Mapping[str, int], window: Window) -> tuple[np.ndarray, str]:
+        with reading(path, damaged=DAMAGED), described_by(path) as picture:
+            return np.asarray(picture.convert("L") if grey else picture)[window], "YX"
+
+    yield [Stack(sizes, read, stored=read_indices if indexed else None)]
+
+
+def _is_grey(picture: Image.Image) -> bool:
+    """Tells whether a palette holds nothing but grey, as of a grey picture that was made smaller."""
+    palette = np.array(picture.getpalette("RGB") or []).reshape(-1, 3)
+    return bool((palette == palette[:, :1]).all())

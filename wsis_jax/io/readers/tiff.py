@@ -12,7 +12,7 @@ import numpy as np
 import tifffile
 
 from wsis_jax.core import UserError, check_name, check_values
-from wsis_jax.io.readers import NO_PIXELS, TOO_LARGE, Stack, in_micrometres, side_of_square, stack_of
+from wsis_jax.io.readers import LUMINANCE, NO_PIXELS, TOO_LARGE, Stack, in_micrometres, side_of_square, stack_of
 
 
 @contextmanager
@@ -35,7 +35,8 @@ def open_tiff(path: Path, axes: str | None) -> Generator[list[Stack], None, None
         if not all(isinstance(side, int) for _, _, shape in series for side in shape):
             raise ValueError("the length of an axis is no whole number")
         named = [((one, shape), _axis_names(path, given, shape, axes)) for one, given, shape in series]
-        yield [stack_of(path, _sliceable(path, *one), names, pixel_size=pixel_size) for one, names in named]
+        stacks = [stack_of(path, _sliceable(path, *one), names, pixel_size=pixel_size) for one, names in named]
+        yield [_as_shown(stack, one.keyframe) for stack, (one, _, _) in zip(stacks, series, strict=True)]
 
 
 def _axis_names(path: Path, given: str, shape: Sequence[int], axes: str | None) -> str:
@@ -103,6 +104,41 @@ class _Pages:
                 values = page.asarray()
             self._kept = number, values
         return self._kept[1]
+
+
+# How values are shown
+
+
+def _as_shown(stack: Stack, page: tifffile.TiffPage) -> Stack:
+    """Returns a stack that reads values as they are shown, where 0 is white or the values have a palette.
+
+    A palette that shows greater values brighter, apart from the least and the greatest, is one of those that
+    programs lay over grey values: these are read as they are.
+    """
+    if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
+        bits = page.bitspersample
+
+        def show(values: np.ndarray, axes: str) -> tuple[np.ndarray, str]:
+            return _inverted(values, bits), axes
+
+    elif page.photometric == tifffile.PHOTOMETRIC.PALETTE and page.colormap is not None:
+        palette = np.asarray(page.colormap).T
+        if (np.diff((palette @ LUMINANCE)[1:-1]) >= 0).all():
+            return stack
+
+        def show(values: np.ndarray, axes: str) -> tuple[np.ndarray, str]:
+            return palette[values], f"{axes}S"
+
+    else:
+        return stack
+    return stack._replace(read=lambda at, window: show(*stack.read(at, window)), stored=stack.read)
+
+
+def _inverted(values: np.ndarray, bits: int) -> np.ndarray:
+    """Returns the brightness that values of so many bits stand for, where 0 is white."""
+    if values.dtype.kind == "u":
+        return values.dtype.type(2**bits - 1) - values
+    return ~values if values.dtype.kind in "ib" else -values
 
 
 # What has to hold before pages are read
