@@ -62,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     pooled, at_true = ([one for fronts in folds_of for one in fronts] for folds_of in (found, true))
     folds = [figures(fronts, ours, half) for fronts in [*found, pooled]]
     _print_folds([", ".join(one.case.name for one in fronts) for fronts in found], folds, half)
-    methods = _rivals(pooled, half) | {
+    methods = rivals(pooled, half) | {
         "wsis_jax": folds[-1],
         "wsis_jax at the true peaks": figures(at_true, ours, half),
     }
@@ -130,7 +130,7 @@ def _points_inside(one: Front) -> tuple[int, int, int]:
     return int(np.count_nonzero(hit)), len(places), len(np.unique(one.case.masks)) - 1
 
 
-def _rivals(fronts: list[Front], half: float) -> dict[str, dict[str, float]]:
+def rivals(fronts: list[Front], half: float) -> dict[str, dict[str, float]]:
     """Returns the figures of the simple rivals, at the same peaks."""
 
     def in_network_pixels(segment: Segment) -> Segment:

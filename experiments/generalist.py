@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments.crossval import figures, half_diameter, ours
+from experiments.crossval import figures, half_diameter, ours, rivals
 from experiments.folds import Case, experiment_config, read_cases, trained
 from experiments.fronts import front
 from wsis_jax.core import ImageConfig, normalize_by, preset, resize_image, scale_points, write_text
@@ -63,12 +63,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     for kind, (_, test) in kinds.items():
         sized = run.using(preset("default", run.config).for_diameter(sizes[kind]))
         fronts = [front(sized, case, folder) for case in test]
-        lines.append({"kind": kind, "diameter": sizes[kind], **figures(fronts, ours, half_diameter(test))})
+        half = half_diameter(test)
+        best = max(rivals(fronts, half).items(), key=lambda row: row[1]["mdice"])
+        lines.append({"kind": kind, "diameter": sizes[kind], **figures(fronts, ours, half), "rival": best})
         write_text(arguments.work / "scores.json", json.dumps(lines, indent=2) + "\n")
-    print("\n| kind | held out | diameter | F (half a diameter) | mDice | AP50 |\n|---|---|---|---|---|---|")
+    print("\n| kind | held out | diameter | F (half a diameter) | mDice | AP50 | best simple rival: mDice, AP50 |")
+    print("|---|---|---|---|---|---|---|")
     for line in lines:
         shown = " | ".join(f"{line[key]:.3f}" for key in ("f_half", "mdice", "ap50"))
-        print(f"| {line['kind']} | {len(kinds[line['kind']][1])} | {line['diameter']:.0f} | {shown} |")
+        name, rival = line["rival"]
+        beside = f"{rival['mdice']:.3f}, {rival['ap50']:.3f} ({name})"
+        print(f"| {line['kind']} | {len(kinds[line['kind']][1])} | {line['diameter']:.0f} | {shown} | {beside} |")
 
 
 def divide(cases: list[Case]) -> tuple[list[Case], list[Case]]:
