@@ -2,10 +2,10 @@
 
     python -m experiments.sizes DATA/fluo_u2os
 
-Resizes the held-out images of a data folder, with their masks, by several factors, and segments them with a model
-that is told the diameter times the factor. DATA is a folder with `images/`, `points/` and `masks/`. The diameter is
-found from the clicks on the other images. Prints a row for each factor; mDice and AP50 should hardly differ. Some
-seconds an image.
+Resizes the held-out images of a data folder, with their masks, by several factors, and segments them with a
+model that is told the diameter times the factor. DATA is a folder with `images/`, `points/` and `masks/`. The
+diameter is found from the clicks on the other images. Prints a row for each factor; mDice and AP50 should hardly
+differ. Some seconds an image.
 """
 
 import argparse
