@@ -21,7 +21,7 @@ from wsis_jax.network.unet import UNet
 from wsis_jax.segmentation.evaluation import evaluate
 
 TEXT = (ROOT / "README.md").read_text()
-CARD = (ROOT / "wsis_jax" / "network" / "models" / "phase-contrast" / "README.md").read_text()
+CARDS = sorted((ROOT / "wsis_jax" / "network" / "models").glob("*/README.md"))
 # Lines about points may end with 3: something is wrong with so few points.
 CODES = {"points": {0, 3}}
 # For these other names stand in help texts.
@@ -113,7 +113,11 @@ def test_the_lines_of_python(a_users_folder, phase_contrast):
     (code,) = re.findall(r"```python\n(.*?)```", TEXT, flags=re.DOTALL)
     exec(compile(code, "README.md", "exec"), {})
     assert read_labels(a_users_folder / "labels.tif").max() > 0
-    (code,) = re.findall(r"```python\n(.*?)```", CARD, flags=re.DOTALL)
+
+
+@pytest.mark.parametrize("card", CARDS, ids=[card.parent.name for card in CARDS])
+def test_the_lines_of_python_of_a_model_card(card, a_users_folder):
+    (code,) = re.findall(r"```python\n(.*?)```", card.read_text(encoding="utf-8"), flags=re.DOTALL)
     names = {}
     exec(compile(code, "the model card", "exec"), names)
     assert names["cells"].labels.shape == (64, 64)
