@@ -73,7 +73,7 @@ def joint(one: Front, config: Config) -> Int32[np.ndarray, "height width"]:
         place = peak - corner_of(window)
         parts.append(CellMask(window, ndimage.binary_fill_holes(component_of(labels[window] == label, place))))
     labels = fuse_nearest(parts, peaks, image.shape)
-    return fit_labels(labels, peaks, one.case.image.shape, config=config)
+    return fit_labels(labels, peaks, one.case.masks.shape, config=config)
 
 
 def _unary(

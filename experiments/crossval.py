@@ -112,7 +112,7 @@ def _away_from_border(one: Front, half: float) -> tuple[int, int]:
 
     Whoever drew the masks left out many cells that the border cuts; the authors' evaluation has such a rule, too.
     """
-    match, side = match_front_points(one, half), np.array(one.case.image.shape) - 1
+    match, side = match_front_points(one, half), np.array(one.case.masks.shape) - 1
     lonely = np.concatenate(
         [np.delete(one.points(), match.pairs[:, 0], axis=0), np.delete(one.case.points, match.pairs[:, 1], axis=0)]
     )
@@ -134,7 +134,7 @@ def rivals(fronts: list[Front], half: float) -> dict[str, dict[str, float]]:
     """Returns the figures of the simple rivals, at the same peaks."""
 
     def in_network_pixels(segment: Segment) -> Segment:
-        return lambda one: resize_labels(segment(one), one.case.image.shape)
+        return lambda one: resize_labels(segment(one), one.case.masks.shape)
 
     def disc(radius: float) -> Segment:
         def segment(one: Front) -> Int32[np.ndarray, "height width"]:

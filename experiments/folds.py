@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float, Float64, Int
 
 from wsis_jax.cli.terminal import training_progress
-from wsis_jax.core import Config, preset, small_network
+from wsis_jax.core import Channels, Config, preset, small_network
 from wsis_jax.io import (
     IMAGE_SUFFIXES,
     LABEL_SUFFIXES,
@@ -31,19 +31,19 @@ class Case(NamedTuple):
     """One image and the truth about it; the masks score, no training from clicks sees them."""
 
     name: str
-    image: Float[np.ndarray, "height width"]
+    image: Float[np.ndarray, "height width *channels"]
     points: Float64[np.ndarray, "cells 2"]
     masks: Int[np.ndarray, "height width"]
 
 
-def read_cases(data: Path) -> list[Case]:
-    """Reads a data folder, in the order of names."""
+def read_cases(data: Path, *, channel: Channels | None = None) -> list[Case]:
+    """Reads a data folder, in the order of names; `channel` is as `read_image` takes it."""
     points = {stem(path): path for path in list_files(data / "points", suffixes=POINT_SUFFIXES)}
     masks = {stem(path): path for path in list_files(data / "masks", suffixes=LABEL_SUFFIXES)}
     return [
         Case(
             stem(path),
-            read_image(path)[0],
+            read_image(path, channel=channel)[0],
             next(iter(read_points(points[stem(path)]).values())),
             read_labels(masks[stem(path)]),
         )

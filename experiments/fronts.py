@@ -34,7 +34,7 @@ class Front(NamedTuple):
 
     def points(self) -> np.ndarray:
         """Returns the peaks in pixels of the image as given."""
-        ratio = np.array(self.case.image.shape) / np.array(self.detection.image.shape)
+        ratio = np.array(self.case.masks.shape) / np.array(self.detection.likelihood.shape)
         return (self.detection.peaks + 0.5) * ratio - 0.5
 
 
@@ -76,7 +76,7 @@ def front(run: Model, case: Case, folder: Path, settings: Sequence[str] = (), *,
 
 def _at_true_peaks(detection: Detection, case: Case, config: Config) -> Detection:
     """Returns the detection with the clicked points in place of the peaks."""
-    shape = detection.image.shape
+    shape = detection.likelihood.shape
     places = np.round(scale_points(case.points, config.network_scale)).astype(np.int64)
     peaks = np.unique(np.clip(places, 0, np.array(shape) - 1), axis=0)
     regions = centre_regions(
@@ -93,7 +93,7 @@ def cut_front(front: Front, config: Config) -> Int32[np.ndarray, "height width"]
     """Returns the label image of a front, in pixels of the image as given."""
     image, peaks = front.detection.image, front.detection.peaks
     labels = cut_and_fuse(image, peaks, front.winner, config=config)
-    return fit_labels(labels, peaks, front.case.image.shape, config=config)
+    return fit_labels(labels, peaks, front.case.masks.shape, config=config)
 
 
 def score(

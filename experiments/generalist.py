@@ -1,7 +1,8 @@
-"""What: trains one model on many kinds of microscopy, each resized so that its cells are equally large.
+r"""What: trains one model on many kinds of microscopy, each resized so that its cells are equally large.
 
     python -m experiments.generalist DATA --work runs/generalist
-    python -m experiments.generalist DATA --work runs/phase --kinds phase_fibroblast phase_yeast
+    python -m experiments.generalist DATA --work runs/histology --kinds histo_tnbc nuclei_stained --most 10 \
+        --set image.channels=colours
 
 DATA holds a folder for each kind with `images/`, `points/` and `masks/`, files paired by name. Every third image
 of a kind is held out, of slides every third slide; of the others, up to `--most` of each kind teach. The size of
@@ -21,7 +22,7 @@ import numpy as np
 from experiments.crossval import figures, half_diameter, ours, rivals
 from experiments.folds import Case, experiment_config, read_cases, trained
 from experiments.fronts import front
-from wsis_jax.core import ImageConfig, normalize_by, preset, resize_image, scale_points, write_text
+from wsis_jax.core import ImageConfig, grey, normalize_by, preset, resize_image, scale_points, write_text
 from wsis_jax.points import measure_cells
 
 KINDS = (
@@ -50,15 +51,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--most", type=int, default=8, metavar="N", help="images of a kind to learn from (8)")
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="for training")
     arguments = parser.parse_args(argv)
-    kinds = {kind: divide(read_cases(arguments.data / kind)) for kind in arguments.kinds}
+    config = experiment_config([f"image.diameter={_DIAMETER:g}", *arguments.set])
+    channel = None if config.image.channels == "grey" else config.image.channels
+    kinds = {kind: divide(read_cases(arguments.data / kind, channel=channel)) for kind in arguments.kinds}
     sizes = {kind: diameter(training) for kind, (training, _) in kinds.items()}
     taught = [
         at_size(case, sizes[kind])
         for kind, (training, _) in kinds.items()
         for case in training[:: max(len(training) // arguments.most, 1)][: arguments.most]
     ]
-    settings = [f"image.diameter={_DIAMETER:g}", *arguments.set]
-    run = trained(taught, arguments.work / "run", experiment_config(settings))
+    run = trained(taught, arguments.work / "run", config)
     folder, lines = arguments.work / "run", []
     for kind, (_, test) in kinds.items():
         sized = run.using(preset("default", run.config).for_diameter(sizes[kind]))
@@ -88,7 +90,7 @@ def divide(cases: list[Case]) -> tuple[list[Case], list[Case]]:
 
 def diameter(cases: list[Case]) -> float:
     """Returns how large the cells are, found from images and clicks alone."""
-    images = [normalize_by(ImageConfig(), case.image.astype(np.float32)) for case in cases]
+    images = [grey(normalize_by(ImageConfig(), case.image.astype(np.float32))) for case in cases]
     return measure_cells(images, [case.points for case in cases]).diameter
 
 

@@ -47,7 +47,7 @@ def _rival(make: Callable[[Fold], Baseline]) -> Callable[[Fold], Segment]:
 
         def segment(seen: View, settings: Settings) -> Int32[np.ndarray, "height width"]:
             labels = dataclasses.replace(method, **settings).segment(seen.image, seen.points)
-            return resize_labels(labels, seen.front.case.image.shape)
+            return resize_labels(labels, seen.front.case.masks.shape)
 
         return segment
 
@@ -101,7 +101,7 @@ def _oracle(fold: Fold) -> Segment:
     def segment(seen: View, settings: Settings) -> Int32[np.ndarray, "height width"]:
         boxes = boxes_of(masks_of(seen.front.case, seen.image.shape))
         labels = dataclasses.replace(method, **settings, boxes=boxes).segment(seen.image)
-        return resize_labels(labels, seen.front.case.image.shape)
+        return resize_labels(labels, seen.front.case.masks.shape)
 
     return segment
 

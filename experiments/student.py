@@ -80,7 +80,7 @@ def flood(one: Front, inside: Float[np.ndarray, "height width"]) -> Int32[np.nda
     smooth = ndimage.gaussian_filter(inside, 1)
     labels = watershed(-smooth, markers, mask=(inside > _INSIDE) | (markers > 0))
     # The student draws cells without their outermost pixels, so that touching ones stay apart.
-    return resize_labels(expand_labels(labels, 1), one.case.image.shape)
+    return resize_labels(expand_labels(labels, 1), one.case.masks.shape)
 
 
 def _seconds(teacher: Model, student: Model, one: Front) -> tuple[float, float]:
