@@ -49,6 +49,7 @@ def all_that_is_named(tiny_run, write_scene, write_ctc_scenes, draw_small, tmp_p
         (folder / name).mkdir()
         values = np.stack([getattr(scene, page) for page in pages])
         tifffile.imwrite(folder / name / "a.tif", values, imagej=True, metadata={"axes": "CYX"})
+    tifffile.imwrite(folder / "slide.tif", np.stack([scene.image] * 3, axis=-1), photometric="rgb")
     (folder / "slides").mkdir()
     tifffile.imwrite(folder / "slides" / "a.tif", np.stack([scene.image] * 3, axis=-1), photometric="rgb")
     assert (
