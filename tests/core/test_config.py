@@ -227,3 +227,10 @@ def test_what_paper_and_code_do_not_have_is_off_in_their_presets(name):
 def test_unknown_preset():
     with pytest.raises(UserError, match="unknown preset 'papr'; known are default, paper, reference"):
         inspect.unwrap(preset)("papr")  # as users call it: without the type checks of the tests
+
+
+@pytest.mark.parametrize(("trained", "used"), [("levels", "levels"), ("inverse", "inverse"), ("mine", "auto")])
+def test_the_default_preset_keeps_the_data_term_that_a_training_chose(trained, used):
+    base = Config().override([f"cut.data={trained}", "cut.edge_weight=3"])
+    assert preset("default", base).cut == dataclasses.replace(Config().cut, data=used)
+    assert preset("paper", base).cut == preset("paper").cut  # which leaves nothing open

@@ -55,7 +55,7 @@ def print_suggestion(suggested: Any) -> None:
     """Prints the settings that points suggest."""
     print(
         f"Suggested: likelihood.sigma={suggested.sigma} (a quarter of the spacing), "
-        f"image.scale={suggested.scale}; wsis train chooses both by itself."
+        f"image.scale={suggested.scale}; wsis train chooses both by itself, and looks at the images for it."
     )
 
 
