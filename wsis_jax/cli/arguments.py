@@ -38,6 +38,16 @@ def _channels(text: str) -> Channels:
         raise argparse.ArgumentTypeError(str(error)) from error
 
 
+def add_axes(command: argparse.ArgumentParser) -> None:
+    """Adds --axes, for the commands that read images."""
+    command.add_argument(
+        "--axes",
+        metavar="LETTERS",
+        help="names for the axes of TIFF files that have none, or wrong ones: Y, X, C for channels, S for "
+        "colours, others for frames, as in TZCYX",
+    )
+
+
 def add_points_in(command: argparse.ArgumentParser, *, size: bool = True) -> None:
     """Adds --points-in, and, with `size`, --pixel-size, for the commands that read points."""
     command.add_argument(

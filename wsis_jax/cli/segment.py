@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wsis_jax.cli.arguments import (
+    add_axes,
     add_channel,
     add_points_in,
     add_settings,
@@ -98,12 +99,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     )
     add_points_in(command, size=False)
     add_channel(command, "to segment", "those that the model learned from")
-    command.add_argument(
-        "--axes",
-        metavar="LETTERS",
-        help="names for the axes of TIFF files that have none, or wrong ones: Y, X, C for channels, S for "
-        "colours, others for frames, as in TZCYX",
-    )
+    add_axes(command)
     command.add_argument(
         "--diameter",
         type=length,

@@ -6,7 +6,15 @@ from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wsis_jax.cli.arguments import add_channel, add_points_in, add_settings, add_verbose, choosing, length
+from wsis_jax.cli.arguments import (
+    add_axes,
+    add_channel,
+    add_points_in,
+    add_settings,
+    add_verbose,
+    choosing,
+    length,
+)
 from wsis_jax.cli.terminal import training_progress, waiting
 from wsis_jax.core import UserError, in_words
 
@@ -60,6 +68,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     )
     add_points_in(command)
     add_channel(command, "to learn from", "grey")
+    add_axes(command)
     command.add_argument(
         "--nuclear-channel", type=int, metavar="N", help="the channel of STAINS that is the nuclear stain"
     )
@@ -159,7 +168,10 @@ def _training_set(arguments: argparse.Namespace, channel: "Channels") -> "Traini
     images = arguments.images
     nuclear = {key: getattr(arguments, key) for key in ("nuclear_channel", "nuclear_diameter")}
     if arguments.nuclei is not None:
-        kind, data = "nuclei", read_stained_set(images, arguments.nuclei, channel=channel, **nuclear)
+        kind, data = (
+            "nuclei",
+            read_stained_set(images, arguments.nuclei, channel=channel, axes=arguments.axes, **nuclear),
+        )
     elif nuclear["nuclear_channel"] is not None:
         raise UserError("--nuclear-channel is a channel of the stains of --nuclei; leave it out with --points")
     elif nuclear["nuclear_diameter"] is not None:
@@ -173,6 +185,7 @@ def _training_set(arguments: argparse.Namespace, channel: "Channels") -> "Traini
                 channel=channel,
                 points_in=arguments.points_in,
                 pixel_size=arguments.pixel_size,
+                axes=arguments.axes,
             ),
         )
     print(f"Learning from {sum(map(len, data.points))} {kind} in {len(data.images)} images.")
