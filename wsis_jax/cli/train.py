@@ -44,10 +44,10 @@ about that of the cells? If not, try --nuclear-diameter; wsis points --nuclei dr
 model needs no stain.
 
 IMAGES and STAINS may be channels of the same files. Channels count from 0; they are those that a TIFF names
-(ImageJ, OME), or else the colours, or else the pages. Without --channel, channels and pages are frames, and
-colours become grey. --channel 0,2 has the network see two channels at once, each stretched to 0..1 by itself, and
---channel colours red, green and blue, all stretched alike, so that hues stay what they are: for histology. A model
-remembers its channels, and wsis segment reads them of images without being told.
+(ImageJ, OME), or else the colours, or else the pages. Without --channel, pages are frames, colours become grey,
+and an image of several named channels is refused. --channel 0,2 has the network see two channels at once, each
+stretched to 0..1 by itself, and --channel colours red, green and blue, all stretched alike, so that hues stay what
+they are: for histology. A model remembers its channels, and wsis segment reads them of images without being told.
 
 Ctrl-C ends the training after the step under way and saves it; --resume goes on from there, to the very weights
 that it would have had. RUN/report.html shows curves, pictures of held-out images and settings; wsis report RUN

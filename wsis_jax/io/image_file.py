@@ -246,7 +246,8 @@ def open_frames(
     Args:
         path: a TIFF, PNG or JPEG, a folder of OME-Zarr, or, with the extra `bioio`, a file of a microscope.
         channel: the channels to segment, as `channels_of` takes them: numbers, counted from 0; "colours" for red,
-            green and blue; None or "grey" for grey values. Numbers are of channels that the file names, or else
+            green and blue; None or "grey" for grey values, of a
+            file that names no more than one channel. Numbers are of channels that the file names, or else
             of the colours of a pixel, alpha among them, or else of pages that the file calls nothing. What has one
             channel alone is read as it is.
         axes: names for the axes of a TIFF instead of those that it gives, a letter each, as in `TZCYX`: `Y` for
@@ -270,11 +271,13 @@ def _places(path: Path, sizes: Mapping[str, int], channels: Channels) -> list[di
             f"{path}: has {sizes['C']} channels where the model or --channel asks for colours; choose three of "
             "them by their numbers, as in --channel 0,1,2"
         )
+    if channels == "grey" and sizes.get("C", 1) > 1:
+        raise UserError(
+            f"{path}: has {sizes['C']} channels; choose one, or up to four together (--channel; of a stain "
+            "--nuclear-channel), or, if a TIFF calls frames channels, name its axes (--axes)"
+        )
     hidden = "YXSC" if isinstance(channels, tuple) else "YXS"
     frames = {axis: size for axis, size in sizes.items() if axis not in hidden}
-    if math.prod(frames.values()) > frames.get("C", 1) > 1:
-        count = len(sizes) - ("S" in sizes)
-        raise UserError(f"{path}: the image has {count} axes without colours; choose a channel (--channel)")
     return [dict(zip(frames, map(int, at), strict=True)) for at in np.ndindex(*frames.values())]
 
 
