@@ -95,8 +95,6 @@ def test_what_the_reader_cannot_read_is_not_called_damaged(tmp_path, monkeypatch
             assert frames.source(0).pixel_size is None
             assert frames.values(0).all()
         return
-    sentence = (
-        r"a\.czi: the reader of \.czi files, bioio-czi, cannot read it \(a lambda scan\); export"
-    )
+    sentence = r"a\.czi: the reader of \.czi files, bioio-czi, cannot read it \(a lambda scan\); export"
     with pytest.raises(UserError, match=sentence), open_frames(tmp_path / "a.czi") as frames:
         frames.values(0)

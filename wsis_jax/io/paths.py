@@ -5,6 +5,7 @@ import re
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from unicodedata import normalize
 
 from wsis_jax.core import MissingFile, UserError, read_text, reading
 
@@ -108,8 +109,11 @@ def _is_drawn(file: Path) -> bool:
 
 
 def stem(path: str | Path) -> str:
-    """Returns the name to pair a file by: without its suffix, `.ome` before that, and `_labels` at the end."""
-    return Path(path).stem.removesuffix(".ome").removesuffix("_labels")
+    """Returns the name to pair a file by: without its suffix, `.ome` before that, and `_labels` at the end.
+
+    Letters with accents are in the form NFC, since some disks take them apart: what looks the same is the same.
+    """
+    return normalize("NFC", Path(path).stem).removesuffix(".ome").removesuffix("_labels")
 
 
 def pair_by_stem(
