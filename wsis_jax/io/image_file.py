@@ -1,6 +1,7 @@
 """The images in a file, one at a time: which axes are frames and channels, and grey values of them."""
 
 import math
+from collections import Counter
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
@@ -67,7 +68,7 @@ class Frames:
 
     Attributes:
         names: one for each image: that of the file, and where there are several, `_0000`, or, on more axes than
-            one, the place on each, as in `_t0003_z0012`.
+            one, the place on each, as in `_t0003_z0012`; of a collection the place in it before, as in `_A_1_0`.
         shapes: (height, width) of each.
         channels: those that are segmented.
         opening: opens the file again, in this process or another.
@@ -84,7 +85,7 @@ class Frames:
         if isinstance(channels, tuple) and axes is None and unnamed and len(places) > 1:
             self._pages, places = places, places[:1]  # Pages without a name are the channels of one image.
         self._places = places
-        self.names = [f"{stem(path)}{_suffix(place, number, len(places))}" for number, place in enumerate(places)]
+        self.names = [f"{stem(path)}{ending}" for ending in _suffixes(places)]
         self.shapes = [(place.stack.sizes["Y"], place.stack.sizes["X"]) for place in places]
 
     def source(self, index: int) -> SourceImage:
@@ -279,6 +280,18 @@ def _places(path: Path, sizes: Mapping[str, int], channels: Channels) -> list[di
     hidden = "YXSC" if isinstance(channels, tuple) else "YXS"
     frames = {axis: size for axis, size in sizes.items() if axis not in hidden}
     return [dict(zip(frames, map(int, at), strict=True)) for at in np.ndindex(*frames.values())]
+
+
+def _suffixes(places: Sequence[_Place]) -> list[str]:
+    """Returns what tells the images of a file from each other: of a collection first the place in it."""
+    counts = Counter(place.stack.place for place in places)
+    numbers: Counter[str] = Counter()
+    suffixes = []
+    for place in places:
+        where = place.stack.place
+        suffixes.append(f"{'_' if where else ''}{where}{_suffix(place, numbers[where], counts[where])}")
+        numbers[where] += 1
+    return suffixes
 
 
 def _suffix(place: _Place, number: int, count: int) -> str:
