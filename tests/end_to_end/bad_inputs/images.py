@@ -80,6 +80,11 @@ CASES = {
     "NaN in an image to segment": ("segment RUN nan.tif --out OUT", 3, "nan.tif: frame 0 holds NaN"),
     "constant image to segment": ("segment RUN constant/flat.tif --out OUT", 0, "flat: the image is constant"),
     "two images of one name": ("segment RUN twins --out OUT", 2, "two images are called ok"),
+    "one name in two folders": (
+        "segment RUN lonely/a.tif images/a.tif --out OUT",
+        2,
+        "would be too: lonely/a.tif and images/a.tif; give each folder an --out of its own",
+    ),
 }
 
 
