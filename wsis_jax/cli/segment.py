@@ -14,6 +14,7 @@ from wsis_jax.cli.arguments import (
     add_settings,
     add_verbose,
     changed_settings,
+    check_order,
     choosing,
     length,
     which_run,
@@ -148,6 +149,7 @@ def run(arguments: argparse.Namespace) -> int:
     from wsis_jax.segmentation import BatchOptions, segment_files
 
     format = arguments.format or DEFAULT_FORMATS
+    check_order(arguments.run, arguments.images)
     with ExitStack() as stack:
         workers = stack.enter_context(_workers(arguments.dask, arguments.run)) if arguments.dask else None
         run = load_model(arguments.run) if workers is None else workers.model

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from wsis_jax.cli.arguments import add_axes, add_channel, add_components, add_verbose, choosing
+from wsis_jax.cli.arguments import add_axes, add_channel, add_components, add_verbose, check_order, choosing
 from wsis_jax.cli.terminal import progress_bar
 from wsis_jax.core import UserError
 
@@ -52,6 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
     from wsis_jax.segmentation import MaskedImage, tune_cuts
     from wsis_jax.training import save_config
 
+    check_order(arguments.run, [arguments.images, arguments.masks])
     model = load_model(arguments.run)
     model = model.using(choosing(model.config, arguments.channel))
     images = list_images(arguments.images)
