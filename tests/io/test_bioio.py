@@ -50,3 +50,51 @@ def test_a_damaged_file_and_a_missing_library_are_told_in_a_sentence(tmp_path, m
         UserError, match=r"a\.czi: files of the kind \.czi need .*pip install 'wsis-jax\[bioio\]'$"
     ):
         open_frames(tmp_path / "a.czi").__enter__()
+
+
+def test_a_czi_without_a_scale_has_no_pixel_size(tmp_path):
+    values = np.random.default_rng(0).integers(0, 60_000, (1, 1, 40, 50)).astype(np.uint16)
+    with czi.create_czi(str(tmp_path / "a.czi")) as document:
+        document.write(data=values[0, 0][..., None], plane={"T": 0, "C": 0, "Z": 0})
+    with open_frames(tmp_path / "a.czi", channel=0) as frames:
+        assert frames.source(0).pixel_size is None
+        np.testing.assert_array_equal(frames.values(0), values[0, 0])
+
+
+@pytest.mark.parametrize("where", ["physical_pixel_sizes", "dask_data", "values"])
+def test_what_the_reader_cannot_read_is_not_called_damaged(tmp_path, monkeypatch, where):
+    write_czi(tmp_path / "a.czi", np.zeros((1, 1, 40, 50), np.uint16))
+
+    class Cannot:
+        scenes = ("one",)
+        shape = (40, 50)
+
+        def __init__(self, *_, **__):
+            self.dims = self
+            self.order = "YX"
+
+        def set_scene(self, _):
+            pass
+
+        @property
+        def physical_pixel_sizes(self):
+            raise KeyError("no scaling here")
+
+        @property
+        def dask_data(self):
+            if where == "dask_data":
+                raise NotImplementedError("a lambda scan\nand more")
+            return self if where == "values" else np.ones((40, 50), np.uint16)
+
+        def __getitem__(self, _):
+            raise NotImplementedError("a lambda scan")
+
+    monkeypatch.setattr("bioio.BioImage", Cannot)
+    if where == "physical_pixel_sizes":
+        with open_frames(tmp_path / "a.czi") as frames:
+            assert frames.source(0).pixel_size is None
+            assert frames.values(0).all()
+        return
+    sentence = r"a\.czi: the reader of \.czi files, bioio-czi, cannot read it \(a lambda scan\); export"
+    with pytest.raises(UserError, match=sentence), open_frames(tmp_path / "a.czi") as frames:
+        frames.values(0)

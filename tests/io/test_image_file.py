@@ -1,5 +1,6 @@
 """The images in a file: which they are, their parts, their channels and the size of their pixels."""
 
+import math
 import pickle
 
 import numpy as np
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests.zarr_images import write_image
+from wsis_jax.core import UserError
 from wsis_jax.io.image_file import open_frames
 
 
@@ -194,7 +196,7 @@ def test_a_folder_of_ome_zarr_is_read_like_a_file(tmp_path, version):
     with open_frames(path, channel=2) as frames:
         assert (frames.names, frames.source(1).pixel_size) == (["a_0000", "a_0001"], 0.5)
         np.testing.assert_array_equal(frames.source(1).image[3:11, 5:30], values[1, 2, 3:11, 5:30])
-    with pytest.raises(ValueError, match=r"choose a channel \(--channel\)$"):
+    with pytest.raises(ValueError, match=r"a\.ome\.zarr: has 3 channels; choose one, or up to four"):
         open_frames(path).__enter__()
     with open_frames(path, channel=3) as frames, pytest.raises(ValueError, match="no channel 3; the file has 3"):
         frames.values(0)
@@ -207,3 +209,28 @@ def test_chunks_that_are_damaged_are_named_with_their_file(tmp_path):
             chunk.write_bytes(b"no chunk")
     with open_frames(path) as frames, pytest.raises(ValueError, match=r"a\.zarr: the image is damaged \("):
         frames.values(0)
+
+
+@pytest.mark.parametrize(
+    ("shape", "axes"),
+    [((40, 50, 2), "YXC"), ((40, 50, 6), "YXC"), ((3, 40, 50, 2), "TYXC")],
+)
+def test_channels_last_are_refused_with_the_axes_that_work(tmp_path, shape, axes):
+    values = pixels(*shape)
+    named = {"metadata": {"axes": "TZYX"[-len(shape) :]}}  # as programs name the axes of whatever they save
+    tifffile.imwrite(tmp_path / "a.tif", values, photometric="minisblack", **(named if len(shape) > 3 else {}))
+    count = 40 * math.prod(shape[:-3])
+    sentence = rf"a\.tif: holds {count} images of 50 × {shape[-1]} pixels, .*; give --axes {axes} and the channel"
+    with pytest.raises(UserError, match=sentence):
+        open_frames(tmp_path / "a.tif").__enter__()
+    with open_frames(tmp_path / "a.tif", axes=axes, channel=1) as frames:
+        np.testing.assert_array_equal(frames.values(0), values.reshape(-1, 40, 50, shape[-1])[0, ..., 1])
+    with open_frames(tmp_path / "a.tif", axes="TZYX"[-len(shape) :]) as frames:
+        assert len(frames.names) == count
+
+
+@pytest.mark.parametrize("shape", [(40, 50, 7), (15, 50, 2), (40, 15, 3), (40, 2)])
+def test_narrow_images_are_images(tmp_path, shape):
+    tifffile.imwrite(tmp_path / "a.tif", pixels(*shape), photometric="minisblack")
+    with open_frames(tmp_path / "a.tif") as frames:
+        assert frames.shapes[0] == shape[-2:]

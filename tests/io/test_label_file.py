@@ -47,8 +47,19 @@ def test_tiff(tmp_path, dtype, compression, byteorder):
 )
 def test_pages_of_a_tiff_are_frames(tmp_path, options):
     values = some_pixels((3, 7, 5), "u2")
-    tifffile.imwrite(tmp_path / "a.tif", values, photometric="minisblack", **options)
+    named = {"metadata": {"axes": "TYX"}} if options.keys() & {"imagej", "ome"} else {}
+    tifffile.imwrite(tmp_path / "a.tif", values, photometric="minisblack", **options, **named)
     np.testing.assert_array_equal(label_file.read_image(tmp_path / "a.tif"), values)
+
+
+@pytest.mark.parametrize("options", [{"imagej": True}, {"ome": True}])
+def test_channels_are_no_frames(tmp_path, options):
+    values = some_pixels((3, 7, 5), "u2")
+    tifffile.imwrite(tmp_path / "a.tif", values, photometric="minisblack", metadata={"axes": "CYX"}, **options)
+    with pytest.raises(UserError, match=r"a\.tif: has 3 channels; choose one, .* name its axes \(--axes\)$"):
+        label_file.read_image(tmp_path / "a.tif")
+    np.testing.assert_array_equal(label_file.read_image(tmp_path / "a.tif", axes="TYX"), values)
+    np.testing.assert_array_equal(label_file.read_image(tmp_path / "a.tif", channel=1)[0], values[1])
 
 
 def test_pages_written_one_by_one_are_frames(tmp_path):
@@ -204,7 +215,7 @@ def test_images_of_the_wrong_kind(tmp_path):
     with pytest.raises(ValueError, match="the values are complex numbers; save their magnitude"):
         label_file.read_image(path)
     tifffile.imwrite(path, np.zeros((2, 3, 7, 5), "u2"), imagej=True, metadata={"axes": "TCYX"})
-    with pytest.raises(ValueError, match="the image has 4 axes without colours; choose a channel"):
+    with pytest.raises(ValueError, match="has 3 channels; choose one, or up to four together"):
         label_file.read_image(path)
     tifffile.imwrite(path, np.zeros((7, 5, 6), "u1"), photometric="minisblack", planarconfig="contig")
     with pytest.raises(ValueError, match="a pixel has 6 channels; choose one"):

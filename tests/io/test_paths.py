@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -117,3 +118,10 @@ def test_what_killed_processes_left_is_removed_and_nothing_else(tmp_path):
     assert [path for path in gone if path.exists()] == []
     assert [path for path in kept if not path.exists()] == []
     files.remove_leftovers(tmp_path / "nowhere")
+
+
+def test_names_that_look_the_same_are_the_same(tmp_path):
+    apart, joined = unicodedata.normalize("NFD", "Größe"), unicodedata.normalize("NFC", "Größe")
+    assert apart != joined
+    images, points = touch(tmp_path, f"{apart}.tif", "b.tif"), touch(tmp_path, f"{joined}.csv", "b.csv")
+    assert paths.pair_by_stem(images, points) == (list(zip(images, points, strict=True)), [], [])

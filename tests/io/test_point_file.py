@@ -122,7 +122,9 @@ def test_micrometres_become_pixels(tmp_path):
         path.write_text(text)
         frames = read_points(path, unit=kind, pixel_size=0.5)
         assert {frame: own.tolist() for frame, own in frames.items()} == {0: [[2, 4]], 2: [[6, 8]]}, unit
-        with pytest.raises(ValueError, match=r"points\.csv: the points are in micrometres; "):
+        with pytest.raises(
+            ValueError, match=r"points\.csv: the points are in micrometres, but the size of a pixel"
+        ):
             read_points(path, unit=kind)
         assert read_points(path, unit="pixels")[0].tolist() == [[1, 2]]
 

@@ -5,8 +5,10 @@ import pytest
 import zarr
 
 from tests.zarr_images import write_image
+from wsis_jax.core import UserError
 from wsis_jax.io.image_file import open_frames
 from wsis_jax.io.label_file import read_image
+from wsis_jax.io.paths import list_images, stem
 from wsis_jax.io.readers.zarr import create_labels, open_omezarr, writing_labels
 
 
@@ -69,3 +71,66 @@ def test_what_is_no_image_is_named(tmp_path):
             open_omezarr(tmp_path / f"{name}.zarr")
     with pytest.raises(ValueError, match="do not fit its array"):
         open_omezarr(write_image(tmp_path / "few.zarr", np.zeros((1, 4, 5)), "yx", scale=1.0))
+
+
+# Collections
+
+
+def write_collection(path, kind, version):
+    """Writes two or four images of different values, and returns these by their places."""
+    places = {"plate": ["A/1/0", "A/1/1", "B/12/0", "B/12/1"]}.get(kind, ["0", "1"])
+    about = {
+        "series": {"bioformats2raw.layout": 3},
+        "well": {"well": {"images": [{"path": "0"}, {"path": "1"}]}},
+        "plate": {"plate": {"wells": [{"path": "A/1"}, {"path": "B/12"}]}},
+    }
+
+    def group(where, attributes):
+        kept = {"ome": attributes} if version == "0.5" else attributes
+        zarr.create_group(where, zarr_format=3 if version == "0.5" else 2, attributes=kept)
+
+    group(path, about[kind])
+    for well in ("A/1", "B/12") if kind == "plate" else ():
+        group(path / well, about["well"])
+    images = {}
+    for number, place in enumerate(places):
+        images[place.replace("/", "_")] = (
+            np.arange(2 * 12 * 14, dtype=np.uint16).reshape(2, 12, 14) + 1000 * number
+        )
+        write_image(path / place, images[place.replace("/", "_")], "cyx", version=version)
+    return images
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+@pytest.mark.parametrize("kind", ["series", "well", "plate"])
+def test_the_images_of_a_collection_are_called_by_their_places(tmp_path, kind, version):
+    path = tmp_path / "all.ome.zarr"
+    images = write_collection(path, kind, version)
+    with open_frames(path, channel=1) as frames:
+        assert frames.names == [f"all_{place}" for place in images]
+        for index, values in enumerate(images.values()):
+            np.testing.assert_array_equal(frames.values(index), values[1])
+            np.testing.assert_array_equal(frames.source(index).image[2:5, 3:9], values[1, 2:5, 3:9])
+            assert frames.source(index).pixel_size == 0.5
+    deep = "/".join("*" * (3 if kind == "plate" else 1))
+    listed = list_images(path / deep)
+    assert [stem(each) for each in listed] == [f"all_{place}" for place in images]
+    for each in listed:
+        with open_frames(each, channel=0) as frames:
+            assert frames.names == [stem(each)]
+
+
+def test_a_collection_of_one_image_has_its_name(tmp_path):
+    zarr.create_group(tmp_path / "a.zarr", attributes={"ome": {"bioformats2raw.layout": 3}})
+    write_image(tmp_path / "a.zarr" / "0", np.ones((12, 14)), "yx")
+    zarr.create_group(tmp_path / "a.zarr" / "OME", attributes={"ome": {"series": ["0"]}})
+    with open_frames(tmp_path / "a.zarr") as frames:
+        assert frames.names == ["a"]
+
+
+@pytest.mark.parametrize("place", ["../b.zarr/0", "/etc", "", "A/./1", 3.5, None, ["0"]])
+def test_places_that_lead_elsewhere_are_refused(tmp_path, place):
+    write_image(tmp_path / "b.zarr" / "0", np.ones((12, 14)), "yx")
+    zarr.create_group(tmp_path / "a.zarr", attributes={"ome": {"plate": {"wells": [{"path": place}]}}})
+    with pytest.raises(UserError, match=r"a\.zarr: its list of images is damaged; give the folder of one"):
+        open_frames(tmp_path / "a.zarr").__enter__()

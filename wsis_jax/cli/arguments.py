@@ -4,6 +4,7 @@ import argparse
 import dataclasses
 import json
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from wsis_jax.core import Channels, Config, UserError, channels_of
@@ -38,6 +39,16 @@ def _channels(text: str) -> Channels:
         raise argparse.ArgumentTypeError(str(error)) from error
 
 
+def add_axes(command: argparse.ArgumentParser) -> None:
+    """Adds --axes, for the commands that read images."""
+    command.add_argument(
+        "--axes",
+        metavar="LETTERS",
+        help="names for the axes of TIFF files that have none, or wrong ones: Y, X, C for channels, S for "
+        "colours, others for frames, as in TZCYX",
+    )
+
+
 def add_points_in(command: argparse.ArgumentParser, *, size: bool = True) -> None:
     """Adds --points-in, and, with `size`, --pixel-size, for the commands that read points."""
     command.add_argument(
@@ -63,6 +74,18 @@ def add_components(command: argparse.ArgumentParser, masks: str) -> None:
         action="store_true",
         help=f"{masks} tell cells from background alone: each connected part of one value or colour is a cell",
     )
+
+
+def check_order(run: Path, images: Sequence[str]) -> None:
+    """Raises UserError if a model is among the images, and what is in its place is none."""
+
+    def is_model(path: Path) -> bool:
+        return (path / "weights").is_dir() or (not path.exists() and str(path) in packaged_models())
+
+    swapped = [image for image in images if is_model(Path(image))]
+    if swapped and not is_model(run):
+        others = " ".join(dict.fromkeys([str(run), *(image for image in images if image not in swapped)]))
+        raise UserError(f"{swapped[0]} is a model and {run} is none; give the model first: {swapped[0]} {others}")
 
 
 def choosing(config: Config, channels: Channels | None) -> Config:

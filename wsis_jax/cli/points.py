@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wsis_jax.cli.arguments import add_channel, add_components, add_points_in
+from wsis_jax.cli.arguments import add_axes, add_channel, add_components, add_points_in
 from wsis_jax.cli.terminal import print_point_reports, print_suggestion, progress_bar, show_error
 from wsis_jax.core import UserError
 
@@ -66,6 +66,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--images", nargs="+", metavar="IMAGES", help="images, named like the points")
     add_points_in(command)
     add_channel(command, "to compare with", "grey")
+    add_axes(command)
     command.add_argument(
         "--format",
         choices=["napari", "imagej", "csv"],
@@ -91,7 +92,9 @@ def run(arguments: argparse.Namespace) -> int:
     points, given, images = _point_source(arguments)
     write_point_files(arguments.out, points, format=arguments.format, keep=given)
     known = arguments.points_in if arguments.points else "pixels"
-    sets, errors = pair_points_with_images(points, images, channel=arguments.channel, points_in=known)
+    sets, errors = pair_points_with_images(
+        points, images, channel=arguments.channel, points_in=known, axes=arguments.axes
+    )
     with progress_bar() as bar:
         task = bar.add_task("checking points")
 
@@ -143,7 +146,11 @@ def _point_source(arguments: argparse.Namespace) -> tuple["PointFiles", list[Pat
         return points, [], arguments.images or images
     if arguments.nuclei:
         channel, diameter = arguments.nuclear_channel, arguments.diameter
-        return points_from_stains(arguments.nuclei, channel=channel, diameter=diameter), [], arguments.images
+        return (
+            points_from_stains(arguments.nuclei, channel=channel, diameter=diameter, axes=arguments.axes),
+            [],
+            arguments.images,
+        )
     if arguments.labels:
         return points_from_labels(arguments.labels, components=arguments.components), [], arguments.images
     points = points_from_files(
@@ -151,5 +158,6 @@ def _point_source(arguments: argparse.Namespace) -> tuple["PointFiles", list[Pat
         images=arguments.images,
         points_in=arguments.points_in,
         pixel_size=arguments.pixel_size,
+        axes=arguments.axes,
     )
     return points, list_files(arguments.points, suffixes=POINT_SUFFIXES), arguments.images

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wsis_jax.cli.arguments import (
+    add_axes,
     add_channel,
     add_points_in,
     add_settings,
     add_verbose,
     changed_settings,
+    check_order,
     choosing,
     length,
     which_run,
@@ -98,12 +100,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     )
     add_points_in(command, size=False)
     add_channel(command, "to segment", "those that the model learned from")
-    command.add_argument(
-        "--axes",
-        metavar="LETTERS",
-        help="names for the axes of TIFF files that have none, or wrong ones: Y, X, C for channels, S for "
-        "colours, others for frames, as in TZCYX",
-    )
+    add_axes(command)
     command.add_argument(
         "--diameter",
         type=length,
@@ -152,6 +149,7 @@ def run(arguments: argparse.Namespace) -> int:
     from wsis_jax.segmentation import BatchOptions, segment_files
 
     format = arguments.format or DEFAULT_FORMATS
+    check_order(arguments.run, arguments.images)
     with ExitStack() as stack:
         workers = stack.enter_context(_workers(arguments.dask, arguments.run)) if arguments.dask else None
         run = load_model(arguments.run) if workers is None else workers.model

@@ -6,7 +6,15 @@ from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wsis_jax.cli.arguments import add_channel, add_points_in, add_settings, add_verbose, choosing, length
+from wsis_jax.cli.arguments import (
+    add_axes,
+    add_channel,
+    add_points_in,
+    add_settings,
+    add_verbose,
+    choosing,
+    length,
+)
 from wsis_jax.cli.terminal import training_progress, waiting
 from wsis_jax.core import UserError, in_words
 
@@ -36,10 +44,10 @@ about that of the cells? If not, try --nuclear-diameter; wsis points --nuclei dr
 model needs no stain.
 
 IMAGES and STAINS may be channels of the same files. Channels count from 0; they are those that a TIFF names
-(ImageJ, OME), or else the colours, or else the pages. Without --channel, channels and pages are frames, and
-colours become grey. --channel 0,2 has the network see two channels at once, each stretched to 0..1 by itself, and
---channel colours red, green and blue, all stretched alike, so that hues stay what they are: for histology. A model
-remembers its channels, and wsis segment reads them of images without being told.
+(ImageJ, OME), or else the colours, or else the pages. Without --channel, pages are frames, colours become grey,
+and an image of several named channels is refused. --channel 0,2 has the network see two channels at once, each
+stretched to 0..1 by itself, and --channel colours red, green and blue, all stretched alike, so that hues stay what
+they are: for histology. A model remembers its channels, and wsis segment reads them of images without being told.
 
 Ctrl-C ends the training after the step under way and saves it; --resume goes on from there, to the very weights
 that it would have had. RUN/report.html shows curves, pictures of held-out images and settings; wsis report RUN
@@ -60,6 +68,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     )
     add_points_in(command)
     add_channel(command, "to learn from", "grey")
+    add_axes(command)
     command.add_argument(
         "--nuclear-channel", type=int, metavar="N", help="the channel of STAINS that is the nuclear stain"
     )
@@ -161,7 +170,10 @@ def _training_set(arguments: argparse.Namespace, channel: "Channels") -> "Traini
     images = arguments.images
     nuclear = {key: getattr(arguments, key) for key in ("nuclear_channel", "nuclear_diameter")}
     if arguments.nuclei is not None:
-        kind, data = "nuclei", read_stained_set(images, arguments.nuclei, channel=channel, **nuclear)
+        kind, data = (
+            "nuclei",
+            read_stained_set(images, arguments.nuclei, channel=channel, axes=arguments.axes, **nuclear),
+        )
     elif nuclear["nuclear_channel"] is not None:
         raise UserError("--nuclear-channel is a channel of the stains of --nuclei; leave it out with --points")
     elif nuclear["nuclear_diameter"] is not None:
@@ -175,6 +187,7 @@ def _training_set(arguments: argparse.Namespace, channel: "Channels") -> "Traini
                 channel=channel,
                 points_in=arguments.points_in,
                 pixel_size=arguments.pixel_size,
+                axes=arguments.axes,
             ),
         )
     print(f"Learning from {sum(map(len, data.points))} {kind} in {len(data.images)} images.")

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from wsis_jax.cli.arguments import add_channel, add_components, add_verbose, choosing
+from wsis_jax.cli.arguments import add_axes, add_channel, add_components, add_verbose, check_order, choosing
 from wsis_jax.cli.terminal import progress_bar
 from wsis_jax.core import UserError
 
@@ -31,6 +31,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("images", metavar="IMAGES", help="a file, a folder or a quoted pattern")
     command.add_argument("masks", metavar="MASKS", help="label images of the cells in them, named alike")
     add_channel(command, "to segment", "what the model learned from")
+    add_axes(command)
     add_components(command, "MASKS")
     command.add_argument("--dry-run", action="store_true", help="print what would be changed, and change nothing")
     add_verbose(command)
@@ -51,6 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
     from wsis_jax.segmentation import MaskedImage, tune_cuts
     from wsis_jax.training import save_config
 
+    check_order(arguments.run, [arguments.images, arguments.masks])
     model = load_model(arguments.run)
     model = model.using(choosing(model.config, arguments.channel))
     images = list_images(arguments.images)
@@ -60,7 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise UserError(f"{images[0]}: neither this image nor any other has masks of its name; name them alike")
     cases = []
     for image, mask in pairs:
-        frames = read_image(image, channel=model.config.image.channels)
+        frames = read_image(image, channel=model.config.image.channels, axes=arguments.axes)
         if len(frames) != 1:
             raise UserError(f"{image}: holds {len(frames)} images; give files of one image each, as the masks are")
         cases.append(MaskedImage(str(image), frames[0], read_labels(mask, components=arguments.components)))

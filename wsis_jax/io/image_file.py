@@ -1,6 +1,7 @@
 """The images in a file, one at a time: which axes are frames and channels, and grey values of them."""
 
 import math
+from collections import Counter
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
@@ -67,7 +68,7 @@ class Frames:
 
     Attributes:
         names: one for each image: that of the file, and where there are several, `_0000`, or, on more axes than
-            one, the place on each, as in `_t0003_z0012`.
+            one, the place on each, as in `_t0003_z0012`; of a collection the place in it before, as in `_A_1_0`.
         shapes: (height, width) of each.
         channels: those that are segmented.
         opening: opens the file again, in this process or another.
@@ -84,7 +85,7 @@ class Frames:
         if isinstance(channels, tuple) and axes is None and unnamed and len(places) > 1:
             self._pages, places = places, places[:1]  # Pages without a name are the channels of one image.
         self._places = places
-        self.names = [f"{stem(path)}{_suffix(place, number, len(places))}" for number, place in enumerate(places)]
+        self.names = [f"{stem(path)}{ending}" for ending in _suffixes(places)]
         self.shapes = [(place.stack.sizes["Y"], place.stack.sizes["X"]) for place in places]
 
     def source(self, index: int) -> SourceImage:
@@ -246,7 +247,8 @@ def open_frames(
     Args:
         path: a TIFF, PNG or JPEG, a folder of OME-Zarr, or, with the extra `bioio`, a file of a microscope.
         channel: the channels to segment, as `channels_of` takes them: numbers, counted from 0; "colours" for red,
-            green and blue; None or "grey" for grey values. Numbers are of channels that the file names, or else
+            green and blue; None or "grey" for grey values, of a
+            file that names no more than one channel. Numbers are of channels that the file names, or else
             of the colours of a pixel, alpha among them, or else of pages that the file calls nothing. What has one
             channel alone is read as it is.
         axes: names for the axes of a TIFF instead of those that it gives, a letter each, as in `TZCYX`: `Y` for
@@ -270,12 +272,26 @@ def _places(path: Path, sizes: Mapping[str, int], channels: Channels) -> list[di
             f"{path}: has {sizes['C']} channels where the model or --channel asks for colours; choose three of "
             "them by their numbers, as in --channel 0,1,2"
         )
+    if channels == "grey" and sizes.get("C", 1) > 1:
+        raise UserError(
+            f"{path}: has {sizes['C']} channels; choose one, or up to four together (--channel; of a stain "
+            "--nuclear-channel), or, if a TIFF calls frames channels, name its axes (--axes)"
+        )
     hidden = "YXSC" if isinstance(channels, tuple) else "YXS"
     frames = {axis: size for axis, size in sizes.items() if axis not in hidden}
-    if math.prod(frames.values()) > frames.get("C", 1) > 1:
-        count = len(sizes) - ("S" in sizes)
-        raise UserError(f"{path}: the image has {count} axes without colours; choose a channel (--channel)")
     return [dict(zip(frames, map(int, at), strict=True)) for at in np.ndindex(*frames.values())]
+
+
+def _suffixes(places: Sequence[_Place]) -> list[str]:
+    """Returns what tells the images of a file from each other: of a collection first the place in it."""
+    counts = Counter(place.stack.place for place in places)
+    numbers: Counter[str] = Counter()
+    suffixes = []
+    for place in places:
+        where = place.stack.place
+        suffixes.append(f"{'_' if where else ''}{where}{_suffix(place, numbers[where], counts[where])}")
+        numbers[where] += 1
+    return suffixes
 
 
 def _suffix(place: _Place, number: int, count: int) -> str:

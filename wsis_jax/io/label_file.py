@@ -49,9 +49,9 @@ def read_shape(path: str | Path) -> tuple[int, int]:
         return stacks[0].sizes["Y"], stacks[0].sizes["X"]
 
 
-def read_pixel_size(path: str | Path) -> float | None:
+def read_pixel_size(path: str | Path, *, axes: str | None = None) -> float | None:
     """Reads the side of a pixel of an image in µm, None if it is unknown; errors are those of `open_stacks`."""
-    with open_stacks(Path(path)) as stacks:
+    with open_stacks(Path(path), axes=axes) as stacks:
         return stacks[0].pixel_size
 
 

@@ -5,6 +5,7 @@ import re
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from unicodedata import normalize
 
 from wsis_jax.core import MissingFile, UserError, read_text, reading
 
@@ -46,11 +47,25 @@ def list_files(where: Files, *, suffixes: Sequence[str]) -> list[Path]:
         problem = f"the pattern matches no file ending in {endings}; check it, and quote it for the shell"
     else:
         raise MissingFile(f"{where}: there is no such file or folder; check the path")
-    kept = [path for path in candidates if path.suffix.lower() in suffixes and not path.name.startswith(".")]
+    within = re.search(r"\.zarr[/\\]", str(where), re.IGNORECASE) is not None and ".zarr" in suffixes
+    kept = [
+        path
+        for path in candidates
+        if (path.suffix.lower() in suffixes or (within and not path.suffix and _is_group(path)))
+        and not path.name.startswith(".")
+    ]
     files = sorted(path for path in kept if path.is_file() or is_image_folder(path))
     if not files:
         raise MissingFile(f"{where}: {problem}")
     return files
+
+
+def _is_group(path: Path) -> bool:
+    """Tells whether a folder in a Zarr is a group, as images are, and no array."""
+    if (path / ".zgroup").is_file():
+        return True
+    described = path / "zarr.json"
+    return described.is_file() and re.search(r'"node_type"\s*:\s*"group"', read_text(described)) is not None
 
 
 def list_images(where: Files) -> list[Path]:
@@ -108,8 +123,16 @@ def _is_drawn(file: Path) -> bool:
 
 
 def stem(path: str | Path) -> str:
-    """Returns the name to pair a file by: without its suffix, `.ome` before that, and `_labels` at the end."""
-    return Path(path).stem.removesuffix(".ome").removesuffix("_labels")
+    """Returns the name to pair a file by: without its suffix, `.ome` before that, and `_labels` at the end.
+
+    An image in a folder of Zarr has the name of that, and its place there, as in `plate_A_1_0`. Letters with
+    accents are in the form NFC, since some disks take them apart: what looks the same is the same.
+    """
+    path = Path(path)
+    outer = next((above for above in path.parents if above.suffix.lower() == ".zarr"), None)
+    if outer is not None and not path.suffix:  # an image of a collection
+        return "_".join((stem(outer), *path.relative_to(outer).parts))
+    return normalize("NFC", path.stem).removesuffix(".ome").removesuffix("_labels")
 
 
 def pair_by_stem(

@@ -115,6 +115,8 @@ def best_weights(folder: Path) -> Path:
     step = latest(folder / "weights")
     if step is None:
         reason = f"{folder}: no trained model here; make one with 'wsis train ... --run {folder}'"
+        if folder.is_file():
+            reason = f"{folder}: is a file and no trained model; give the run folder of wsis train"
         names = ", ".join(packaged_models())
         raise MissingFile(f"{reason}, or use one that comes with the package: {names}" if names else reason)
     return folder / "weights" / str(step)

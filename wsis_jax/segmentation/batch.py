@@ -5,7 +5,7 @@ than these two are in memory. With the workers of a cluster, each image is a tas
 are led from here, and each of their tiles is a task.
 """
 
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
@@ -208,8 +208,7 @@ class _BatchRunner:
         announced = [_announced(path, options, config) for path in files]
         self.names_of_files = [names for names, _ in announced]
         self.names = [name for names in self.names_of_files for name in names]
-        if clash := [name for name, count in Counter(self.names).items() if count > 1]:
-            raise UserError(f"two images are called {clash[0]}, so their results would be too; rename one")
+        _check_names(files, self.names_of_files)
         remove_leftovers(out)
         self._manifest = Manifest(out) if self.format.resumable else None
         given = [options.axes, options.pixel_size, options.tiles]
@@ -307,6 +306,22 @@ class _BatchRunner:
             return result
 
         return pending._replace(finish=finish)
+
+
+def _check_names(files: Sequence[Path], names_of_files: Sequence[Sequence[str]]) -> None:
+    """Raises UserError if two images, which may be in one file, have the same name."""
+    first: dict[str, Path] = {}
+    for path, names in zip(files, names_of_files, strict=True):
+        for name in names:
+            if name in first:
+                remedy = (
+                    "rename one" if path.parent == first[name].parent else "give each folder an --out of its own"
+                )
+                raise UserError(
+                    f"two images are called {name}, so their results would be too: {first[name]} and {path}; "
+                    f"{remedy}"
+                )
+            first[name] = path
 
 
 def _open(path: Path, options: BatchOptions, config: Config) -> AbstractContextManager[Frames]:

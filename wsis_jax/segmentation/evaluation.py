@@ -80,7 +80,7 @@ def evaluate(
         name = stem(label_path)
         if name in truth and pixel_size is None:
             _check_unit(truth[name], true, read_pixel_size(mask_path), name)
-        beside = label_path.with_name(f"{name}_points.csv")
+        beside = label_path.with_name(f"{label_path.stem.removesuffix('_labels')}_points.csv")
         detected = _only_frame(beside) if beside.is_file() else centroids(predicted)
         wanted = truth[name] if name in truth else centroids(true)
         matches[name] = match_labels(predicted, true), match_points(detected, wanted, distance=distance)

@@ -75,6 +75,7 @@ def read_training_set(
     channel: ChannelChoice = None,
     points_in: PointUnit | None = None,
     pixel_size: float | None = None,
+    axes: str | None = None,
 ) -> TrainingSet:
     """Reads images and points, each a file, a folder or a pattern, paired by stem.
 
@@ -88,6 +89,7 @@ def read_training_set(
             training is to say the same.
         points_in: "pixels", or "um" for micrometres; None for what the point files say, or else pixels.
         pixel_size: side of a pixel in µm, instead of what the image files tell.
+        axes: names for the axes of TIFF files, as `read_image` takes them.
 
     Raises:
         MissingFile: if a name leads to no file.
@@ -98,8 +100,8 @@ def read_training_set(
     pairs = _pair(images, files, partner="point file", example="a.tif and a.csv")
     result = TrainingSet([], [], [])
     for image_path, points_path in pairs:
-        frames = read_image(image_path, channel=channel)
-        size = pixel_size or read_pixel_size(image_path)
+        frames = read_image(image_path, channel=channel, axes=axes)
+        size = pixel_size or read_pixel_size(image_path, axes=axes)
         by_frame = points_of_frames(points_path, len(frames), image=image_path, unit=points_in, pixel_size=size)
         for index, frame in enumerate(frames):
             if index not in by_frame:
@@ -123,6 +125,7 @@ def read_stained_set(
     channel: ChannelChoice = None,
     nuclear_channel: int | None = None,
     nuclear_diameter: float | None = None,
+    axes: str | None = None,
 ) -> TrainingSet:
     """Reads images and finds their points in images of a nuclear stain: the centres of the nuclei.
 
@@ -136,6 +139,7 @@ def read_stained_set(
         channel: the channels to learn from, as in `read_training_set`.
         nuclear_channel: the channel of the stain, counted from 0.
         nuclear_diameter: the typical diameter of a nucleus in pixels; None to estimate it from each stain.
+        axes: names for the axes of TIFF files, images and stains, as `read_image` takes them.
 
     Raises:
         MissingFile: if a name leads to no file.
@@ -152,7 +156,8 @@ def read_stained_set(
                 f"{image_path}: is the image and its own stain; give other files of the stain, or tell the two "
                 "channels apart (--channel, --nuclear-channel)"
             )
-        frames, stain = read_image(image_path, channel=channel), read_image(stain_path, channel=nuclear_channel)
+        frames = read_image(image_path, channel=channel, axes=axes)
+        stain = read_image(stain_path, channel=nuclear_channel, axes=axes)
         _check_alike(frames, stain, image_path, stain_path)
         for index, frame in enumerate(frames):
             name = _name(image_path, stain_path, index, len(frames))
@@ -246,34 +251,38 @@ def points_from_files(
     images: Files | None = None,
     points_in: PointUnit | None = None,
     pixel_size: float | None = None,
+    axes: str | None = None,
 ) -> PointFiles:
     """Reads point files, of whatever kind; see `read_points`.
 
-    `points_in` and `pixel_size` are as in `read_training_set`; `images` are those whose files may tell the latter.
+    `points_in` and `pixel_size` are as in `read_training_set`; `images`, of these axes,
+    are those whose files may tell the latter.
     """
     files = list_files(points, suffixes=POINT_SUFFIXES)
     paths = [] if images is None or pixel_size is not None else list_images(images)
-    sizes = {file: _pixel_size_of(path) for path, file in pair_by_stem(paths, files)[0]}
+    sizes = {file: _pixel_size_of(path, axes) for path, file in pair_by_stem(paths, files)[0]}
     return _read(files, lambda file: read_points(file, unit=points_in, pixel_size=pixel_size or sizes.get(file)))
 
 
-def _pixel_size_of(path: Path) -> float | None:
+def _pixel_size_of(path: Path, axes: str | None) -> float | None:
     """Returns the side of a pixel in µm; None where it is unknown, or the file cannot be read."""
     try:
-        return read_pixel_size(path)
+        return read_pixel_size(path, axes=axes)
     except EXPECTED_ERRORS:
         return None
 
 
-def points_from_stains(stains: Files, *, channel: int | None = None, diameter: float | None = None) -> PointFiles:
+def points_from_stains(
+    stains: Files, *, channel: int | None = None, diameter: float | None = None, axes: str | None = None
+) -> PointFiles:
     """Finds the nuclei in images of a nuclear stain.
 
-    `channel` is as `read_image` takes it; `diameter` is that of a typical nucleus in pixels, None to estimate it
-    from each image.
+    `channel` and `axes` are as `read_image` takes them; `diameter` is that of a typical nucleus in pixels,
+    None to estimate it from each image.
     """
 
     def read(path: Path) -> ByFrame:
-        frames = read_image(path, channel=channel)
+        frames = read_image(path, channel=channel, axes=axes)
         return {index: _nuclear_points(frame, path, diameter) for index, frame in enumerate(frames)}
 
     return _read(list_images(stains), read)
@@ -306,13 +315,18 @@ def _read(files: Sequence[Path], read: Callable[[Path], ByFrame]) -> PointFiles:
 
 
 def pair_points_with_images(
-    points: PointFiles, images: Files | None, *, channel: ChannelChoice = None, points_in: PointUnit | None = None
+    points: PointFiles,
+    images: Files | None,
+    *,
+    channel: ChannelChoice = None,
+    points_in: PointUnit | None = None,
+    axes: str | None = None,
 ) -> tuple[list[PointSet], list[str]]:
     """Pairs points with images by stem and frame, and says what has no partner.
 
-    An image without a file of points has none. `images` is None for points alone; `channel` is as `read_image`
-    takes it. Unless `points_in` tells what the points are in, those that look as if they were in micrometres are
-    an error, too, as `check_unit` tells it.
+    An image without a file of points has none. `images` is None for points alone; `channel` and `axes` are as
+    `read_image` takes them. Unless `points_in` tells what the points are in, those that look as if they
+    were in micrometres are an error, too, as `check_unit` tells it.
 
     Returns:
         The sets, and errors: of `points`, of images that cannot be read, and of points that have no image.
@@ -323,7 +337,7 @@ def pair_points_with_images(
     file_of = dict(pairs)
     for path in paths:
         try:
-            frames = read_image(path, channel=channel)
+            frames = read_image(path, channel=channel, axes=axes)
         except EXPECTED_ERRORS as error:
             errors.append(sentence(error))
             continue
@@ -338,7 +352,7 @@ def pair_points_with_images(
             sets.append(PointSet(name, own, frame))
             if points_in is None and path in file_of:
                 try:
-                    check_unit(frame, own, _pixel_size_of(path), name=name)
+                    check_unit(frame, own, _pixel_size_of(path, axes), name=name)
                 except UserError as error:
                     errors.append(str(error))
     for path in alone:

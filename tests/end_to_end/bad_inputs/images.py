@@ -46,6 +46,16 @@ CASES = {
         "lost.ome.tif: the image is damaged",
     ),
     "axes that are no letters": ("segment RUN slash.tif --out OUT", 3, "slash.tif: the names of its axes"),
+    "channels last": (
+        "train last.tif --points ok.csv",
+        2,
+        "last.tif: holds 40 images of 48 × 2 pixels, which look",
+    ),
+    "channels last to segment": (
+        "segment RUN last.tif --out OUT",
+        3,
+        "last.tif: holds 40 images of 48 × 2 pixels",
+    ),
     "axes given twice": ("segment RUN ok.tif --axes YY --out OUT", 2, "axes 'YY' name no image"),
     "axes too many": ("segment RUN ok.tif --axes TYX --out OUT", 3, "ok.tif: axes 'TYX' do not fit its 2 axes"),
     # Worth a warning
@@ -70,6 +80,11 @@ CASES = {
     "NaN in an image to segment": ("segment RUN nan.tif --out OUT", 3, "nan.tif: frame 0 holds NaN"),
     "constant image to segment": ("segment RUN constant/flat.tif --out OUT", 0, "flat: the image is constant"),
     "two images of one name": ("segment RUN twins --out OUT", 2, "two images are called ok"),
+    "one name in two folders": (
+        "segment RUN lonely/a.tif images/a.tif --out OUT",
+        2,
+        "would be too: lonely/a.tif and images/a.tif; give each folder an --out of its own",
+    ),
 }
 
 
@@ -116,6 +131,7 @@ def make(folder: Path) -> None:
     image(folder / "infinite.tif", np.where(np.isnan(broken), np.inf, broken).astype(np.float32))
     image(folder / "complex.tif", GREY.astype(np.complex64))
     image(folder / "five.tif", np.stack([GREY] * 5, -1), photometric="rgb", planarconfig="contig")
+    image(folder / "last.tif", np.stack([GREY] * 2, axis=-1), photometric="minisblack")
     image(folder / "slash.tif", np.stack([GREY] * 2), metadata={"axes": "/YX"})
     # Multi-file OME-TIFF, whose other file is there and would be read
     for name, other in {"away": "../beside.tif", "root": "/srv/ok.tif", "lost": "gone.tif"}.items():

@@ -22,6 +22,21 @@ CASES = {
     ),
     "file as run folder": ("train images --points points --run ok.tif", 2, "ok.tif"),
     "not a run folder": (f"segment images {_SEGMENT}", 2, "images: no trained model here"),
+    "image and model swapped": (
+        "segment ok.tif RUN --out OUT",
+        2,
+        "run is a model and ok.tif is none; give the model first: run ok.tif",
+    ),
+    "folder and model of the package swapped": (
+        "segment images phase-contrast --out OUT",
+        2,
+        "phase-contrast is a model and images is none; give the model first: phase-contrast images",
+    ),
+    "image as model": (
+        "segment ok.tif images --out OUT",
+        2,
+        "ok.tif: is a file and no trained model; give the run folder",
+    ),
     "missing model": (f"segment phase-contrats {_SEGMENT}", 2, "phase-contrats: no trained model here"),
     "broken configuration": (f"segment broken {_SEGMENT}", 2, "broken/config.json: not a configuration"),
     "configuration that is a list": (f"segment list {_SEGMENT}", 2, "list/config.json: not a configuration"),

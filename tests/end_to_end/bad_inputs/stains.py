@@ -46,6 +46,17 @@ CASES = {
         "stains/a.tif: diameter must be above 0 and at most the longer side, 48, not 0.0; give",
     ),
     "missing channel to segment": ("segment RUN ok.tif --channel 1 --out OUT", 3, "ok.tif: there is no channel 1"),
+    "channels without a choice": ("train two.tif --points ok.csv", 2, "two.tif: has 2 channels; choose one, or"),
+    "channels without a choice to segment": (
+        "segment RUN two.tif --out OUT",
+        3,
+        "two.tif: has 2 channels; choose",
+    ),
+    "stain of channels without a choice": (
+        "train ok.tif --nuclei two.tif",
+        2,
+        "two.tif: has 2 channels; choose one, or up to four together (--channel; of a stain --nuclear-channel)",
+    ),
     "channel that is there twice": (
         "train film.tif --points ok.csv --channel 0,0",
         2,
@@ -77,6 +88,7 @@ CASES = {
 def make(folder: Path) -> None:
     flat = np.full_like(GREY, 7)
     nuclei = draw_scene(100, shape=(40, 48), cells=6, diameter=13.0).nuclei
+    image(folder / "two.tif", np.stack([GREY] * 2), imagej=True, metadata={"axes": "CYX"})
     for name in ("a", "b", "c"):
         image(folder / "some" / f"{name}.tif")
         image(folder / "stains" / f"{name}.tif", flat if name == "b" else nuclei)

@@ -38,12 +38,14 @@ class Stack(NamedTuple):
         pixel_size: side of a pixel in µm, or None if the file does not tell.
         stored: as `read`, but the numbers in the file, as label images need them, where `read` returns how they
             are shown: brightness where 0 is white, or the colours of a palette. None where these are the same.
+        place: of the array in a collection, as `A_1_0` of a plate; it becomes a part of names. Empty elsewhere.
     """
 
     sizes: dict[str, int]
     read: Callable[[Mapping[str, int], Window], tuple[np.ndarray, str]]
     pixel_size: float | None = None
     stored: Callable[[Mapping[str, int], Window], tuple[np.ndarray, str]] | None = None
+    place: str = ""
 
 
 class Reader(NamedTuple):

@@ -14,6 +14,10 @@ import tifffile
 from wsis_jax.core import UserError, check_name, check_values
 from wsis_jax.io.readers import LUMINANCE, NO_PIXELS, TOO_LARGE, Stack, in_micrometres, side_of_square, stack_of
 
+# The last axis of an array with channels last is so short, and the two before it are so long.
+_MOST_CHANNELS = 6
+_LEAST_SIDE = 16
+
 
 @contextmanager
 def open_tiff(path: Path, axes: str | None) -> Generator[list[Stack], None, None]:
@@ -51,7 +55,20 @@ def _axis_names(path: Path, given: str, shape: Sequence[int], axes: str | None) 
             f"{path}: the file does not name its {len(shape)} axes, of lengths {', '.join(map(str, shape))}; "
             "name them, as in --axes TZYX"
         )
+    _check_channels_last(path, given, shape)
     return given
+
+
+def _check_channels_last(path: Path, names: str, shape: Sequence[int]) -> None:
+    """Raises UserError for a stack of many images that are but a few pixels wide: their pixels are channels."""
+    wide, high = shape[-1], shape[-2] if len(shape) > 1 else 1
+    if len(shape) < 3 or names[-2:] != "YX" or wide > _MOST_CHANNELS or min(high, shape[-3]) < _LEAST_SIDE:
+        return
+    count, renamed = math.prod(shape[:-2]), f"{names[:-3].replace('Y', 'T')}YXC"
+    raise UserError(
+        f"{path}: holds {count:,} images of {high} × {wide} pixels, which look like channels on the last axis; "
+        f"give --axes {renamed} and the channel, as in --channel 0, or --axes {names}, if they are images"
+    )
 
 
 def _sliceable(path: Path, series: tifffile.TiffPageSeries, shape: tuple[int, ...]) -> Any:

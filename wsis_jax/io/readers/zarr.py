@@ -3,13 +3,14 @@
 import math
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
+from itertools import count, takewhile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import zarr
 
-from wsis_jax.core import MissingFile, UserError, check_values, replacing_folder
+from wsis_jax.core import MissingFile, UserError, check_name, check_values, replacing_folder
 from wsis_jax.io.readers import Stack, in_micrometres, side_of_square, stack_of
 
 NGFF = "0.5"
@@ -18,9 +19,65 @@ NGFF = "0.5"
 
 @contextmanager
 def open_zarr(path: Path, axes: str | None) -> Generator[list[Stack], None, None]:
-    """Context manager yielding the image of full resolution of an OME-Zarr, which names its axes itself."""
-    array, names, pixel_size = open_omezarr(path)
-    yield [stack_of(path, array, names.upper(), pixel_size=pixel_size, chunks=array.chunks)]
+    """Context manager yielding the images of full resolution of an OME-Zarr, which names its axes itself.
+
+    There is one, or one for each series of what bioformats2raw wrote, or for each field of a plate.
+    """
+    places = _places_in(path)
+    stacks = []
+    for place in places:
+        array, names, pixel_size = open_omezarr(path.joinpath(*place))
+        stack = stack_of(path, array, names.upper(), pixel_size=pixel_size, chunks=array.chunks)
+        stacks.append(stack._replace(place="_".join(place) if len(places) > 1 else ""))
+    yield stacks
+
+
+def _places_in(path: Path) -> list[tuple[str, ...]]:
+    """Returns the folders, each by its parts, of the images in an OME-Zarr; that of a single image has no part."""
+    attributes = _attributes(path)
+    if "multiscales" in attributes:
+        return [()]
+    try:
+        if "plate" in attributes:
+            wells = [_parts(well["path"]) for well in attributes["plate"]["wells"]]
+            return [
+                (*well, *_parts(image["path"]))
+                for well in wells
+                for image in _attributes(path.joinpath(*well))["well"]["images"]
+            ] or [()]
+        if "well" in attributes:
+            return [_parts(image["path"]) for image in attributes["well"]["images"]] or [()]
+        if "bioformats2raw.layout" in attributes:
+            listed = _attributes(path / "OME").get("series") or _numbered(path)
+            return [_parts(one) for one in listed] or [()]
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path}: its list of images is damaged; give the folder of one of them") from error
+    return [()]
+
+
+def _attributes(path: Path) -> dict[str, Any]:
+    """Returns what a group of an OME-Zarr says of itself; nothing where it is none, as opening it tells."""
+    try:
+        attributes: Any = zarr.open_group(path, mode="r").attrs.asdict()
+        attributes = attributes.get("ome", attributes)
+    except Exception:  # of the library, or of metadata of another form
+        return {}
+    return attributes if isinstance(attributes, dict) else {}
+
+
+def _parts(path: object) -> tuple[str, ...]:
+    """Returns the parts of a path that metadata give; ValueError if it leads elsewhere."""
+    parts = tuple(str(path).split("/"))
+    for part in parts:
+        check_name(part)
+        if not part.isalnum():  # it becomes a part of names
+            raise ValueError(f"{part!r} is no place of an image")
+    return parts
+
+
+def _numbered(path: Path) -> list[str]:
+    """Returns the names of the folders 0, 1, 2 and so on, as far as there are."""
+    return [str(number) for number in takewhile(lambda number: (path / str(number)).is_dir(), count())]
 
 
 def open_omezarr(path: str | Path) -> tuple[zarr.Array, str, float | None]:
