@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from wsis_jax.core.errors import UserError
-from wsis_jax.io.point_file import PointFormat, _centroid, check_points, read_points, write_points
+from wsis_jax.io.point_file import PointFormat, _centroid, check_points, moved_inside, read_points, write_points
 
 
 def read(folder: Path, text: str, *, encoding: str = "utf-8") -> dict[int, list[list[float]]]:
@@ -228,10 +228,19 @@ def test_points_inside_pass():
 def test_points_outside_are_named(point):
     sentence = (
         rf"a\.csv: point 1 \(counted from 0\) at row {point[0]:g}, column {point[1]:g} is outside the image "
-        "of 100 rows and 50 columns; correct"
+        r"of 100 rows and 50 columns \(and 1 more\); correct"
     )
     with pytest.raises(ValueError, match=sentence):
         check_points(np.array([(5, 5), point, (2000, 2000)]), (100, 50), name="a.csv")
+
+
+def test_points_on_the_very_border_are_moved_inside():
+    points = np.array([[5.0, 5.0], [99.7, 3.0], [-1.2, 49.9], [98.2, 49.49]])
+    with pytest.warns(UserWarning, match=r"^a: 2 points were less than a pixel outside of the image, and moved"):
+        moved = moved_inside(points, (100, 50), name="a")
+    np.testing.assert_array_equal(moved, [[5, 5], [99, 3], [0, 49], [98.2, 49.49]])
+    with pytest.raises(UserError, match=r"^a: point 1 .* at row 100\.6, column 3 is outside"):
+        moved_inside(np.array([[5.0, 5.0], [100.6, 3.0]]), (100, 50), name="a")
 
 
 def test_swapped_rows_and_columns_are_told():

@@ -89,8 +89,8 @@ def test_a_cell_that_is_clicked_twice_is_one(tiny_run, scene):
 
 
 def test_clicks_outside_or_without_columns_are_refused(unchecked, tiny_run, scene):
-    with pytest.raises(ValueError, match=r"points: point 1 \(counted from 0\) at row 3, column 64 is outside"):
-        segment(tiny_run.model, scene.image, points=np.array([[2.0, 2], [3, 64]]))
+    with pytest.raises(ValueError, match=r"points: point 1 \(counted from 0\) at row 3, column 66 is outside"):
+        segment(tiny_run.model, scene.image, points=np.array([[2.0, 2], [3, 66]]))
     with pytest.raises(ValueError, match=r"the points are of shape \(4,\); give \(row, column\) of each cell"):
         segment(tiny_run.model, scene.image, points=np.arange(4.0))
 
@@ -179,7 +179,7 @@ def test_an_edited_point_file_has_its_image_done_again(tiny_run, clicked):
 
 def test_images_without_points_fail_alone(tiny_run, clicked):
     (clicked / "points" / "a.csv").rename(clicked / "points" / "c.csv")
-    write_points(clicked / "points" / "b.csv", np.array([[3.0, 4], [5, 64]]))
+    write_points(clicked / "points" / "b.csv", np.array([[3.0, 4], [5, 66]]))
     with pytest.warns(UserWarning, match=r"c\.csv: left out, since no image has that name"):
         first, second = outlined(tiny_run.model, clicked)
     assert (
@@ -187,7 +187,7 @@ def test_images_without_points_fail_alone(tiny_run, clicked):
         == f"{clicked / 'image' / 'a.tif'}: has no point file of its name among those of --points; add it"
     )
     assert second.error.startswith(
-        "b: point 1 (counted from 0) at row 5, column 64 is outside the image of 64 rows"
+        "b: point 1 (counted from 0) at row 5, column 66 is outside the image of 64 rows"
     )
     (clicked / "points" / "b.csv").unlink()
     (clicked / "points" / "d.csv").write_text("row,column\n1,2\n")

@@ -242,6 +242,6 @@ def test_points_in_micrometres_are_brought_to_pixels(tmp_path):
     write_points(tmp_path / "a.csv", scene.points / 2, format="imagej")
     with pytest.raises(UserError, match=r"a\.tif with .*a\.csv: the points look as if they were in micrometres"):
         read_training_set(tmp_path / "a.tif", tmp_path / "a.csv")
-    for given, size, factor in [("um", None, 1.0), ("um", 0.25, 2.0), ("pixels", None, 0.5)]:
+    for given, size, factor in [("um", None, 1.0), ("um", 1.0, 0.5), ("pixels", None, 0.5)]:
         data = read_training_set(tmp_path / "a.tif", tmp_path / "a.csv", points_in=given, pixel_size=size)
         np.testing.assert_allclose(data.points[0], scene.points * factor, atol=0.03)

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from wsis_jax.output import FormatChoice
     from wsis_jax.segmentation import ImageResult, Workers
 
+_NAMED = 10  # images that failed; of more their number
+
 SUMMARY = "find the cells of images"
 
 TEXT = f"""\
@@ -202,7 +204,8 @@ def run(arguments: argparse.Namespace) -> int:
     done = f"{len(outcomes) - len(failed)} of {len(outcomes)} images segmented{before}"
     print(f"{done}; results are in {arguments.out}")
     if failed:
-        print(f"Failed: {', '.join(_called(outcome) for outcome in failed)}; the errors are above.")
+        more = f" and {len(failed) - _NAMED} more" if len(failed) > _NAMED else ""
+        print(f"Failed: {', '.join(map(_called, failed[:_NAMED]))}{more}; the errors are above.")
     if "report" in format.kinds and len(failed) < len(outcomes):
         print(f"A page to look at: {segmentation_report(arguments.out, summary)}")
     return 3 if failed else 0

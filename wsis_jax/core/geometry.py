@@ -45,9 +45,12 @@ def _first_of_nearest(tree: KDTree, pixels: Int[np.ndarray, "pixels 2"]) -> Int6
         count *= 2
 
 
-def inside(points: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Returns for each point whether it lies on a pixel of an image of (height, width) `shape`; NaN does not."""
-    return np.all((points >= -0.5) & (points < np.array(shape) - 0.5), axis=1)
+def inside(points: np.ndarray, shape: tuple[int, int], *, margin: float = 0.0) -> np.ndarray:
+    """Returns for each point whether it lies on a pixel of an image of (height, width) `shape`; NaN does not.
+
+    Or, with a margin, less than that many pixels away.
+    """
+    return np.all((points >= -0.5 - margin) & (points < np.array(shape) - 0.5 + margin), axis=1)
 
 
 def nearest_distances(points: Real[np.ndarray, "points 2"]) -> Float64[np.ndarray, " points"]:

@@ -21,6 +21,7 @@ from .point_file import PointFormat as PointFormat
 from .point_file import PointUnit as PointUnit
 from .point_file import check_points as check_points
 from .point_file import frames_beyond as frames_beyond
+from .point_file import moved_inside as moved_inside
 from .point_file import points_of_frames as points_of_frames
 from .point_file import read_points as read_points
 from .point_file import renumber_frames as renumber_frames

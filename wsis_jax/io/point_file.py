@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from jaxtyping import Float64, Int64
 
-from wsis_jax.core import UserError, inside, write_text
+from wsis_jax.core import UserError, inside, warn_about_image, write_text
 from wsis_jax.io.point_table import Table, read_table
 
 POINT_SUFFIXES = (".csv", ".txt", ".tsv")
@@ -266,11 +266,29 @@ def frames_beyond(by_frame: ByFrame, points: Path, frames: int, *, image: Path) 
     )
 
 
-def check_points(points: Float64[np.ndarray, "points 2"], shape: tuple[int, int], *, name: str) -> None:
+def moved_inside(
+    points: Float64[np.ndarray, "points 2"], shape: tuple[int, int], *, name: str | None
+) -> Float64[np.ndarray, "points 2"]:
+    """Returns points of which those less than a pixel outside of their image are moved to its border.
+
+    There is a warning about these; errors are those of `check_points` about others.
+    """
+    near = ~inside(points, shape) & inside(points, shape, margin=1.0)
+    if near.any():
+        points = np.where(near[:, None], points.clip(0, np.array(shape) - 1.0), points)
+        count = int(near.sum())
+        were = "1 point was" if count == 1 else f"{count} points were"
+        of = "" if name is None else f"{name}: "
+        warn_about_image(f"{of}{were} less than a pixel outside of the image, and moved to its border")
+    check_points(points, shape, name=name)
+    return points
+
+
+def check_points(points: Float64[np.ndarray, "points 2"], shape: tuple[int, int], *, name: str | None) -> None:
     """Checks that all points lie in an image.
 
     A pixel extends half a pixel to each side of its centre: rows from -0.5 up to, but not including, height - 0.5
-    are inside. `name` is the file of the points, for the message.
+    are inside. `name` is the file of the points, for the message; None where the caller names it.
 
     Raises:
         UserError: If a point lies outside; the message says so if rows and columns look swapped.
@@ -283,9 +301,11 @@ def check_points(points: Float64[np.ndarray, "points 2"], shape: tuple[int, int]
         remedy = "rows and columns look swapped, so swap their names in the header"
     else:
         remedy = "correct it, or check that the points are in pixels and belong to this image"
+    more = f" (and {len(outside) - 1} more)" if len(outside) > 1 else ""
+    of = "" if name is None else f"{name}: "
     raise UserError(
-        f"{name}: point {outside[0]} (counted from 0) at row {row:g}, column {column:g} is outside the image "
-        f"of {shape[0]} rows and {shape[1]} columns; {remedy}"
+        f"{of}point {outside[0]} (counted from 0) at row {row:g}, column {column:g} is outside the image "
+        f"of {shape[0]} rows and {shape[1]} columns{more}; {remedy}"
     )
 
 

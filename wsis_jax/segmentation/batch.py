@@ -35,7 +35,7 @@ from wsis_jax.io import (
     PointUnit,
     SourceImage,
     check_axes,
-    check_points,
+    moved_inside,
     open_frames,
     points_of_frames,
     stem,
@@ -394,7 +394,8 @@ def begin_image(
             tiled = batch.in_tiles(image.shape)
             source = source if tiled else source.read()
             if image.points is not None:
-                _check_clicks(image.points, source, guess=batch.options.points_in is None and not tiled)
+                guess = batch.options.points_in is None and not tiled
+                image = image._replace(points=_checked(image.points, source, guess=guess))
                 options = options._replace(points=image.points)
             if tiled:
                 wanted = WantedFiles(batch.out, batch.formats, image.name in batch.shown)
@@ -412,13 +413,19 @@ def begin_image(
     return partial(_cut_out, batch, image.path, source, located, write, warnings)
 
 
-def _check_clicks(points: Float64[np.ndarray, "cells 2"], source: SourceImage, *, guess: bool) -> None:
-    """Raises UserError for points outside of their image, or, with `guess`, that seem to be in micrometres."""
+def _checked(
+    points: Float64[np.ndarray, "cells 2"], source: SourceImage, *, guess: bool
+) -> Float64[np.ndarray, "cells 2"]:
+    """Returns points, those on the very border moved inside.
+
+    Raises:
+        UserError: for others outside, or, with `guess`, if they seem to be in micrometres.
+    """
     if not len(points):
         warn_about_image("there is no point in it, so it holds no cells")
     if guess:
         check_unit(np.asarray(source.image), points, source.pixel_size, name=source.name)
-    check_points(points, source.shape, name=source.name)
+    return moved_inside(points, source.shape, name=None)
 
 
 def _cut_out(

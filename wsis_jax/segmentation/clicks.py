@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float64, Int64, Real
 
 from wsis_jax.core import Config, Resizing, UserError, pixels_taken, scaled_shape, warn_about_image
-from wsis_jax.io import POINT_SUFFIXES, Files, check_points, list_files, name_some, pair_by_stem
+from wsis_jax.io import POINT_SUFFIXES, Files, list_files, moved_inside, name_some, pair_by_stem
 
 
 class Clicks(NamedTuple):
@@ -35,7 +35,7 @@ def place_clicks(points: Real[np.ndarray, "_ 2"], shape: tuple[int, int], *, con
     points = np.asarray(points, np.float64)
     if points.ndim != 2 or points.shape[1] != 2:
         raise UserError(f"the points are of shape {points.shape}; give (row, column) of each cell")
-    check_points(points, shape, name="points")
+    points = moved_inside(points, shape, name="points")
     peaks = pixels_taken(_pixels_of(points), Resizing(scaled_shape(shape, config.network_scale), shape))
     kept = np.sort(np.unique(peaks, axis=0, return_index=True)[1])
     if doubled := len(points) - len(kept):

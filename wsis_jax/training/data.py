@@ -20,6 +20,7 @@ from wsis_jax.io import (
     frames_beyond,
     list_files,
     list_images,
+    moved_inside,
     name_some,
     pair_by_stem,
     points_of_frames,
@@ -110,7 +111,7 @@ def read_training_set(
             name = _name(image_path, points_path, index, len(frames))
             if points_in is None:
                 check_unit(frame, by_frame[index], size, name=name)
-            result.add(frame, by_frame[index], name)
+            result.add(frame, moved_inside(by_frame[index], (frame.shape[0], frame.shape[1]), name=name), name)
     if not any(map(len, result.points)):
         raise UserError(
             f"{pairs[0][1]}: holds no point, nor does any other file, so there is nothing to learn; add some"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.end_to_end.bad_inputs.shop import CLICKS, GREY, image
+from tests.end_to_end.bad_inputs.shop import CLICKS, GREY, image, pair
 from wsis_jax.io.point_file import write_points
 from wsis_jax.synthetic import draw_scene
 
@@ -15,7 +15,7 @@ _SEGMENT = "segment RUN --out OUT"
 CASES = {
     "missing points": (f"{_TRAIN} nowhere.csv", 2, "nowhere.csv: there is no such file"),
     "no common name": ("train images --points other", 2, "name them alike"),
-    "point outside": (f"{_TRAIN} outside.csv", 2, "outside.csv: point 1 (counted from 0) at row 40"),
+    "point outside": (f"{_TRAIN} outside.csv", 2, "outside.csv: point 1 (counted from 0) at row 42"),
     "point a thousand million pixels away": (
         f"{_TRAIN} far.csv",
         2,
@@ -62,10 +62,15 @@ CASES = {
         2,
         "--points-in um needs the side of a pixel",
     ),
+    "point on the very border": (
+        "train border --points border",
+        0,
+        "border/a.tif with border/a.csv: 1 point was less than a pixel outside of the image, and moved",
+    ),
     "points of 300 MiB": (f"{_TRAIN} long.csv", 2, "long.csv: is a text of 300 MiB, but 256 MiB are the most"),
     "header that steers the terminal": (f"{_TRAIN} steer.csv", 2, r"steer.csv: the header `\x1b[2Ja,b` is not"),
     "clicks of no image": (f"{_SEGMENT} images --points other", 2, "nor any other has a point file of its name"),
-    "clicks outside": (f"{_SEGMENT} ok.tif --points outside.csv", 3, "ok: point 1 (counted from 0) at row 40"),
+    "clicks outside": (f"{_SEGMENT} ok.tif --points outside.csv", 3, "ok: point 1 (counted from 0) at row 42"),
     "clicks that are no table": (f"{_SEGMENT} ok.tif --points unknown.csv", 3, "the header `left,top`"),
     "clicks in other frames": (f"{_SEGMENT} ok.tif --points frames.csv", 3, "but ok.tif has 1 frame(s)"),
     "pipe of points": (f"{_TRAIN} pipe.csv", 2, "pipe.csv: there is no such file"),
@@ -123,7 +128,7 @@ def make(folder: Path) -> None:
     image(folder / "sequence" / "t000.tif")
     for name in ("a", "b"):
         write_points(folder / "other" / f"x{name}.csv", CLICKS)
-    write_points(folder / "outside.csv", CLICKS + np.array([[0, 0], [10, 0], [0, 0]]))
+    write_points(folder / "outside.csv", CLICKS + np.array([[0, 0], [12, 0], [0, 0]]))
     write_points(folder / "swapped.csv", CLICKS[:, ::-1] + np.array([[0, 0], [5, 0], [0, 0]]))
     write_points(folder / "header.csv", np.empty((0, 2)))
     write_points(folder / "one.csv", CLICKS[:1])
@@ -136,6 +141,8 @@ def make(folder: Path) -> None:
     image(folder / "scaled.tif", scene.image, **scale)
     image(folder / "scaled-mask.tif", scene.labels.astype(np.uint16), **scale)
     write_points(folder / "micrometres.csv", scene.points / 2, format="imagej")
+    pair(folder / "border", "a", clicks=CLICKS + np.array([[0, 0], [9.7, 0], [0, 0]]))
+    pair(folder / "border", "b")
     (folder / "long.csv").touch()
     os.truncate(folder / "long.csv", 300 << 20)  # a hole, which takes no room
     os.mkfifo(folder / "pipe.csv")
