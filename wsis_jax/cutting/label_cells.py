@@ -81,26 +81,8 @@ def costs_of(
         image, peaks, winner, config: those of `cut_and_fuse`, whose errors these are; or of a part of an image.
         stats: of a part of an image, those of the whole, with the greatest contributions of the owners here.
     """
-    extent, mean = CellExtent.of(config), grey(image)
-    index, distance = nearest_peak(peaks if stats is None else stats.peaks, mean.shape)
-    if stats is not None:
-        appearance = stats.appearance
-    elif config.cut.data in LEARNT:
-        appearance = fit_appearance(with_channels(image), distance, sigma=extent.body)
-    else:
-        appearance = None
-    settings = chosen_settings(config.cut, appearance)
-    seen = Seen(
-        mean, np.median(mean) if stats is None else stats.median, appearance, None, index, distance, extent.body
-    )
-    if appearance is not None:
-        seen = seen._replace(map=appearance.axis.map(with_channels(image)))
-    preference = data_term(settings.data)(seen, settings)
-    if settings.background_weight:
-        features = background_features(mean, extent)
-        model = fit_background(features, distance, extent) if stats is None else stats.background
-        if model is not None:
-            preference = preference - settings.background_weight * background_score(features, model)
+    extent, seen = CellExtent.of(config), _look(image, peaks, config, stats)
+    settings = chosen_settings(config.cut, seen.appearance)
     right, down = _edges(seen, peaks, settings, extent, None if stats is None else stats.rim)
     greatest = None if stats is None else stats.greatest
     scaled = scaled_contributions(winner.value, winner.owner, scale=settings.seed_scale, greatest=greatest)
@@ -109,7 +91,37 @@ def costs_of(
     claims = None
     if settings.claim_weight:
         claims = claims_of(scaled, winner.owner, weight=settings.claim_weight, full=settings.claim_full)
-    return Costs(preference, right, down, seeds, claims)
+    return Costs(_preference(seen, settings, extent, stats), right, down, seeds, claims)
+
+
+def _look(image: _Image, peaks: _Peaks, config: Config, stats: ImageStats | None) -> Seen:
+    """Returns what a data term may look at; of a part of an image, with what is known of the whole."""
+    mean, sigma = grey(image), config.network_sigma
+    index, distance = nearest_peak(peaks if stats is None else stats.peaks, mean.shape)
+    if stats is not None:
+        median, appearance = stats.median, stats.appearance
+    else:
+        median, appearance = np.median(mean), None
+        if config.cut.data in LEARNT:
+            appearance = fit_appearance(with_channels(image), distance, sigma=sigma)
+    values = None if appearance is None else appearance.axis.map(with_channels(image))
+    return Seen(mean, median, appearance, values, index, distance, sigma)
+
+
+def _preference(
+    seen: Seen, settings: CutConfig, extent: CellExtent, stats: ImageStats | None
+) -> Float[np.ndarray, "height width"]:
+    """Returns what leaving each pixel out of a cell costs: the data term, less what looks like background."""
+    preference = data_term(settings.data)(seen, settings)
+    if not settings.background_weight or seen.distance is None:
+        return preference
+    features = background_features(seen.image, extent)
+    model = fit_background(features, seen.distance, extent) if stats is None else stats.background
+    return (
+        preference
+        if model is None
+        else preference - settings.background_weight * background_score(features, model)
+    )
 
 
 def chosen_settings(settings: CutConfig, appearance: Appearance | None) -> CutConfig:
