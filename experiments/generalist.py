@@ -1,8 +1,7 @@
-r"""What: trains one model on many kinds of microscopy, each resized so that its cells are equally large.
+"""What: trains one model on many kinds of microscopy, each resized so that its cells are equally large.
 
     python -m experiments.generalist DATA --work runs/generalist
-    python -m experiments.generalist DATA --work runs/histology --kinds histo_tnbc nuclei_stained --most 10 \
-        --set image.channels=colours
+    python -m experiments.generalist DATA --work runs/histology --kinds histo_tnbc --set image.channels=colours
 
 DATA holds a folder for each kind with `images/`, `points/` and `masks/`, files paired by name. Every third image
 of a kind is held out, of slides every third slide; of the others, up to `--most` of each kind teach. The size of

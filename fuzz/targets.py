@@ -84,7 +84,7 @@ def _tiffs() -> list[bytes]:
     return [
         _tiff(_GREY),
         _tiff(film, ome=True, metadata={"axes": "TYX", "PhysicalSizeX": 0.5, "PhysicalSizeY": 0.5}),
-        _tiff(film, imagej=True, metadata={"axes": "CYX", "unit": "um"}),
+        _tiff(film, imagej=True, metadata={"axes": "TYX", "unit": "um"}),
         _tiff(film, compression="zlib", tile=(16, 16)),
         _tiff(_GREY.astype(np.uint16), compression="lzw"),
         _tiff(colour, photometric="rgb", compression="jpeg"),

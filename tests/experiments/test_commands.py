@@ -19,7 +19,7 @@ _STEPS = "train.steps=2 train.warmup=1 train.batch=2 train.patch=32 train.evalua
 _TINY = f"image.scale=1 likelihood.sigma=3 unet.encoder=[2,4] unet.decoder=[2] {_STEPS}"
 _SET = " ".join(f"--set {setting}" for setting in _TINY.split())
 TOYS = {
-    "crossval": "crossval DATA --work WORK --set train.steps=80",
+    "crossval": "crossval DATA --work WORK --folds 3 --set train.steps=80",
     "no_annotation": "no_annotation DATA --work WORK --set train.steps=80",
     "no_annotation, tolerant": f"no_annotation DATA --work WORK --hide 0.2 --tolerant {_SET}",
     "ablation": "ablation DATA --work WORK --true-peaks --images 1 --rows '' cut.reach=4",
