@@ -36,11 +36,11 @@ from scipy import ndimage
 
 from experiments.commit import commit
 from wsis_jax.cli.measure import surroundings
-from wsis_jax.core import Config, CutConfig, preset, suited
+from wsis_jax.core import Config, CutConfig, fill_weights, preset
 from wsis_jax.cutting import (
     CellMask,
     Costs,
-    Seen,
+    TermInput,
     cell_cuts,
     component_of,
     cut_cells,
@@ -91,7 +91,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def draw(shape: tuple[int, int], cells: int, chosen: CutConfig) -> Scene:
     """Returns the costs that settings make of a scene, which is one of phase contrast."""
-    chosen = suited(chosen, "inverse" if chosen.data == "auto" else chosen.data)
+    chosen = fill_weights(chosen, "inverse" if chosen.data == "auto" else chosen.data)
     image, points, _, _ = draw_scene(0, shape=shape, cells=cells, diameter=_DIAMETER)
     peaks = np.round(points).astype(int)
     seeds = np.zeros(shape, np.int32)
@@ -102,7 +102,7 @@ def draw(shape: tuple[int, int], cells: int, chosen: CutConfig) -> Scene:
     right, down = edge_weights(
         image, weight=chosen.edge_weight, falloff=chosen.edge_falloff, rim="bright", pixel=chosen.edge_pixel
     )
-    preference = data_term(chosen.data)(Seen(image, np.median(image)), chosen)
+    preference = data_term(chosen.data)(TermInput(image, np.median(image)), chosen)
     return Scene(Costs(preference, right, down, seeds), peaks)
 
 

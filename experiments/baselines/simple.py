@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32, Int, Int32, Real
+from jaxtyping import Bool, Float, Float32, Int, Int32, Integer, Real
 from scipy import ndimage
 from skimage.filters import sobel, threshold_otsu
 from skimage.segmentation import random_walker, watershed
@@ -53,8 +53,7 @@ class MarkerWatershed:
         places = to_pixels(check_points(points, image.shape), image.shape)
         if is_constant(image) or not len(places):
             return np.zeros(image.shape, np.int32)
-        markers = np.zeros(image.shape, np.int32)
-        markers[tuple(places.T)] = np.arange(1, len(places) + 1)
+        markers = _markers(places, image.shape)
         mask = _busy(image, self.window, self.threshold) | (markers > 0)
         return tidy(watershed(sobel(ndimage.gaussian_filter(image, self.smooth)), markers, mask=mask))
 
@@ -93,8 +92,7 @@ class OtsuThreshold:
             mask = ~mask
         if self.division == "points":
             return divide(mask, "points", places)
-        markers = np.zeros(image.shape, np.int32)
-        markers[tuple(places.T)] = np.arange(1, len(places) + 1)
+        markers = _markers(places, image.shape)
         return tidy(watershed(-ndimage.distance_transform_edt(mask), markers, mask=mask | (markers > 0)))
 
     @staticmethod
@@ -164,6 +162,13 @@ class VoronoiLikelihood:
         """Returns the label image; label i + 1 belongs to `peaks[i]`."""
         index, _ = nearest_peak(peaks, likelihood.shape)
         return np.where(likelihood > self.threshold, index + 1, 0).astype(np.int32)
+
+
+def _markers(places: Integer[np.ndarray, "cells 2"], shape: tuple[int, int]) -> Int32[np.ndarray, "height width"]:
+    """Returns an image with i + 1 at place i, and 0 elsewhere."""
+    markers = np.zeros(shape, np.int32)
+    markers[tuple(places.T)] = np.arange(1, len(places) + 1)
+    return markers
 
 
 @remembered

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from wsis_jax.core.config import Config, CutConfig, ImageConfig, LikelihoodConfig, suited
+from wsis_jax.core.config import Config, CutConfig, ImageConfig, LikelihoodConfig, fill_weights
 from wsis_jax.cutting.cell_cuts import CellMask, cut_cells
-from wsis_jax.cutting.terms import Claims, Costs, Seen, data_term, edge_weights
+from wsis_jax.cutting.terms import Claims, Costs, TermInput, data_term, edge_weights
 
 
 def cut_drawn(
@@ -20,7 +20,7 @@ def cut_drawn(
     claims: Claims | None = None,
 ) -> list[CellMask]:
     """The cuts of an image by the settings chosen; `reach` is in pixels."""
-    chosen = suited(chosen, "inverse" if chosen.data == "auto" else chosen.data)  # as phase contrast has it
+    chosen = fill_weights(chosen, "inverse" if chosen.data == "auto" else chosen.data)  # as phase contrast has it
     right, down = edge_weights(
         image,
         weight=chosen.edge_weight,
@@ -28,7 +28,7 @@ def cut_drawn(
         rim="bright",  # as drawn scenes have it
         pixel=chosen.edge_pixel,
     )
-    preference = data_term(chosen.data)(Seen(image, np.median(image)), chosen)
+    preference = data_term(chosen.data)(TermInput(image, np.median(image)), chosen)
     return cut_cells(Costs(preference, right, down, seeds, claims), peaks, config=cut_config(chosen, reach))
 
 

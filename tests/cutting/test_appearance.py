@@ -13,14 +13,14 @@ from wsis_jax.core.geometry import nearest_peak
 from wsis_jax.core.types import WinnerMap
 from wsis_jax.core.windows import grid_windows
 from wsis_jax.cutting.appearance import (
-    Looks,
-    Tally,
+    ChannelMoments,
+    MapHistograms,
     appearance_of,
     axis_of,
+    channel_moments,
     fit_appearance,
     levels_of,
-    looks_of,
-    tally_of,
+    map_histograms,
     with_channels,
 )
 from wsis_jax.cutting.label_cells import chosen_settings, cut_and_fuse
@@ -85,7 +85,7 @@ def test_phase_contrast_is_left_to_its_own_term():
     peaks = np.round(scene.points).astype(int)
     image = scene.image.astype(np.float32)
     appearance = fit_appearance(with_channels(image), nearest_peak(peaks, image.shape)[1], sigma=SIGMA)
-    assert not appearance.tells
+    assert not appearance.is_stained
     assert chosen_settings(CONFIG.cut, appearance) == chosen_settings(
         CONFIG.override(["cut.data=inverse"]).cut, None
     )
@@ -101,10 +101,15 @@ def test_parts_look_as_the_whole_does(seed, channels, side):
     distance = nearest_peak(peaks, image.shape)[1]
     whole = fit_appearance(pixels, distance, sigma=SIGMA)
     parts = grid_windows(image.shape, (side, side))
-    axis = axis_of(reduce(Looks.join, [looks_of(pixels[part], distance[part], sigma=SIGMA) for part in parts]))
+    axis = axis_of(
+        reduce(ChannelMoments.join, [channel_moments(pixels[part], distance[part], sigma=SIGMA) for part in parts])
+    )
     np.testing.assert_allclose(axis.weights, whole.axis.weights, atol=2e-6)
-    sums = (tally_of(whole.axis.map(pixels[part]), distance[part], axis=whole.axis, sigma=SIGMA) for part in parts)
-    found = appearance_of(whole.axis, reduce(Tally.join, sums))
+    sums = (
+        map_histograms(whole.axis.map(pixels[part]), distance[part], axis=whole.axis, sigma=SIGMA)
+        for part in parts
+    )
+    found = appearance_of(whole.axis, reduce(MapHistograms.join, sums))
     np.testing.assert_array_equal(found.odds, whole.odds)
     assert found.rim == pytest.approx(whole.rim)
 

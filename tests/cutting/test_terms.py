@@ -21,7 +21,7 @@ from wsis_jax.cutting.appearance import Moments
 from wsis_jax.cutting.label_cells import costs_of, cut_and_fuse
 from wsis_jax.cutting.terms import (
     CellExtent,
-    Seen,
+    TermInput,
     background_features,
     background_score,
     data_term,
@@ -242,7 +242,7 @@ def test_moments_of_parts_add_up_to_those_of_all(counts, seed):
 @pytest.mark.parametrize(("name", "expected"), [("inverse", [[0.5, 0, -1]]), ("flat", [[-2, -2, -2]])])
 def test_a_data_term_is_what_leaving_a_pixel_out_costs(name, expected):
     image = np.array([[0.25, 0.5, 1.0]], np.float32)
-    cost = data_term(name)(Seen(image, np.float32(0.5)), CutConfig(data_weight=2.0))
+    cost = data_term(name)(TermInput(image, np.float32(0.5)), CutConfig(data_weight=2.0))
     assert cost.dtype == np.float32
     np.testing.assert_array_equal(cost, expected)
 

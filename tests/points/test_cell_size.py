@@ -5,7 +5,7 @@ import pytest
 from scipy import ndimage
 
 from wsis_jax.core import UserError, normalize_image
-from wsis_jax.points import CellSize, measure_cells
+from wsis_jax.points import CellSize, measure_cells, suggest
 from wsis_jax.synthetic import draw_scene
 
 
@@ -74,3 +74,17 @@ def test_one_measure_is_enough_and_none_is_refused():
     assert CellSize(40.0, 12.0, 25.0).diameter == 25
     with pytest.raises(UserError, match="too few points"):
         measure_cells([np.zeros((8, 8), np.float32)], [np.zeros((0, 2))]).diameter  # noqa: B018
+
+
+def test_what_is_suggested_is_what_a_training_chooses():
+    image, points = discs(0, diameter=20, apart=100)
+    found = suggest([points], [image])
+    assert found.diameter == pytest.approx(measured([(image, points)]).diameter, abs=0.05)
+    assert found.sigma == pytest.approx(found.diameter / 4, abs=0.01)
+    assert found.scale == pytest.approx(5 / found.sigma, abs=1e-3)
+
+
+def test_points_without_an_image_suggest_by_their_spacing():
+    grid = 40.0 * np.argwhere(np.ones((5, 5)))
+    assert suggest([grid, np.empty((0, 2))], [None, None]) == (40.0, 10.0, 0.5)
+    assert suggest([np.zeros((1, 2))], [None]) is None

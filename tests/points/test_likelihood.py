@@ -21,7 +21,6 @@ from wsis_jax.points.likelihood import (
     find_peaks,
     plateau_centres,
     render_likelihood,
-    suggest,
     suggest_scale,
     suggest_sigma,
 )
@@ -365,8 +364,3 @@ def test_sigma_becomes_five_pixels_of_the_network(sigma):
 @given(sigma=st.floats(0.1, 5))
 def test_images_are_never_enlarged(sigma):
     assert suggest_scale(sigma) == 1
-
-
-def test_sigma_and_scale_are_suggested_together():
-    assert suggest([grid(40), np.empty((0, 2))]) == (10.0, 0.5)
-    assert suggest([np.zeros((1, 2))]) is None

@@ -108,7 +108,7 @@ def run(arguments: argparse.Namespace) -> int:
             on_image=on_image,
         )
     print_point_reports(reports)
-    suggested = suggest([one.points for one in sets])
+    suggested = suggest([one.points for one in sets], [one.image for one in sets])
     if suggested is not None:
         print_suggestion(suggested)
     write_point_pictures(arguments.out, sets, reports, radius=2 * suggested.sigma if suggested else 10.0)

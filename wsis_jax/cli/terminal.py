@@ -52,10 +52,10 @@ def print_point_reports(reports: Sequence[Any]) -> None:
 
 
 def print_suggestion(suggested: Any) -> None:
-    """Prints the settings that points suggest."""
+    """Prints the settings that points, and images if there are any, suggest."""
     print(
-        f"Suggested: likelihood.sigma={suggested.sigma} (a quarter of the spacing), "
-        f"image.scale={suggested.scale}; wsis train chooses both by itself, and looks at the images for it."
+        f"The cells are about {suggested.diameter:.0f} pixels wide. Suggested: likelihood.sigma={suggested.sigma} "
+        f"(a quarter of that), image.scale={suggested.scale}; wsis train chooses both by itself."
     )
 
 

@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
         MASK_SUFFIXES,
         list_files,
         list_images,
-        pair_by_stem,
+        pair_with_partners,
         read_image,
         read_labels,
     )
@@ -57,9 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
     model = model.using(choosing(model.config, arguments.channel))
     images = list_images(arguments.images)
     masks = list_files(arguments.masks, suffixes=MASK_SUFFIXES if arguments.components else LABEL_SUFFIXES)
-    pairs, _, _ = pair_by_stem(images, masks)
-    if not pairs:
-        raise UserError(f"{images[0]}: neither this image nor any other has masks of its name; name them alike")
+    pairs = pair_with_partners(images, masks, partner="mask", example="a.tif and a_labels.tif")
     cases = []
     for image, mask in pairs:
         frames = read_image(image, channel=model.config.image.channels, axes=arguments.axes)

@@ -127,7 +127,7 @@ class CutConfig:
     """
 
     seed_scale: Literal["cell", "max", "raw"] = "cell"  # relative to the cell's greatest, the image's, or 255
-    # Scaled contributions above this are foreground seeds; None, here and below: what suits `data`, see `suited`
+    # Scaled contributions above this are foreground seeds. None, here and below: what suits `data`
     seed_threshold: float | None = number(None)
     min_seed_area: int = number(3, 0, 10**9)  # smaller seed components are dropped, pixels of the network
     fill_others: bool = False  # fill holes in the union of the other cells' seeds too
@@ -179,7 +179,7 @@ _SUITED: dict[str, dict[str, Any]] = {
 }
 
 
-def suited(settings: CutConfig, data: str) -> CutConfig:
+def fill_weights(settings: CutConfig, data: str) -> CutConfig:
     """Returns settings with a data term, and the values that suit it where they leave them open.
 
     Terms that are not ours have those of "inverse".

@@ -1,12 +1,12 @@
 from .appearance import Appearance as Appearance
 from .appearance import Axis as Axis
-from .appearance import Looks as Looks
-from .appearance import Tally as Tally
+from .appearance import ChannelMoments as ChannelMoments
+from .appearance import MapHistograms as MapHistograms
 from .appearance import appearance_of as appearance_of
 from .appearance import axis_of as axis_of
+from .appearance import channel_moments as channel_moments
 from .appearance import fit_appearance as fit_appearance
-from .appearance import looks_of as looks_of
-from .appearance import tally_of as tally_of
+from .appearance import map_histograms as map_histograms
 from .appearance import with_channels as with_channels
 from .cell_cuts import CellMask as CellMask
 from .cell_cuts import component_of as component_of
@@ -16,7 +16,7 @@ from .cell_cuts import fuse_nearest as fuse_nearest
 from .cell_cuts import label_nearest as label_nearest
 from .cell_cuts import reassign_fragments as reassign_fragments
 from .graphcut import cut as cut
-from .label_cells import LEARNT as LEARNT
+from .label_cells import NEEDS_APPEARANCE as NEEDS_APPEARANCE
 from .label_cells import ImageStats as ImageStats
 from .label_cells import chosen_settings as chosen_settings
 from .label_cells import costs_of as costs_of
@@ -27,7 +27,7 @@ from .terms import BackgroundModel as BackgroundModel
 from .terms import CellExtent as CellExtent
 from .terms import Costs as Costs
 from .terms import Rim as Rim
-from .terms import Seen as Seen
+from .terms import TermInput as TermInput
 from .terms import background_features as background_features
 from .terms import check_data_term as check_data_term
 from .terms import data_term as data_term

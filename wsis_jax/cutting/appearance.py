@@ -71,21 +71,27 @@ class Moments(NamedTuple):
         return (-0.5 * (white**2).sum(0) - np.log(np.diag(factor)).sum()).reshape(features.shape[:2])
 
 
-class Looks(NamedTuple):
+class ChannelMoments(NamedTuple):
     """The moments of the channels in cells, in the ground if it begins at each of three distances, and in all."""
 
     cells: Moments
     grounds: tuple[Moments, ...]
     image: Moments
 
-    def join(self, other: "Looks") -> "Looks":
-        """Returns the looks of two parts of an image together."""
+    def join(self, other: "ChannelMoments") -> "ChannelMoments":
+        """Returns the moments of two parts of an image together."""
         grounds = (one.join(two) for one, two in zip(self.grounds, other.grounds, strict=True))
-        return Looks(self.cells.join(other.cells), tuple(grounds), self.image.join(other.image))
+        return ChannelMoments(self.cells.join(other.cells), tuple(grounds), self.image.join(other.image))
 
 
 class Axis(NamedTuple):
-    """A map that tells cells from ground: pixels · weights + offset; on average 0 at the ground, 1 in cells."""
+    """A map that tells cells from ground: pixels · weights + offset; on average 0 at the ground, 1 in cells.
+
+    Attributes:
+        weights, offset: of the map.
+        ground: × sigma from all peaks, where the ground begins.
+        contrast: the difference of cells and ground, in standard deviations of the map over the image.
+    """
 
     weights: Float64[np.ndarray, " channels"]
     offset: float
@@ -97,7 +103,7 @@ class Axis(NamedTuple):
         return np.clip(pixels.astype(np.float64) @ self.weights + self.offset, _LEAST, _MOST)
 
 
-class Tally(NamedTuple):
+class MapHistograms(NamedTuple):
     """Sums over the pixels of an image.
 
     Attributes:
@@ -110,9 +116,9 @@ class Tally(NamedTuple):
     rings: Float64[np.ndarray, " rings"]
     pixels: Int64[np.ndarray, " rings"]
 
-    def join(self, other: "Tally") -> "Tally":
+    def join(self, other: "MapHistograms") -> "MapHistograms":
         """Returns the sums over two parts of an image together."""
-        return Tally(*(one + two for one, two in zip(self, other, strict=True)))
+        return MapHistograms(*(one + two for one, two in zip(self, other, strict=True)))
 
 
 class Appearance(NamedTuple):
@@ -132,7 +138,7 @@ class Appearance(NamedTuple):
     rim: float
 
     @property
-    def tells(self) -> bool:
+    def is_stained(self) -> bool:
         """Whether grey values or colours tell cells from ground: in stained cells, not in phase contrast."""
         return self.separation >= _TOLD and self.axis.contrast >= _CONTRAST and self.rim < _RIM
 
@@ -146,22 +152,26 @@ def with_channels(image: np.ndarray) -> _Pixels:
     return image if image.ndim == 3 else image[..., None]
 
 
-def looks_of(pixels: _Pixels, distance: _Distance, *, sigma: float) -> Looks:
-    """Returns the looks of an image, or a part, by the distance of each pixel from the nearest peak."""
+def channel_moments(pixels: _Pixels, distance: _Distance, *, sigma: float) -> ChannelMoments:
+    """Returns the moments of an image, or a part, by the distance of each pixel from the nearest peak."""
     values = pixels.astype(np.float64)
     grounds = (Moments.of(values[distance > far * sigma]) for far in _GROUNDS)
-    return Looks(
+    return ChannelMoments(
         Moments.of(values[distance <= sigma]), tuple(grounds), Moments.of(values.reshape(-1, values.shape[-1]))
     )
 
 
-def axis_of(looks: Looks) -> Axis | None:
+def axis_of(moments: ChannelMoments) -> Axis | None:
     """Returns the axis that tells cells from ground best; None where too little of either is seen."""
     far, ground = next(
-        (one for one in zip(_GROUNDS, looks.grounds, strict=True) if one[1].count >= _SHARE * looks.image.count),
-        (_GROUNDS[-1], looks.grounds[-1]),
+        (
+            one
+            for one in zip(_GROUNDS, moments.grounds, strict=True)
+            if one[1].count >= _SHARE * moments.image.count
+        ),
+        (_GROUNDS[-1], moments.grounds[-1]),
     )
-    cells = looks.cells
+    cells = moments.cells
     if min(cells.count, ground.count) < FEWEST:
         return None
     apart = cells.mean - ground.mean
@@ -172,26 +182,26 @@ def axis_of(looks: Looks) -> Axis | None:
         return None
     # Sums over parts end in other last digits than the sum over the whole.
     weights = np.round(weights / length, 6)
-    deviation = float(np.sqrt(weights @ looks.image.scatter @ weights / looks.image.count))
+    deviation = float(np.sqrt(weights @ moments.image.scatter @ weights / moments.image.count))
     return Axis(weights, round(float(-weights @ ground.mean), 6), far, 1 / max(deviation, 1e-6))
 
 
-def tally_of(values: _Map, distance: _Distance, *, axis: Axis, sigma: float) -> Tally:
+def map_histograms(values: _Map, distance: _Distance, *, axis: Axis, sigma: float) -> MapHistograms:
     """Returns the sums over an image, or a part, by its map and each pixel's distance from the nearest peak."""
     bins, rings = _bin(values), np.digitize(distance, _RINGS * sigma)
     masks = distance <= sigma, distance > axis.ground * sigma
     counts = np.stack([np.bincount(bins[mask], minlength=_BINS) for mask in masks]).astype(np.int64)
     sums = np.bincount(rings.ravel(), values.ravel(), len(_RINGS) + 1)[1:-1]
     pixels = np.bincount(rings.ravel(), minlength=len(_RINGS) + 1)[1:-1].astype(np.int64)
-    return Tally(counts, sums, pixels)
+    return MapHistograms(counts, sums, pixels)
 
 
-def appearance_of(axis: Axis, tally: Tally) -> Appearance:
+def appearance_of(axis: Axis, histograms: MapHistograms) -> Appearance:
     """Returns how cells look, from the sums over the whole image."""
-    smooth = ndimage.gaussian_filter1d(tally.counts.astype(np.float64), _SMOOTH, axis=1)
+    smooth = ndimage.gaussian_filter1d(histograms.counts.astype(np.float64), _SMOOTH, axis=1)
     shares = smooth / np.maximum(smooth.sum(axis=1, keepdims=True), 1)
     odds = np.log((shares[0] + 1e-3) / (shares[1] + 1e-3))
-    profile = tally.rings / np.maximum(tally.pixels, 1)
+    profile = histograms.rings / np.maximum(histograms.pixels, 1)
     rim = float(max(profile.max() - profile[0], -profile.min()))
     return Appearance(axis, np.clip(odds, -_SURE, _SURE), float(1 - np.minimum(*shares).sum()), rim)
 
@@ -204,10 +214,10 @@ def fit_appearance(pixels: _Pixels, distance: _Distance, *, sigma: float) -> App
         distance: of each pixel from the nearest peak.
         sigma: of the likelihood map, in pixels of the image.
     """
-    axis = axis_of(looks_of(pixels, distance, sigma=sigma))
+    axis = axis_of(channel_moments(pixels, distance, sigma=sigma))
     if axis is None:
         return None
-    return appearance_of(axis, tally_of(axis.map(pixels), distance, axis=axis, sigma=sigma))
+    return appearance_of(axis, map_histograms(axis.map(pixels), distance, axis=axis, sigma=sigma))
 
 
 class Levels(NamedTuple):

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Float32, Int, Int32
 
-from wsis_jax.core import Config, CutConfig, WinnerMap, grey, nearest_peak, smooth_labels, suited
+from wsis_jax.core import Config, CutConfig, WinnerMap, fill_weights, grey, nearest_peak, smooth_labels
 from wsis_jax.cutting.appearance import Appearance, fit_appearance, with_channels
 from wsis_jax.cutting.cell_cuts import cut_cells, fuse_nearest, fuse_sequentially
 from wsis_jax.cutting.terms import (
@@ -13,7 +13,7 @@ from wsis_jax.cutting.terms import (
     CellExtent,
     Costs,
     Rim,
-    Seen,
+    TermInput,
     background_features,
     background_score,
     claims_of,
@@ -31,7 +31,7 @@ _Image = Float[np.ndarray, "height width *channels"]
 _Labels = Int32[np.ndarray, "height width"]
 _Peaks = Int[np.ndarray, "cells 2"]
 
-LEARNT = ("auto", "levels")
+NEEDS_APPEARANCE = ("auto", "levels")
 """The values of `cut.data` that ask how cells look in the image."""
 
 
@@ -81,7 +81,7 @@ def costs_of(
         image, peaks, winner, config: those of `cut_and_fuse`, whose errors these are; or of a part of an image.
         stats: of a part of an image, those of the whole, with the greatest contributions of the owners here.
     """
-    extent, seen = CellExtent.of(config), _look(image, peaks, config, stats)
+    extent, seen = CellExtent.of(config), _term_input(image, peaks, config, stats)
     settings = chosen_settings(config.cut, seen.appearance)
     right, down = _edges(seen, peaks, settings, extent, None if stats is None else stats.rim)
     greatest = None if stats is None else stats.greatest
@@ -94,7 +94,7 @@ def costs_of(
     return Costs(_preference(seen, settings, extent, stats), right, down, seeds, claims)
 
 
-def _look(image: _Image, peaks: _Peaks, config: Config, stats: ImageStats | None) -> Seen:
+def _term_input(image: _Image, peaks: _Peaks, config: Config, stats: ImageStats | None) -> TermInput:
     """Returns what a data term may look at; of a part of an image, with what is known of the whole."""
     mean, sigma = grey(image), config.network_sigma
     index, distance = nearest_peak(peaks if stats is None else stats.peaks, mean.shape)
@@ -102,14 +102,14 @@ def _look(image: _Image, peaks: _Peaks, config: Config, stats: ImageStats | None
         median, appearance = stats.median, stats.appearance
     else:
         median, appearance = np.median(mean), None
-        if config.cut.data in LEARNT:
+        if config.cut.data in NEEDS_APPEARANCE:
             appearance = fit_appearance(with_channels(image), distance, sigma=sigma)
     values = None if appearance is None else appearance.axis.map(with_channels(image))
-    return Seen(mean, median, appearance, values, index, distance, sigma)
+    return TermInput(mean, median, appearance, values, index, distance, sigma)
 
 
 def _preference(
-    seen: Seen, settings: CutConfig, extent: CellExtent, stats: ImageStats | None
+    seen: TermInput, settings: CutConfig, extent: CellExtent, stats: ImageStats | None
 ) -> Float[np.ndarray, "height width"]:
     """Returns what leaving each pixel out of a cell costs: the data term, less what looks like background."""
     preference = data_term(settings.data)(seen, settings)
@@ -117,22 +117,25 @@ def _preference(
         return preference
     features = background_features(seen.image, extent)
     model = fit_background(features, seen.distance, extent) if stats is None else stats.background
-    return (
-        preference
-        if model is None
-        else preference - settings.background_weight * background_score(features, model)
-    )
+    if model is None:
+        return preference
+    return preference - settings.background_weight * background_score(features, model)
 
 
 def chosen_settings(settings: CutConfig, appearance: Appearance | None) -> CutConfig:
-    """Returns the settings of an image: its data term, if it is to be chosen ("auto"), and what suits that."""
-    if settings.data != "auto":
-        return suited(settings, settings.data)
-    return suited(settings, "levels" if appearance is not None and appearance.tells else "inverse")
+    """Returns the settings of an image: its data term, if it is to be chosen ("auto"), and what suits that.
+
+    An image that shows too little of cells or ground to learn how they look is cut by "inverse".
+    """
+    term = settings.data
+    if term in NEEDS_APPEARANCE:
+        stained = appearance is not None and (term == "levels" or appearance.is_stained)
+        term = "levels" if stained else "inverse"
+    return fill_weights(settings, term)
 
 
 def _edges(
-    seen: Seen, peaks: _Peaks, settings: CutConfig, extent: CellExtent, known: Rim | None
+    seen: TermInput, peaks: _Peaks, settings: CutConfig, extent: CellExtent, known: Rim | None
 ) -> tuple[Float32[np.ndarray, "height width"], Float32[np.ndarray, "height width"]]:
     """Returns what it costs to cut to the right and down; `known` are the rims of the whole image."""
     weight, falloff = float(settings.edge_weight or 0), float(settings.edge_falloff or 0)

@@ -25,7 +25,7 @@ from jaxtyping import Float, Float32, Float64, Int, Int32, Integer
 from scipy import ndimage
 from skimage import measure
 
-from wsis_jax.core import Config, CutConfig, UserError, Window, suited
+from wsis_jax.core import Config, CutConfig, UserError, Window
 from wsis_jax.cutting.appearance import FEWEST, Appearance, Moments, levels_of
 
 Rim = Literal["bright", "dark"]
@@ -96,7 +96,7 @@ class Costs(NamedTuple):
 # Data terms
 
 
-class Seen(NamedTuple):
+class TermInput(NamedTuple):
     """What a data term may look at: an image, or a part of one with what is known of the whole.
 
     Attributes:
@@ -117,43 +117,45 @@ class Seen(NamedTuple):
     sigma: float = 1.0
 
 
-DataTerm = Callable[[Seen, CutConfig], _Map]
-"""Returns what leaving each pixel out of a cell costs by the image; where negative, what taking it in costs."""
+DataTerm = Callable[[TermInput, CutConfig], _Map]
+"""Returns what leaving each pixel out of a cell costs by the image; where negative, what taking it in costs.
+
+The settings are those of the cut, with none left open.
+"""
 
 
-def inverse_image(seen: Seen, settings: CutConfig) -> _Map:
+def _weight(settings: CutConfig) -> float:
+    """Returns the weight of the data term, which is not left open where it is used."""
+    return settings.data_weight or 0.0
+
+
+def inverse_image(seen: TermInput, settings: CutConfig) -> _Map:
     """Returns weight · (median - image): a pixel darker than the median prefers the cell."""
-    return weight_of(settings) * (seen.median - seen.image)
+    return _weight(settings) * (seen.median - seen.image)
 
 
-def flat(seen: Seen, settings: CutConfig) -> _Map:
+def flat(seen: TermInput, settings: CutConfig) -> _Map:
     """Returns -weight everywhere: each pixel prefers the background as much, as in the authors' code."""
-    return np.full_like(seen.image, -weight_of(settings))
+    return np.full_like(seen.image, -_weight(settings))
 
 
-def levels(seen: Seen, settings: CutConfig) -> _Map:
+def levels(seen: TermInput, settings: CutConfig) -> _Map:
     """Returns weight · (m + 0.2 · log odds), for cells that a stain, or colour, tells from the ground.
 
     m goes from -1 to 1 around 0.6 of the way from the level of the ground around the pixel's cell to that of its
     middle: dim and bright cells, on a ground that is uneven, are bounded at the same height of their edges.
-    Farther than 4 sigma from every peak m is -1.
-
-    Where an image shows too little of cells or ground to learn how they look, all prefer the background.
+    Farther than 4 sigma from every peak m is -1. The appearance must be known, see `label_cells.chosen_settings`.
     """
-    if seen.appearance is None or seen.map is None or seen.index is None or seen.distance is None:
-        return flat(seen, settings)
+    assert seen.appearance is not None
+    assert seen.map is not None
+    assert seen.index is not None
+    assert seen.distance is not None
     level = levels_of(seen.map, seen.index, seen.distance, sigma=seen.sigma)
     rise = np.maximum(level.cell - level.ground, _LEAST_RISE)
     middle = (level.ground + _HEIGHT * rise)[seen.index]
     own = np.clip(_SLOPE * (seen.map - middle) / rise[seen.index], -1, 1)
     own[seen.distance > _BACKGROUND_FROM * seen.sigma] = -1
-    return (weight_of(settings) * (own + _ODDS * seen.appearance.odds_of(seen.map))).astype(np.float32)
-
-
-def weight_of(settings: CutConfig) -> float:
-    """Returns the weight of the data term; of settings that leave it open, that which suits the term."""
-    weight = settings.data_weight
-    return float(suited(settings, settings.data).data_weight or 0) if weight is None else weight
+    return (_weight(settings) * (own + _ODDS * seen.appearance.odds_of(seen.map))).astype(np.float32)
 
 
 DATA_TERMS: dict[str, DataTerm] = {"inverse": inverse_image, "flat": flat, "levels": levels}

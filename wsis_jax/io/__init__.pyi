@@ -14,6 +14,7 @@ from .paths import list_files as list_files
 from .paths import list_images as list_images
 from .paths import name_some as name_some
 from .paths import pair_by_stem as pair_by_stem
+from .paths import pair_with_partners as pair_with_partners
 from .paths import stem as stem
 from .point_file import POINT_SUFFIXES as POINT_SUFFIXES
 from .point_file import ByFrame as ByFrame

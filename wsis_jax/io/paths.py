@@ -2,6 +2,7 @@
 
 import json
 import re
+import warnings
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -153,6 +154,40 @@ def pair_by_stem(
     first_alone = [path for name, path in of_first.items() if name not in of_second]
     second_alone = [path for name, path in of_second.items() if name not in of_first]
     return pairs, first_alone, second_alone
+
+
+def pair_with_partners(
+    images: Sequence[Path],
+    partners: Sequence[Path],
+    *,
+    partner: str,
+    example: str,
+    what: str = "image",
+    warn_alone: bool = True,
+) -> list[tuple[Path, Path]]:
+    """Pairs images with other files as `pair_by_stem` does, and warns of those that are left out.
+
+    Args:
+        images, partners: the files.
+        partner: what the others are, for messages.
+        example: two names that fit, likewise.
+        what: what `images` are, likewise.
+        warn_alone: whether images without a partner are left out; else they are left to the caller.
+
+    Raises:
+        UserError: If there is no pair, or two files of one list have the same stem.
+    """
+    pairs, alone, left = pair_by_stem(images, partners)
+    if not pairs:
+        raise UserError(
+            f"{alone[0]}: neither this {what} nor any other has a {partner} of its name; name them alike, as in "
+            f"{example}"
+        )
+    if alone and warn_alone:
+        warnings.warn(f"{name_some(alone)}: left out, since no {partner} has that name", stacklevel=3)
+    if left:
+        warnings.warn(f"{name_some(left)}: left out, since no {what} has that name", stacklevel=3)
+    return pairs
 
 
 def name_some(paths: Sequence[Path]) -> str:

@@ -1,5 +1,6 @@
 from .cell_size import CellSize as CellSize
 from .cell_size import measure_cells as measure_cells
+from .cell_size import suggest as suggest
 from .checks import PointReport as PointReport
 from .checks import inspect_points as inspect_points
 from .likelihood import centre_regions as centre_regions
@@ -7,7 +8,6 @@ from .likelihood import find_peaks as find_peaks
 from .likelihood import peak_pixels as peak_pixels
 from .likelihood import plateau_centres as plateau_centres
 from .likelihood import render_likelihood as render_likelihood
-from .likelihood import suggest as suggest
 from .likelihood import suggest_scale as suggest_scale
 from .likelihood import suggest_sigma as suggest_sigma
 from .nuclei import find_nuclei as find_nuclei

@@ -13,7 +13,18 @@ import numpy as np
 from jaxtyping import Float, Float32, Float64
 from scipy import ndimage
 
-from wsis_jax.core import UserError, inside, nearest_distances, resize_image, scale_points
+from wsis_jax.core import (
+    SIGMA_PER_DIAMETER,
+    ImageConfig,
+    UserError,
+    grey,
+    inside,
+    nearest_distances,
+    normalize_by,
+    resize_image,
+    scale_points,
+)
+from wsis_jax.points.likelihood import suggest_scale
 
 _Image = Float32[np.ndarray, "_ _"]
 _Points = Float64[np.ndarray, "_ 2"]
@@ -57,18 +68,51 @@ class CellSize(NamedTuple):
         return known[(len(known) - 1) // 2]
 
 
-def measure_cells(images: Iterable[_Image], points: Sequence[_Points]) -> CellSize:
+def measure_cells(images: Iterable[_Image | None], points: Sequence[_Points]) -> CellSize:
     """Returns how large the cells of some images are.
 
     Args:
-        images: normalised, 0..1.
+        images: normalised, 0..1; None where there is no image: its points tell the spacing alone.
         points: (row, column) of the cells of each image, roughly, in its pixels.
     """
     places = [np.unique(np.asarray(own, np.float64), axis=0) for own in points]
     distances = [nearest_distances(own) for own in places if len(own) > 1]
     spacing = float(np.median(np.concatenate(distances))) if distances else None
-    seen = [(image, own) for image, own in zip(images, places, strict=True) if inside(own, image.shape).any()]
-    return CellSize(spacing, _blob(seen), None if spacing is None else _structure(seen, spacing))
+    seen = [
+        (image, own)
+        for image, own in zip(images, places, strict=True)
+        if image is not None and inside(own, image.shape).any()
+    ]
+    structure = _structure(seen, spacing) if spacing and seen else None
+    return CellSize(spacing, _blob(seen), structure)
+
+
+class Suggestion(NamedTuple):
+    """Settings for a training."""
+
+    diameter: float  # of a typical cell, in pixels of the images
+    sigma: float  # of the likelihood map, in the same pixels
+    scale: float  # by which images are resized for the network
+
+
+def suggest(
+    points: Sequence[_Points], images: Sequence[Float[np.ndarray, "_ _ *channels"] | None]
+) -> Suggestion | None:
+    """Suggests the settings that a training chooses; None if points and images do not tell the size of cells.
+
+    Args:
+        points: (row, column) of the cells of each image, in its pixels.
+        images: finite values of any range; None where there is no image. Without any, the spacing of the points
+            tells alone.
+    """
+    look = ImageConfig()
+    seen = (None if one is None else grey(normalize_by(look, one.astype(np.float32))) for one in images)
+    try:
+        diameter = round(measure_cells(seen, points).diameter, 1)
+    except UserError:
+        return None
+    sigma = round(SIGMA_PER_DIAMETER * diameter, 2)
+    return Suggestion(diameter, sigma, suggest_scale(sigma))
 
 
 def _blob(seen: Sequence[tuple[_Image, _Points]]) -> float | None:

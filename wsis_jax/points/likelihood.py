@@ -4,7 +4,7 @@ The spacing of the points tells the sigma of the likelihood map, and sigma the s
 """
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Float64, Int, Int32, Int64
@@ -131,23 +131,7 @@ def centre_regions(
     return regions
 
 
-# Settings that follow from the spacing of points
-
-
-class Suggestion(NamedTuple):
-    """Settings for a training."""
-
-    sigma: float  # of the likelihood map, in pixels of the images
-    scale: float  # by which images are resized for the network
-
-
-def suggest(points_per_image: Sequence[Float64[np.ndarray, "_ 2"]]) -> Suggestion | None:
-    """Suggests settings from the points of each image; None if no image has two points."""
-    try:
-        sigma = round(suggest_sigma(points_per_image), 2)
-    except UserError:
-        return None
-    return Suggestion(sigma, suggest_scale(sigma))
+# Settings that follow from points
 
 
 def suggest_sigma(points_per_image: Sequence[Float64[np.ndarray, "_ 2"]]) -> float:

@@ -1,6 +1,5 @@
 """Clicks that are given with images to segment: found by name, checked, and brought to pixels of the network."""
 
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -9,7 +8,7 @@ import numpy as np
 from jaxtyping import Float64, Int64, Real
 
 from wsis_jax.core import Config, Resizing, UserError, pixels_taken, scaled_shape, warn_about_image
-from wsis_jax.io import POINT_SUFFIXES, Files, list_files, moved_inside, name_some, pair_by_stem
+from wsis_jax.io import POINT_SUFFIXES, Files, list_files, moved_inside, pair_with_partners
 
 
 class Clicks(NamedTuple):
@@ -76,12 +75,8 @@ def pair_points(images: Sequence[Path], points: Files) -> dict[Path, Path]:
         MissingFile: if a name leads to no file.
         UserError: if no image has a point file of its name, or two files of one kind have the same name.
     """
-    pairs, alone, lonely = pair_by_stem(images, list_files(points, suffixes=POINT_SUFFIXES))
-    if not pairs:
-        raise UserError(
-            f"{alone[0]}: neither this image nor any other has a point file of its name; name them alike, as in "
-            "a.tif and a.csv"
-        )
-    if lonely:
-        warnings.warn(f"{name_some(lonely)}: left out, since no image has that name", stacklevel=3)
+    files = list_files(points, suffixes=POINT_SUFFIXES)
+    pairs = pair_with_partners(
+        images, files, partner="point file", example="a.tif and a.csv", warn_alone=False
+    )  # of an image without points its own error tells
     return dict(pairs)

@@ -1,6 +1,5 @@
 """Label images scored against hand-made masks, file by file and pooled."""
 
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,8 +14,7 @@ from wsis_jax.io import (
     POINT_SUFFIXES,
     Files,
     list_files,
-    name_some,
-    pair_by_stem,
+    pair_with_partners,
     read_labels,
     read_pixel_size,
     read_points,
@@ -96,17 +94,9 @@ def _pairs(labels: Files, masks: Files, suffixes: Sequence[str]) -> list[tuple[P
         [file for file in list_files(where, suffixes=kept) if not _beside_labels(file)]
         for where, kept in ((labels, LABEL_SUFFIXES), (masks, suffixes))
     )
-    pairs, lonely_labels, lonely_masks = pair_by_stem(predictions, truths)
-    if not pairs:
-        raise UserError(
-            f"{predictions[0]}: neither this label image nor any other has a mask of its name; "
-            "name them alike, as in a_labels.tif and a.tif"
-        )
-    if lonely_labels:
-        warnings.warn(f"{name_some(lonely_labels)}: left out, since no mask has that name", stacklevel=3)
-    if lonely_masks:
-        warnings.warn(f"{name_some(lonely_masks)}: left out, since no label image has that name", stacklevel=3)
-    return pairs
+    return pair_with_partners(
+        predictions, truths, partner="mask", example="a_labels.tif and a.tif", what="label image"
+    )
 
 
 def _true_points(

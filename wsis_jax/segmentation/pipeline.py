@@ -158,13 +158,12 @@ def outline(located: LocatedCells, shape: tuple[int, int], *, config: Config) ->
     # By the sides as they are, not by the scale, which rounding changed.
     ratio = np.array(shape) / np.array(detection.likelihood.shape)
     if clicks is None:
-        points, labels = (
-            (detection.peaks + 0.5) * ratio - 0.5,
-            fit_labels(labels, detection.peaks, shape, config=config),
-        )
+        points = (detection.peaks + 0.5) * ratio - 0.5
+        labels = fit_labels(labels, detection.peaks, shape, config=config)
     else:
         blur = config.cut.smooth * config.network_sigma
-        points, labels = clicks, smooth_labels(labels, marks_of(clicks, ratio), shape, blur=blur)
+        points = clicks
+        labels = smooth_labels(labels, marks_of(clicks, ratio), shape, blur=blur)
     found = Segmentation(
         labels=labels,
         points=points,
@@ -260,7 +259,7 @@ def propagate(model: Model, detection: Detection, *, config: Config, recorded: R
     `recorded` is the record of the image's forward pass, if there is one already.
     """
     padded, frame = pad_to_stride(detection.image, model.network.stride)
-    margin = [(0, p - n) for p, n in zip(padded.shape, detection.regions.shape, strict=False)]
+    margin = [(0, p - n) for p, n in zip(padded.shape[:2], detection.regions.shape, strict=True)]
     cells = Cells(padded, np.pad(detection.regions, margin), detection.peaks, reach=config.cell_reach)
     winner = winner_map_in_chunks(model.using(config), cells, recorded=recorded)
     return WinnerMap(*(part[frame] for part in winner))

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from wsis_jax.core import Config, LocatedCells, UserError, suited
-from wsis_jax.metrics import Scores, match_labels, match_points, pool_scores
+from wsis_jax.core import Config, LocatedCells, UserError, fill_weights
+from wsis_jax.metrics import Scores, centroids, match_labels, match_points, pool_scores
 from wsis_jax.network import Model
 from wsis_jax.segmentation.pipeline import locate, outline
 
@@ -94,7 +94,7 @@ def _trials(config: Config) -> Iterator[Config]:
     for term in _TERMS:
         if term != config.cut.data:
             yield config.override([f"cut.data={term}", *opened])
-    suits = config.cut if config.cut.data == "auto" else suited(config.cut, config.cut.data)
+    suits = config.cut if config.cut.data == "auto" else fill_weights(config.cut, config.cut.data)
     for name, factors in _FACTORS.items():
         value = getattr(suits, name)
         for factor in factors if value is not None else ():
@@ -103,13 +103,14 @@ def _trials(config: Config) -> Iterator[Config]:
 
 def _score(located: Sequence[LocatedCells], images: Sequence[MaskedImage], config: Config) -> Scores:
     """Returns the scores of all cells by settings of the cut; points count within half a diameter of a cell."""
+    near = config.cell_diameter / 2
     cells, points = [], []
     for one, (_, image, masks) in zip(located, images, strict=True):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # bad settings make odd cells; they are not chosen
             found = outline(one, (image.shape[0], image.shape[1]), config=config)
         cells.append(match_labels(found.labels, masks))
-        points.append(match_points(np.zeros((0, 2)), np.zeros((0, 2)), distance=1.0))
+        points.append(match_points(found.points, centroids(masks), distance=near))
     return pool_scores(cells, points)
 
 

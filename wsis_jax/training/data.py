@@ -21,8 +21,8 @@ from wsis_jax.io import (
     list_files,
     list_images,
     moved_inside,
-    name_some,
     pair_by_stem,
+    pair_with_partners,
     points_of_frames,
     read_ctc_points,
     read_image,
@@ -195,17 +195,7 @@ def with_uncertain(data: TrainingSet) -> TrainingSet:
 
 def _pair(images: Files, partners: Sequence[Path], *, partner: str, example: str) -> list[tuple[Path, Path]]:
     """Pairs images with other files by stem, and warns of those left over; `partner` is what the others are."""
-    pairs, lonely_images, lonely_partners = pair_by_stem(list_images(images), partners)
-    if not pairs:
-        raise UserError(
-            f"{lonely_images[0]}: neither this image nor any other has a {partner} of its name; "
-            f"name them alike, as in {example}"
-        )
-    if lonely_images:
-        warnings.warn(f"{name_some(lonely_images)}: left out, since no {partner} has that name", stacklevel=3)
-    if lonely_partners:
-        warnings.warn(f"{name_some(lonely_partners)}: left out, since no image has that name", stacklevel=3)
-    return pairs
+    return pair_with_partners(list_images(images), partners, partner=partner, example=example)
 
 
 def _check_alike(image: _Frames, stain: _Frames, image_path: Path, stain_path: Path) -> None:

@@ -192,7 +192,7 @@ def choose_data_term(samples: Sequence[Sample], config: Config) -> Config:
         distance = nearest_peak(peaks.clip(0, np.array(shape) - 1), shape)[1]
         appearance = fit_appearance(with_channels(sample.image), distance, sigma=config.network_sigma)
         if len(peaks):
-            told.append(appearance is not None and appearance.tells)
+            told.append(appearance is not None and appearance.is_stained)
     share = float(np.mean(told)) if told else 0.5
     term = "levels" if share >= _AGREED else "inverse" if share <= 1 - _AGREED else "auto"
     return dataclasses.replace(config, cut=dataclasses.replace(config.cut, data=term))

@@ -40,7 +40,7 @@ CASES = {
         "40 × 48 pixels but its masks are 40 × 47",
     ),
     "missing masks to tune": ("tune RUN ok.tif nowhere.tif", 2, "nowhere.tif: there is no such file"),
-    "no common name of masks to tune": ("tune RUN images masks", 2, "neither this image nor any other has masks"),
+    "no common name of masks to tune": ("tune RUN images masks", 2, "neither this image nor any other has a mask"),
     "image of several pages to tune": (
         "tune RUN film.tif mask.tif",
         2,

@@ -44,29 +44,29 @@ from wsis_jax.core import (
     window_shape,
 )
 from wsis_jax.cutting import (
-    LEARNT,
+    NEEDS_APPEARANCE,
     Appearance,
     Axis,
     BackgroundModel,
     CellExtent,
+    ChannelMoments,
     ImageStats,
-    Looks,
+    MapHistograms,
     Rim,
-    Tally,
     appearance_of,
     axis_of,
     background_features,
+    channel_moments,
     chosen_settings,
     costs_of,
     cut_cells,
     fit_background,
     greatest_contributions,
     label_nearest,
-    looks_of,
+    map_histograms,
     reassign_fragments,
     rim_contrast,
     rim_of,
-    tally_of,
     with_channels,
 )
 from wsis_jax.network import Cells, Model, Record, forward, one_of, record_images, winner_map_in_chunks
@@ -232,11 +232,13 @@ class Observed(NamedTuple):
 def observe(tiled: TiledImage, peaks: Peaks, parts: Sequence[Window], parallel_map: ParallelMap) -> Observed:
     """Returns which rims the cells have, and how cells and background look."""
     appearance = None
-    if tiled.config.cut.data in LEARNT:
-        axis = axis_of(reduce(Looks.join, parallel_map(_looks, parts, tiled=tiled, peaks=peaks)))
+    if tiled.config.cut.data in NEEDS_APPEARANCE:
+        axis = axis_of(
+            reduce(ChannelMoments.join, parallel_map(_channel_moments, parts, tiled=tiled, peaks=peaks))
+        )
         if axis is not None:
-            tallies = parallel_map(_tally, parts, tiled=tiled, peaks=peaks, axis=axis)
-            appearance = appearance_of(axis, reduce(Tally.join, tallies))
+            histograms = parallel_map(_map_histograms, parts, tiled=tiled, peaks=peaks, axis=axis)
+            appearance = appearance_of(axis, reduce(MapHistograms.join, histograms))
     settings = chosen_settings(tiled.config.cut, appearance)
     contrast, model = 0.0, None
     for more_contrast, more in parallel_map(_observe, parts, tiled=tiled, peaks=peaks, settings=settings):
@@ -245,17 +247,17 @@ def observe(tiled: TiledImage, peaks: Peaks, parts: Sequence[Window], parallel_m
     return Observed(settings.rim if settings.rim != "auto" else rim_of(contrast), model, appearance)
 
 
-def _looks(part: Window, *, tiled: TiledImage, peaks: Peaks) -> Looks:
+def _channel_moments(part: Window, *, tiled: TiledImage, peaks: Peaks) -> ChannelMoments:
     """Returns how cells and ground look in a part."""
     distance = nearest_peak(peaks, window_shape(part), corner=corner_of(part))[1]
-    return looks_of(with_channels(tiled.image[part]), distance, sigma=tiled.config.network_sigma)
+    return channel_moments(with_channels(tiled.image[part]), distance, sigma=tiled.config.network_sigma)
 
 
-def _tally(part: Window, *, tiled: TiledImage, peaks: Peaks, axis: Axis) -> Tally:
+def _map_histograms(part: Window, *, tiled: TiledImage, peaks: Peaks, axis: Axis) -> MapHistograms:
     """Returns the sums over a part that say how cells and ground look."""
     distance = nearest_peak(peaks, window_shape(part), corner=corner_of(part))[1]
     values = axis.map(with_channels(tiled.image[part]))
-    return tally_of(values, distance, axis=axis, sigma=tiled.config.network_sigma)
+    return map_histograms(values, distance, axis=axis, sigma=tiled.config.network_sigma)
 
 
 def _observe(

@@ -39,7 +39,7 @@ from wsis_jax.core import (
     stretch,
     warn_about_image,
 )
-from wsis_jax.cutting import LEARNT, ImageStats, check_data_term
+from wsis_jax.cutting import NEEDS_APPEARANCE, ImageStats, check_data_term
 from wsis_jax.network import Model, check_inputs
 from wsis_jax.output import TiledCells, mean_margins
 from wsis_jax.segmentation.clicks import marks_of, no_cell_there, place_clicks
@@ -125,7 +125,8 @@ def segment_tiled(
     clicks = None if options.points is None else place_clicks(options.points, whole, config=config)
     shape, scratch = seen_shape(whole, config), None if options.scratch is None else Path(options.scratch)
     blocks, parts = _blocks(out, whole, tile / config.network_scale), grid_windows(shape, (tile, tile))
-    steps = Progress((8 if config.cut.data in LEARNT else 6) * len(parts) + 3 * len(blocks), options.on_tile)
+    rounds = 8 if config.cut.data in NEEDS_APPEARANCE else 6
+    steps = Progress(rounds * len(parts) + 3 * len(blocks), options.on_tile)
     parallel_map = steps.counting(options.parallel_map)
     seen = (*shape, *image.shape[2:])
     with scratch_folder(scratch, room=scratch_bytes(seen, tile)) as folder:
