@@ -48,9 +48,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         found, true = size.diameter, 2 * half_diameter(cases)
         looks = [look(image, case, found) for image, case in zip(images, cases, strict=True)]
         known = [one for one in looks if one is not None]
-        three = ", ".join("–" if one is None else f"{one:.0f}" for one in size)
+        three = ", ".join("-" if one is None else f"{one:.0f}" for one in size)
         ranges = [
-            "–" if not known else f"{min(values):.2f} to {max(values):.2f}"
+            "-" if not known else f"{min(values):.2f} to {max(values):.2f}"
             for values in (
                 [one.separation for one in known],
                 [one.axis.contrast for one in known],
