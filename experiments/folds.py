@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Float64, Int
+from skimage.segmentation import relabel_sequential
 
 from wsis_jax.cli.terminal import training_progress
 from wsis_jax.core import Channels, Config, preset, small_network
@@ -52,12 +53,32 @@ def read_cases(data: Path, *, channel: Channels | None = None) -> list[Case]:
 
 
 def split(cases: list[Case], fold: int, folds: int) -> tuple[list[Case], list[Case]]:
-    """Returns the cases to train on and those to test on."""
-    tested = [index % folds == fold for index in range(len(cases))]
+    """Returns the cases to train on and those to test on; images of one slide stay together."""
+    groups = sorted({_group(case) for case in cases})
+    tested = set(groups[fold::folds])
     return (
-        [case for case, is_test in zip(cases, tested, strict=True) if not is_test],
-        [case for case, is_test in zip(cases, tested, strict=True) if is_test],
+        [case for case in cases if _group(case) not in tested],
+        [case for case in cases if _group(case) in tested],
     )
+
+
+def _group(case: Case) -> str:
+    """Returns the slide of an image, `slide_02` of `slide_02_1`; of other images their own name."""
+    return case.name.rpartition("_")[0] if case.name.startswith("slide_") else case.name
+
+
+def halves(case: Case) -> list[Case]:
+    """Returns the left and the right half of a case, of which cells that the cut divides are in both."""
+    middle = case.image.shape[1] // 2
+    parts = []
+    for name, columns in (("left", slice(0, middle)), ("right", slice(middle, None))):
+        start = columns.start
+        here = (case.points[:, 1] >= start) & (case.points[:, 1] < (columns.stop or np.inf))
+        points = case.points[here] - (0, start)
+        masks = relabel_sequential(np.ascontiguousarray(case.masks[:, columns]))[0]
+        image = np.ascontiguousarray(case.image[:, columns])
+        parts.append(Case(f"{case.name}_{name}", image, points, masks))
+    return parts
 
 
 def experiment_config(settings: list[str]) -> Config:

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from experiments.crossval import figures, half_diameter, ours, rivals
-from experiments.folds import Case, experiment_config, read_cases, trained
+from experiments.folds import Case, experiment_config, read_cases, split, trained
 from experiments.fronts import front
 from wsis_jax.core import ImageConfig, grey, normalize_by, preset, resize_image, scale_points, write_text
 from wsis_jax.points import measure_cells
@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parser.parse_args(argv)
     config = experiment_config([f"image.diameter={_DIAMETER:g}", *arguments.set])
     channel = None if config.image.channels == "grey" else config.image.channels
-    kinds = {kind: divide(read_cases(arguments.data / kind, channel=channel)) for kind in arguments.kinds}
+    kinds = {kind: split(read_cases(arguments.data / kind, channel=channel), 0, 3) for kind in arguments.kinds}
     sizes = {kind: diameter(training) for kind, (training, _) in kinds.items()}
     taught = [
         at_size(case, sizes[kind])
@@ -75,16 +75,6 @@ def main(argv: Sequence[str] | None = None) -> None:
         name, rival = line["rival"]
         beside = f"{rival['mdice']:.3f}, {rival['ap50']:.3f} ({name})"
         print(f"| {line['kind']} | {len(kinds[line['kind']][1])} | {line['diameter']:.0f} | {shown} | {beside} |")
-
-
-def divide(cases: list[Case]) -> tuple[list[Case], list[Case]]:
-    """Returns the cases to learn from and those held out: every third image, or slide where there are slides."""
-    group = {
-        case.name: case.name.rpartition("_")[0] if case.name.startswith("slide_") else case.name for case in cases
-    }
-    held = set(sorted(set(group.values()))[::3])
-    taught = [case for case in cases if group[case.name] not in held]
-    return taught, [case for case in cases if group[case.name] in held]
 
 
 def diameter(cases: list[Case]) -> float:

@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         pairs.append((teacher, student))
         fronts["found"] += [front(teacher, case, folder) for case in test]
         fronts["true"] += [front(teacher, case, folder, peaks="true") for case in test]
-        maps |= {one.case.name: _inside_map(student, one) for one in fronts["found"][-len(test) :]}
+        maps |= {one.case.name: inside_map(student, one) for one in fronts["found"][-len(test) :]}
     figures = {}
     print("\n| method | peaks | mDice | one-to-one Dice | AP50 | PQ |\n|---|---|---|---|---|---|")
     for peaks, ones in fronts.items():
@@ -97,10 +97,10 @@ def _seconds(teacher: Model, student: Model, one: Front) -> tuple[float, float]:
     def method() -> None:
         cut_front(one._replace(winner=propagate(teacher, one.detection, config=one.config)), one.config)
 
-    return least(method), least(lambda: flood(one, _inside_map(student, one)))
+    return least(method), least(lambda: flood(one, inside_map(student, one)))
 
 
-def _inside_map(student: Model, one: Front) -> Float32[np.ndarray, "height width"]:
+def inside_map(student: Model, one: Front) -> Float32[np.ndarray, "height width"]:
     """Returns the student's map, averaged over the image and its mirror images as the detection is."""
     image = one.detection.image
     views = [np.s_[::a, ::b] for a in (1, -1) for b in (1, -1)]
@@ -114,13 +114,13 @@ def _student(teacher: Model, folder: Path, training: list[Case], arguments: argp
     done = read_metrics(place)
     if done and done[-1]["step"] == arguments.steps:
         return load_model(place)
-    config = _settings(teacher.config, arguments.steps)
+    config = drawing_settings(teacher.config, arguments.steps)
     samples = []
     for case in training:
         one = front(teacher, case, folder, peaks="true")
         labels = cut_front(one, one.config) if arguments.labels == "own" else case.masks
         small = resize_labels(labels, one.detection.image.shape)
-        inside = _insides(small)
+        inside = insides(small)
         points = scale_points(case.points, config.network_scale)
         samples.append(Sample(one.detection.image, points, inside, name=case.name))
     started = time.perf_counter()
@@ -137,7 +137,7 @@ def _student(teacher: Model, folder: Path, training: list[Case], arguments: argp
     return run
 
 
-def _settings(config: Config, steps: int) -> Config:
+def drawing_settings(config: Config, steps: int) -> Config:
     """Returns the settings of a student's training.
 
     Quarter turns alone: zooming would sharpen maps as it does Gaussians. A student's map has no peaks to count.
@@ -146,7 +146,7 @@ def _settings(config: Config, steps: int) -> Config:
     return dataclasses.replace(config, train=training)
 
 
-def _insides(labels: Int[np.ndarray, "height width"]) -> Float32[np.ndarray, "height width"]:
+def insides(labels: Int[np.ndarray, "height width"]) -> Float32[np.ndarray, "height width"]:
     """Returns 1 inside of cells and 0 on their outermost pixels and beyond."""
     return ((labels > 0) & ~find_boundaries(labels, mode="inner")).astype(np.float32)
 
