@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="for training")
     arguments = parser.parse_args(argv)
     config = experiment_config([f"image.diameter={_DIAMETER:g}", *arguments.set])
-    channel = None if config.image.channels == "grey" else config.image.channels
+    channel = config.image.channels or "grey"
     kinds = {kind: split(read_cases(arguments.data / kind, channel=channel), 0, 3) for kind in arguments.kinds}
     sizes = {kind: diameter(training) for kind, (training, _) in kinds.items()}
     taught = [

@@ -138,7 +138,7 @@ def test_colours_are_learned_and_read_without_a_flag(draw_small, tmp_path, capsy
         Image.fromarray(np.round(colours.clip(0, 1) * 255).astype(np.uint8)).save(slides / f"{name}.png")
         write_points(slides / f"{name}.csv", scene.points)
     given = ["--points", str(slides), "--run", str(run), *settings(*TINY, "train.steps=3")]
-    assert main(["train", str(slides), "--channel", "colours", *given]) == 0
+    assert main(["train", str(slides), *given]) == 0
     assert "It reads what it learned from, --channel colours, of images by itself." in capsys.readouterr().out
     assert load_config(run).image.channels == "colours"
     assert main(["segment", str(run), str(slides), "--out", str(out), "--set", "detect.threshold=0.1"]) == 0

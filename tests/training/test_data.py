@@ -1,8 +1,11 @@
 """Reading training sets: which files belong together, and the points that are given or that a stain gives away."""
 
+import re
+
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image
 
 from wsis_jax.core import UserError
 from wsis_jax.io.label_file import read_image
@@ -245,3 +248,20 @@ def test_points_in_micrometres_are_brought_to_pixels(tmp_path):
     for given, size, factor in [("um", None, 1.0), ("um", 1.0, 0.5), ("pixels", None, 0.5)]:
         data = read_training_set(tmp_path / "a.tif", tmp_path / "a.csv", points_in=given, pixel_size=size)
         np.testing.assert_allclose(data.points[0], scene.points * factor, atol=0.03)
+
+
+def test_colours_are_learned_where_all_images_have_them(tmp_path, recwarn):
+    grey = np.random.default_rng(0).integers(0, 255, (32, 32)).astype(np.uint8)
+    pink = np.stack([grey, grey // 2, grey], axis=-1)
+    for name, values in {"a": pink, "b": pink, "c": grey}.items():
+        Image.fromarray(values).save(tmp_path / f"{name}.png")
+        write_points(tmp_path / f"{name}.csv", np.array([[4.0, 5.0]]))
+    files = [tmp_path / "a.png", tmp_path / "b.png"]
+    assert [image.shape for image in read_training_set(files, tmp_path).images] == [(32, 32, 3)] * 2
+    assert read_training_set(files, tmp_path, channel="grey").images[0].shape == (32, 32)
+    recwarn.clear()
+    mixed = read_training_set(tmp_path, tmp_path).images
+    assert [image.shape for image in mixed] == [(32, 32)] * 3
+    assert re.search(
+        r"a.png: is in colours and .*c.png is not, so that all .* grey values", str(recwarn.pop().message)
+    )

@@ -355,6 +355,14 @@ def test_images_of_other_channels_than_the_settings_are_refused(tmp_path, tiny_c
     assert not (tmp_path / "run").exists()
 
 
+def test_what_the_network_sees_follows_from_the_images(draw_small, tiny_config):
+    scene = draw_small(0)
+    colours = np.repeat(scene.image[..., None], 3, axis=2)
+    for images, seen in (([scene.image], "grey"), ([colours], "colours"), ([colours[..., :2]], (0, 1))):
+        data = TrainingSet(images, [scene.points], ["a"])
+        assert fill_in(data, tiny_config).image.channels == seen
+
+
 def test_grey_values_that_are_no_numbers_are_found_before_a_training(tmp_path):
     samples = trainer._make_samples(DATA, CONFIG)
     samples[0].image[3, 4] = np.inf

@@ -30,7 +30,7 @@ Learn to find cells from images and the rough centroids of their cells: clicks, 
   wsis train images --points points --run run
   wsis train images --nuclei stains --run run
   wsis train stacks --channel 0 --nuclei stacks --nuclear-channel 1 --run run
-  wsis train slides --channel colours --points points --run run
+  wsis train slides --points points --channel grey --run run
 
 IMAGES and POINTS are files, folders or quoted patterns, paired by name: a.tif and a.csv. Images may be PNG,
 TIFF or JPEG, grey or colour; the pages of a TIFF are frames. Point files may be a napari points layer
@@ -44,10 +44,11 @@ about that of the cells? If not, try --nuclear-diameter; wsis points --nuclei dr
 model needs no stain.
 
 IMAGES and STAINS may be channels of the same files. Channels count from 0; they are those that a TIFF names
-(ImageJ, OME), or else the colours, or else the pages. Without --channel, pages are frames, colours become grey,
-and an image of several named channels is refused. --channel 0,2 has the network see two channels at once, each
-stretched to 0..1 by itself, and --channel colours red, green and blue, all stretched alike, so that hues stay what
-they are: for histology. A model remembers its channels, and wsis segment reads them of images without being told.
+(ImageJ, OME), or else the colours, or else the pages. Without --channel, pages are frames, images in colour are
+learned from in colour (with --channel grey in grey values), and an image of several named channels is refused.
+--channel 0,2 has the network see two channels at once, each stretched to 0..1 by itself; red, green and blue are
+stretched alike, so that hues stay what they are. A model remembers its channels, and wsis segment reads them of
+images without being told.
 
 Ctrl-C ends the training after the step under way and saves it; --resume goes on from there, to the very weights
 that it would have had. RUN/report.html shows curves, pictures of held-out images and settings; wsis report RUN
@@ -67,7 +68,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "--nuclei", nargs="+", metavar="STAINS", help="instead: images of a nuclear stain, named like the images"
     )
     add_points_in(command)
-    add_channel(command, "to learn from", "grey")
+    add_channel(command, "to learn from", "colours where all images have them, else grey")
     add_axes(command)
     command.add_argument(
         "--nuclear-channel", type=int, metavar="N", help="the channel of STAINS that is the nuclear stain"
@@ -140,8 +141,9 @@ def _train(arguments: argparse.Namespace) -> int:
     if is_first():
         print(f"A page to look at: {training_report(arguments.run)}")
     print(f"The best model is in {arguments.run}; use it with: wsis segment {arguments.run} IMAGES --out DIR")
-    if config.image.channels != "grey":
-        print(f"It reads what it learned from, --channel {in_words(config.image.channels)}, of images by itself.")
+    channels = config.image.channels
+    if channels is not None and channels != "grey":
+        print(f"It reads what it learned from, --channel {in_words(channels)}, of images by itself.")
     return 0
 
 
@@ -163,7 +165,7 @@ def _config(arguments: argparse.Namespace) -> "Config":
     return config
 
 
-def _training_set(arguments: argparse.Namespace, channel: "Channels") -> "TrainingSet":
+def _training_set(arguments: argparse.Namespace, channel: "Channels | None") -> "TrainingSet":
     """Reads channels of the images with their points or stains, and says how much there is to learn from."""
     from wsis_jax.training import read_stained_set, read_training_set, with_uncertain
 

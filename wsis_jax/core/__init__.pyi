@@ -2,6 +2,7 @@ from .channels import ChannelChoice as ChannelChoice
 from .channels import Channels as Channels
 from .channels import channel_count as channel_count
 from .channels import channels_of as channels_of
+from .channels import channels_seen as channels_seen
 from .channels import in_words as in_words
 from .channels import so_many as so_many
 from .config import SIGMA_PER_DIAMETER as SIGMA_PER_DIAMETER

@@ -2,6 +2,7 @@ from .ctc import read_ctc_points as read_ctc_points
 from .image_file import Frames as Frames
 from .image_file import SourceImage as SourceImage
 from .image_file import open_frames as open_frames
+from .label_file import is_in_colours as is_in_colours
 from .label_file import read_image as read_image
 from .label_file import read_labels as read_labels
 from .label_file import read_pixel_size as read_pixel_size

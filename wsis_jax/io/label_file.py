@@ -16,6 +16,9 @@ from wsis_jax.core import ChannelChoice, UserError, replacing
 from wsis_jax.io.image_file import open_frames
 from wsis_jax.io.readers import WHOLE, open_stacks, reader_of
 
+# JPEG adds a little colour to grey; an image is in colours where one pixel in a hundred has more than that.
+_COLOURED, _HUE = 0.99, 0.1  # share of the pixels; difference of red, green and blue in the range of the image
+
 
 def read_image(
     path: str | Path, *, channel: ChannelChoice = None, axes: str | None = None
@@ -41,6 +44,22 @@ def read_image(
         if len(set(frames.shapes)) > 1:
             raise UserError(f"{path}: the pages differ in size; save them as separate files")
         return np.stack([frames.values(index) for index in range(len(frames.names))])
+
+
+def is_in_colours(path: str | Path, *, axes: str | None = None) -> bool:
+    """Tells whether the first image of a file has red, green and blue that differ; grey saved as RGB has not.
+
+    `axes` is as in `read_image`; errors are those of `open_stacks`.
+    """
+    with open_stacks(Path(path), axes=axes) as stacks:
+        if stacks[0].sizes.get("C", 1) > 1:
+            return False
+        values, names = stacks[0].read({axis: 0 for axis in stacks[0].sizes if axis not in "YXS"}, WHOLE)
+    if "S" not in names or values.shape[names.index("S")] not in (3, 4) or np.iscomplexobj(values):
+        return False
+    colours = values.take(range(3), names.index("S")).astype(np.float32)
+    spread = np.ptp(colours, axis=names.index("S"))
+    return bool(np.quantile(spread, _COLOURED) > _HUE * np.ptp(colours))
 
 
 def read_shape(path: str | Path) -> tuple[int, int]:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float32, Float64
 
-from wsis_jax.core import EXPECTED_ERRORS, ChannelChoice, UserError, channels_of, sentence
+from wsis_jax.core import EXPECTED_ERRORS, ChannelChoice, Channels, UserError, channels_of, sentence
 from wsis_jax.io import (
     LABEL_SUFFIXES,
     MASK_SUFFIXES,
@@ -18,6 +18,7 @@ from wsis_jax.io import (
     PointFormat,
     PointUnit,
     frames_beyond,
+    is_in_colours,
     list_files,
     list_images,
     moved_inside,
@@ -87,7 +88,7 @@ def read_training_set(
         images: images to learn from.
         points: files of the centroids in them.
         channel: the channels to learn from, as `read_image` takes them; `image.channels` of the settings of the
-            training is to say the same.
+            training is to say the same, or None. None here: colours where all images have them, else grey values.
         points_in: "pixels", or "um" for micrometres; None for what the point files say, or else pixels.
         pixel_size: side of a pixel in µm, instead of what the image files tell.
         axes: names for the axes of TIFF files, as `read_image` takes them.
@@ -99,6 +100,7 @@ def read_training_set(
     """
     files = list_files(points, suffixes=POINT_SUFFIXES)
     pairs = _pair(images, files, partner="point file", example="a.tif and a.csv")
+    channel = _colours_or_grey([image for image, _ in pairs], axes) if channel is None else channel
     result = TrainingSet([], [], [])
     for image_path, points_path in pairs:
         frames = read_image(image_path, channel=channel, axes=axes)
@@ -175,6 +177,18 @@ def read_stained_set(
     for name in empty:
         warnings.warn(f"{name}: left out, since no nucleus was found in its stain", stacklevel=2)
     return result
+
+
+def _colours_or_grey(paths: Sequence[Path], axes: str | None) -> Channels:
+    """Returns what images are learned from if nobody chose; warns where colours are lost."""
+    coloured = [path for path in paths if is_in_colours(path, axes=axes)]
+    if 0 < len(coloured) < len(paths):
+        warnings.warn(
+            f"{coloured[0]}: is in colours and {next(path for path in paths if path not in coloured)} is not, so "
+            "that all images are learned from in grey values; for colours leave the grey ones out",
+            stacklevel=3,
+        )
+    return "colours" if len(coloured) == len(paths) else "grey"
 
 
 def _nuclear_points(

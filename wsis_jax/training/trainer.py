@@ -12,6 +12,7 @@ from wsis_jax.core import (
     SIGMA_PER_DIAMETER,
     Config,
     UserError,
+    channels_seen,
     check_bytes,
     check_channels,
     check_values,
@@ -51,7 +52,8 @@ def train(
 
     Args:
         images: values of any range, one array per image: (height, width) of grey values, or (height, width,
-            channels) of the colours or channels that `image.channels` of the settings names.
+            channels) of the colours or channels that `image.channels` of the settings names; where it is None, of
+            three channels these are red, green and blue.
         points: (row, column) of each image's cells, roughly; an image without cells has shape (0, 2).
         config: settings; of `image.diameter`, `likelihood.sigma` and `image.scale` those that are None follow from
             the others, or from the points.
@@ -147,6 +149,9 @@ def fill_in(data: TrainingSet, config: Config) -> Config:
             the settings name, or no image has a point.
     """
     images, points = data.images, data.points
+    if config.image.channels is None and images:
+        seen = channels_seen([image.shape for image in images])
+        config = dataclasses.replace(config, image=dataclasses.replace(config.image, channels=seen))
     if len(images) != len(points):
         raise UserError(f"{len(images)} images but {len(points)} sets of points; give one set for each image")
     if not sum(map(len, points)):
