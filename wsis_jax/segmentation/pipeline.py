@@ -43,7 +43,7 @@ from wsis_jax.network import (
 )
 from wsis_jax.points import centre_regions, find_peaks
 from wsis_jax.segmentation.clicks import Clicks, marks_of, no_cell_there, place_clicks
-from wsis_jax.segmentation.sizes import areas_of, choose_cells, warn_of_size, without_specks
+from wsis_jax.segmentation.kept_cells import areas_of, choose_cells, warn_of_size, without_specks
 
 _Image = Float[np.ndarray, "height width *channels"]
 _Images = Float[np.ndarray, "batch height width *channels"]
