@@ -17,8 +17,8 @@ from wsis_jax.core import Channels, Config, preset, small_network
 from wsis_jax.io import (
     IMAGE_SUFFIXES,
     LABEL_SUFFIXES,
-    POINT_SUFFIXES,
     list_files,
+    list_points,
     read_image,
     read_labels,
     read_points,
@@ -39,7 +39,7 @@ class Case(NamedTuple):
 
 def read_cases(data: Path, *, channel: Channels | None = None) -> list[Case]:
     """Reads a data folder, in the order of names; `channel` is as `read_image` takes it."""
-    points = {stem(path): path for path in list_files(data / "points", suffixes=POINT_SUFFIXES)}
+    points = {stem(path): path for path in list_points(data / "points")}
     masks = {stem(path): path for path in list_files(data / "masks", suffixes=LABEL_SUFFIXES)}
     return [
         Case(

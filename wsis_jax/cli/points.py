@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from wsis_jax.cli.arguments import add_axes, add_channel, add_components, add_points_in
 from wsis_jax.cli.terminal import print_point_reports, print_suggestion, progress_bar, show_error
-from wsis_jax.core import UserError
+from wsis_jax.core import UserError, first_ten
 
 if TYPE_CHECKING:
     from wsis_jax.training import PointFiles
@@ -119,7 +119,7 @@ def run(arguments: argparse.Namespace) -> int:
             "images": [one.to_dict() for one in reports],
         }
         write_text(arguments.json, json.dumps(tree, indent=2) + "\n")
-    for error in errors:
+    for error in first_ten(errors):
         show_error(error)
     pictures = "" if images is None else " and pictures of them on their images"
     print(f"{arguments.out} holds the points of {len(points.by_file)} file(s){pictures}.")
@@ -128,7 +128,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _point_source(arguments: argparse.Namespace) -> tuple["PointFiles", list[Path], Any]:
     """Returns the points asked for, the point files among what was given, and the images."""
-    from wsis_jax.io import POINT_SUFFIXES, list_files
+    from wsis_jax.io import list_points
     from wsis_jax.training import points_from_ctc, points_from_files, points_from_labels, points_from_stains
 
     ways = {"POINTS": arguments.points, "--nuclei": arguments.nuclei, "--labels": arguments.labels}
@@ -156,8 +156,9 @@ def _point_source(arguments: argparse.Namespace) -> tuple["PointFiles", list[Pat
     points = points_from_files(
         arguments.points,
         images=arguments.images,
+        channel=arguments.channel,
         points_in=arguments.points_in,
         pixel_size=arguments.pixel_size,
         axes=arguments.axes,
     )
-    return points, list_files(arguments.points, suffixes=POINT_SUFFIXES), arguments.images
+    return points, list_points(arguments.points), arguments.images

@@ -5,7 +5,9 @@ Grey values are read as they are stored; `normalize_image` brings them to 0..1.
 
 import math
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import tifffile
@@ -53,6 +55,19 @@ def read_pixel_size(path: str | Path, *, axes: str | None = None) -> float | Non
     """Reads the side of a pixel of an image in µm, None if it is unknown; errors are those of `open_stacks`."""
     with open_stacks(Path(path), axes=axes) as stacks:
         return stacks[0].pixel_size
+
+
+class ImageFacts(NamedTuple):
+    """What an image file tells without its pixels: the side of one in µm, and `Frames.planes`; None if unknown."""
+
+    pixel_size: float | None
+    planes: Mapping[str, int] | None
+
+
+def read_facts(path: str | Path, *, channel: ChannelChoice = None, axes: str | None = None) -> ImageFacts:
+    """Reads what an image file tells of pixels and planes; arguments and errors are those of `open_frames`."""
+    with open_frames(path, channel=channel, axes=axes) as frames:
+        return ImageFacts(frames.pixel_size, frames.planes)
 
 
 def count_frames(path: str | Path, *, channel: ChannelChoice = None) -> int:
