@@ -23,10 +23,11 @@ Make, convert and check points: the rough centroids of cells.
   wsis points --labels masks                              points from label images
   wsis points --ctc data/01                               points from the markers in data/01_GT/TRA
   wsis points clicks --format imagej                      the same points for ImageJ
+  wsis points RoiSet.zip --images image.tif               points from ROIs of ImageJ, areas by their centroids
 
-Writes to DIR a file of points for each image, which `wsis train` reads, and prints the point report. With images
-it also draws each image with its points: a cyan cross for each point, an orange ring around two points on one
-cell, a magenta ring around a place that looks like a cell and has no point.
+POINTS are files that `wsis train` reads, too: its help names them. Writes to DIR a table of points for each image,
+and prints the point report. With images it also draws each image with its points: a cyan cross for each point, an
+orange ring around two points on one cell, a magenta ring around a place that looks like a cell and has no point.
 
   per Mpixel   points in a million pixels
   spacing      median distance to the nearest other point, in pixels

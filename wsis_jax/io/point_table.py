@@ -79,7 +79,7 @@ class Table(NamedTuple):
 
     def _number(self, row: int, column: int) -> float | str:
         """Returns the number in a field, or what is wrong with it."""
-        field, name = self.rows[row][column], self.names[column]
+        field, name = self.rows[row][column], self.names[column][:40]
         place = f"in line {self.lines[row]}, column {name},"
         text = field.replace(",", ".") if self.decimal_comma and _COMMA.fullmatch(field) else field
         try:
@@ -87,7 +87,7 @@ class Table(NamedTuple):
         except ValueError:
             value = np.nan
         if not np.isfinite(value):
-            return f"`{field.strip()[:60]}` {place} is not a number"
+            return f"`{field.strip()[:40]}` {place} is not a number"
         return f"{value:g} {place} is too large" if abs(value) > _FARTHEST else value
 
 
@@ -145,7 +145,7 @@ def _check_kind(path: Path, start: bytes) -> None:
     text = start.removeprefix(codecs.BOM_UTF8).lstrip()
     kind = next((kind for begin, kind in _KINDS.items() if text.startswith(begin)), None)
     if start.startswith(b"PK"):
-        with suppress(zipfile.BadZipFile), zipfile.ZipFile(path) as archive:
+        with suppress(Exception), zipfile.ZipFile(path) as archive:
             names = archive.namelist()
             excel = any(name.startswith("xl/") for name in names)
             kind = _EXCEL if excel else _CALC if "mimetype" in names else kind

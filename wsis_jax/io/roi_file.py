@@ -50,7 +50,7 @@ def holds_rois(path: Path) -> bool:
     try:
         with zipfile.ZipFile(path) as archive:
             return not archive.infolist() or bool(_entries(archive))
-    except (zipfile.BadZipFile, ValueError, NotImplementedError):
+    except Exception:  # of a damaged archive; several classes
         return path.suffix.lower() == ".zip"  # reading it says what is wrong
 
 
@@ -68,6 +68,8 @@ def read_rois(path: Path) -> Rois:
     for name, roi in _rois(path):
         with reading(path, damaged=_DAMAGED):
             points, parts = _points_of(path, name, roi)
+            if not np.isfinite(points).all():
+                raise ValueError(f"a coordinate of {name[:60]} is no number")
             found.append(Rois(points, *_places_of(roi, len(points))))
         if parts > 1:
             divided.append(name)
@@ -82,7 +84,7 @@ def read_rois(path: Path) -> Rois:
 
 def _start(path: Path) -> bytes:
     """Returns the first bytes of a file."""
-    with path.open("rb") as file:
+    with reading(path), path.open("rb") as file:
         return file.read(4)
 
 
