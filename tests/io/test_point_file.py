@@ -214,7 +214,14 @@ def test_letters_in_other_encodings_do_no_harm(tmp_path):
         ),
         ("t,z,y,x\n0,0,1,2\n1,0,1,2\n0,1,1,2\n", "both z and t change; save"),
         ("axis-0,axis-1,axis-2,axis-3\n0,0,1,2\n0,1,3,4\n1,0,3,4\n", "both axis-0 and axis-1 change; save"),
-        ("x,y,z\n1,2,0.5\n3,4,1.5\n", r"the frame 0\.5 in line 2 is not .* or delete the column z"),
+        (
+            "x,y,z\n1,2,0.5\n3,4,1.5\n",
+            r"the frame 0\.5 in line 2 \(and in 1 more\) is not .* or delete the column z",
+        ),
+        (
+            f"{SHAPES}0,line,0,1,2\n0,line,1,3,4\n1,path,0,1,2\n",
+            r"the shape in line 2 \(and in 1 more\) is no rect",
+        ),
         (f"{SHAPES}0,line,0,1,2\n0,line,1,3,4\n", "the shape in line 2 is no rectangle, .* in a points layer"),
     ],
 )

@@ -178,6 +178,8 @@ def test_a_zip_of_other_things_is_refused_if_given_and_left_out_of_a_folder(tmp_
         archive.writestr("a.txt", "about")
     with pytest.raises(UserError, match=r"backup\.zip: this is a ZIP file without ROIs of ImageJ; unpack it"):
         read_points(tmp_path / "backup.zip")
+    with pytest.raises(UserError, match="holds ZIP files without ROIs of ImageJ, and no points"):
+        list_points(tmp_path)
     roi = write(tmp_path / "b.roi", listed([(20, 10)]))
     (tmp_path / "a.csv").write_text("x,y\n1,2\n")
     assert list_points(tmp_path) == [tmp_path / "a.csv", roi]

@@ -80,7 +80,7 @@ def list_points(where: Files) -> list[Path]:
 
     Raises:
         MissingFile: if there is no such file.
-        UserError: if there are spreadsheets alone.
+        UserError: if a folder or a pattern means spreadsheets alone.
     """
     wheres = [where] if isinstance(where, str | Path) else where
     found: dict[Path, None] = {}
@@ -90,7 +90,10 @@ def list_points(where: Files) -> list[Path]:
         except MissingFile:
             _refuse_spreadsheets(Path(each))
             raise
-        found |= dict.fromkeys(files if files == [Path(each)] else _without_doubtful(files))
+        kept = files if files == [Path(each)] else _without_doubtful(files)
+        if not kept:
+            raise MissingFile(f"{each}: holds ZIP files without ROIs of ImageJ, and no points; give those")
+        found |= dict.fromkeys(kept)
     return list(found)
 
 
@@ -318,9 +321,9 @@ def _to_frames(counters: np.ndarray, columns: _Columns, table: Table) -> Int64[n
         remedy = f"correct it{', or write `x,y`: frames then count from 0' if first else ''}"
         if names[number].lower() not in _SURE:
             remedy = f"number the frames of the image there, or delete the column {names[number]}"
-        more = f" (nor are those in {len(wrong) - 1} more)" if len(wrong) > 1 else ""
+        more = f" (and in {len(wrong) - 1} more)" if len(wrong) > 1 else ""
         raise UserError(
-            f"{table.path}: the frame {shown:g} in line {line} is not a whole number from {first} on{more}; "
+            f"{table.path}: the frame {shown:g} in line {line}{more} is not a whole number from {first} on; "
             f"{remedy}"
         )
     return frames.astype(int)
@@ -357,9 +360,9 @@ def _centres_of_shapes(
             wrong.append(table.lines[start])
         centres.append(area_centroid([corners[start:end]]))
     if wrong:
-        more = f" (nor are {len(wrong) - 1} more)" if len(wrong) > 1 else ""
+        more = f" (and in {len(wrong) - 1} more)" if len(wrong) > 1 else ""
         raise UserError(
-            f"{table.path}: the shape in line {wrong[0]} is no rectangle, ellipse or polygon{more}, so it marks "
+            f"{table.path}: the shape in line {wrong[0]}{more} is no rectangle, ellipse or polygon, so it marks "
             "no cell; click the cells in a points layer of napari, and save that"
         )
     return np.array(centres), frames[starts]

@@ -55,14 +55,14 @@ def holds_rois(path: Path) -> bool:
 
 
 def read_rois(path: Path) -> Rois:
-    """Reads the ROIs of a file.
+    """Reads the ROIs of a file for which `holds_rois` holds, or that is called `.roi`.
 
     The points of point and multi-point ROIs are taken, and the centroid of an area, also where it lies in several
     parts: then there is a warning.
 
     Raises:
-        UserError: if the extra `imagej` is not installed, the file is damaged or holds no ROI, or one is neither
-            points nor an area, as a line is.
+        UserError: if the extra `imagej` is not installed, the file is damaged, or a ROI is neither points nor
+            an area, as a line is.
     """
     found, divided = [Rois(np.empty((0, 2)), *np.zeros((3, 0), np.int64))], []
     for name, roi in _rois(path):
@@ -120,10 +120,6 @@ def _contents(path: Path) -> Iterator[tuple[str, bytes]]:
             return
         with zipfile.ZipFile(path) as archive:
             entries = _entries(archive)
-            if archive.infolist() and not entries:
-                raise UserError(
-                    f"{path}: the ZIP file holds no ROI of ImageJ; save them by its ROI Manager (More, Save)"
-                )
             _check_size(path, sum(entry.file_size for entry in entries))
             for entry in entries:
                 yield entry.filename.rpartition("/")[2][:-4], archive.read(entry)

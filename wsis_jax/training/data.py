@@ -189,35 +189,49 @@ def read_stained_set(
         MissingFile: if a name leads to no file.
         UserError: if a file cannot be read, no image and stain have the same stem, or an image and its stain
             differ in size or number of frames or are the same pixels; if no nucleus was found in any stain, or
-            `nuclear_diameter` is not above 0 or exceeds a stain.
+            `nuclear_diameter` is not above 0 or exceeds a stain. It tells of ten files, and the number of others.
     """
     example = "images/a.tif and stains/a.tif"
     pairs = _pair(images, list_images(stains), partner="stain", example=example)
     result, empty = TrainingSet([], [], []), []
-    for image_path, stain_path in pairs:
-        if channels_of(channel) == channels_of(nuclear_channel) and image_path.samefile(stain_path):
-            raise UserError(
-                f"{image_path}: is the image and its own stain; give other files of the stain, or tell the two "
-                "channels apart (--channel, --nuclear-channel)"
-            )
-        frames = read_image(image_path, channel=channel, axes=axes)
-        stain = read_image(stain_path, channel=nuclear_channel, axes=axes)
-        _check_alike(frames, stain, image_path, stain_path)
-        for index, frame in enumerate(frames):
-            name = _name(image_path, stain_path, index, len(frames))
-            points = _nuclear_points(stain[index], stain_path, nuclear_diameter)
-            if len(points):
-                result.add(frame, points, name)
-            else:
-                empty.append(name)
+    with collecting_faults() as fault:
+        for image_path, stain_path in pairs:
+            with fault():
+                if channels_of(channel) == channels_of(nuclear_channel) and image_path.samefile(stain_path):
+                    raise UserError(
+                        f"{image_path}: is the image and its own stain; give other files of the stain, or tell "
+                        "the two channels apart (--channel, --nuclear-channel)"
+                    )
+                frames, stain = _read_both(image_path, stain_path, channel, nuclear_channel, axes)
+                for index, frame in enumerate(frames):
+                    name = _name(image_path, stain_path, index, len(frames))
+                    points = _nuclear_points(stain[index], stain_path, nuclear_diameter)
+                    if len(points):
+                        result.add(frame, points, name)
+                    else:
+                        empty.append(name)
     if not result.images:
         raise UserError(
             f"{pairs[0][1]}: no nucleus was found in this stain, nor in any other, so there is nothing to learn; "
             "check that it is the stain, and the channel of it (--nuclear-channel)"
         )
-    for name in empty:
-        warnings.warn(f"{name}: left out, since no nucleus was found in its stain", stacklevel=2)
+    if empty:
+        more = f" and {len(empty) - 1} more" if len(empty) > 1 else ""
+        warnings.warn(f"{empty[0]}{more}: left out, since no nucleus was found in its stain", stacklevel=2)
     return result
+
+
+def _read_both(
+    image: Path, stain: Path, channel: ChannelChoice, nuclear_channel: int | None, axes: str | None
+) -> tuple[_Frames, _Frames]:
+    """Returns the frames of an image and of its stain, which must be alike; an error tells of both files."""
+    with collecting_faults() as fault:
+        with fault():
+            frames = read_image(image, channel=channel, axes=axes)
+        with fault():
+            of_stain = read_image(stain, channel=nuclear_channel, axes=axes)
+    _check_alike(frames, of_stain, image, stain)
+    return frames, of_stain
 
 
 def _nuclear_points(

@@ -169,7 +169,7 @@ CASES = {
     "planes in micrometres": (
         "train film.tif --points heights.csv",
         2,
-        "heights.csv: the frame 0.5 in line 2 is not a whole number from 0 on; number",
+        "heights.csv: the frame 0.5 in line 2 (and in 1 more) is not a whole number from 0 on; number",
     ),
     "lines of a shapes layer": (f"{_TRAIN} lines.csv", 2, "lines.csv: the shape in line 2 is no rectangle"),
     "spots of TrackMate in micrometres": (f"{_TRAIN} track.csv", 2, "track.csv: the points are in micrometres"),
