@@ -88,7 +88,7 @@ def collect(*errors: Exception | None) -> None:
 def test_one_fault_is_raised_as_it_is():
     collect(None)
     with pytest.raises(MissingFile, match=r"^a\.csv: is not there$"):
-        collect(None, MissingFile("a.csv: is not there"), None)
+        collect(None, MissingFile("a.csv: is not there"), None, UserError("a.csv: is not there"))
 
 
 def test_all_faults_are_raised_at_once():

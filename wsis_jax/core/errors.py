@@ -94,10 +94,12 @@ def collecting_faults() -> Generator[Callable[[], AbstractContextManager[None]],
             found.append(error)
 
     yield one
-    if len(found) == 1:
-        raise found[0]
+    # A file may be read twice, as labels and as masks.
+    told = list(dict.fromkeys(said for error in found for said in _all_of(error)))
+    if len(told) > 1:
+        raise Faults(told)
     if found:
-        raise Faults([said for error in found for said in _all_of(error)])
+        raise found[0]
 
 
 def _all_of(error: UserError) -> Sequence[str]:

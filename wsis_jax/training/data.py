@@ -191,6 +191,10 @@ def read_stained_set(
             differ in size or number of frames or are the same pixels; if no nucleus was found in any stain, or
             `nuclear_diameter` is not above 0 or exceeds a stain. It tells of ten files, and the number of others.
     """
+    if nuclear_diameter is not None and not nuclear_diameter > 0:  # not once for each stain
+        raise UserError(
+            f"the nuclear diameter must be above 0, not {nuclear_diameter}; give that of a nucleus in pixels"
+        )
     example = "images/a.tif and stains/a.tif"
     pairs = _pair(images, list_images(stains), partner="stain", example=example)
     result, empty = TrainingSet([], [], []), []
