@@ -5,9 +5,11 @@ import json
 import numpy as np
 import pytest
 
+from wsis_jax.core import Faults
 from wsis_jax.io.label_file import write_labels, write_picture
 from wsis_jax.io.point_file import write_points
 from wsis_jax.metrics import centroids
+from wsis_jax.output.formats.imagej import write_rois
 from wsis_jax.segmentation.evaluation import evaluate
 
 KEYS = [
@@ -70,6 +72,33 @@ def test_the_distance_decides_what_is_found(folders):
     write_points(folders[0] / "b_points.csv", np.array([[4.5, 26.5]]))  # 6 pixels from the centroid
     assert evaluate(*folders, distance=6.0).images["b"].f_measure == 1
     assert evaluate(*folders, distance=5.9).images["b"].f_measure == 0
+
+
+def test_faults_of_all_files_are_told_at_once(folders, tmp_path):
+    write_points(tmp_path / "points" / "a.csv", np.array([[4.0, 4.0], [14.0, 44.0]]))
+    (tmp_path / "points" / "b.csv").write_text("x,y\n1,b\n")
+    write_labels(folders[0] / "b_labels.tif", np.zeros((3, 4), np.int32))
+    with pytest.raises(Faults) as info:
+        evaluate(*folders, points=tmp_path / "points")
+    first, second, third = info.value.sentences
+    assert "a.csv: point 1 (counted from 0) at row 14, column 44 is outside the image of 30 rows" in first
+    assert "b.csv: `b` in line 2, column y, is not a number" in second
+    assert "b_labels.tif: is 3 × 4 pixels but" in third
+
+
+def test_true_points_on_the_very_border_are_moved_inside(folders, tmp_path):
+    for name in "ab":
+        write_points(tmp_path / "points" / f"{name}.csv", np.array([[4.5, 4.5], [29.9, 33.0]]))
+    write_points(folders[0] / "a_points.csv", np.array([[29.0, 33.0]]))
+    with pytest.warns(UserWarning, match=r"\.csv: 1 point was less than a pixel outside of the image, and moved"):
+        scores = evaluate(*folders, points=tmp_path / "points", distance=0.0)
+    assert scores.images["a"].recall == 0.5
+
+
+def test_true_points_may_be_rois(folders, tmp_path):
+    for name, mask in TRUTH.items():
+        write_rois(tmp_path / "points" / f"{name}.zip", mask)
+    assert evaluate(*folders, points=tmp_path / "points", distance=0.01).pooled.f_measure == 1
 
 
 def test_true_points_take_the_place_of_the_centroids_of_the_masks(folders, tmp_path):

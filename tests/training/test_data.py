@@ -7,9 +7,10 @@ import pytest
 import tifffile
 from PIL import Image
 
-from wsis_jax.core import UserError
+from wsis_jax.core import Faults, UserError
 from wsis_jax.io.label_file import read_image
 from wsis_jax.io.point_file import write_points
+from wsis_jax.output.formats.imagej import write_rois
 from wsis_jax.points.nuclei import find_nuclei
 from wsis_jax.synthetic import draw_scene
 from wsis_jax.training.data import read_stained_set, read_training_set
@@ -68,6 +69,41 @@ def test_pages_are_frames(tmp_path):
     assert [len(points) for points in data.points] == [1, 2]
     np.testing.assert_array_equal(data.images, read_image(tmp_path / "a.tif")[[0, 2]])
     assert data.names[1].endswith("a.csv, frame 2")
+
+
+def test_pages_without_points_are_one_warning(tmp_path):
+    write_image(tmp_path / "a.tif", pages=5)
+    write_frames(tmp_path / "a.csv", 3)
+    with pytest.warns(UserWarning, match="page 0 and 3 more are left out, since they have no points") as caught:
+        read_training_set(tmp_path / "a.tif", tmp_path / "a.csv")
+    assert len(caught) == 1
+
+
+def test_faults_of_all_files_are_told_at_once(tmp_path):
+    for name in "abcd":
+        write_image(tmp_path / "image" / f"{name}.tif")
+        write_points(tmp_path / "points" / f"{name}.csv", POINTS)
+    (tmp_path / "image" / "a.tif").write_bytes(b"nothing")
+    (tmp_path / "points" / "a.csv").write_text("x,y\n1,2\n1,b\nc,2\n")
+    write_points(tmp_path / "points" / "b.csv", POINTS + 20)
+    write_points(tmp_path / "points" / "d.csv", {9: POINTS, 0: POINTS})
+    with pytest.raises(Faults) as info:
+        read_training_set(tmp_path / "image", tmp_path / "points")
+    image, table, outside, frame = info.value.sentences
+    assert "a.tif: this is not an image of a known kind" in image
+    assert "a.csv: `b` in line 3, column y, is not a number; `c` in line 4, column x, is not a number" in table
+    assert "b.csv: point 0 (counted from 0) at row 23, column 24 is outside" in outside
+    assert "and so is 1 at row 30, column 32; correct them" in outside
+    assert "d.csv: has points in frame 9, but" in frame
+
+
+def test_rois_are_points(tmp_path):
+    labels = np.zeros((20, 24), np.int32)
+    labels[2:5, 3:6], labels[9:12, 11:14] = 1, 2
+    write_image(tmp_path / "image" / "a.tif")
+    write_rois(tmp_path / "points" / "a.zip", labels)
+    data = read_training_set(tmp_path / "image", tmp_path / "points")
+    np.testing.assert_array_equal(data.points[0], POINTS)
 
 
 def test_of_a_single_image_the_number_of_the_frame_does_not_matter(tmp_path):

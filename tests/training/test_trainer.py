@@ -9,6 +9,7 @@ import pytest
 
 from wsis_jax.core.config import Config
 from wsis_jax.core.devices import use_compilation_cache
+from wsis_jax.core.errors import Faults, UserError
 from wsis_jax.network.model import load_config, load_model
 from wsis_jax.synthetic import draw_scene
 from wsis_jax.training import loop, run_folder, trainer
@@ -412,6 +413,18 @@ def test_images_and_points_that_do_not_fit_are_refused(tmp_path, images, points,
             TrainingSet(images, points, ["a", "b", "c"][: len(images)]), config=CONFIG, run=tmp_path / "run"
         )
     assert not (tmp_path / "run").exists()
+
+
+def test_points_on_the_very_border_are_moved_inside_before_others_are_told(tmp_path):
+    near, far = np.array([[3.0, 40.2], [5.0, 6.0]]), np.array([[3.0, 45.0]])
+    unknown = CONFIG.override(["cut.data=inverted"])  # is found out before a step is taken
+    with (
+        pytest.warns(UserWarning, match="^image 0: 1 point was less than a pixel outside of the image, and moved"),
+        pytest.raises(UserError, match=r"cut\.data must be one of"),
+    ):
+        train(IMAGES[:2], [near, POINTS[1]], config=unknown, run=tmp_path / "run")
+    with pytest.raises(Faults, match=r"^image 0: point 0 .*\nimage 2: point 0 .* is outside the image"):
+        train(IMAGES, [far, POINTS[1], far], config=CONFIG, run=tmp_path / "run")
 
 
 @pytest.mark.parametrize(

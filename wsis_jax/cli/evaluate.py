@@ -22,7 +22,9 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     """Adds the arguments of the command."""
     command.add_argument("labels", metavar="LABELS", help="a file, a folder or a quoted pattern")
     command.add_argument("masks", metavar="MASKS", help="a file, a folder or a quoted pattern")
-    command.add_argument("--points", metavar="POINTS", help="the true centroids of the cells")
+    command.add_argument(
+        "--points", metavar="POINTS", help="the true centroids of the cells: point files, as of wsis train"
+    )
     add_points_in(command)
     command.add_argument(
         "--distance", type=float, default=10.0, help="pixels within which a point finds its cell (default 10)"

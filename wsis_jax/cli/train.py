@@ -34,8 +34,10 @@ Learn to find cells from images and the rough centroids of their cells: clicks, 
 
 IMAGES and POINTS are files, folders or quoted patterns, paired by name: a.tif and a.csv. Images may be PNG,
 TIFF or JPEG, grey or colour; the pages of a TIFF are frames. Point files may be a napari points layer
-(axis-0, axis-1), an ImageJ results table (X, Y), or any table with columns row, column or x, y; of a napari shapes
-layer the centroids count. A column frame, slice, page, plane, z, t or time says which frame a point is in.
+(axis-0, axis-1), an ImageJ results table (X, Y), ROIs of ImageJ (.roi, or the .zip of its ROI manager), tables of
+TrackMate, QuPath or CellProfiler, or any table with columns row, column or x, y; of shapes and of ROIs that are
+areas the centroids count. A column frame, slice, page, plane, z, t or time, or the position of a ROI, says which
+frame a point is in.
 
 STAINS are images of a nuclear stain in the same places and of the same size, paired by name, too: images/a.tif and
 stains/a.tif. Nuclei are bright and of about one size, which is estimated from each image; each stands for a

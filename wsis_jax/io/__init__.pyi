@@ -2,7 +2,9 @@ from .ctc import read_ctc_points as read_ctc_points
 from .image_file import Frames as Frames
 from .image_file import SourceImage as SourceImage
 from .image_file import open_frames as open_frames
+from .label_file import ImageFacts as ImageFacts
 from .label_file import is_in_colours as is_in_colours
+from .label_file import read_facts as read_facts
 from .label_file import read_image as read_image
 from .label_file import read_labels as read_labels
 from .label_file import read_pixel_size as read_pixel_size
@@ -17,13 +19,14 @@ from .paths import name_some as name_some
 from .paths import pair_by_stem as pair_by_stem
 from .paths import pair_with_partners as pair_with_partners
 from .paths import stem as stem
-from .point_file import POINT_SUFFIXES as POINT_SUFFIXES
 from .point_file import ByFrame as ByFrame
 from .point_file import PointFormat as PointFormat
 from .point_file import PointUnit as PointUnit
 from .point_file import check_points as check_points
 from .point_file import frames_beyond as frames_beyond
+from .point_file import list_points as list_points
 from .point_file import moved_inside as moved_inside
+from .point_file import moved_near as moved_near
 from .point_file import points_of_frames as points_of_frames
 from .point_file import read_points as read_points
 from .point_file import renumber_frames as renumber_frames

@@ -7,13 +7,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float64, Int32
 
-from wsis_jax.core import UserError, inside
+from wsis_jax.core import UserError, collecting_faults, inside
 from wsis_jax.io import (
     LABEL_SUFFIXES,
     MASK_SUFFIXES,
-    POINT_SUFFIXES,
     Files,
     list_files,
+    list_points,
+    moved_inside,
     pair_with_partners,
     read_labels,
     read_pixel_size,
@@ -61,27 +62,29 @@ def evaluate(
     Raises:
         MissingFile: if a name leads to no file.
         UserError: if no two files have the same stem, or a file cannot be read, or shapes differ; if the true
-            points seem to be in micrometres, and the file of the masks tells the size of a pixel.
+            points are outside of their image by a pixel or more, or seem to be in micrometres, and the file of the
+            masks tells the size of a pixel. It tells of ten files, and the number of others.
     """
     if not distance >= 0:
         raise UserError(f"the distance must be 0 or more, not {distance}")
     pairs = _pairs(labels, masks, MASK_SUFFIXES if components else LABEL_SUFFIXES)
-    truth = _true_points(points, [stem(label) for label, _ in pairs], pixel_size)
+    files = _point_files(points, [stem(label) for label, _ in pairs])
     matches = {}
-    for label_path, mask_path in pairs:
-        predicted, true = read_labels(label_path), read_labels(mask_path, components=components)
-        if predicted.shape != true.shape:
-            raise UserError(
-                f"{label_path}: is {predicted.shape[0]} × {predicted.shape[1]} pixels but {mask_path} is "
-                f"{true.shape[0]} × {true.shape[1]}; compare images of the same size"
-            )
-        name = stem(label_path)
-        if name in truth and pixel_size is None:
-            _check_unit(truth[name], true, read_pixel_size(mask_path), name)
-        beside = label_path.with_name(f"{label_path.stem.removesuffix('_labels')}_points.csv")
-        detected = _only_frame(beside) if beside.is_file() else centroids(predicted)
-        wanted = truth[name] if name in truth else centroids(true)
-        matches[name] = match_labels(predicted, true), match_points(detected, wanted, distance=distance)
+    with collecting_faults() as fault:
+        for label_path, mask_path in pairs:
+            name, truth = stem(label_path), None
+            with fault():
+                truth = _only_frame(files[name], pixel_size) if name in files else None
+            with fault():
+                predicted, true = _read_pair(label_path, mask_path, components)
+                if truth is not None and pixel_size is None:
+                    _check_unit(truth, true, read_pixel_size(mask_path), name)
+                if truth is not None:
+                    truth = moved_inside(truth, true.shape, name=str(files[name]))
+                wanted = centroids(true) if truth is None else truth
+                beside = label_path.with_name(f"{label_path.stem.removesuffix('_labels')}_points.csv")
+                detected = _only_frame(beside) if beside.is_file() else centroids(predicted)
+                matches[name] = match_labels(predicted, true), match_points(detected, wanted, distance=distance)
     images = {name: pool_scores([cells], [found]) for name, (cells, found) in matches.items()}
     pooled = pool_scores([cells for cells, _ in matches.values()], [found for _, found in matches.values()])
     return Evaluation(pooled, images)
@@ -99,17 +102,35 @@ def _pairs(labels: Files, masks: Files, suffixes: Sequence[str]) -> list[tuple[P
     )
 
 
-def _true_points(
-    points: Files | None, names: list[str], pixel_size: float | None
-) -> dict[str, Float64[np.ndarray, "_ 2"]]:
-    """Returns the true points by name; every label image must have some, if any has."""
+def _point_files(points: Files | None, names: list[str]) -> dict[str, Path]:
+    """Returns the files of the true points by name; every label image must have one, if any has."""
     if points is None:
         return {}
-    files = list_files(points, suffixes=POINT_SUFFIXES)
+    files = list_points(points)
     by_name = {names[0]: files[0]} if len(files) == len(names) == 1 else {stem(path): path for path in files}
     if missing := [name for name in names if name not in by_name]:
-        raise UserError(f"{missing[0]}: has no point file among those of --points; add it, or leave --points out")
-    return {name: _only_frame(by_name[name], pixel_size) for name in names}
+        others = f", nor have {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise UserError(
+            f"{missing[0]}: has no point file among those of --points{others}; add it, or leave --points out"
+        )
+    return by_name
+
+
+def _read_pair(
+    labels: Path, masks: Path, components: bool
+) -> tuple[Int32[np.ndarray, "height width"], Int32[np.ndarray, "height width"]]:
+    """Returns labels and masks, which must be of the same size; an error tells of both files."""
+    with collecting_faults() as fault:
+        with fault():
+            predicted = read_labels(labels)
+        with fault():
+            true = read_labels(masks, components=components)
+    if predicted.shape != true.shape:
+        raise UserError(
+            f"{labels}: is {predicted.shape[0]} × {predicted.shape[1]} pixels but {masks} is "
+            f"{true.shape[0]} × {true.shape[1]}; compare images of the same size"
+        )
+    return predicted, true
 
 
 def _check_unit(

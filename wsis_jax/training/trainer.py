@@ -16,6 +16,7 @@ from wsis_jax.core import (
     check_bytes,
     check_channels,
     check_values,
+    collecting_faults,
     explaining_out_of_memory,
     grey,
     inside,
@@ -26,7 +27,7 @@ from wsis_jax.core import (
     wait_for_all,
 )
 from wsis_jax.cutting import check_data_term, fit_appearance, with_channels
-from wsis_jax.io import check_points
+from wsis_jax.io import check_points, moved_near
 from wsis_jax.network import Model, Variables, build_model, load_model, load_variables
 from wsis_jax.points import measure_cells, suggest_scale
 from wsis_jax.training import run_folder
@@ -72,7 +73,12 @@ def train(
         KeyboardInterrupt: if Ctrl-C or SIGTERM, or a callback that raises it, ends the training early; the state
             is saved then, and `resume` goes on from that very step.
     """
-    data = TrainingSet(list(images), list(points), [f"image {i}" for i in range(len(images))])
+    names = [f"image {i}" for i in range(len(images))]
+    placed = [
+        moved_near(np.asarray(own, np.float64), (image.shape[0], image.shape[1]), name=name)
+        for image, own, name in zip(images, points, names, strict=False)  # of other numbers `fill_in` tells
+    ]
+    data = TrainingSet(list(images), [*placed, *points[len(images) :]], names)
     return train_on_set(data, config=config, run=run, resume=resume, callbacks=callbacks)
 
 
@@ -156,11 +162,15 @@ def fill_in(data: TrainingSet, config: Config) -> Config:
         raise UserError(f"{len(images)} images but {len(points)} sets of points; give one set for each image")
     if not sum(map(len, points)):
         raise UserError("no image has a point, so there is nothing to learn; check the point files")
-    for image, own, name in zip(images, points, data.names, strict=True):
-        check_channels(image.shape, config.image.channels, name=name)
-        if not np.isfinite(image).all():
-            raise UserError(f"{name}: the image holds NaN or infinite values; make them numbers")
-        check_points(own, (image.shape[0], image.shape[1]), name=name)
+    with collecting_faults() as fault:
+        for image, own, name in zip(images, points, data.names, strict=True):
+            with fault():
+                check_channels(image.shape, config.image.channels, name=name)
+            with fault():
+                if not np.isfinite(image).all():
+                    raise UserError(f"{name}: the image holds NaN or infinite values; make them numbers")
+            with fault():
+                check_points(own, (image.shape[0], image.shape[1]), name=name)
     sigma, scale, diameter = config.likelihood.sigma, config.image.scale, config.image.diameter
     if sigma is None:
         if diameter is None:

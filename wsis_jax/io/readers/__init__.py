@@ -24,7 +24,7 @@ DAMAGED = "the image is damaged"
 NO_PIXELS = "the file holds no pixels; copy or export it again"
 
 # What these log about a damaged file would be printed beside our one sentence.
-_LOGGERS = ("tifffile", "bioio.bio_image")
+_LOGGERS = ("tifffile", "bioio.bio_image", "roifile")
 
 
 class Stack(NamedTuple):
@@ -179,7 +179,7 @@ def open_stacks(path: Path, *, axes: str | None = None) -> Generator[list[Stack]
     check_axes(axes)
     reader = reader_of(path)
     with ExitStack() as opened:
-        with reading(path, damaged=DAMAGED), _silent_libraries():
+        with reading(path, damaged=DAMAGED), silent_libraries():
             stacks = opened.enter_context(reader.open(path, axes))
         yield stacks
 
@@ -225,7 +225,7 @@ def stack_of(
         if chunks is not None:
             sides = [side for axis, side in zip(axes, chunks, strict=True) if axis not in at]
             check_chunks(path, math.prod(n // side + 1 for n, side in zip(taken, sides, strict=True)))
-        with reading(path, damaged=DAMAGED), _silent_libraries():
+        with reading(path, damaged=DAMAGED), silent_libraries():
             values = np.asarray(array[tuple(where.get(axis, slice(None)) for axis in axes)])
         return values, "".join(axis for axis in axes if axis not in at)
 
@@ -233,7 +233,7 @@ def stack_of(
 
 
 @contextmanager
-def _silent_libraries() -> Generator[None, None, None]:
+def silent_libraries() -> Generator[None, None, None]:
     """Context manager that drops what the libraries of the readers log, in this thread and this block alone."""
     thread = threading.get_ident()
 
