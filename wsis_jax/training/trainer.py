@@ -87,7 +87,7 @@ def train_on_set(
     """Trains as `train` does, on images that have names, and perhaps places that are left out of the loss."""
     config = fill_in(data, config)
     check_data_term(config.cut.data)  # an unknown one is refused before the training
-    samples = _make_samples(data, config)
+    samples = with_appearance(_make_samples(data, config), config)
     config = choose_data_term(samples, config)
     return train_on_samples(samples, config=config, run=run, resume=resume, callbacks=callbacks)
 
@@ -183,21 +183,29 @@ def _seen(
         yield grey(normalize_by(config.image, image.astype(np.float32)))
 
 
-def choose_data_term(samples: Sequence[Sample], config: Config) -> Config:
-    """Returns settings in which `cut.data` is what suits the images that are learned from, at their points.
-
-    It stays "auto", to be chosen for each image that is segmented, where less than four fifths of them agree.
-    """
+def with_appearance(samples: Sequence[Sample], config: Config) -> list[Sample]:
+    """Returns samples with how cells look at their points, if `cut.data` is to be chosen by it."""
     if config.cut.data != "auto":
-        return config
-    told = []
+        return list(samples)
+    seen = []
     for sample in samples:
         shape = sample.image.shape[0], sample.image.shape[1]
         peaks = np.round(sample.points[inside(sample.points, shape)]).astype(np.int64)
         distance = nearest_peak(peaks.clip(0, np.array(shape) - 1), shape)[1]
         appearance = fit_appearance(with_channels(sample.image), distance, sigma=config.network_sigma)
-        if len(peaks):
-            told.append(appearance is not None and appearance.is_stained)
+        seen.append(sample._replace(appearance=appearance))
+    return seen
+
+
+def choose_data_term(samples: Sequence[Sample], config: Config) -> Config:
+    """Returns settings in which `cut.data` is what suits the images that are learned from, at their points.
+
+    It stays "auto", to be chosen for each image that is segmented, where less than four fifths of them agree.
+    Samples are those of `with_appearance`.
+    """
+    if config.cut.data != "auto":
+        return config
+    told = [one.appearance is not None and one.appearance.is_stained for one in samples if len(one.points)]
     share = float(np.mean(told)) if told else 0.5
     term = "levels" if share >= _AGREED else "inverse" if share <= 1 - _AGREED else "auto"
     return dataclasses.replace(config, cut=dataclasses.replace(config.cut, data=term))
