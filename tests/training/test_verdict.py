@@ -25,8 +25,16 @@ LOOK = "Look at the pictures: are all cells clicked, and are the clicks on them?
 @pytest.mark.parametrize(
     ("f_measure", "grade", "begins"),
     [
-        (0.8, "good", "Good enough to use: it finds 80% of the cells of images that it did not learn from, and 80%"),
-        (0.79, "fair", "Usable, if somebody looks at the results: it finds 79% of the cells of images that it did"),
+        (
+            0.8,
+            "good",
+            "Good enough to use: it finds 80% of the cells of images that it did not learn from, and 80%",
+        ),
+        (
+            0.79,
+            "fair",
+            "Usable, if somebody looks at the results: it finds 79% of the cells of images that it did",
+        ),
         (0.6, "fair", "Usable"),
         (0.59, "poor", "Not good enough yet: it finds 59%"),
     ],
@@ -95,7 +103,7 @@ def test_facts_that_are_not_known_are_not_made_up():
         ),
         (
             [line(400, precision=0.7, recall=0.9)],
-            "It finds what is not clicked: click on all cells of an image (wsis points shows which have no click), "
+            "It finds what is not clicked: click on all cells of an image (wsis points shows which have none), "
             "or, if a cell is found twice, give a larger --diameter.",
         ),
         ([line(400, precision=0.75, recall=0.85)], LOOK),
@@ -126,7 +134,9 @@ def test_what_the_clicks_say_would_help():
 
 
 def test_several_things_may_help():
-    found = judge([line(200, 0.4, precision=0.9, recall=0.3)], [image(30, spacing=20.0), image(held_out=True)], CONFIG)
+    found = judge(
+        [line(200, 0.4, precision=0.9, recall=0.3)], [image(30, spacing=20.0), image(held_out=True)], CONFIG
+    )
     assert [one.split(":")[0] for one in found.advice] == [
         "Go on with --resume",
         "Click on more cells",

@@ -14,7 +14,6 @@ from wsis_jax.core import (
     LocatedCells,
     Segmentation,
     UserError,
-    WinnerMap,
     check_channels,
     check_values,
     copy,

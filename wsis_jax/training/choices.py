@@ -33,9 +33,13 @@ def choices(config: Config, images: Sequence[dict[str, Any]]) -> list[Choice]:
     seen = f"a cell is {diameter * scale:.0f} pixels wide to the network"
     wide = f"{sigma / scale:.3g} px"
     share = sigma / scale / diameter
-    quarter = "a quarter of the diameter" if abs(share - SIGMA_PER_DIAMETER) < 0.01 else f"{share:.2f} of the diameter"
+    quarter = (
+        "a quarter of the diameter" if abs(share - SIGMA_PER_DIAMETER) < 0.01 else f"{share:.2f} of the diameter"
+    )
     return [
-        Choice("Diameter", f"{diameter:.3g} px", "of a typical cell, from images and points unless --diameter gave it"),
+        Choice(
+            "Diameter", f"{diameter:.3g} px", "of a typical cell, from images and points unless --diameter gave it"
+        ),
         Choice("Scale", f"{scale:.3g}", f"by which images are resized: {seen}"),
         Choice("Sigma", wide, f"width of a peak of the likelihood map, {quarter}; {sigma:.3g} px to the network"),
         Choice("Channels", in_words(config.image.channels or "grey"), "that the network sees of an image"),
@@ -57,8 +61,8 @@ def _how_cut(config: Config, images: Sequence[dict[str, Any]]) -> str:
     figures = {name: median(image[name] for image in looks) for name in ("separation", "contrast", "rim")}
     which = f"{stained} of {count} images" if count > 1 else "the image" if stained else "no image"
     return (
-        f"{how}. Cells look stained in {which}: grey value or colour at clicks and far from them has a separation of "
-        f"{figures['separation']:.2f} (stained from {LEAST_SEPARATION}), a contrast of {figures['contrast']:.1f} "
+        f"{how}. Cells look stained in {which}: grey value or colour at clicks and far from them has a "
+        f"separation of {figures['separation']:.2f} (stained from {LEAST_SEPARATION}), a contrast of {figures['contrast']:.1f} "
         f"(from {LEAST_CONTRAST:g}) and a rim of {figures['rim']:.2f} (below {MOST_RIM})"
         + (", in the median." if count > 1 else ".")
     )
@@ -75,7 +79,9 @@ def _edges(config: Config) -> str:
 def _seeds(config: Config) -> str:
     """Returns from where to where a cell may reach."""
     settings = fill_weights(config.cut, config.cut.data)
-    reach = "" if config.cell_reach is None else f"; at most {config.cell_reach / config.network_scale:.0f} px from it"
+    reach = (
+        "" if config.cell_reach is None else f"; at most {config.cell_reach / config.network_scale:.0f} px from it"
+    )
     if config.cut.data == "auto" or settings.seed_scale != "cell" or settings.seed_threshold is None:
         return f"a cell is connected to its peak{reach}"
     return f"a cell holds what contributed above {settings.seed_threshold:.0%} of its greatest to its peak{reach}"

@@ -21,8 +21,8 @@ Augmentation = Literal["none", "exact", "free"]
 class Sample(NamedTuple):
     """One annotated image in the pixels of the network, with the weight of the error of each pixel.
 
-    The weight is 1, or 0 where the target is not known; None where all of it is known. How cells look is None where
-    too little of them is seen to tell, or nobody asked.
+    The weight is 1, or 0 where the target is not known; None where all of it is known. How cells look is None
+    where too little of them is seen to tell, or nobody asked.
     """
 
     image: Float32[np.ndarray, "height width *channels"]  # normalised, 0..1

@@ -133,7 +133,11 @@ def _training_figures(
         held = sum(image["held_out"] for image in images)
         figures.append(("Points", number(sum(image["points"] for image in images)), f"in {len(images)} images"))
         figures.append(
-            ("Held out", number(held), "images, for validation" if held else "so the scores are of training images")
+            (
+                "Held out",
+                number(held),
+                "images, for validation" if held else "so the scores are of training images",
+            )
         )
     scale = f"pixels; images scaled by {number(config.image.scale)}"
     return [*figures, ("Sigma", number(config.likelihood.sigma), scale)]
@@ -181,8 +185,8 @@ def _samples(run: Path, best: dict[str, Any] | None, whose: str) -> str:
     first = kept.index(at) if at in kept else len(items) - 1
     note = (
         f"{whose.capitalize()} with their points (crosses) and peaks (rings): cyan where they agree, magenta "
-        "for a point without a peak, orange for a peak without a point. Beside them the likelihood map and, for one "
-        "of them, the outlines of the cells found in a part of it. The arrow keys go from step to step."
+        "for a point without a peak, orange for a peak without a point. Beside them the likelihood map and, for "
+        "one of them, the outlines of the cells found in a part of it. The arrow keys go from step to step."
     )
     return section("What it sees", gallery(items, layer="picture", first=first, what="Step"), note=note)
 

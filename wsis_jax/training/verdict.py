@@ -69,19 +69,21 @@ def judge(metrics: Sequence[dict[str, Any]], images: Sequence[dict[str, Any]], c
         return Verdict("unknown", "There was no validation yet, so nothing can be said of the model.", ())
     held = [image for image in images if image["held_out"]]
     advice = (*_longer(metrics, config), *_more_clicks(best, images), *_another_diameter(best, images, config))
-    advice = advice or ("Look at the pictures: are all cells clicked, and are the clicks on them? wsis points tells.",)
+    advice = advice or (
+        "Look at the pictures: are all cells clicked, and are the clicks on them? wsis points tells.",
+    )
     grade = "good" if best["f_measure"] >= _GOOD else "fair" if best["f_measure"] >= _FAIR else "poor"
     if images and not held and grade != "poor":
         text = (
-            f"It finds {best['recall']:.0%} of the cells of the images that it learned from, which does not tell how "
-            "it does on others. Look at the outlines in an image that it has not seen, or give five images or more, "
-            "of which a fifth is held out."
+            f"It finds {best['recall']:.0%} of the cells of the images that it learned from, which does not tell "
+            "how it does on others. Look at the outlines in an image that it has not seen, or give five images or "
+            "more, of which a fifth is held out."
         )
         return Verdict("unknown", text, advice if grade == "fair" else ())
     whose = "the images that it learned from" if images and not held else "images that it did not learn from"
     text = (
-        f"{_OPENINGS[grade]}: it finds {best['recall']:.0%} of the cells of {whose}, and {best['precision']:.0%} of "
-        "what it finds are cells, to a quarter of their diameter."
+        f"{_OPENINGS[grade]}: it finds {best['recall']:.0%} of the cells of {whose}, and {best['precision']:.0%} "
+        "of what it finds are cells, to a quarter of their diameter."
     )
     return Verdict(grade, text + _doubt(best["f_measure"], held), () if grade == "good" else advice)
 
@@ -130,13 +132,13 @@ def _another_diameter(best: dict[str, Any], images: Sequence[dict[str, Any]], co
     spacing = median(spacings) if spacings else math.inf
     if config.cell_diameter > _CROWDED * spacing:
         yield (
-            f"Try a smaller diameter: cells are taken to be {config.cell_diameter:.0f} pixels wide, but their clicks "
-            f"are only {spacing:.0f} pixels apart (--diameter {spacing:.0f})."
+            f"Try a smaller diameter: cells are taken to be {config.cell_diameter:.0f} pixels wide, but their "
+            f"clicks are only {spacing:.0f} pixels apart (--diameter {spacing:.0f})."
         )
     if best["precision"] - best["recall"] > _LOPSIDED:
         yield "It misses cells: click on more of those it misses, or segment with --set detect.threshold=0.3."
     elif best["recall"] - best["precision"] > _LOPSIDED:
         yield (
-            "It finds what is not clicked: click on all cells of an image (wsis points shows which have no click), or, "
-            "if a cell is found twice, give a larger --diameter."
+            "It finds what is not clicked: click on all cells of an image (wsis points shows which have none), "
+            "or, if a cell is found twice, give a larger --diameter."
         )
