@@ -62,8 +62,8 @@ def _how_cut(config: Config, images: Sequence[dict[str, Any]]) -> str:
     which = f"{stained} of {count} images" if count > 1 else "the image" if stained else "no image"
     return (
         f"{how}. Cells look stained in {which}: grey value or colour at clicks and far from them has a "
-        f"separation of {figures['separation']:.2f} (stained from {LEAST_SEPARATION}), a contrast of {figures['contrast']:.1f} "
-        f"(from {LEAST_CONTRAST:g}) and a rim of {figures['rim']:.2f} (below {MOST_RIM})"
+        f"separation of {figures['separation']:.2f} (stained from {LEAST_SEPARATION}), a contrast of "
+        f"{figures['contrast']:.1f} (from {LEAST_CONTRAST:g}) and a rim of {figures['rim']:.2f} (below {MOST_RIM})"
         + (", in the median." if count > 1 else ".")
     )
 
