@@ -44,7 +44,7 @@ def scenes(draw_small):
 
 @pytest.fixture
 def clicked(tiny_run, scenes, tmp_path, monkeypatch):
-    """The current folder: a run folder, two images, their clicks, and a film of both as a file and as a sequence."""
+    """The current folder: a run folder, two images, their clicks, a film of both as a file and as a sequence."""
     shutil.copytree(tiny_run.folder, tmp_path / "run")
     stored = [np.round(scene.image * 60_000).astype(np.uint16) for scene in scenes]
     for folder in ("images", "points", "data/01"):

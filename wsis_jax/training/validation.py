@@ -126,7 +126,7 @@ def _outlined(
         caption, near = f"{len(near)} peaks are too many to outline", near[:0]
     shape = _ZOOM * image.shape[0], _ZOOM * image.shape[1]
     labels = fit_labels(_cut(model, image, likelihood, near), near, shape, config=model.config)
-    picture = overlay(resize_image(image, _ZOOM), labels, (near + 0.5) * _ZOOM - 0.5)
+    picture = overlay(resize_image(image, float(_ZOOM)), labels, (near + 0.5) * _ZOOM - 0.5)
     here = (slice(_ZOOM * (one.start - at), _ZOOM * (one.stop - at)) for one, at in zip(part, corner, strict=True))
     return caption, picture[*here]
 

@@ -88,7 +88,7 @@ def judge(metrics: Sequence[dict[str, Any]], images: Sequence[dict[str, Any]], c
     return Verdict(grade, text + _doubt(best["f_measure"], held), () if grade == "good" else advice)
 
 
-def _doubt(score: float, held: Sequence[dict[str, Any]]) -> str:
+def _doubt(score: float | int, held: Sequence[dict[str, Any]]) -> str:
     """Returns what to add where a score is of few cells."""
     count = sum(image["points"] for image in held)
     if not 0 < count < _FEW_HELD:
