@@ -78,6 +78,7 @@ def test_masks_for_cellpose_lie_beside_the_images(clicked, scenes):
     ]
 
 
+@pytest.mark.filterwarnings("ignore")  # of the other tool
 def test_cellpose_reads_its_training_set(clicked, scenes):
     pytest.importorskip("cellpose")
     run_lines("cellpose.md")
@@ -98,6 +99,7 @@ def test_cellpose_reads_its_training_set(clicked, scenes):
     assert (given.train, given.dir, given.mask_filter) == (True, "images", "_cp_masks")
 
 
+@pytest.mark.filterwarnings("ignore")  # of the other tool
 def test_cellpose_finds_every_mask_worth_learning(clicked, scenes):
     pytest.importorskip("cellpose")
     from cellpose.dynamics import labels_to_flows
@@ -118,6 +120,7 @@ def test_label_images_for_stardist_are_named_like_the_images(clicked, scenes):
         assert labels_at(scene, labels) == list(range(1, len(scene.points) + 1))
 
 
+@pytest.mark.filterwarnings("ignore")  # of the other tool
 def test_stardist_reads_its_training_set_and_learns(clicked, scenes):
     pytest.importorskip("stardist")
     pytest.importorskip("tensorflow")
@@ -196,6 +199,7 @@ def test_a_film_in_one_file_is_numbered_by_its_frames(clicked):
     ]
 
 
+@pytest.mark.filterwarnings("ignore")  # of the other tool
 def test_trackastra_reads_images_and_masks(clicked, scenes, monkeypatch):
     pytest.importorskip("trackastra")
     import networkx
@@ -233,6 +237,7 @@ def test_trackastra_reads_images_and_masks(clicked, scenes, monkeypatch):
     assert len(masks_of(clicked / "data" / "01_tracked") or list((clicked / "data" / "01_tracked").iterdir())) >= 2
 
 
+@pytest.mark.filterwarnings("ignore")  # of the other tool
 def test_ultrack_takes_the_masks_and_tracks(clicked):
     pytest.importorskip("ultrack")
     run_lines("tracking.md")
