@@ -9,7 +9,7 @@ run folder is read by `load_model`.
       training.json     what it learned from, and with which versions
       weights/<step>/   variables of the best model so far
       state/<step>/     everything a training needs to go on from there
-      samples/          pictures of held-out images at some steps
+      samples/          pictures of held-out images, or else of training images, at some steps
 """
 
 import dataclasses
