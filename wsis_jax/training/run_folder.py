@@ -134,7 +134,7 @@ def _look(sample: Sample) -> dict[str, float | bool]:
     if look is None:
         return {}
     told = {"separation": look.separation, "contrast": look.axis.contrast, "rim": look.rim}
-    return {name: round(value, 3) for name, value in told.items()} | {"stained": bool(look.is_stained)}
+    return {name: round(value, 3) for name, value in told.items()} | {"stained": look.is_stained}
 
 
 def _spacing(sample: Sample, scale: float) -> float | None:
