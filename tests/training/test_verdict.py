@@ -28,22 +28,22 @@ LOOK = "Look at the pictures: are all cells clicked, and are the clicks on them?
         (
             0.8,
             "good",
-            "Good enough to use: it finds 80% of the cells of images that it did not learn from, and 80%",
+            "Good enough to use: on images that it did not learn from it finds 80% of the cells, and 80%",
         ),
         (
             0.79,
             "fair",
-            "Usable, if somebody looks at the results: it finds 79% of the cells of images that it did",
+            "Usable, if somebody looks at the results: on images that it did not learn from it finds 79%",
         ),
         (0.6, "fair", "Usable"),
-        (0.59, "poor", "Not good enough yet: it finds 59%"),
+        (0.59, "poor", "Not good enough yet: on images that it did not learn from it finds 59%"),
     ],
 )
 def test_the_f_measure_of_held_out_images_decides(f_measure, grade, begins):
     found = judge([line(400, f_measure)], IMAGES, CONFIG)
     assert found.grade == grade
     assert found.text.startswith(begins)
-    assert found.text.endswith("of what it finds are cells, to a quarter of their diameter.")
+    assert found.text.endswith("of what it finds are cells, a quarter of a diameter from the click at most.")
     assert found.advice == (() if grade == "good" else (LOOK,))
 
 
@@ -64,7 +64,7 @@ def test_without_a_validation_nothing_is_said():
 def test_where_no_image_is_held_out_only_a_poor_model_is_known(f_measure, grade, advice):
     found = judge([line(400, f_measure)], [image()], CONFIG)
     assert (found.grade, found.advice) == (grade, advice)
-    assert f"{f_measure:.0%} of the cells of the images that it learned from" in found.text
+    assert f"n the images that it learned from it finds {f_measure:.0%} of the cells" in found.text
     assert ("five images or more" in found.text) == (grade == "unknown")
 
 

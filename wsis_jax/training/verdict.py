@@ -42,9 +42,8 @@ def judge(metrics: Sequence[dict[str, Any]], images: Sequence[dict[str, Any]], c
     The F-measure of held-out images decides: from 0.8 on a model is good, from 0.6 on fair. A detection counts
     within sigma of its click, a quarter of a cell's diameter, which is strict: a model of fibroblasts, in which
     clicks are not always in the middle, has 0.72 so and 0.88 within half a diameter, and its outlines a mDice of
-    0.71; models of nuclei have above 0.9. Below 0.6 every third cell or more is wrong, and so are its neighbours'
-    outlines. Where no image is held out, a poor score of the very images that were learned from is a poor model;
-    a better one tells nothing. Scores of fewer than 50 cells come with their standard error.
+    0.71. Below 0.6 every third cell or more is wrong, and so are its neighbours' outlines. Where no image is held
+    out, a poor score of the very images that were learned from is a poor model; a better one tells nothing. Scores of fewer than 50 cells come with their standard error.
 
     Advice is given unless a model is good:
 
@@ -75,15 +74,15 @@ def judge(metrics: Sequence[dict[str, Any]], images: Sequence[dict[str, Any]], c
     grade = "good" if best["f_measure"] >= _GOOD else "fair" if best["f_measure"] >= _FAIR else "poor"
     if images and not held and grade != "poor":
         text = (
-            f"It finds {best['recall']:.0%} of the cells of the images that it learned from, which does not tell "
-            "how it does on others. Look at the outlines in an image that it has not seen, or give five images or "
+            f"On the images that it learned from it finds {best['recall']:.0%} of the cells, which does not tell how "
+            "it does on others. Look at the outlines in an image that it has not seen, or give five images or "
             "more, of which a fifth is held out."
         )
         return Verdict("unknown", text, advice if grade == "fair" else ())
     whose = "the images that it learned from" if images and not held else "images that it did not learn from"
     text = (
-        f"{_OPENINGS[grade]}: it finds {best['recall']:.0%} of the cells of {whose}, and {best['precision']:.0%} "
-        "of what it finds are cells, to a quarter of their diameter."
+        f"{_OPENINGS[grade]}: on {whose} it finds {best['recall']:.0%} of the cells, and {best['precision']:.0%} "
+        "of what it finds are cells, a quarter of a diameter from the click at most."
     )
     return Verdict(grade, text + _doubt(best["f_measure"], held), () if grade == "good" else advice)
 
