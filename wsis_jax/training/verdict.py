@@ -43,7 +43,8 @@ def judge(metrics: Sequence[dict[str, Any]], images: Sequence[dict[str, Any]], c
     within sigma of its click, a quarter of a cell's diameter, which is strict: a model of fibroblasts, in which
     clicks are not always in the middle, has 0.72 so and 0.88 within half a diameter, and its outlines a mDice of
     0.71. Below 0.6 every third cell or more is wrong, and so are its neighbours' outlines. Where no image is held
-    out, a poor score of the very images that were learned from is a poor model; a better one tells nothing. Scores of fewer than 50 cells come with their standard error.
+    out, a poor score of the very images that were learned from is a poor model; a better one tells nothing.
+    Scores of fewer than 50 cells come with their standard error.
 
     Advice is given unless a model is good:
 
@@ -74,8 +75,8 @@ def judge(metrics: Sequence[dict[str, Any]], images: Sequence[dict[str, Any]], c
     grade = "good" if best["f_measure"] >= _GOOD else "fair" if best["f_measure"] >= _FAIR else "poor"
     if images and not held and grade != "poor":
         text = (
-            f"On the images that it learned from it finds {best['recall']:.0%} of the cells, which does not tell how "
-            "it does on others. Look at the outlines in an image that it has not seen, or give five images or "
+            f"On the images that it learned from it finds {best['recall']:.0%} of the cells, which does not tell "
+            "how it does on others. Look at the outlines in an image that it has not seen, or give five images or "
             "more, of which a fifth is held out."
         )
         return Verdict("unknown", text, advice if grade == "fair" else ())
