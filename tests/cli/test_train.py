@@ -74,11 +74,3 @@ def test_it_says_whether_the_model_is_good_enough(folder, tiny_run, capsys):
     assert lines[at + 1 : at + 1 + len(verdict.advice)] == [f"- {one}" for one in verdict.advice]
     score = read_metrics(folder / "run")[-1]
     assert ("Good enough to use" in verdict.text) == (score["f_measure"] >= 0.8)
-
-
-def test_after_no_step_it_says_so(folder, capsys, monkeypatch):
-    assert main(TRAIN) == 0
-    assert "No step was made: the training in run had ended before.\n" in capsys.readouterr().out
-    monkeypatch.setattr(wsis_jax.training, "train_on_set", lambda *_, callbacks, **__: callbacks.on_step(1, 1))
-    assert main(TRAIN) == 0
-    assert "No step" not in capsys.readouterr().out

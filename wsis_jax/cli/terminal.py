@@ -11,8 +11,6 @@ if TYPE_CHECKING:
 
 # Heavy libraries are imported where they are used, so that --help comes at once.
 
-_TIMED = 6  # steps until it is told how long a training will take
-
 # Headings short enough for a terminal.
 _COLUMNS = {"f_measure": "F", "precision": "prec", "dice_one_to_one": "dice1:1", "mdice": "mDice"}
 
@@ -132,6 +130,9 @@ def compilations(*, shown: bool | None) -> Generator[None, None, None]:
     yield
     if shown:
         print(f"{compilations.summary()}\nThe cache is {folder}.", file=sys.stderr)
+
+
+_TIMED = 6  # steps until it is told how long a training will take
 
 
 @contextmanager

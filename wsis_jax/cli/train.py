@@ -59,8 +59,8 @@ estimate, which validations, other programs and an early end change. In the end 
 enough to use, and what would help; RUN/report.html says so, too.
 
 Ctrl-C ends the training after the step under way and saves it; --resume goes on from there, to the very weights
-that it would have had. RUN/report.html shows curves, pictures of held-out images with their outlines, what
-was chosen, and settings; wsis report RUN makes it while a training runs.
+that it would have had. RUN/report.html shows curves, pictures of held-out images and settings; wsis report RUN
+makes it while a training runs.
 
 All devices of the machine share the batch, with nothing to set; so do several hosts, if each starts this command
 (srun, or JAX_COORDINATOR_ADDRESS=HOST:PORT, JAX_NUM_PROCESSES and JAX_PROCESS_ID) and sees the same files.
@@ -128,10 +128,9 @@ def _train(arguments: argparse.Namespace) -> int:
     config = _config(arguments)
     data = _training_set(arguments, config.image.channels)
     config = fill_in(data, config)
-    print(f"The cells are about {config.cell_diameter:.0f} pixels wide (--diameter, if that is wrong).")
     if arguments.nuclei is None and not arguments.resume:
         _check_points(data)
-    made = []
+    print(f"The cells are about {config.cell_diameter:.0f} pixels wide (--diameter, if that is wrong).")
     with ExitStack() as stack:
         events = arguments.tensorboard and is_first()
         write_event = stack.enter_context(writing_events(arguments.run)) if events else None
@@ -142,19 +141,13 @@ def _train(arguments: argparse.Namespace) -> int:
             if write_event is not None:
                 write_event(metrics)
 
-        def on_step(step: int, steps: int) -> None:
-            made.append(step)
-            progress.on_step(step, steps)
-
-        callbacks = Callbacks(on_step, on_metrics)
+        callbacks = Callbacks(progress.on_step, on_metrics)
         try:
             train_on_set(data, config=config, run=arguments.run, resume=arguments.resume, callbacks=callbacks)
         except KeyboardInterrupt:
             if is_first():
                 training_report(arguments.run)
             raise
-    if not made:
-        print(f"No step was made: the training in {arguments.run} had ended before.")
     if is_first():
         _say_how_good(arguments.run)
         print(f"A page to look at: {training_report(arguments.run)}")

@@ -87,7 +87,7 @@ def train_on_set(
     """Trains as `train` does, on images that have names, and perhaps places that are left out of the loss."""
     config = fill_in(data, config)
     check_data_term(config.cut.data)  # an unknown one is refused before the training
-    samples = with_appearance(_make_samples(data, config), config)
+    samples = _make_samples(data, config)
     config = choose_data_term(samples, config)
     return train_on_samples(samples, config=config, run=run, resume=resume, callbacks=callbacks)
 
@@ -183,7 +183,7 @@ def _seen(
         yield grey(normalize_by(config.image, image.astype(np.float32)))
 
 
-def with_appearance(samples: Sequence[Sample], config: Config) -> list[Sample]:
+def _with_appearance(samples: Sequence[Sample], config: Config) -> list[Sample]:
     """Returns samples with how cells look at their points, if `cut.data` is to be chosen by it."""
     if config.cut.data != "auto":
         return list(samples)
@@ -201,7 +201,7 @@ def choose_data_term(samples: Sequence[Sample], config: Config) -> Config:
     """Returns settings in which `cut.data` is what suits the images that are learned from, at their points.
 
     It stays "auto", to be chosen for each image that is segmented, where less than four fifths of them agree.
-    Samples are those of `with_appearance`.
+    Samples are those of `_with_appearance`.
     """
     if config.cut.data != "auto":
         return config
@@ -237,4 +237,4 @@ def _make_samples(data: TrainingSet, config: Config) -> list[Sample]:
         if data.uncertain is not None:
             sample = leave_out(sample, scale_points(data.uncertain[index], scale), sigma=config.network_sigma)
         samples.append(sample)
-    return samples
+    return _with_appearance(samples, config)
