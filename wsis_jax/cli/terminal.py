@@ -1,6 +1,7 @@
 """What the commands show in a terminal: tables, progress bars, warnings, errors and compiled programs."""
 
 import sys
+import time
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -131,16 +132,27 @@ def compilations(*, shown: bool | None) -> Generator[None, None, None]:
         print(f"{compilations.summary()}\nThe cache is {folder}.", file=sys.stderr)
 
 
+_TIMED = 6  # steps until it is told how long a training will take
+
+
 @contextmanager
 def training_progress() -> Generator["Callbacks", None, None]:
-    """Context manager yielding callbacks that show a bar with the step, and a line for every validation."""
+    """Context manager yielding callbacks that show a bar with the step, and a line for every validation.
+
+    Once, after the first steps, they tell how long it will take.
+    """
     from wsis_jax.training import Callbacks
 
+    ends: list[float] = []  # of the first steps, in seconds
     with progress_bar() as bar:
         task = bar.add_task("training", total=None)
 
         def on_step(step: int, steps: int) -> None:
             bar.update(task, completed=step, total=steps)
+            if len(ends) < _TIMED:
+                ends.append(time.perf_counter())
+                if len(ends) == _TIMED and steps - step >= _TIMED:
+                    bar.console.print(time_left(ends, steps - step), highlight=False)
 
         def on_metrics(metrics: dict[str, Any]) -> None:
             best = "  (best)" if metrics["step"] == metrics["best_step"] else ""
@@ -151,6 +163,31 @@ def training_progress() -> Generator["Callbacks", None, None]:
             )
 
         yield Callbacks(on_step, on_metrics)
+
+
+def time_left(ends: Sequence[float], steps: int) -> str:
+    """Returns a sentence on how long a training will take.
+
+    Args:
+        ends: when the first steps ended, in seconds. The time before the second is not counted: the program is
+            compiled then, and a step is under way when the next is begun.
+        steps: how many are left.
+    """
+    seconds = (ends[-1] - ends[1]) / (len(ends) - 2)
+    return (
+        f"About {in_time(steps * seconds)} for the {steps:,} steps that are left, at {seconds:.2g} s each on this "
+        "machine; validations come on top, and it ends sooner if it no longer improves."
+    )
+
+
+def in_time(seconds: float | int) -> str:
+    """Returns a duration in words, as a person would round it."""
+    for size, unit in ((3600, "hour"), (60, "minute")):
+        if seconds >= 1.5 * size:
+            count = seconds / size
+            return f"{count:.1f} {unit}s" if count < 3 else f"{count:.0f} {unit}s"
+    count = max(round(seconds), 1)
+    return f"{count} second{'s' * (count > 1)}"
 
 
 def progress_bar(*, rate: str | None = None) -> Any:

@@ -15,12 +15,15 @@ from wsis_jax.cli.arguments import (
     choosing,
     length,
 )
-from wsis_jax.cli.terminal import training_progress, waiting
+from wsis_jax.cli.terminal import show_warning, training_progress, waiting
 from wsis_jax.core import UserError, in_words
 
 if TYPE_CHECKING:
     from wsis_jax.core import Channels, Config
     from wsis_jax.training import TrainingSet
+
+_CHECKED = 16e6  # values of images that are compared with their points, half a minute's work
+_NAMED = 5  # faults of points; of more their number
 
 SUMMARY = "learn from images and clicks"
 
@@ -51,6 +54,11 @@ learned from in colour (with --channel grey in grey values), and an image of sev
 --channel 0,2 has the network see two channels at once, each stretched to 0..1 by itself; red, green and blue are
 stretched alike, so that hues stay what they are. A model remembers its channels, and wsis segment reads them of
 images without being told.
+
+Points are checked first, as wsis points does: what looks like a cell without a point, two points on one cell,
+points of another image. After the first steps it is told how long the training will take on this machine: an
+estimate, which validations, other programs and an early end change. In the end it says whether the model is good
+enough to use, and what would help; RUN/report.html says so, too.
 
 Ctrl-C ends the training after the step under way and saves it; --resume goes on from there, to the very weights
 that it would have had. RUN/report.html shows curves, pictures of held-out images and settings; wsis report RUN
@@ -122,6 +130,8 @@ def _train(arguments: argparse.Namespace) -> int:
     config = _config(arguments)
     data = _training_set(arguments, config.image.channels)
     config = fill_in(data, config)
+    if arguments.nuclei is None and not arguments.resume:
+        _check_points(data)
     print(f"The cells are about {config.cell_diameter:.0f} pixels wide (--diameter, if that is wrong).")
     with ExitStack() as stack:
         events = arguments.tensorboard and is_first()
@@ -141,12 +151,43 @@ def _train(arguments: argparse.Namespace) -> int:
                 training_report(arguments.run)
             raise
     if is_first():
+        _say_how_good(arguments.run)
         print(f"A page to look at: {training_report(arguments.run)}")
     print(f"The best model is in {arguments.run}; use it with: wsis segment {arguments.run} IMAGES --out DIR")
     channels = config.image.channels
     if channels is not None and channels != "grey":
         print(f"It reads what it learned from, --channel {in_words(channels)}, of images by itself.")
     return 0
+
+
+def _check_points(data: "TrainingSet") -> None:
+    """Warns of what `wsis points` finds wrong; of many pixels some images alone are looked at, to begin soon."""
+    from wsis_jax.output import evenly
+    from wsis_jax.points import inspect_points
+
+    count = len(data.images)
+    share = min(_CHECKED / max(sum(image.size for image in data.images), 1), 1.0)
+    seen = set(evenly(range(count), max(int(share * count), 1)))
+    images = [image if index in seen else None for index, image in enumerate(data.images)]
+    with waiting("checking the points"):
+        reports = inspect_points(data.names, data.points, images)
+    faults = [f"{one.name}: {fault}" for one in reports for fault in one.faults]
+    for fault in faults[:_NAMED]:
+        show_warning(fault)
+    if faults:
+        more = f" ({len(faults) - _NAMED} more)" if len(faults) > _NAMED else ""
+        print(f"Points look wrong{more}: wsis points POINTS --images IMAGES draws where. Training all the same.")
+    if len(seen) < count:
+        print(f"{len(seen)} of {count} images were compared with their points; wsis points does so with all.")
+
+
+def _say_how_good(run: Path) -> None:
+    """Prints whether the model is good enough, and what would help."""
+    from wsis_jax.training import read_metrics, training_verdict
+
+    if read_metrics(run):
+        verdict = training_verdict(run)
+        print("\n".join([verdict.text, *(f"- {one}" for one in verdict.advice)]))
 
 
 def _config(arguments: argparse.Namespace) -> "Config":

@@ -16,6 +16,7 @@ from .patches import Sample as Sample
 from .patches import make_sample as make_sample
 from .patches import put_samples as put_samples
 from .report import training_report as training_report
+from .report import training_verdict as training_verdict
 from .run_folder import load_facts as load_facts
 from .run_folder import read_metrics as read_metrics
 from .run_folder import save_config as save_config

@@ -9,7 +9,7 @@ run folder is read by `load_model`.
       training.json     what it learned from, and with which versions
       weights/<step>/   variables of the best model so far
       state/<step>/     everything a training needs to go on from there
-      samples/          pictures of held-out images at some steps
+      samples/          pictures of held-out images, or else of training images, at some steps
 """
 
 import dataclasses
@@ -110,7 +110,8 @@ def save_facts(folder: Path, samples: Sequence[Sample], held_out: Sequence[int],
 
     `images` holds of each its name, its height and width in pixels of the network, the number of its points,
     their `spacing` (median distance to the nearest other one, in pixels of the image; None below two points), and
-    whether it is held out: its index is in `held_out`.
+    whether it is held out: its index is in `held_out`. Where it was asked and seen how cells look, it has
+    `separation`, `contrast` and `rim`, see `Appearance`, and whether cells are `stained`.
     """
     images = [
         {
@@ -120,10 +121,20 @@ def save_facts(folder: Path, samples: Sequence[Sample], held_out: Sequence[int],
             "points": len(sample.points),
             "spacing": _spacing(sample, config.network_scale),
             "held_out": index in held_out,
+            **_look(sample),
         }
         for index, sample in enumerate(samples)
     ]
     write_text(folder / "training.json", json.dumps({"images": images, "versions": versions()}, indent=2) + "\n")
+
+
+def _look(sample: Sample) -> dict[str, float | bool]:
+    """Returns how cells look in a sample; empty where that is not known."""
+    look = sample.appearance
+    if look is None:
+        return {}
+    told = {"separation": look.separation, "contrast": look.axis.contrast, "rim": look.rim}
+    return {name: round(value, 3) for name, value in told.items()} | {"stained": look.is_stained}
 
 
 def _spacing(sample: Sample, scale: float) -> float | None:

@@ -193,21 +193,29 @@ def _seen(
         yield grey(normalize_by(config.image, image.astype(np.float32)))
 
 
-def choose_data_term(samples: Sequence[Sample], config: Config) -> Config:
-    """Returns settings in which `cut.data` is what suits the images that are learned from, at their points.
-
-    It stays "auto", to be chosen for each image that is segmented, where less than four fifths of them agree.
-    """
+def _with_appearance(samples: Sequence[Sample], config: Config) -> list[Sample]:
+    """Returns samples with how cells look at their points, if `cut.data` is to be chosen by it."""
     if config.cut.data != "auto":
-        return config
-    told = []
+        return list(samples)
+    seen = []
     for sample in samples:
         shape = sample.image.shape[0], sample.image.shape[1]
         peaks = np.round(sample.points[inside(sample.points, shape)]).astype(np.int64)
         distance = nearest_peak(peaks.clip(0, np.array(shape) - 1), shape)[1]
         appearance = fit_appearance(with_channels(sample.image), distance, sigma=config.network_sigma)
-        if len(peaks):
-            told.append(appearance is not None and appearance.is_stained)
+        seen.append(sample._replace(appearance=appearance))
+    return seen
+
+
+def choose_data_term(samples: Sequence[Sample], config: Config) -> Config:
+    """Returns settings in which `cut.data` is what suits the images that are learned from, at their points.
+
+    It stays "auto", to be chosen for each image that is segmented, where less than four fifths of them agree.
+    Samples are those of `_with_appearance`.
+    """
+    if config.cut.data != "auto":
+        return config
+    told = [one.appearance is not None and one.appearance.is_stained for one in samples if len(one.points)]
     share = float(np.mean(told)) if told else 0.5
     term = "levels" if share >= _AGREED else "inverse" if share <= 1 - _AGREED else "auto"
     return dataclasses.replace(config, cut=dataclasses.replace(config.cut, data=term))
@@ -239,4 +247,4 @@ def _make_samples(data: TrainingSet, config: Config) -> list[Sample]:
         if data.uncertain is not None:
             sample = leave_out(sample, scale_points(data.uncertain[index], scale), sigma=config.network_sigma)
         samples.append(sample)
-    return samples
+    return _with_appearance(samples, config)
