@@ -1,6 +1,7 @@
 """`wsis train`: its help, its arguments, and what it does with them."""
 
 import argparse
+import json
 from contextlib import ExitStack, nullcontext, redirect_stdout
 from io import StringIO
 from pathlib import Path
@@ -14,6 +15,7 @@ from wsis_jax.cli.arguments import (
     add_verbose,
     choosing,
     length,
+    which_run,
 )
 from wsis_jax.cli.terminal import training_progress, waiting
 from wsis_jax.core import UserError, in_words
@@ -31,6 +33,7 @@ Learn to find cells from images and the rough centroids of their cells: clicks, 
   wsis train images --nuclei stains --run run
   wsis train stacks --channel 0 --nuclei stacks --nuclear-channel 1 --run run
   wsis train slides --channel colours --points points --run run
+  wsis train images --points points --from generalist --run run
 
 IMAGES and POINTS are files, folders or quoted patterns, paired by name: a.tif and a.csv. Images may be PNG,
 TIFF or JPEG, grey or colour; the pages of a TIFF are frames. Point files may be a napari points layer
@@ -49,9 +52,20 @@ and an image of several named channels is refused. --channel 0,2 has the network
 stretched to 0..1 by itself, and --channel colours red, green and blue, all stretched alike, so that hues stay what
 they are: for histology. A model remembers its channels, and wsis segment reads them of images without being told.
 
+POINTS may be a folder of results of wsis segment: a_points.csv belongs to a.tif. Points that you corrected, saved
+beside them as a_corrections.csv, take their place; wsis segment never writes these.
+
+--from starts from a trained model, RUN or NAME, which takes fewer steps and clicks than learning from nothing:
+with its network, channels and costs, and images scaled so that the cells are as large as those that it learned.
+The model of least loss on held-out images is kept, which is the one to start from if none is better.
+
 Ctrl-C ends the training after the step under way and saves it; --resume goes on from there, to the very weights
-that it would have had. RUN/report.html shows curves, pictures of held-out images and settings; wsis report RUN
-makes it while a training runs.
+that it would have had. It takes the settings of RUN, and the same images and points: RUN keeps them (clicks.json).
+--resume --set train.steps=1200 makes a training longer, even a finished one: from there on the learning rate is
+that of a training of 1200 steps, so it rises once more before it falls to 0.
+
+RUN/report.html shows curves, pictures of held-out images and settings; wsis report RUN makes it while a training
+runs.
 
 All devices of the machine share the batch, with nothing to set; so do several hosts, if each starts this command
 (srun, or JAX_COORDINATOR_ADDRESS=HOST:PORT, JAX_NUM_PROCESSES and JAX_PROCESS_ID) and sees the same files.
@@ -86,7 +100,12 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "scale of the images follow from; by default it is found from images and points",
     )
     command.add_argument("--run", type=Path, required=True, metavar="RUN", help="folder for the trained model")
-    command.add_argument("--resume", action="store_true", help="go on with an interrupted training of RUN")
+    command.add_argument("--from", dest="start", metavar="NAME", help=f"start from a trained model: {which_run()}")
+    command.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on with the training of RUN that was interrupted, or make it longer (--set train.steps=...)",
+    )
     command.add_argument(
         "--tensorboard", action="store_true", help="write curves and samples to RUN/tensorboard, too (an extra)"
     )
@@ -120,6 +139,9 @@ def _train(arguments: argparse.Namespace) -> int:
     data = _training_set(arguments, config.image.channels)
     config = fill_in(data, config)
     print(f"The cells are about {config.cell_diameter:.0f} pixels wide (--diameter, if that is wrong).")
+    if config.train.start is not None and not arguments.resume:
+        size = config.cell_diameter * config.network_scale
+        print(f"Starting from {config.train.start}, which sees them {size:.0f} pixels wide, as what it learned.")
     with ExitStack() as stack:
         events = arguments.tensorboard and is_first()
         write_event = stack.enter_context(writing_events(arguments.run)) if events else None
@@ -146,21 +168,43 @@ def _train(arguments: argparse.Namespace) -> int:
 
 
 def _config(arguments: argparse.Namespace) -> "Config":
-    """Returns the settings, of the small network where it is asked for or there is no accelerator."""
+    """Returns the settings: of the run to resume, the model to start from, or a preset; and what is changed."""
+    from wsis_jax.core import preset
+    from wsis_jax.network import load_config
+    from wsis_jax.training import check_start, going_on, name_of_start
+
+    given = [] if arguments.diameter is None else [f"image.diameter={arguments.diameter}"]
+    if arguments.start is not None and arguments.size != "auto":
+        raise UserError("--size is that of a network that learns from nothing; leave it out with --from")
+    if arguments.resume and arguments.preset is None and arguments.size == "auto":
+        config = load_config(arguments.run)
+        if arguments.start is not None:
+            given.append(f"train.start={json.dumps(name_of_start(arguments.start))}")
+    elif arguments.start is not None:
+        config = going_on(arguments.start)
+        config = config if arguments.preset is None else preset(arguments.preset, config)
+    else:
+        config = _from_nothing(arguments)
+    config = choosing(config.override([*given, *arguments.set]), arguments.channel)
+    if not arguments.resume:
+        check_start(config)
+    return config
+
+
+def _from_nothing(arguments: argparse.Namespace) -> "Config":
+    """Returns the settings of a preset, of the small network where it is asked for or there is no accelerator."""
     import jax
 
     from wsis_jax.core import preset, small_network
 
     config = preset(arguments.preset or "default")
-    small = arguments.size == "small" or (arguments.size == "auto" and jax.default_backend() == "cpu")
-    diameter = [] if arguments.diameter is None else [f"image.diameter={arguments.diameter}"]
-    config = (small_network(config) if small else config).override([*diameter, *arguments.set])
-    config = choosing(config, arguments.channel)
-    if small and arguments.size == "auto":
+    if arguments.size == "full" or (arguments.size == "auto" and jax.default_backend() != "cpu"):
+        return config
+    if arguments.size == "auto":
         print(
             "No accelerator found: training the small network (--size full for the paper's; wsis doctor says why)."
         )
-    return config
+    return small_network(config)
 
 
 def _training_set(arguments: argparse.Namespace, channel: "Channels") -> "TrainingSet":

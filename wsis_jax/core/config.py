@@ -77,6 +77,8 @@ class UNetConfig:
 class TrainConfig:
     """How the network is trained. Patches are in pixels of the network, after `image.scale`."""
 
+    # A trained model to start from: its folder, or its name in the package; None: from nothing
+    start: str | None = None
     steps: int = number(4000, 1, 10**9)
     batch: int = number(16, 1, 10_000)
     patch: int = number(320, 1, 10_000)
