@@ -77,8 +77,6 @@ class UNetConfig:
 class TrainConfig:
     """How the network is trained. Patches are in pixels of the network, after `image.scale`."""
 
-    # A trained model to start from: its folder, or its name in the package; None: from nothing
-    start: str | None = None
     steps: int = number(4000, 1, 10**9)
     batch: int = number(16, 1, 10_000)
     patch: int = number(320, 1, 10_000)
@@ -91,6 +89,8 @@ class TrainConfig:
     evaluate_every: int = number(100, 1, 10**9)  # steps between validations and checkpoints
     patience: int = number(20, 1, 10**9)  # validations without a better model before the training stops
     seed: int = number(0, 0, 2**32 - 1)
+    # A trained model to start from: its folder, or its name in the package; None: from nothing
+    start: str | None = None
 
 
 @dataclass(frozen=True)
