@@ -119,6 +119,8 @@ def test_of_a_folder_of_results_points_are_listed_and_corrections_win(tmp_path):
         named,
         tmp_path / "a_cells.csv",
     ]
+    both = [named, tmp_path / "b_corrections.csv"]
+    assert paths.list_points(both, suffixes=suffixes) == both[1:]
     with pytest.raises(FileNotFoundError, match="holds results of wsis segment, but no points; add points to"):
         paths.list_points(tmp_path / "*_cells.csv", suffixes=suffixes)
 

@@ -15,6 +15,7 @@ from wsis_jax.synthetic import draw_scene
 from wsis_jax.training import run_folder
 from wsis_jax.training.data import TrainingSet
 from wsis_jax.training.loop import Callbacks
+from wsis_jax.training.report import training_report
 from wsis_jax.training.start import check_start, going_on, name_of_start
 from wsis_jax.training.step import initial_state, make_optimizer
 from wsis_jax.training.trainer import fill_in, train
@@ -151,6 +152,7 @@ def test_the_first_validation_is_of_the_model_itself_which_is_kept_if_none_is_be
     assert [path.name for path in (tmp_path / "weights").iterdir()] == ["0"]
     assert_same(load_variables(tmp_path), load_variables(model))
     assert load_model(tmp_path).config.train.start == str(model.resolve())
+    assert "The training is done: 2 steps." in training_report(tmp_path).read_text(encoding="utf-8")
 
 
 def test_steps_go_on_from_the_weights_and_the_batch_norm_of_the_model(model, tmp_path):

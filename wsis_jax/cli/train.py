@@ -133,15 +133,17 @@ def run(arguments: argparse.Namespace) -> int:
 def _train(arguments: argparse.Namespace) -> int:
     """Trains, and shows how it goes."""
     from wsis_jax.core import is_first
+    from wsis_jax.network import load_config, model_folder
     from wsis_jax.training import Callbacks, fill_in, train_on_set, training_report, writing_events
 
     config = _config(arguments)
     data = _training_set(arguments, config.image.channels)
     config = fill_in(data, config)
     print(f"The cells are about {config.cell_diameter:.0f} pixels wide (--diameter, if that is wrong).")
-    if config.train.start is not None and not arguments.resume:
-        size = config.cell_diameter * config.network_scale
-        print(f"Starting from {config.train.start}, which sees them {size:.0f} pixels wide, as what it learned.")
+    if arguments.start is not None and not arguments.resume:
+        learned = load_config(model_folder(arguments.start))
+        sees, knows = (one.cell_diameter * one.network_scale for one in (config, learned))
+        print(f"{arguments.start} sees them {sees:.0f} pixels wide; it learned from cells of {knows:.0f}.")
     with ExitStack() as stack:
         events = arguments.tensorboard and is_first()
         write_event = stack.enter_context(writing_events(arguments.run)) if events else None

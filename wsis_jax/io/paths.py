@@ -109,7 +109,8 @@ def list_points(where: Files, *, suffixes: Sequence[str]) -> list[Path]:
     """Lists point files as `list_files` does, but of a folder of results only the points in it.
 
     These are the files `<name>_points.csv`; of other files that the folder's manifest names, such as tables of
-    cells, none is listed. Corrected points, `<name>_corrections.csv`, take the place of those beside them.
+    cells, none is listed. Corrected points, `<name>_corrections.csv`, take the place of those beside them, if both
+    are meant.
 
     Raises:
         MissingFile: If there is no such file.
@@ -120,17 +121,16 @@ def list_points(where: Files, *, suffixes: Sequence[str]) -> list[Path]:
         files = list_files(each, suffixes=suffixes)
         if files != [Path(each)]:
             results = {file for folder in {file.parent for file in files} for file in _written(folder)}
-            replaced = {
-                file.with_name(file.name.removesuffix(CORRECTIONS) + "_points.csv")
-                for file in files
-                if file.name.endswith(CORRECTIONS)
-            }
-            others = {file for file in results if not file.name.endswith("_points.csv")}
-            files = [file for file in files if file not in others | replaced]
+            files = [file for file in files if file not in results or file.name.endswith("_points.csv")]
             if not files:
                 raise MissingFile(f"{each}: holds results of wsis segment, but no points; add points to --format")
         found |= dict.fromkeys(files)
-    return list(found)
+    corrected = {
+        file.with_name(f"{file.name.removesuffix(CORRECTIONS)}_points.csv")
+        for file in found
+        if file.name.endswith(CORRECTIONS)
+    }
+    return [file for file in found if file not in corrected]
 
 
 def _written(folder: Path) -> set[Path]:
