@@ -123,7 +123,11 @@ def differences(begun: Sequence[LearnedImage], now: Sequence[LearnedImage]) -> l
             told += _other_points(one, same)
         else:
             told.append(f"{_image(one)}: {'other pixels' if one.name in by_name else 'is missing now'}")
-    if len(told) == len(begun) and not any(one.digest in by_digest or one.name in by_name for one in begun):
+    if (
+        told
+        and len(told) == len(begun)
+        and not any(one.digest in by_digest or one.name in by_name for one in begun)
+    ):
         return ["all images are others"]
     known = {one.digest for one in begun} | {one.name for one in begun}
     told += [f"{_image(one)}: is new" for one in now if one.digest not in known and one.name not in known]
