@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float64, Int64
 
 from wsis_jax.core import MissingFile, UserError, area_centroid, first_ten, inside, warn_about_image, write_text
-from wsis_jax.io.paths import Files, list_files, stem
+from wsis_jax.io.paths import Files, corrected_first, list_files, points_of_results, stem
 from wsis_jax.io.point_table import Table, read_table
 from wsis_jax.io.roi_file import Rois, holds_rois, read_rois
 
@@ -76,7 +76,8 @@ _UNDERSTOOD = (
 def list_points(where: Files) -> list[Path]:
     """Lists files of points as `list_files` does, of a folder or a pattern those that hold points.
 
-    A ZIP file without ROIs is none, and ROIs are left out, with a warning, where a table has the same name.
+    A ZIP file without ROIs is none, and ROIs are left out, with a warning, where a table has the same name. Of a
+    folder of results the points count, or corrected ones beside them.
 
     Raises:
         MissingFile: if there is no such file.
@@ -90,11 +91,11 @@ def list_points(where: Files) -> list[Path]:
         except MissingFile:
             _refuse_spreadsheets(Path(each))
             raise
-        kept = files if files == [Path(each)] else _without_doubtful(files)
+        kept = files if files == [Path(each)] else _without_doubtful(points_of_results(each, files))
         if not kept:
             raise MissingFile(f"{each}: holds ZIP files without ROIs of ImageJ, and no points; give those")
         found |= dict.fromkeys(kept)
-    return list(found)
+    return corrected_first(list(found))
 
 
 def _refuse_spreadsheets(folder: Path) -> None:
