@@ -2,10 +2,12 @@
 
     python -m experiments.drawn runs/data/drawn
     python -m experiments.drawn runs/data/sparse --kind sparse --images 10 --side 320 --cells 6
+    python -m experiments.drawn runs/data/mixed --kind mixed --images 10 --side 320 --cells 6
 
 Crowded scenes are those of `wsis demo`, cells in their halos with rough clicks. Sparse ones are discs of 20 pixels
-with a bright rim, about 100 pixels apart, so that the spacing of clicks does not tell their size. The folder has
-`images/`, `points/` and `masks/`, as the other experiments want it.
+with a bright rim, about 100 pixels apart, so that the spacing of clicks does not tell their size. Mixed ones are
+discs at the same places without a rim, dim and strong, every second one darker than the uneven ground and the others
+brighter. The folder has `images/`, `points/` and `masks/`, as the other experiments want it.
 """
 
 import argparse
@@ -28,7 +30,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Draws the scenes."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--kind", choices=["crowded", "sparse"], default="crowded", help="of scenes (crowded)")
+    parser.add_argument(
+        "--kind", choices=["crowded", "sparse", "mixed"], default="crowded", help="of scenes (crowded)"
+    )
     parser.add_argument("--images", type=int, default=6)
     parser.add_argument("--side", type=int, default=512, help="of the images, in pixels")
     parser.add_argument("--cells", type=int, default=60, help="in each image")
@@ -37,8 +41,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         (arguments.folder / part).mkdir(parents=True, exist_ok=True)
     for number in range(arguments.images):
         shape = arguments.side, arguments.side
-        if arguments.kind == "sparse":
-            scene = draw_sparse(number, shape=shape, cells=arguments.cells)
+        if arguments.kind != "crowded":
+            scene = draw_sparse(number, shape=shape, cells=arguments.cells, mixed=arguments.kind == "mixed")
         else:
             scene = draw_scene(number, shape=shape, cells=arguments.cells, diameter=36.0, jitter=2.0)
         name = f"scene{number:02}"
@@ -48,8 +52,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         write_labels(arguments.folder / "masks" / f"{name}.tif", scene.labels)
 
 
-def draw_sparse(seed: int, *, shape: tuple[int, int], cells: int) -> Scene:
-    """Draws discs with a bright rim, far from each other, with clicks that are a pixel off.
+def draw_sparse(seed: int, *, shape: tuple[int, int], cells: int, mixed: bool = False) -> Scene:
+    """Draws discs with a bright rim, or dark and bright ones, far from each other, with clicks that are a pixel off.
 
     Raises:
         UserError: if no place is left for so many.
@@ -70,7 +74,12 @@ def draw_sparse(seed: int, *, shape: tuple[int, int], cells: int) -> Scene:
     for number, (row, column) in enumerate(centres, start=1):
         distance = np.hypot(rows - row, columns - column)
         labels[distance <= _DISC / 2] = number
-        image += 0.4 * np.exp(-((distance - _DISC / 2) ** 2) / 3)
+        if mixed:
+            image += (-1) ** number * rng.uniform(0.1, 0.25) / (1 + np.exp(distance - _DISC / 2))
+        else:
+            image += 0.4 * np.exp(-((distance - _DISC / 2) ** 2) / 3)
+    if mixed:
+        image += 0.2 * (columns / shape[1] - 0.5)
     image = np.clip(ndimage.gaussian_filter(image, 0.7) + rng.normal(0, 0.02, shape), 0, 1).astype(np.float32)
     return Scene(image, centres + rng.normal(0, 1, centres.shape), labels, np.zeros(shape, np.float32))
 

@@ -35,6 +35,7 @@ TOYS = {
     "nuclei": "nuclei SETS drawn",
     "drawn": "drawn OUT --images 1 --side 64 --cells 4",
     "drawn, sparse": "drawn OUT --kind sparse --images 1 --side 160 --cells 2",
+    "drawn, mixed": "drawn OUT --kind mixed --images 1 --side 160 --cells 2",
     "microscopes": "microscopes OUT/microscopes.png",
     "box_model": "box_model WORK/drawn/fold0 boxed",
 }
