@@ -6,8 +6,8 @@
 
 Crowded scenes are those of `wsis demo`, cells in their halos with rough clicks. Sparse ones are discs of 20 pixels
 with a bright rim, about 100 pixels apart, so that the spacing of clicks does not tell their size. Mixed ones are
-discs at the same places without a rim, dim and strong, every second one darker than the uneven ground and the others
-brighter. The folder has `images/`, `points/` and `masks/`, as the other experiments want it.
+discs without a rim, dim and strong, every second one darker than the uneven ground and the others brighter. The
+folder has `images/`, `points/` and `masks/`, as the other experiments want it.
 """
 
 import argparse
@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def draw_sparse(seed: int, *, shape: tuple[int, int], cells: int, mixed: bool = False) -> Scene:
-    """Draws discs with a bright rim, or dark and bright ones, far from each other, with clicks that are a pixel off.
+    """Draws discs with a bright rim, or mixed ones, far from each other, with clicks that are a pixel off.
 
     Raises:
         UserError: if no place is left for so many.
