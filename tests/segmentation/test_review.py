@@ -32,24 +32,33 @@ def test_low_scores_and_confidence_come_first_by_how_low_they_are():
     cells = squares(8, 8, 8, 8, 8)
     scores = np.array([1, 0.5, 0.75, NAN, 0.95])
     doubts = look(cells._replace(scores=scores, confidence=np.array([1, 1, 0, NAN, 1])))
-    assert [one.number for one in doubts] == [2, 3]
-    assert doubts[0].score == 1.0
-    assert doubts[0].reasons == ("low score, 0.50",)
-    # ((1 - 0.75) / 0.5)² = 0.25 and (1 - 0)² / 2 = 0.5: 1 - 0.75 × 0.5
-    assert doubts[1].score == pytest.approx(0.625)
-    assert doubts[1].reasons == ("low confidence, 0.00", "low score, 0.75")
-    assert doubts[1].point == (5.5, 24 * 2 + 5.5)
+    assert [one.number for one in doubts] == [3, 2]
+    # ((1 - 0.75) / 0.5)³ / 2 = 1 / 16 and (1 - 0)² / 2 = 0.5: 1 - 15 / 16 × 0.5
+    assert doubts[0].score == pytest.approx(17 / 32)
+    assert doubts[0].reasons == ("low confidence, 0.00", "low score, 0.75")
+    assert doubts[0].point == (5.5, 24 * 2 + 5.5)
+    assert doubts[1].score == 0.5
+    assert doubts[1].reasons == ("low score, 0.50",)
 
 
 def test_unusual_areas_are_told_of_five_cells_and_more():
     doubts = look(squares(8, 16, 8, 4, 8))
-    assert [(one.number, one.score, one.reasons) for one in doubts] == [
-        (4, 1.0, ("25 % as large as most",)),
-        (2, 1.0, ("4.0 times as large as most",)),
+    assert [(one.number, one.reasons) for one in doubts] == [
+        (2, ("4.0 times as large as most",)),
+        (4, ("25 % as large as most",)),
     ]
-    (larger,) = look(squares(8, 8, 8, 8, 8, 11))
-    assert larger.score == pytest.approx((np.log2(121 / 64) / 2) ** 2)
+    assert [one.score for one in doubts] == pytest.approx([2 / 3, (2 / 5) ** 2])
     assert look(squares(8, 16, 8, 4)) == []
+
+
+def test_points_nearer_than_a_diameter_are_told():
+    cells = squares(8, 8, 8, 8, 8)
+    points = cells.points.copy()
+    points[1] = points[0] + [0, 3]
+    diameter = np.sqrt(4 / np.pi * 64)
+    doubts = {one.number: one for one in look(cells._replace(points=points))}
+    assert doubts[2].reasons == ("another point 3 pixels away",)
+    assert doubts[2].score == pytest.approx((1 - 3 / diameter) ** 2)
 
 
 def test_a_cell_without_pixels_is_told():

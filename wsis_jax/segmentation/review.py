@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float, Float64, Int, Real
 from scipy.spatial import KDTree
 
-from wsis_jax.core import Config, Segmentation
+from wsis_jax.core import Config, Segmentation, nearest_distances
 from wsis_jax.output import margin_sums, mean_margins
 from wsis_jax.points import find_peaks
 
@@ -92,15 +92,16 @@ def confidence_of(found: Segmentation) -> Float64[np.ndarray, " cells"]:
 def cells_to_look_at(evidence: CellEvidence, *, threshold: float, sigma: float) -> list[Doubt]:
     """Returns the doubtful places of an image, the most doubtful first.
 
-    Each reason is a doubt from 0 to 1, and the score of a place is 1 - Π (1 - doubt), so that two reasons count
-    more than one. With t the threshold of detection:
+    Each reason is a doubt, about how often a cell of that kind is wrong (in fluorescence, phase contrast and
+    yeast, segmented by the generalist). The score of a place is 1 - Π (1 - doubt), so that two reasons count more
+    than one. With t the threshold of detection, and m the median area of the cells, where there are at least five:
 
-    * a low score s: ((1 - s) / (1 - t))², at most 1;
+    * a low score s: ((1 - s) / (1 - t))³ / 2;
     * a low confidence c: (1 - c)² / 2;
-    * an unusual area a, where the median of the image is m: (log₂(a / m) / 2)², at most 1, so that four times or a
-      quarter of the usual area is as doubtful as can be; 1 for a cell without pixels. Below five cells nothing is
-      usual;
-    * a peak p of the likelihood without a cell, from t / 2 on: (2 p / t - 1), at most 1: a cell that was missed;
+    * an unusual area a: log₂(a / m) / 3 where it is large, (log₂(a / m) / 5)² where it is small, as debris and
+      cells at the border are; 1 for a cell without pixels;
+    * the point of another cell at a distance d, less than the diameter D of the area m: (1 - d / D)²;
+    * a peak p of the likelihood without a cell, from t / 2 on: 2 p / t - 1: a cell that was missed;
     * such a peak in the outline of a cell, more than sigma from its point, likewise: a label that two peaks share;
       1 where the other peak is the point of another cell.
 
@@ -112,7 +113,7 @@ def cells_to_look_at(evidence: CellEvidence, *, threshold: float, sigma: float) 
         sigma: `likelihood.sigma`, in pixels of the image.
     """
     second = _second_points(evidence) | _second_peaks(evidence, threshold, sigma)
-    usual = _usual_area(evidence)
+    usual, nearest = _usual_area(evidence), nearest_distances(evidence.points)
     areas = np.bincount(evidence.labels.ravel(), minlength=int(evidence.numbers.max(initial=0)) + 1)
     doubts = []
     for cell, number in enumerate(evidence.numbers.tolist()):
@@ -120,6 +121,7 @@ def cells_to_look_at(evidence: CellEvidence, *, threshold: float, sigma: float) 
             _of_score(float(evidence.scores[cell]), threshold),
             _of_confidence(float(evidence.confidence[cell])),
             _of_area(int(areas[number]), usual),
+            _of_distance(float(nearest[cell]), usual),
         ]
         other = second.get(number)
         if other is not None:
@@ -161,7 +163,7 @@ def _doubt(
 
 def _of_score(score: float, threshold: float) -> _Reason:
     doubt = (1 - score) / (1 - threshold) if threshold < 1 else 0.0
-    return _Reason(0.0 if math.isnan(score) else _part(doubt) ** 2, f"low score, {score:.2f}")
+    return _Reason(0.0 if math.isnan(score) else _part(doubt) ** 3 / 2, f"low score, {score:.2f}")
 
 
 def _of_confidence(confidence: float) -> _Reason:
@@ -176,7 +178,12 @@ def _of_area(area: int, usual: float | None) -> _Reason:
         return _Reason(0.0, "")
     ratio = area / usual
     words = f"{ratio:.1f} times as large as most" if ratio > 1 else f"{100 * ratio:.0f} % as large as most"
-    return _Reason(_part(abs(math.log2(ratio)) / 2) ** 2, words)
+    return _Reason(_part(math.log2(ratio) / 3 if ratio > 1 else (math.log2(ratio) / 5) ** 2), words)
+
+
+def _of_distance(distance: float, usual: float | None) -> _Reason:
+    near = 0.0 if usual is None else _part(1 - distance / math.sqrt(4 / math.pi * usual))
+    return _Reason(near**2, f"another point {distance:.0f} pixels away")
 
 
 def _of_peak(value: float, threshold: float) -> float:
