@@ -1,5 +1,8 @@
 """The widget that lists the cells to look at first, with a key each to go on, remove, add and divide."""
 
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -87,7 +90,7 @@ class LookWidget(Container):
         }
         for key, act in keys.items():
             viewer.bind_key(key, _pressed(act), overwrite=True)
-        self._rows.destroyed.connect(lambda: [viewer.bind_key(key, None) for key in keys])
+        self._rows.destroyed.connect(partial(_release, viewer, tuple(keys)))
         self.list_places()
 
     # The list
@@ -299,6 +302,13 @@ class LookWidget(Container):
 def _pressed(act: Any) -> Any:
     """Returns what a key of the viewer calls."""
     return lambda viewer: act()
+
+
+def _release(viewer: ViewerModel, keys: Sequence[str], *_: Any) -> None:
+    """Frees the keys of a widget that was closed."""
+    with suppress(AttributeError):  # the viewer is gone, too
+        for key in keys:
+            viewer.bind_key(key, None)
 
 
 def _layers_of_cells(viewer: ViewerModel) -> list[Labels]:
