@@ -25,6 +25,7 @@ from wsis_jax.viewer.work import Finish, ShowProgress, Work
 
 _SHOWN, _ALL = "the one shown", "all"
 _MANY = 50  # planes: of more, only the one shown is looked through by itself
+_LEAST_HEIGHT = 130  # of the list, in pixels of the screen
 _CLOSE = 8.0  # usual diameters across what is shown of a cell, at least
 
 # Keys that no layer of images, labels or points has another use for.
@@ -62,6 +63,7 @@ class LookWidget(Container):
         self._seen: set[tuple[Any, ...]] = set()
         self._rows = QListWidget()
         self._rows.setWordWrap(True)
+        self._rows.setMinimumHeight(_LEAST_HEIGHT)
         buttons = {
             f"Next ({NEXT.upper()})": self.next_cell,
             f"Remove ({REMOVE.upper()})": self.remove_cell,
@@ -73,6 +75,7 @@ class LookWidget(Container):
             button.changed.connect(act)
         self._edited = Label(value="")
         self._edited.native.setWordWrap(True)
+        self._edited.native.setMinimumWidth(200)
         self.work = Work({"Cut again": self._cut})
         row = Container(widgets=self.buttons, layout="horizontal", labels=False)
         super().__init__(widgets=[self.cells, self.planes, row, self._edited, *self.work.widgets])

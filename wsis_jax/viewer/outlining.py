@@ -117,7 +117,8 @@ class Detecting:
     def summary(self) -> str:
         """Returns what was found, in words."""
         cells = sum(len(one.points) for one in self._found.values())
-        return f"{cells} cells in {len(self._found)} of {len(self._steps)} planes"
+        where = "" if len(self._steps) == 1 else f" in {len(self._found)} of {len(self._steps)} planes"
+        return f"{'1 cell' if cells == 1 else f'{cells} cells'}{where}"
 
 
 def cut_edited(what: Outlining, points: Points) -> "Cutting":

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float64, Int64
 from napari.components import ViewerModel
 from napari.layers import Image, Labels, Layer, Points
+from napari.utils.colormaps import CyclicLabelColormap
 
 from wsis_jax.core import Segmentation, UserError
 from wsis_jax.segmentation import Edits, Outlined, Recut, confidence_of, edits_of
@@ -18,6 +19,8 @@ from wsis_jax.viewer.marks import Made, mark_of, marked, new_group, offered
 
 _OUTLINED = ("cells", "so far")  # parts of which outlines are shown
 _CONTOUR = 2  # pixels
+# Of outlines: bright, since napari's own colours of labels have dark ones among them, which nobody sees on an image.
+_COLOURS = ("#ff5252", "#ffd740", "#69f0ae", "#40c4ff", "#e040fb", "#ffab40", "#b2ff59", "#18ffff", "#ff80ab")
 
 DOTS: dict[str, Any] = {"face_color": "yellow", "border_color": "black"}
 
@@ -33,6 +36,7 @@ def show_outlines(layer: Layer) -> None:
     """Shows cells by their outlines, if the layer is of cells that the plugin made: filled ones hide the image."""
     if isinstance(layer, Labels) and mark_of(layer).get("part") in _OUTLINED and not mark_of(layer).get("shown"):
         layer.contour, layer.opacity = _CONTOUR, 1.0
+        layer.colormap = CyclicLabelColormap(colors=["transparent", *_COLOURS])
         mark_of(layer)["shown"] = True
 
 

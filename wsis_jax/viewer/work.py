@@ -28,6 +28,7 @@ Prepare = Callable[[], Callable[[ShowProgress], Finish]]
 That is called in a thread of its own and returns what finishes it.
 """
 
+_WIDTH = 220  # of a line of text, in pixels of the screen: narrower ones have a word a line
 _TALLEST = 160  # of a message, in pixels of the screen: longer ones are scrolled
 _SURE = 2  # steps to know from how long the others take; the first one compiles programs
 
@@ -80,6 +81,7 @@ class Work:
         self._bar = ProgressBar(value=0, max=1, visible=False)
         self.status, self.problem = Label(value=""), Message()
         self.status.native.setWordWrap(True)
+        self.status.native.setMinimumWidth(_WIDTH)
         row = [*self.buttons.values(), self.stop_button]
         buttons = Container(widgets=row, layout="horizontal", labels=False)
         self.widgets = [buttons, self._bar, self.status, self.problem]
