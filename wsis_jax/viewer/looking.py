@@ -19,6 +19,7 @@ from wsis_jax.viewer.layers import Step, places_in
 from wsis_jax.viewer.marks import CHANGES, Made, mark_of, offered, plane_name
 from wsis_jax.viewer.models import MODELS
 from wsis_jax.viewer.outlining import Outlining, cut_edited
+from wsis_jax.viewer.panels import Panel
 from wsis_jax.viewer.results import Results, count_edits, outlined_rows, results_of_image, results_with
 from wsis_jax.viewer.segmenting import on_layers
 from wsis_jax.viewer.work import Finish, ShowProgress, Work
@@ -43,7 +44,7 @@ class Place(NamedTuple):
         return (*self.step, self.doubt.number, *(round(at) for at in self.doubt.point))
 
 
-class LookWidget(Container):
+class LookWidget(Panel):
     """Lists the cells of a result that most need a look, and edits its points.
 
     Attributes:
@@ -77,9 +78,12 @@ class LookWidget(Container):
         self._edited.native.setWordWrap(True)
         self._edited.native.setMinimumWidth(200)
         self.work = Work({"Cut again": self._cut})
-        row = Container(widgets=self.buttons, layout="horizontal", labels=False)
-        super().__init__(widgets=[self.cells, self.planes, row, self._edited, *self.work.widgets])
-        self.native.layout().insertWidget(2, self._rows)
+        rows = [
+            Container(widgets=pair, layout="horizontal", labels=False)
+            for pair in (self.buttons[:2], self.buttons[2:])
+        ]
+        super().__init__(widgets=[self.cells, self.planes, *rows, self._edited, *self.work.widgets])
+        self.insert_native(2, self._rows)
         self.cells.changed.connect(self.list_places)
         self.planes.changed.connect(self.list_places)
         self._rows.itemClicked.connect(self._go_to_item)

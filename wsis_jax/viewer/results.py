@@ -19,7 +19,7 @@ from wsis_jax.viewer.marks import Made, mark_of, marked, new_group, offered
 
 _OUTLINED = ("cells", "so far")  # parts of which outlines are shown
 _CONTOUR = 2  # pixels
-# Of outlines: bright, since napari's own colours of labels have dark ones among them, which nobody sees on an image.
+# Of outlines: bright. Among the colours that napari gives labels are dark ones, which nobody sees on an image.
 _COLOURS = ("#ff5252", "#ffd740", "#69f0ae", "#40c4ff", "#e040fb", "#ffab40", "#b2ff59", "#18ffff", "#ff80ab")
 
 DOTS: dict[str, Any] = {"face_color": "yellow", "border_color": "black"}
@@ -36,7 +36,8 @@ def show_outlines(layer: Layer) -> None:
     """Shows cells by their outlines, if the layer is of cells that the plugin made: filled ones hide the image."""
     if isinstance(layer, Labels) and mark_of(layer).get("part") in _OUTLINED and not mark_of(layer).get("shown"):
         layer.contour, layer.opacity = _CONTOUR, 1.0
-        layer.colormap = CyclicLabelColormap(colors=["transparent", *_COLOURS])
+        colours = _COLOURS if mark_of(layer)["part"] == "cells" else ("white",)
+        layer.colormap = CyclicLabelColormap(colors=["transparent", *colours])
         mark_of(layer)["shown"] = True
 
 

@@ -14,6 +14,7 @@ from wsis_jax.viewer.layers import pixels_of, shown_step, steps_of
 from wsis_jax.viewer.marks import CHANGES, Made, mark_of, offered
 from wsis_jax.viewer.models import MODELS
 from wsis_jax.viewer.outlining import Outlining, cut_edited
+from wsis_jax.viewer.panels import Panel
 from wsis_jax.viewer.reading import layers_of_folder
 from wsis_jax.viewer.results import Place, count_edits, create, outline_when_added, results_with
 from wsis_jax.viewer.work import Finish, ShowProgress, Work
@@ -48,7 +49,7 @@ def on_layers(viewer: ViewerModel, widget: Container) -> None:
         event.connect(widget.reset_choices)
 
 
-class SegmentWidget(Container):
+class SegmentWidget(Panel):
     """Segments one plane of an image layer, or all; outlines again the cells of edited points.
 
     Attributes:

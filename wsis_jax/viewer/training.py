@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from magicgui.types import FileDialogMode
-from magicgui.widgets import CheckBox, ComboBox, Container, FileEdit, LineEdit, PushButton, Select
+from magicgui.widgets import CheckBox, ComboBox, FileEdit, LineEdit, PushButton, Select
 from napari.components import ViewerModel
 from napari.layers import Image, Layer, Points
 from superqt.utils import ensure_main_thread
@@ -18,6 +18,7 @@ from wsis_jax.viewer.curve import Curve
 from wsis_jax.viewer.layers import Shown, Step, placement, points_by_step, shown_step
 from wsis_jax.viewer.marks import CHANGES, mark_of, marked, new_group, offered, plane_name
 from wsis_jax.viewer.models import MODELS
+from wsis_jax.viewer.panels import Panel
 from wsis_jax.viewer.results import create, results_with
 from wsis_jax.viewer.segmenting import diameter_box, on_layers, split_settings
 from wsis_jax.viewer.work import Finish, ShowProgress, Work
@@ -45,7 +46,7 @@ class Learning(NamedTuple):
     names: list[str]
 
 
-class TrainWidget(Container):
+class TrainWidget(Panel):
     """Trains a model, which the segmenting widget then offers.
 
     Attributes:
@@ -78,7 +79,7 @@ class TrainWidget(Container):
         self.curve = Curve()
         chosen = [self.images, self.points, self.start, self.diameter, self.run, self.settings]
         super().__init__(widgets=[*chosen, self.outlines, self.resume, *self.work.widgets, self.use])
-        self.native.layout().addWidget(self.curve)
+        self.insert_native(-1, self.curve)
         self._run: Path | None = None
         self.start.changed.connect(self._name_button)
         self.use.changed.connect(self._use)
@@ -180,7 +181,9 @@ class TrainWidget(Container):
             old[0].translate = there["translate"]
             return
         about = {**there, "name": name, "metadata": marked("so far", new_group())}
+        active = self._viewer.layers.selection.active
         self._viewer.add_layer(create((data, about, "labels")))
+        self._viewer.layers.selection.active = active  # somebody may be clicking
 
 
 class Watched(NamedTuple):

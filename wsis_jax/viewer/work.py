@@ -5,13 +5,13 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from magicgui.widgets import Container, Label, ProgressBar, PushButton, TextEdit
+from magicgui.widgets import Container, Label, ProgressBar, PushButton
 from napari.qt.threading import create_worker
 from qtpy.QtCore import QTimer
-from qtpy.QtGui import QTextOption
 from superqt.utils import ensure_main_thread
 
 from wsis_jax.core import EXPECTED_ERRORS, sentence
+from wsis_jax.viewer.panels import Message
 
 ShowProgress = Callable[[int, int, str], None]
 """Called in the thread of the work with the number of steps done, the number of all steps, and a line of text.
@@ -29,31 +29,7 @@ That is called in a thread of its own and returns what finishes it.
 """
 
 _WIDTH = 220  # of a line of text, in pixels of the screen: narrower ones have a word a line
-_TALLEST = 160  # of a message, in pixels of the screen: longer ones are scrolled
 _SURE = 2  # steps to know from how long the others take; the first one compiles programs
-
-
-class Message(TextEdit):
-    """A text that is shown in full, wrapped, to be selected and copied; hidden while it is empty."""
-
-    def __init__(self) -> None:
-        super().__init__(value="", visible=False)
-        self.native.setReadOnly(True)
-        # Paths have no spaces to break at.
-        self.native.setWordWrapMode(QTextOption.WrapMode.WrapAtWordBoundaryOrAnywhere)
-        self.native.setStyleSheet("QTextEdit { border: 1px solid #d9822b; }")
-
-    def say(self, text: str) -> None:
-        """Shows a text in place of the one before; an empty one hides the message."""
-        self.value, self.visible = text, bool(text)
-        document = self.native.document()
-        document.setTextWidth(max(self.native.viewport().width(), 200))
-        self.native.setFixedHeight(min(int(document.size().height()) + 8, _TALLEST))
-
-    def add(self, text: str) -> None:
-        """Adds a paragraph, unless it says the same as one before."""
-        if text not in self.value.split("\n\n"):
-            self.say(f"{self.value}\n\n{text}".strip())
 
 
 class Work:
