@@ -1,21 +1,27 @@
 """What the widgets are made of: a panel that scrolls, and a message that is shown in full."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from magicgui.widgets import Container, TextEdit
-from qtpy.QtCore import QSizeF
+from qtpy.QtCore import QSizeF, QTimer
 from qtpy.QtGui import QTextOption
-from qtpy.QtWidgets import QWidget
+from qtpy.QtWidgets import QDockWidget, QMainWindow, QWidget
 
+_NAME = "wsis_jax panel"  # to Qt
 _TALLEST, _FRAME = 160, 12  # of a message, in pixels of the screen: longer ones are scrolled
 
 
 class Panel(Container):
-    """Widgets below each other, which are scrolled where the window is too low for them."""
+    """Widgets below each other, which are scrolled where the window is too low; panels in docks become tabs."""
 
     def __init__(self, widgets: Sequence[Any]) -> None:
         super().__init__(widgets=widgets, scrollable=True)
+        self._inner = self._widget._mgui_get_native_widget().layout()
+        self._inner.addStretch(1)
+        self.native.setObjectName(_NAME)
+        QTimer.singleShot(0, self._become_tab)  # napari docks it when it is made
 
     @property
     def native(self) -> QWidget:
@@ -23,8 +29,28 @@ class Panel(Container):
         return self.root_native_widget
 
     def insert_native(self, position: int, widget: QWidget) -> None:
-        """Inserts a widget of Qt."""
-        self._widget._mgui_get_native_widget().layout().insertWidget(position, widget)
+        """Inserts a widget of Qt; the last one for -1."""
+        self._inner.insertWidget(position if position >= 0 else self._inner.count() - 1, widget)
+
+    def _become_tab(self) -> None:
+        """Shares the place of another panel in a dock, since there is no room for all of them below each other."""
+        with suppress(RuntimeError):  # it was closed
+            dock = _dock_of(self.native)
+            window = None if dock is None else dock.parent()
+            if dock is None or not isinstance(window, QMainWindow) or window.tabifiedDockWidgets(dock):
+                return
+            panels = [one for one in window.findChildren(QWidget, _NAME) if one is not self.native]
+            others = [one for one in map(_dock_of, panels) if one is not None and not one.isFloating()]
+            if others and others[0] is not dock and others[0].parent() is window:
+                window.tabifyDockWidget(others[0], dock)
+                dock.raise_()
+
+
+def _dock_of(widget: Any) -> QDockWidget | None:
+    """Returns the dock that a widget is in."""
+    while widget is not None and not isinstance(widget, QDockWidget):
+        widget = widget.parent()
+    return widget
 
 
 class Message(TextEdit):
