@@ -38,6 +38,8 @@ def all_that_is_named(tiny_run, write_scene, write_ctc_scenes, draw_small, tmp_p
     for old, new in {"image": "new_images", "mask": "masks"}.items():
         (folder / old).rename(folder / new)
     shutil.copytree(folder / "points", folder / "clicks")
+    (folder / "turn").mkdir()
+    shutil.copy(folder / "points" / "a.csv", folder / "turn" / "a_corrections.csv")
     write_ctc_scenes(folder / "data", [scene])
     tifffile.imwrite(folder / "image.tif", draw_small(4).image)
     tifffile.imwrite(folder / "nuclei.tif", draw_small(4).nuclei)

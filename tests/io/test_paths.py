@@ -1,5 +1,6 @@
 """Finding and pairing files."""
 
+import json
 import os
 import subprocess
 import sys
@@ -80,6 +81,48 @@ def test_pair_by_stem_of_one_and_one_or_none():
 def test_pair_by_stem_refuses_two_files_of_one_name():
     with pytest.raises(ValueError, match=r"b/x\.png: a/x\.tif would be paired by the same name; remove"):
         paths.pair_by_stem([Path("y.tif")], [Path("a/x.tif"), Path("b/x.png")])
+
+
+def test_pair_by_stem_then_without_what_says_the_kind_of_a_file():
+    images = [Path("i/a.tif"), Path("i/b.tif"), Path("i/c_mask.tif"), Path("i/d.tif")]
+    files = ["b_points.csv", "a_corrections.csv", "c_mask.csv", "d.csv", "d_points.csv", "e_points.csv"]
+    points = [Path("p", name) for name in files]
+    pairs, images_alone, points_alone = paths.pair_by_stem(images, points)
+    partners = ["a_corrections.csv", "b_points.csv", "c_mask.csv", "d.csv"]
+    assert pairs == [(image, Path("p", name)) for image, name in zip(images, partners, strict=True)]
+    assert images_alone == []
+    assert points_alone == [Path("p/d_points.csv"), Path("p/e_points.csv")]
+    assert [paths.bare_stem(f"x{end}.tif") for end in ("_cp_masks", "_masks", "_labels", "_cells")] == [
+        *["x"] * 3,
+        "x_cells",
+    ]
+    assert paths.bare_stem("_points.csv") == "_points"
+
+
+def test_pair_by_stem_refuses_two_files_that_would_be_partners_of_one():
+    points = [Path("p/a_points.csv"), Path("q/a_corrections.csv"), Path("q/b.csv")]
+    with pytest.raises(ValueError, match=r"q/a_corrections\.csv: p/a_points\.csv would be paired by the same"):
+        paths.pair_by_stem([Path("a.tif"), Path("b.tif")], points)
+
+
+def test_of_a_folder_of_results_points_are_listed_and_corrections_win(tmp_path):
+    suffixes = (".csv", ".txt")
+    written = ["a_points.csv", "a_cells.csv", "a_outlines.txt", "b_points.csv", "b_cells.csv"]
+    touch(tmp_path, *written, "b_corrections.csv", "mine.csv")
+    assert len(paths.list_points(tmp_path, suffixes=suffixes)) == 6  # no results, as far as one can tell
+    (tmp_path / paths.MANIFEST).write_text(json.dumps({"files": written}) + "\n")
+    listed = [path.name for path in paths.list_points(tmp_path, suffixes=suffixes)]
+    assert listed == ["a_points.csv", "b_corrections.csv", "mine.csv"]
+    assert [path.name for path in paths.list_points(tmp_path / "a_*", suffixes=suffixes)] == ["a_points.csv"]
+    named = tmp_path / "b_points.csv"  # a file that is named is meant
+    assert paths.list_points([named, tmp_path / "a_cells.csv"], suffixes=suffixes) == [
+        named,
+        tmp_path / "a_cells.csv",
+    ]
+    both = [named, tmp_path / "b_corrections.csv"]
+    assert paths.list_points(both, suffixes=suffixes) == both[1:]
+    with pytest.raises(FileNotFoundError, match="holds results of wsis segment, but no points; add points to"):
+        paths.list_points(tmp_path / "*_cells.csv", suffixes=suffixes)
 
 
 def test_a_folder_is_replaced_as_a_whole_or_not_at_all(tmp_path):

@@ -39,7 +39,7 @@ def folders(tmp_path):
 
 def test_right_labels_have_full_scores(folders):
     scores = evaluate(*folders).to_dict()
-    assert list(scores) == ["pooled", "images"]
+    assert list(scores) == ["pooled", "images", "distance"]
     assert list(scores["images"]) == ["a", "b"]
     for row, cells in [(scores["pooled"], 3), (scores["images"]["a"], 2), (scores["images"]["b"], 1)]:
         assert list(row) == KEYS
@@ -70,6 +70,50 @@ def test_the_distance_decides_what_is_found(folders):
     write_points(folders[0] / "b_points.csv", np.array([[4.5, 26.5]]))  # 6 pixels from the centroid
     assert evaluate(*folders, distance=6.0).images["b"].f_measure == 1
     assert evaluate(*folders, distance=5.9).images["b"].f_measure == 0
+
+
+def test_a_point_finds_a_cell_within_half_the_median_diameter_of_the_true_cells(folders):
+    write_labels(folders[1] / "b.tif", np.where(np.arange(40) < 20, 1, 0) * np.ones((30, 1), np.int32))
+    scores = evaluate(*folders)  # true cells of 36, 36 and 600 pixels; a disc of 36 is 6.77 pixels wide
+    assert scores.distance == scores.to_dict()["distance"] == pytest.approx(3.385, abs=1e-3)
+    assert scores.is_half_diameter
+    write_points(folders[0] / "a_points.csv", np.array([[4.5, 7.8], [14.5, 18.0]]))  # 3.3 and 3.5 away
+    assert evaluate(*folders).images["a"].recall == 0.5
+    assert not evaluate(*folders, distance=10.0).is_half_diameter
+
+
+def test_without_a_true_cell_the_distance_is_asked_for_where_it_counts(folders, tmp_path):
+    for name in TRUTH:
+        write_labels(folders[1] / f"{name}.tif", blocks())
+    assert evaluate(*folders).pooled.precision == 0
+    for name in TRUTH:
+        write_points(tmp_path / "points" / f"{name}.csv", np.array([[4.0, 4.0]]))
+    with pytest.raises(ValueError, match=r"^a: has true points, but no mask has a cell, .*; give --distance$"):
+        evaluate(*folders, points=tmp_path / "points")
+    assert evaluate(*folders, points=tmp_path / "points", distance=3.0).pooled.recall == 0.5
+
+
+@pytest.mark.parametrize("end", ["_mask", "_masks", "_cp_masks", "_labels"])
+def test_the_ends_of_names_of_masks_do_not_count(folders, tmp_path, end):
+    for name, mask in TRUTH.items():
+        write_labels(tmp_path / "ends" / f"{name}{end}.tif", mask)
+        # An image beside its mask is no mask.
+        write_labels(tmp_path / "ends" / f"{name}.tif", blocks((20, 20)))
+        write_points(tmp_path / "points" / f"{name}_points.csv", centroids(mask))
+    scores = evaluate(folders[0], tmp_path / "ends", points=tmp_path / "points")
+    assert list(scores.images) == ["a", "b"]
+    assert (scores.pooled.mdice, scores.pooled.f_measure) == (1, 1)
+    turned = evaluate(tmp_path / "ends", folders[1])
+    assert list(turned.images) == ["a", "b"]
+    assert turned.pooled.mdice == 1
+
+
+def test_two_results_of_one_name_are_refused(folders, tmp_path):
+    for where in ("result", "mask"):
+        write_labels(tmp_path / where / "more" / "a_mask.tif", TRUTH["a"])
+    both = [[folder, folder / "more"] for folder in folders]
+    with pytest.raises(ValueError, match=r"a_mask\.tif: another label image is called a, too; rename one"):
+        evaluate(*both)
 
 
 def test_true_points_take_the_place_of_the_centroids_of_the_masks(folders, tmp_path):

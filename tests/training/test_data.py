@@ -1,5 +1,6 @@
 """Reading training sets: which files belong together, and the points that are given or that a stain gives away."""
 
+import json
 import re
 
 import numpy as np
@@ -9,8 +10,10 @@ from PIL import Image
 
 from wsis_jax.core import UserError
 from wsis_jax.io.label_file import read_image
+from wsis_jax.io.paths import list_images
 from wsis_jax.io.point_file import write_points
 from wsis_jax.points.nuclei import find_nuclei
+from wsis_jax.segmentation.clicks import pair_points
 from wsis_jax.synthetic import draw_scene
 from wsis_jax.training.data import read_stained_set, read_training_set
 
@@ -58,6 +61,26 @@ def test_what_has_no_partner_is_left_out_with_a_warning(tmp_path):
     assert [str(w.message).split(":")[0] for w in caught] == [str(tmp_path / "a.tif"), str(tmp_path / "c.csv")]
     assert len(data.images) == 1
     assert "b.tif" in data.names[0]
+
+
+def test_points_of_a_folder_of_results_belong_to_its_images_and_corrections_win(tmp_path):
+    written = []
+    for number, name in enumerate("abc"):
+        write_image(tmp_path / "images" / f"{name}.tif")
+        write_points(tmp_path / "results" / f"{name}_points.csv", POINTS + number)
+        write_points(tmp_path / "results" / f"{name}_cells.csv", POINTS[:1])  # a table of cells has places, too
+        written += [f"{name}_points.csv", f"{name}_cells.csv"]
+    write_points(tmp_path / "results" / "b_corrections.csv", POINTS[:1])
+    (tmp_path / "results" / "manifest.jsonl").write_text(json.dumps({"files": written}) + "\n")
+    data = read_training_set(tmp_path / "images", tmp_path / "results")
+    assert [points.tolist() for points in data.points] == [
+        POINTS.tolist(),
+        POINTS[:1].tolist(),
+        (POINTS + 2).tolist(),
+    ]
+    assert data.names[1].endswith("b_corrections.csv")
+    kept = pair_points(list_images(tmp_path / "images"), tmp_path / "results")  # wsis segment does the same
+    assert [path.name for path in kept.values()] == ["a_points.csv", "b_corrections.csv", "c_points.csv"]
 
 
 def test_pages_are_frames(tmp_path):

@@ -128,7 +128,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _point_source(arguments: argparse.Namespace) -> tuple["PointFiles", list[Path], Any]:
     """Returns the points asked for, the point files among what was given, and the images."""
-    from wsis_jax.io import POINT_SUFFIXES, list_files
+    from wsis_jax.io import POINT_SUFFIXES, list_points
     from wsis_jax.training import points_from_ctc, points_from_files, points_from_labels, points_from_stains
 
     ways = {"POINTS": arguments.points, "--nuclei": arguments.nuclei, "--labels": arguments.labels}
@@ -160,4 +160,4 @@ def _point_source(arguments: argparse.Namespace) -> tuple["PointFiles", list[Pat
         pixel_size=arguments.pixel_size,
         axes=arguments.axes,
     )
-    return points, list_files(arguments.points, suffixes=POINT_SUFFIXES), arguments.images
+    return points, list_points(arguments.points, suffixes=POINT_SUFFIXES), arguments.images

@@ -10,23 +10,32 @@ if TYPE_CHECKING:
 
 # Heavy libraries are imported where they are used, so that --help comes at once.
 
-# Headings short enough for a terminal.
-_COLUMNS = {"f_measure": "F", "precision": "prec", "dice_one_to_one": "dice1:1", "mdice": "mDice"}
+METRICS = {
+    "f_measure": ("F-measure", "precision and recall in one: their harmonic mean"),
+    "precision": ("precision", "share of the detected points that are a true cell's"),
+    "recall": ("recall", "share of the true cells that a detected point found"),
+    "mdice": ("mDice", "Dice of each true cell with the label that has most of it"),
+    "dice_one_to_one": ("Dice 1:1", "the same, a label for one cell; false cells count as 0"),
+    "ap50": ("AP50", "right / (right + missed + false); right is IoU 0.5 or more"),
+    "ap": ("AP", "mean of that at IoU 0.50, 0.55 ... 0.95: exact outlines"),
+    "pq": ("PQ", "panoptic quality: F-measure at IoU 0.5, times mean IoU"),
+    "aji": ("AJI", "aggregated Jaccard index: shared pixels / all of either"),
+    "seg": ("SEG", "Cell Tracking Challenge: mean IoU, 0 below half a cell"),
+    "det": ("DET", "the same: 1 - repairs that its cells need / all cells"),
+}
+"""What a field of `metrics.Scores` is called, and what it says, in a line of 80 columns."""
 
 
 def print_scores(scores: Any) -> None:
-    """Prints one row per image and one for all cells together."""
-    tree = scores.to_dict()
-    table = _table("image", *(_COLUMNS.get(key, key) for key in tree["pooled"]))
-
-    def add(name: str, row: dict[str, Any]) -> None:
-        table.add_row(name, *(str(v) if isinstance(v, int) else f"{v:.3f}" for v in row.values()))
-
-    for name, row in tree["images"].items():
-        add(name, row)
-    table.add_section()
-    add("all cells", tree["pooled"])
-    _print_wide(table)
+    """Prints the scores of all cells together, one a line."""
+    pooled = scores.pooled.to_dict()
+    images = "1 image" if len(scores.images) == 1 else f"{len(scores.images)} images"
+    print(f"{pooled['cells']} true cells in {images}.\n")
+    for key, (name, meaning) in METRICS.items():
+        print(f"  {name:<10}{pooled[key]:.3f}  {meaning}")
+    if scores.distance or not scores.is_half_diameter:
+        print(f"\nA point finds a cell within {scores.distance:.1f} pixels of the true one (--distance)", end="")
+        print(":\nhalf the median diameter of the true cells." if scores.is_half_diameter else ".")
 
 
 def print_point_reports(reports: Sequence[Any]) -> None:

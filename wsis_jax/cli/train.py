@@ -1,6 +1,7 @@
 """`wsis train`: its help, its arguments, and what it does with them."""
 
 import argparse
+import json
 from contextlib import ExitStack, nullcontext, redirect_stdout
 from io import StringIO
 from pathlib import Path
@@ -14,6 +15,7 @@ from wsis_jax.cli.arguments import (
     add_verbose,
     choosing,
     length,
+    which_run,
 )
 from wsis_jax.cli.terminal import training_progress, waiting
 from wsis_jax.core import UserError, in_words
@@ -30,7 +32,12 @@ Learn to find cells from images and the rough centroids of their cells: clicks, 
   wsis train images --points points --run run
   wsis train images --nuclei stains --run run
   wsis train stacks --channel 0 --nuclei stacks --nuclear-channel 1 --run run
+<<<<<<< HEAD
   wsis train slides --points points --channel grey --run run
+=======
+  wsis train slides --channel colours --points points --run run
+  wsis train images --points points --from generalist --run run
+>>>>>>> going
 
 IMAGES and POINTS are files, folders or quoted patterns, paired by name: a.tif and a.csv. Images may be PNG,
 TIFF or JPEG, grey or colour; the pages of a TIFF are frames. Point files may be a napari points layer
@@ -50,9 +57,20 @@ learned from in colour (with --channel grey in grey values), and an image of sev
 stretched alike, so that hues stay what they are. A model remembers its channels, and wsis segment reads them of
 images without being told.
 
+POINTS may be a folder of results of wsis segment: a_points.csv belongs to a.tif. Points that you corrected, saved
+beside them as a_corrections.csv, take their place; wsis segment never writes these.
+
+--from starts from a trained model, RUN or NAME, which takes fewer steps and clicks than learning from nothing:
+with its network, channels and costs, and images scaled so that the cells are as large as those that it learned.
+The model of least loss on held-out images is kept, which is the one to start from if none is better.
+
 Ctrl-C ends the training after the step under way and saves it; --resume goes on from there, to the very weights
-that it would have had. RUN/report.html shows curves, pictures of held-out images and settings; wsis report RUN
-makes it while a training runs.
+that it would have had. It takes the settings of RUN, and the same images and points: RUN keeps them (clicks.json).
+--resume --set train.steps=1200 makes a training longer, even a finished one: from there on the learning rate is
+that of a training of 1200 steps, so it rises once more before it falls to 0.
+
+RUN/report.html shows curves, pictures of held-out images and settings; wsis report RUN makes it while a training
+runs.
 
 All devices of the machine share the batch, with nothing to set; so do several hosts, if each starts this command
 (srun, or JAX_COORDINATOR_ADDRESS=HOST:PORT, JAX_NUM_PROCESSES and JAX_PROCESS_ID) and sees the same files.
@@ -87,7 +105,12 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "scale of the images follow from; by default it is found from images and points",
     )
     command.add_argument("--run", type=Path, required=True, metavar="RUN", help="folder for the trained model")
-    command.add_argument("--resume", action="store_true", help="go on with an interrupted training of RUN")
+    command.add_argument("--from", dest="start", metavar="NAME", help=f"start from a trained model: {which_run()}")
+    command.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on with the training of RUN that was interrupted, or make it longer (--set train.steps=...)",
+    )
     command.add_argument(
         "--tensorboard", action="store_true", help="write curves and samples to RUN/tensorboard, too (an extra)"
     )
@@ -115,12 +138,17 @@ def run(arguments: argparse.Namespace) -> int:
 def _train(arguments: argparse.Namespace) -> int:
     """Trains, and shows how it goes."""
     from wsis_jax.core import is_first
+    from wsis_jax.network import load_config, model_folder
     from wsis_jax.training import Callbacks, fill_in, train_on_set, training_report, writing_events
 
     config = _config(arguments)
     data = _training_set(arguments, config.image.channels)
     config = fill_in(data, config)
     print(f"The cells are about {config.cell_diameter:.0f} pixels wide (--diameter, if that is wrong).")
+    if arguments.start is not None and not arguments.resume:
+        learned = load_config(model_folder(arguments.start))
+        sees, knows = (one.cell_diameter * one.network_scale for one in (config, learned))
+        print(f"{arguments.start} sees them {sees:.0f} pixels wide; it learned from cells of {knows:.0f}.")
     with ExitStack() as stack:
         events = arguments.tensorboard and is_first()
         write_event = stack.enter_context(writing_events(arguments.run)) if events else None
@@ -148,21 +176,43 @@ def _train(arguments: argparse.Namespace) -> int:
 
 
 def _config(arguments: argparse.Namespace) -> "Config":
-    """Returns the settings, of the small network where it is asked for or there is no accelerator."""
+    """Returns the settings: of the run to resume, the model to start from, or a preset; and what is changed."""
+    from wsis_jax.core import preset
+    from wsis_jax.network import load_config
+    from wsis_jax.training import check_start, going_on, name_of_start
+
+    given = [] if arguments.diameter is None else [f"image.diameter={arguments.diameter}"]
+    if arguments.start is not None and arguments.size != "auto":
+        raise UserError("--size is that of a network that learns from nothing; leave it out with --from")
+    if arguments.resume and arguments.preset is None and arguments.size == "auto":
+        config = load_config(arguments.run)
+        if arguments.start is not None:
+            given.append(f"train.start={json.dumps(name_of_start(arguments.start))}")
+    elif arguments.start is not None:
+        config = going_on(arguments.start)
+        config = config if arguments.preset is None else preset(arguments.preset, config)
+    else:
+        config = _from_nothing(arguments)
+    config = choosing(config.override([*given, *arguments.set]), arguments.channel)
+    if not arguments.resume:
+        check_start(config)
+    return config
+
+
+def _from_nothing(arguments: argparse.Namespace) -> "Config":
+    """Returns the settings of a preset, of the small network where it is asked for or there is no accelerator."""
     import jax
 
     from wsis_jax.core import preset, small_network
 
     config = preset(arguments.preset or "default")
-    small = arguments.size == "small" or (arguments.size == "auto" and jax.default_backend() == "cpu")
-    diameter = [] if arguments.diameter is None else [f"image.diameter={arguments.diameter}"]
-    config = (small_network(config) if small else config).override([*diameter, *arguments.set])
-    config = choosing(config, arguments.channel)
-    if small and arguments.size == "auto":
+    if arguments.size == "full" or (arguments.size == "auto" and jax.default_backend() != "cpu"):
+        return config
+    if arguments.size == "auto":
         print(
             "No accelerator found: training the small network (--size full for the paper's; wsis doctor says why)."
         )
-    return config
+    return small_network(config)
 
 
 def _training_set(arguments: argparse.Namespace, channel: "Channels | None") -> "TrainingSet":

@@ -90,6 +90,8 @@ class TrainConfig:
     evaluate_every: int = number(100, 1, 10**9)  # steps between validations and checkpoints
     patience: int = number(20, 1, 10**9)  # validations without a better model before the training stops
     seed: int = number(0, 0, 2**32 - 1)
+    # A trained model to start from: its folder, or its name in the package; None: from nothing
+    start: str | None = None
 
 
 @dataclass(frozen=True)

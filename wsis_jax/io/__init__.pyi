@@ -9,10 +9,13 @@ from .label_file import read_pixel_size as read_pixel_size
 from .label_file import read_shape as read_shape
 from .label_file import write_labels as write_labels
 from .label_file import write_picture as write_picture
+from .paths import CORRECTIONS as CORRECTIONS
 from .paths import MANIFEST as MANIFEST
 from .paths import Files as Files
+from .paths import bare_stem as bare_stem
 from .paths import list_files as list_files
 from .paths import list_images as list_images
+from .paths import list_points as list_points
 from .paths import name_some as name_some
 from .paths import pair_by_stem as pair_by_stem
 from .paths import pair_with_partners as pair_with_partners

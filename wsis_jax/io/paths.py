@@ -3,7 +3,7 @@
 import json
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from unicodedata import normalize
@@ -15,6 +15,12 @@ Files = str | Path | Sequence[str | Path]
 
 MANIFEST = "manifest.jsonl"
 """The file in a folder of results that names what was written."""
+
+CORRECTIONS = "_corrections.csv"
+"""The end of the name of corrected points, which replace the `<name>_points.csv` of a result beside them."""
+
+# What a file is, at the end of its name; a longer ending comes before one that it ends with.
+_ENDINGS = ("_labels", "_points", CORRECTIONS.removesuffix(".csv"), "_cp_masks", "_masks", "_mask")
 
 
 def list_files(where: Files, *, suffixes: Sequence[str]) -> list[Path]:
@@ -99,6 +105,34 @@ def list_images(where: Files) -> list[Path]:
     return list(found)
 
 
+def list_points(where: Files, *, suffixes: Sequence[str]) -> list[Path]:
+    """Lists point files as `list_files` does, but of a folder of results only the points in it.
+
+    These are the files `<name>_points.csv`; of other files that the folder's manifest names, such as tables of
+    cells, none is listed. Corrected points, `<name>_corrections.csv`, take the place of those beside them, if both
+    are meant.
+
+    Raises:
+        MissingFile: If there is no such file.
+    """
+    wheres = [where] if isinstance(where, str | Path) else where
+    found: dict[Path, None] = {}
+    for each in wheres:
+        files = list_files(each, suffixes=suffixes)
+        if files != [Path(each)]:
+            results = {file for folder in {file.parent for file in files} for file in _written(folder)}
+            files = [file for file in files if file not in results or file.name.endswith("_points.csv")]
+            if not files:
+                raise MissingFile(f"{each}: holds results of wsis segment, but no points; add points to --format")
+        found |= dict.fromkeys(files)
+    corrected = {
+        file.with_name(f"{file.name.removesuffix(CORRECTIONS)}_points.csv")
+        for file in found
+        if file.name.endswith(CORRECTIONS)
+    }
+    return [file for file in found if file not in corrected]
+
+
 def _written(folder: Path) -> set[Path]:
     """Returns the files that the manifest of a folder names; a damaged line names none."""
     path, files = folder / MANIFEST, []
@@ -136,10 +170,18 @@ def stem(path: str | Path) -> str:
     return normalize("NFC", path.stem).removesuffix(".ome").removesuffix("_labels")
 
 
+def bare_stem(path: str | Path) -> str:
+    """Returns the `stem` without what says the kind of a file: _points, _corrections, _mask, _masks, _cp_masks."""
+    name = stem(path)
+    return next((name.removesuffix(end) for end in _ENDINGS if name.endswith(end) and name != end), name)
+
+
 def pair_by_stem(
     first: Sequence[Path], second: Sequence[Path]
 ) -> tuple[list[tuple[Path, Path]], list[Path], list[Path]]:
     """Pairs the files of two lists that have the same `stem`; one file and one file are always a pair.
+
+    Files that find no partner so are paired by their `bare_stem`: a.tif and a_points.csv.
 
     Returns:
         The pairs, the files of `first` without a partner and those of `second`, each in the order given.
@@ -150,10 +192,25 @@ def pair_by_stem(
     of_first, of_second = _by_stem(first), _by_stem(second)
     if len(first) == len(second) == 1:
         return [(first[0], second[0])], [], []
-    pairs = [(path, of_second[name]) for name, path in of_first.items() if name in of_second]
-    first_alone = [path for name, path in of_first.items() if name not in of_second]
-    second_alone = [path for name, path in of_second.items() if name not in of_first]
-    return pairs, first_alone, second_alone
+    partners = {path: of_second[name] for name, path in of_first.items() if name in of_second}
+    first_left = [path for path in first if path not in partners]
+    second_left = [path for name, path in of_second.items() if name not in of_first]
+    partners |= _pair_bare(first_left, second_left)
+    taken = set(partners.values())
+    return (
+        [(path, partners[path]) for path in first if path in partners],
+        [path for path in first_left if path not in partners],
+        [path for path in second_left if path not in taken],
+    )
+
+
+def _pair_bare(first: Sequence[Path], second: Sequence[Path]) -> dict[Path, Path]:
+    """Pairs files by `bare_stem`; UserError where that would pair a file with several."""
+    names = {bare_stem(path) for path in first} & {bare_stem(path) for path in second}
+    sides = [
+        _by_stem([path for path in paths if bare_stem(path) in names], bare_stem) for paths in (first, second)
+    ]
+    return {path: sides[1][name] for name, path in sides[0].items()}
 
 
 def pair_with_partners(
@@ -195,11 +252,11 @@ def name_some(paths: Sequence[Path]) -> str:
     return str(paths[0]) if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1} more"
 
 
-def _by_stem(paths: Sequence[Path]) -> dict[str, Path]:
+def _by_stem(paths: Sequence[Path], name_of: Callable[[Path], str] = stem) -> dict[str, Path]:
     """Returns files by their stems, in the order given."""
     named: dict[str, Path] = {}
     for path in paths:
-        if (name := stem(path)) in named:
+        if (name := name_of(path)) in named:
             raise UserError(f"{path}: {named[name]} would be paired by the same name; remove or rename one")
         named[name] = path
     return named

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float64, Int64, Real
 
 from wsis_jax.core import Config, Resizing, UserError, pixels_taken, scaled_shape, warn_about_image
-from wsis_jax.io import POINT_SUFFIXES, Files, list_files, moved_inside, pair_with_partners
+from wsis_jax.io import POINT_SUFFIXES, Files, list_points, moved_inside, pair_with_partners
 
 
 class Clicks(NamedTuple):
@@ -75,7 +75,7 @@ def pair_points(images: Sequence[Path], points: Files) -> dict[Path, Path]:
         MissingFile: if a name leads to no file.
         UserError: if no image has a point file of its name, or two files of one kind have the same name.
     """
-    files = list_files(points, suffixes=POINT_SUFFIXES)
+    files = list_points(points, suffixes=POINT_SUFFIXES)
     pairs = pair_with_partners(
         images, files, partner="point file", example="a.tif and a.csv", warn_alone=False
     )  # of an image without points its own error tells

@@ -13,26 +13,39 @@ from wsis_jax.io import (
     MASK_SUFFIXES,
     POINT_SUFFIXES,
     Files,
+    bare_stem,
     list_files,
+    list_points,
     pair_with_partners,
     read_labels,
     read_pixel_size,
     read_points,
     stem,
 )
-from wsis_jax.metrics import Scores, centroids, match_labels, match_points, pool_scores
+from wsis_jax.metrics import LabelMatch, Scores, centroids, match_labels, match_points, pool_scores
+
+_Points = Float64[np.ndarray, "_ 2"]
 
 
 class Evaluation(NamedTuple):
-    """Scores of each image, by name, and of all cells together."""
+    """Scores of each image, by name, and of all cells together.
+
+    Attributes:
+        pooled: scores of all cells.
+        images: scores of each image, by name.
+        distance: pixels within which a predicted point counted as a true one.
+        is_half_diameter: whether that is half the median diameter of the true cells, since it was not given.
+    """
 
     pooled: Scores
     images: dict[str, Scores]
+    distance: float
+    is_half_diameter: bool
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns `{"pooled": scores, "images": {name: scores}}`, ready for JSON."""
+        """Returns `{"pooled": scores, "images": {name: scores}, "distance": pixels}`, ready for JSON."""
         images = {name: scores.to_dict() for name, scores in self.images.items()}
-        return {"pooled": self.pooled.to_dict(), "images": images}
+        return {"pooled": self.pooled.to_dict(), "images": images, "distance": self.distance}
 
 
 def evaluate(
@@ -40,7 +53,7 @@ def evaluate(
     masks: Files,
     *,
     points: Files | None = None,
-    distance: float = 10.0,
+    distance: float | None = None,
     components: bool = False,
     pixel_size: float | None = None,
 ) -> Evaluation:
@@ -51,23 +64,27 @@ def evaluate(
     `points`, or else the centroids of the masks.
 
     Args:
-        labels: predicted label images; a trailing `_labels` of the name does not count.
+        labels: predicted label images; a trailing `_labels`, `_mask`, `_masks` or `_cp_masks` of a name does not
+            count, here and in what follows.
         masks: true label images.
         points: true centroids.
-        distance: pixels within which a predicted point counts as a true one.
+        distance: pixels within which a predicted point counts as a true one; None: half the median diameter of
+            the true cells, that of a disc of a cell's area.
         pixel_size: side of a pixel in µm, where `points` are in micrometres; None where they are in pixels.
         components: whether each connected part of a mask is a cell, as `read_labels` explains it.
 
     Raises:
         MissingFile: if a name leads to no file.
         UserError: if no two files have the same stem, or a file cannot be read, or shapes differ; if the true
-            points seem to be in micrometres, and the file of the masks tells the size of a pixel.
+            points seem to be in micrometres, and the file of the masks tells the size of a pixel; if `distance` is
+            not given and there is no true cell to tell it, but there are true points.
     """
-    if not distance >= 0:
+    if distance is not None and not distance >= 0:
         raise UserError(f"the distance must be 0 or more, not {distance}")
     pairs = _pairs(labels, masks, MASK_SUFFIXES if components else LABEL_SUFFIXES)
-    truth = _true_points(points, [stem(label) for label, _ in pairs], pixel_size)
-    matches = {}
+    truth = _true_points(points, [bare_stem(label) for label, _ in pairs], pixel_size)
+    cells: dict[str, LabelMatch] = {}
+    found: dict[str, tuple[_Points, _Points]] = {}
     for label_path, mask_path in pairs:
         predicted, true = read_labels(label_path), read_labels(mask_path, components=components)
         if predicted.shape != true.shape:
@@ -75,23 +92,44 @@ def evaluate(
                 f"{label_path}: is {predicted.shape[0]} × {predicted.shape[1]} pixels but {mask_path} is "
                 f"{true.shape[0]} × {true.shape[1]}; compare images of the same size"
             )
-        name = stem(label_path)
+        if (name := bare_stem(label_path)) in cells:
+            raise UserError(f"{label_path}: another label image is called {name}, too; rename one of them")
         if name in truth and pixel_size is None:
             _check_unit(truth[name], true, read_pixel_size(mask_path), name)
         beside = label_path.with_name(f"{label_path.stem.removesuffix('_labels')}_points.csv")
         detected = _only_frame(beside) if beside.is_file() else centroids(predicted)
         wanted = truth[name] if name in truth else centroids(true)
-        matches[name] = match_labels(predicted, true), match_points(detected, wanted, distance=distance)
-    images = {name: pool_scores([cells], [found]) for name, (cells, found) in matches.items()}
-    pooled = pool_scores([cells for cells, _ in matches.values()], [found for _, found in matches.values()])
-    return Evaluation(pooled, images)
+        cells[name], found[name] = match_labels(predicted, true), (detected, wanted)
+    near = _half_diameter(cells, found) if distance is None else distance
+    hits = {name: match_points(*both, distance=near) for name, both in found.items()}
+    images = {name: pool_scores([cells[name]], [hits[name]]) for name in cells}
+    pooled = pool_scores(list(cells.values()), list(hits.values()))
+    return Evaluation(pooled, images, near, distance is None)
+
+
+def _half_diameter(cells: dict[str, LabelMatch], found: dict[str, tuple[_Points, _Points]]) -> float:
+    """Returns half the median diameter of the true cells, in pixels; 0 where there is nothing to find.
+
+    Raises:
+        UserError: if there are true points, but no true cell.
+    """
+    areas = np.concatenate([match.areas for match in cells.values()])
+    if len(areas):
+        return float(np.sqrt(np.median(areas) / np.pi))
+    for name, (_, wanted) in found.items():
+        if len(wanted):
+            raise UserError(
+                f"{name}: has true points, but no mask has a cell, which would tell how near a point must be; "
+                "give --distance"
+            )
+    return 0.0
 
 
 def _pairs(labels: Files, masks: Files, suffixes: Sequence[str]) -> list[tuple[Path, Path]]:
     """Returns label images with the masks of the same stem, of some suffixes; warns of those that have none."""
     # The masks may be the results of another model.
     predictions, truths = (
-        [file for file in list_files(where, suffixes=kept) if not _beside_labels(file)]
+        _labels_among(list_files(where, suffixes=kept))
         for where, kept in ((labels, LABEL_SUFFIXES), (masks, suffixes))
     )
     return pair_with_partners(
@@ -105,8 +143,10 @@ def _true_points(
     """Returns the true points by name; every label image must have some, if any has."""
     if points is None:
         return {}
-    files = list_files(points, suffixes=POINT_SUFFIXES)
-    by_name = {names[0]: files[0]} if len(files) == len(names) == 1 else {stem(path): path for path in files}
+    files = list_points(points, suffixes=POINT_SUFFIXES)
+    by_name = {bare_stem(path): path for path in files} | {stem(path): path for path in files}
+    if len(files) == len(names) == 1:
+        by_name = {names[0]: files[0]}
     if missing := [name for name in names if name not in by_name]:
         raise UserError(f"{missing[0]}: has no point file among those of --points; add it, or leave --points out")
     return {name: _only_frame(by_name[name], pixel_size) for name in names}
@@ -141,7 +181,20 @@ def _only_frame(path: Path, pixel_size: float | None = None) -> Float64[np.ndarr
     return next(iter(by_frame.values()))
 
 
-def _beside_labels(path: Path) -> bool:
-    """Tells whether a file is written beside a label image: its picture, or its labels once more."""
-    name = path.stem.removesuffix("_cp_masks")
-    return name.endswith("_overlay") or (name != path.stem and path.with_name(f"{name}_labels.tif").exists())
+_KINDS = ("_labels", "_cp_masks", "_masks", "_mask", "")  # ends of the names of label images, the surest first
+
+
+def _labels_among(files: Sequence[Path]) -> list[Path]:
+    """Returns the label images: no pictures of results, and of an image and its masks side by side the masks."""
+    if len(files) == 1:
+        return list(files)
+    files = [path for path in files if not path.stem.endswith("_overlay")]
+    sure = {(path.parent, bare_stem(path)): len(_KINDS) for path in files}
+    for path in files:
+        sure[path.parent, bare_stem(path)] = min(_kind(path), sure[path.parent, bare_stem(path)])
+    return [path for path in files if _kind(path) == sure[path.parent, bare_stem(path)]]
+
+
+def _kind(path: Path) -> int:
+    """Returns the place in `_KINDS` of the end of a file's name."""
+    return next(place for place, end in enumerate(_KINDS) if path.stem.removesuffix(".ome").endswith(end))

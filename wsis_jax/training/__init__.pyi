@@ -10,6 +10,9 @@ from .data import read_training_set as read_training_set
 from .data import with_uncertain as with_uncertain
 from .data import write_point_files as write_point_files
 from .data import write_point_pictures as write_point_pictures
+from .learned import LearnedImage as LearnedImage
+from .learned import digest_of_image as digest_of_image
+from .learned import read_clicks as read_clicks
 from .loop import Callbacks as Callbacks
 from .patches import Batch as Batch
 from .patches import Sample as Sample
@@ -19,6 +22,9 @@ from .report import training_report as training_report
 from .run_folder import load_facts as load_facts
 from .run_folder import read_metrics as read_metrics
 from .run_folder import save_config as save_config
+from .start import check_start as check_start
+from .start import going_on as going_on
+from .start import name_of_start as name_of_start
 from .step import TrainState as TrainState
 from .step import descend as descend
 from .step import initial_state as initial_state

@@ -21,6 +21,7 @@ from wsis_jax.io import (
     is_in_colours,
     list_files,
     list_images,
+    list_points,
     moved_inside,
     pair_by_stem,
     pair_with_partners,
@@ -98,7 +99,7 @@ def read_training_set(
         UserError: if a file cannot be read, no image and point file have the same stem, or no image has a point;
             if points look as if they were in micrometres, as `check_unit` tells it, and `points_in` is None.
     """
-    files = list_files(points, suffixes=POINT_SUFFIXES)
+    files = list_points(points, suffixes=POINT_SUFFIXES)
     pairs = _pair(images, files, partner="point file", example="a.tif and a.csv")
     channel = _colours_or_grey([image for image, _ in pairs], axes) if channel is None else channel
     result = TrainingSet([], [], [])
@@ -263,7 +264,7 @@ def points_from_files(
     `points_in` and `pixel_size` are as in `read_training_set`; `images`, of these axes,
     are those whose files may tell the latter.
     """
-    files = list_files(points, suffixes=POINT_SUFFIXES)
+    files = list_points(points, suffixes=POINT_SUFFIXES)
     paths = [] if images is None or pixel_size is not None else list_images(images)
     sizes = {file: _pixel_size_of(path, axes) for path, file in pair_by_stem(paths, files)[0]}
     return _read(files, lambda file: read_points(file, unit=points_in, pixel_size=pixel_size or sizes.get(file)))
