@@ -222,6 +222,7 @@ def test_the_curve_rises_with_the_score_and_falls_with_the_loss(application):
     )
     assert lines["loss"][1][1] == pytest.approx(122)
     assert lines_of([], 212, 128) == {}
+    assert lines_of([Validation(0, 0.1, 0.1, 0.5)], 212, 128)["F-measure"] == [(6.0, 72.0)]
     curve = Curve()
     curve.clear("held out")
     for one in validations:

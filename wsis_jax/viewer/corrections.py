@@ -4,12 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
-from wsis_jax.io import write_points
+from wsis_jax.io import CORRECTIONS, write_points
 from wsis_jax.viewer.marks import mark_of
 from wsis_jax.viewer.results import Results
-
-CORRECTIONS = "_corrections.csv"
-"""The end of the name of the corrected points of an image in a folder of results."""
 
 
 def save_corrections(results: Results) -> list[Path]:

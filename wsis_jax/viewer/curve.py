@@ -76,7 +76,7 @@ def lines_of(validations: list[Validation], width: int, height: int) -> dict[str
     if not validations:
         return {}
     steps = np.array([one.step for one in validations], float)
-    x = _MARGIN + (width - 2 * _MARGIN) * steps / steps[-1]
+    x = _MARGIN + (width - 2 * _MARGIN) * steps / max(steps[-1], 1.0)  # the model to start from is at 0
     losses = np.log10(np.maximum([[one.loss, one.checked] for one in validations], 1e-12))
     low, high = losses.min(), losses.max()
     lines = {}

@@ -21,7 +21,8 @@ class Panel(Container):
         self._inner = self._widget._mgui_get_native_widget().layout()
         self._inner.addStretch(1)
         self.native.setObjectName(_NAME)
-        QTimer.singleShot(0, self._become_tab)  # napari docks it when it is made
+        self._tries = 10
+        QTimer.singleShot(0, self._become_tab)
 
     @property
     def native(self) -> QWidget:
@@ -36,6 +37,9 @@ class Panel(Container):
         """Shares the place of another panel in a dock, since there is no room for all of them below each other."""
         with suppress(RuntimeError):  # it was closed
             dock = _dock_of(self.native)
+            self._tries -= 1
+            if dock is None and self._tries:  # napari docks it after it was made
+                QTimer.singleShot(100, self._become_tab)
             window = None if dock is None else dock.parent()
             if dock is None or not isinstance(window, QMainWindow) or window.tabifiedDockWidgets(dock):
                 return

@@ -9,10 +9,9 @@ import numpy as np
 from jaxtyping import Float64
 
 from wsis_jax.core import EXPECTED_ERRORS, UserError, sentence
-from wsis_jax.io import read_labels, read_points, read_shape
+from wsis_jax.io import CORRECTIONS, read_labels, read_points, read_shape
 from wsis_jax.output import FORMATS
 from wsis_jax.segmentation import edits_of
-from wsis_jax.viewer.corrections import CORRECTIONS
 from wsis_jax.viewer.layers import LayerData, dot_size
 from wsis_jax.viewer.marks import Made, marked, new_group
 from wsis_jax.viewer.models import MODELS

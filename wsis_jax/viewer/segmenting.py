@@ -10,6 +10,7 @@ from napari.layers import Image, Layer, Points
 from qtpy.QtWidgets import QFileDialog
 
 from wsis_jax.core import EXPECTED_ERRORS, UserError, sentence
+from wsis_jax.viewer.clicks import in_short, layers_of_clicks
 from wsis_jax.viewer.layers import pixels_of, shown_step, steps_of
 from wsis_jax.viewer.marks import CHANGES, Made, mark_of, offered
 from wsis_jax.viewer.models import MODELS
@@ -112,12 +113,18 @@ class SegmentWidget(Panel):
         self.work.problem.say("")
         try:
             layers = layers_of_folder(folder)
+            clicks, closed = layers_of_clicks(self._viewer, folder)
         except EXPECTED_ERRORS as error:
             self.work.problem.say(sentence(error))
             return
-        for data in layers:
+        for data in [*layers, *clicks]:
             self._viewer.add_layer(create(data))
         self.work.status.value = f"opened {folder.name}"
+        if closed:
+            self.work.problem.say(
+                f"{folder}: its clicks are in {in_short(closed)}; open these images, and then this folder again, "
+                "to see the clicks"
+            )
 
     def _outlining(self) -> Outlining:
         """Returns what to outline with; only the thread of the viewer may read it from layers and widgets."""

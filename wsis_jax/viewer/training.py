@@ -1,7 +1,7 @@
 """The widget that trains on the points of image layers, from nothing or on from a model."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -13,7 +13,7 @@ from napari.layers import Image, Layer, Points
 from superqt.utils import ensure_main_thread
 
 from wsis_jax.core import EXPECTED_ERRORS, MissingFile, UserError, sentence
-from wsis_jax.network import best_weights
+from wsis_jax.network import best_weights, load_config
 from wsis_jax.viewer.curve import Curve
 from wsis_jax.viewer.layers import Shown, Step, placement, points_by_step, shown_step
 from wsis_jax.viewer.marks import CHANGES, mark_of, marked, new_group, offered, plane_name
@@ -151,7 +151,11 @@ class TrainWidget(Panel):
         self._run, self.use.enabled = run, False
         self.curve.clear("held out")
         watched = self._watched(learning) if self.outlines.value and learning.planes else None
-        return Training(self, learning, run, resume, lambda: starting_config(start, settings), watched)
+
+        def config() -> "Config":
+            return load_config(run).override(settings) if resume else starting_config(start, settings)
+
+        return Training(self, learning, run, resume, config, watched)
 
     def _watched(self, learning: Learning) -> "Watched":
         """Returns the plane whose outlines are shown as it learns: the one shown, if it is learned from."""
@@ -203,7 +207,7 @@ class Training:
         learning: Learning,
         run: Path,
         resume: bool,
-        config: Any,
+        config: Callable[[], "Config"],
         watched: Watched | None,
     ) -> None:
         """Keeps what the thread of the work needs; `config` returns the settings."""
@@ -288,11 +292,19 @@ def starting_config(start: str | None, settings: Sequence[str]) -> "Config":
     """Returns the settings of a training: on from a model, or from nothing.
 
     From nothing, they are those of the small network where there is no accelerator.
+
+    Raises:
+        UserError: for settings that are not known, or that the model to start from cannot have.
     """
     import jax
 
     from wsis_jax.core import preset, small_network
+    from wsis_jax.training import check_start, going_on
 
+    if start is not None:
+        config = going_on(start).override(settings)
+        check_start(config)
+        return config
     config = preset("default")
     return (small_network(config) if jax.default_backend() == "cpu" else config).override(settings)
 
