@@ -127,11 +127,13 @@ def test_corrections_go_back_to_their_folder_and_win_when_it_is_opened_again(
     points, cells = viewer.layers["results points"], viewer.layers["results cells"]
     looking.reset_choices()
     segmenting.image.value, segmenting.points.value = viewer.layers["results image"], points
+    assert looking.cells.value is cells
     before = np.asarray(cells.data)
     second = np.flatnonzero(points.data[:, 0] == 1)
     gone = int(points.features["label"][second[0]])
     points.selected_data = {int(second[0])}
     points.remove_selected()
+    assert len(read_points(folder / "b_corrections.csv")[0]) == len(made["b"][1].points) - 1
     press(segmenting.work.buttons["Cut again"])
     finish(segmenting)
     assert segmenting.work.problem.value == ""

@@ -55,7 +55,6 @@ def test_from_segmenting_over_corrections_to_training_again(
     points.add(added)
     points.selected_data = {1}
     points.remove_selected()
-    looking.list_places()
     assert looking._edited.value == "2 added, 1 removed: press “Cut again”"
     press(segmenting.work.run)
     assert "2 added, 1 removed since the cells were outlined" in segmenting.work.problem.value

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from magicgui.widgets import ComboBox, Container, Label, PushButton
 from napari.components import ViewerModel
-from napari.layers import Labels, Layer
+from napari.layers import Labels, Layer, Points
+from napari.layers.base import ActionType
 from qtpy.QtWidgets import QListWidget, QListWidgetItem
 
 from wsis_jax.core import EXPECTED_ERRORS, Config, UserError, sentence
@@ -28,6 +29,8 @@ _SHOWN, _ALL = "the one shown", "all"
 _MANY = 50  # planes: of more, only the one shown is looked through by itself
 _LEAST_HEIGHT = 130  # of the list, in pixels of the screen
 _CLOSE = 8.0  # usual diameters across what is shown of a cell, at least
+
+_DONE = (ActionType.ADDED, ActionType.REMOVED, ActionType.CHANGED)
 
 # Keys that no layer of images, labels or points has another use for.
 NEXT, REMOVE, INSERT, DIVIDE = "n", "d", "i", "t"
@@ -62,6 +65,7 @@ class LookWidget(Panel):
         self.places: list[Place] = []
         self.at: Place | None = None
         self._seen: set[tuple[Any, ...]] = set()
+        self._watched: Points | None = None
         self._rows = QListWidget()
         self._rows.setWordWrap(True)
         self._rows.setMinimumHeight(_LEAST_HEIGHT)
@@ -117,6 +121,7 @@ class LookWidget(Panel):
         self.places, self.at = [], None
         results = self._results()
         if results is not None:
+            self._watch(results.points)
             for step in self._steps(results):
                 doubts = places_of(results, step)
                 self.places += [Place(step, one) for one in doubts]
@@ -127,6 +132,18 @@ class LookWidget(Panel):
             item = QListWidgetItem(self._words(results, place) if results is not None else "")
             self._rows.addItem(item)
         self._tell_edits()
+
+    def _watch(self, points: Points) -> None:
+        """Saves and counts what is edited by hand, too."""
+        if self._watched is not None:
+            self._watched.events.data.disconnect(self._see_edit)
+        self._watched = points
+        points.events.data.connect(self._see_edit)
+
+    def _see_edit(self, event: Any) -> None:
+        results = None if self.work.gone else self._results()
+        if results is not None and event.action in _DONE:
+            self._edit(results)
 
     def _results(self) -> Results | None:
         return results_with(self._viewer, self.cells.value)
@@ -188,7 +205,6 @@ class LookWidget(Panel):
             return
         results.points.selected_data = set()
         results.points.remove([nearest])
-        self._edit(results)
 
     def add_cell(self, *_: Any) -> None:
         """Adds a point at a peak without a cell that is looked at, or at the second peak of a cell."""
@@ -250,7 +266,6 @@ class LookWidget(Panel):
         points, cells = results.points, results.cells
         points.add(np.array([points.world_to_data(cells.data_to_world((*step, *place))) for place in places]))
         points.selected_data = set()
-        self._edit(results)
 
     def _edit(self, results: Results) -> None:
         """Saves corrections, and offers to cut again."""

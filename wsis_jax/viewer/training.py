@@ -167,6 +167,8 @@ class TrainWidget(Panel):
     @ensure_main_thread
     def show_validation(self, metrics: dict[str, Any], checked: str) -> None:
         """Draws the figures of a validation; there is a model now."""
+        if self.work.gone:
+            return
         self.curve.checked = checked
         self.curve.add(metrics)
         self.use.enabled = True
@@ -174,6 +176,8 @@ class TrainWidget(Panel):
     @ensure_main_thread
     def show_outlines(self, watched: "Watched", labels: np.ndarray, corner: tuple[int, int]) -> None:
         """Shows outlines of a part of a plane, in place of those of an earlier step."""
+        if self.work.gone or watched.image not in self._viewer.layers:
+            return
         name = f"{watched.image.name} outlines so far"
         old = [one for one in self._viewer.layers if mark_of(one).get("part") == "so far" and one.name == name]
         there = placement(watched.image, watched.step)

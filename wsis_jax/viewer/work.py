@@ -76,6 +76,11 @@ class Work:
         """Whether the work is being done or finished."""
         return self._worker is not None
 
+    @property
+    def gone(self) -> bool:
+        """Whether the widget was closed, while its work may go on to its end."""
+        return self._gone
+
     def start(self, prepare: Prepare, *_: Any) -> None:
         """Starts a piece of work, unless one is being done."""
         if self.running:
