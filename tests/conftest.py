@@ -12,6 +12,7 @@ os.environ["XLA_FLAGS"] = (
     os.environ.get("XLA_FLAGS", "") + " --xla_backend_extra_options=xla_cpu_disable_new_fusion_emitters"
 )
 os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp()  # commands that are tested leave nothing in the user's cache
+os.environ["XDG_CONFIG_HOME"] = tempfile.mkdtemp()  # nor what napari and its plugin remember
 
 from collections.abc import Sequence
 from pathlib import Path

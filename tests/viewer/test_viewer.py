@@ -1,30 +1,21 @@
-"""The plugin of napari, without a screen: its manifest, its reader, its sample data and both of its widgets."""
+"""The plugin of napari, without a screen: its manifest, its reader, its sample data and its widgets."""
 
 import shutil
 import subprocess
 import sys
 import threading
-import time
-import warnings
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+import wsis_jax
 from wsis_jax.network.model import load_model
 
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # of the viewer's libraries
-    napari = pytest.importorskip("napari", reason="napari is not installed", exc_type=ImportError)
-    QtCore = pytest.importorskip("qtpy.QtCore", reason="Qt cannot be loaded", exc_type=ImportError)
-    QtWidgets = pytest.importorskip("qtpy.QtWidgets", reason="Qt cannot be loaded", exc_type=ImportError)
-    from napari.components import ViewerModel
-    from napari.layers import Layer
-    from napari.utils.notifications import notification_manager
-
-import wsis_jax
+napari = pytest.importorskip("napari", reason="napari is not installed", exc_type=ImportError)
+QtCore = pytest.importorskip("qtpy.QtCore", reason="Qt cannot be loaded", exc_type=ImportError)
+Layer = pytest.importorskip("napari.layers").Layer
 
 # A training of seconds: of five steps, validated at the third.
 TINY = [
@@ -35,46 +26,8 @@ TINY = [
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
 
 
-@pytest.fixture(scope="module")
-def application():
-    """Qt's, without a screen."""
-    return QtWidgets.QApplication.instance() or QtWidgets.QApplication([])
-
-
-@pytest.fixture
-def viewer(application):
-    """A viewer without its window, which needs a graphics card."""
-    return ViewerModel()
-
-
-@pytest.fixture
-def said():
-    """The messages of the notifications that a user sees meanwhile."""
-    before = len(notification_manager.records)
-
-    def messages() -> list[str]:
-        return [one.message for one in notification_manager.records[before:]]
-
-    return messages
-
-
-def finish(widget, *, meanwhile: Callable[[], None] = lambda: None) -> None:
-    """Lets the event loop turn until the work of a widget is done."""
-    end = time.monotonic() + 120
-    while widget.work.running:
-        QtWidgets.QApplication.processEvents()
-        meanwhile()
-        assert time.monotonic() < end, "the work does not end"
-        time.sleep(0.002)
-
-
 def shapes(layers) -> dict[str, tuple[int, ...]]:
     return {layer.name: np.shape(layer.data) for layer in layers}
-
-
-def press(button) -> None:
-    """Presses a button as the mouse does."""
-    button.native.click()
 
 
 def test_the_manifest_is_valid_and_found_by_the_name_of_the_package():
@@ -92,22 +45,6 @@ def test_sample_data_are_cells_with_their_clicks(viewer):
     assert len(points.data) == cells.data.max()
     own = cells.data[tuple(np.round(points.data).astype(int).T)]
     assert (own == np.arange(len(own)) + 1).mean() > 0.9
-
-
-@pytest.fixture(scope="module")
-def results(tiny_run, draw_small, tmp_path_factory):
-    """A folder of results of two images, of which the second is less high, and what its files were made of."""
-    from wsis_jax.io.image_file import SourceImage
-    from wsis_jax.output.formats import choose_formats
-
-    folder, made = tmp_path_factory.mktemp("results"), {}
-    kinds = ["labels", "overlay", "points", "table", "zarr", "contributions"]
-    with choose_formats(kinds).writing(folder, ["a", "b"]) as write:
-        for name, seed, height in (("a", 100, 64), ("b", 101, 48)):
-            image = draw_small(seed).image[:height]
-            made[name] = (image, wsis_jax.segment(tiny_run.model, image, sides=(64, 64)))
-            write(SourceImage(name, image, image[None]), made[name][1])
-    return folder, made
 
 
 def read(folder: Path) -> list[Layer]:
@@ -151,7 +88,7 @@ def test_results_of_several_images_are_a_stack(application, results):
 
 
 def test_a_run_folder_shows_how_it_learned_and_offers_its_model(application, tiny_run, said):
-    from wsis_jax.viewer.widgets import MODELS
+    from wsis_jax.viewer.models import MODELS
 
     (pictures,) = read(tiny_run.folder)
     assert pictures.rgb
@@ -165,7 +102,6 @@ def test_other_folders_are_declined_and_damaged_ones_named_in_a_sentence(applica
     from wsis_jax.viewer.reading import get_reader
 
     (tmp_path / "a.tif").write_bytes(b"II*\0")
-    assert get_reader(str(tmp_path)) is None
     assert get_reader(str(tmp_path / "a.tif")) is None
     assert get_reader([str(results[0])]) is None
     (tmp_path / "a_labels.tif").write_bytes(b"II*\0")
@@ -176,24 +112,9 @@ def test_other_folders_are_declined_and_damaged_ones_named_in_a_sentence(applica
     assert "a_labels.tif: the image is damaged" in message
 
 
-@pytest.fixture
-def stack(draw_small):
-    """Two planes, as large as those of `results`."""
-    return np.stack([draw_small(seed).image for seed in (100, 102)])
-
-
-@pytest.fixture
-def segmenting(viewer, tiny_run):
-    """The widget, with the tiny model chosen."""
-    from wsis_jax.viewer.widgets import MODELS, SegmentWidget
-
-    widget = SegmentWidget(viewer)
-    MODELS.add(tiny_run.folder)
-    assert widget.model.value == str(tiny_run.folder)
-    return widget
-
-
-def test_the_plane_shown_is_segmented_while_the_viewer_goes_on(segmenting, viewer, stack, tiny_run, monkeypatch):
+def test_the_plane_shown_is_segmented_while_the_viewer_goes_on(
+    segmenting, viewer, stack, tiny_run, monkeypatch, finish, press
+):
     image = viewer.add_image(stack, name="film", scale=(2, 0.5, 0.5), translate=(0, 7, 8))
     viewer.dims.set_point(0, 2)
     ticked, segment = threading.Event(), wsis_jax.segment
@@ -224,7 +145,7 @@ def test_the_plane_shown_is_segmented_while_the_viewer_goes_on(segmenting, viewe
     np.testing.assert_allclose(points.features["score"], expected.scores)
     for layer in (cells, points, viewer.layers["film winners"]):
         np.testing.assert_allclose(layer.data_to_world((0, 3, 4)), image.data_to_world((1, 3, 4)))
-    assert segmenting.work.status.value == f"{len(expected.points)} cells in 1 of 1 planes"
+    assert segmenting.work.status.value == f"{len(expected.points)} cells"
 
 
 @pytest.mark.parametrize(
@@ -248,7 +169,9 @@ def test_the_channels_of_a_layer_are_its_colours(application, channels, taken):
             one.plane((1,), channels)
 
 
-def test_all_planes_are_segmented_until_it_is_stopped(segmenting, viewer, stack, tiny_run, monkeypatch):
+def test_all_planes_are_segmented_until_it_is_stopped(
+    segmenting, viewer, stack, tiny_run, monkeypatch, finish, press
+):
     viewer.add_image(np.repeat(stack[..., None], 3, axis=-1), name="film", rgb=True)
     segmenting.planes.value, segmenting.evidence.value = "all", False
     press(segmenting.work.run)
@@ -286,25 +209,36 @@ def test_what_has_larger_pixels_lies_on_the_image(application, turned):
         np.testing.assert_allclose(small.data_to_world(places[1]), image.data_to_world(places[0]), atol=1e-9)
 
 
-def test_errors_are_one_sentence(segmenting, viewer, stack, tmp_path, said):
+def test_errors_are_a_sentence_in_the_widget_in_full(segmenting, viewer, stack, tmp_path, said, finish, press):
     press(segmenting.work.run)
+    problem = segmenting.work.problem
+    assert problem.value == "there is no image layer to segment; open an image first"
     viewer.add_image(stack[0], name="image")
-    segmenting.model.value = "a run folder …"
-    segmenting.folder.value = tmp_path
+    moved = tmp_path / "a folder with a name as long as those of microscopes" / "run"
+    shutil.copytree(tmp_path, moved)
+    from wsis_jax.viewer.models import MODELS
+
+    MODELS.add(moved)
+    assert segmenting.model.value == str(moved)
     press(segmenting.work.run)
     finish(segmenting)
-    assert [message.partition(";")[0] for message in said()] == [
-        "there is no image layer to segment",
-        f"{tmp_path}: no trained model here",
-    ]
+    assert problem.value.startswith(
+        f"{moved}: no trained model here; make one with 'wsis train ... --run {moved}'"
+    )
+    assert problem.native.isReadOnly()
+    assert problem.native.lineWrapMode() == problem.native.LineWrapMode.WidgetWidth
+    assert said() == []
     assert segmenting.work.run.enabled
     assert len(viewer.layers) == 1
+    MODELS.add("generalist")
+    press(segmenting.work.buttons["Cut again"])
+    assert problem.value == "there is no layer of points to outline cells at; segment first, or click the cells"
 
 
-def test_a_fault_of_the_program_is_raised_and_the_widget_goes_on(application):
-    from wsis_jax.viewer.widgets import Work
+def test_a_fault_of_the_program_is_raised_and_the_widget_goes_on(application, finish, press):
+    from wsis_jax.viewer.work import Work
 
-    raised, work = [], Work("Work", lambda: lambda show: 1 / 0)
+    raised, work = [], Work({"Work": lambda: lambda show: 1 / 0})
     fail = work._fail
 
     def note(error):
@@ -313,25 +247,26 @@ def test_a_fault_of_the_program_is_raised_and_the_widget_goes_on(application):
         raised.append(caught.value)
 
     work._fail = note
-    work.start()
+    press(work.run)
     finish(SimpleNamespace(work=work))
     assert len(raised) == 1
     assert work.run.enabled
 
 
-def test_settings_that_are_not_understood_are_told(segmenting, viewer, stack, said):
+def test_settings_that_are_not_understood_are_told(segmenting, viewer, stack, press):
     viewer.add_image(stack[0], name="image")
     segmenting.settings.value = "detect.threshold='0.4"
     press(segmenting.work.run)
-    assert said() == ["the settings are not understood (No closing quotation); write them as in train.steps=500"]
+    told = "the settings are not understood (No closing quotation); write them as in train.steps=500"
+    assert segmenting.work.problem.value == told
 
 
 def test_training_is_stopped_and_goes_on_and_its_model_is_offered(
-    segmenting, viewer, draw_small, tmp_path, said, monkeypatch
+    segmenting, viewer, draw_small, tmp_path, monkeypatch, finish, press
 ):
     from wsis_jax import training
     from wsis_jax.training import run_folder
-    from wsis_jax.viewer.widgets import TrainWidget
+    from wsis_jax.viewer.training import TrainWidget
 
     scenes = [draw_small(seed) for seed in (100, 105, 106)]
     image = viewer.add_image(np.stack([scene.image for scene in scenes]), name="film", scale=(1, 0.5, 0.5))
@@ -361,7 +296,7 @@ def test_training_is_stopped_and_goes_on_and_its_model_is_offered(
     finish(widget, meanwhile=stop)
     assert run_folder.saved_step(tmp_path / "run") == 3
     assert widget.resume.value
-    assert widget.work.status.value == "stopped, and saved"
+    assert widget.work.status.value.startswith(f"stopped, and saved in {tmp_path / 'run'}; ")
     press(widget.work.run)
     finish(widget)
     assert run_folder.saved_step(tmp_path / "run") == 5
@@ -374,11 +309,10 @@ def test_training_is_stopped_and_goes_on_and_its_model_is_offered(
         np.testing.assert_array_equal(images[index], scene.image)
         np.testing.assert_allclose(points[index], scene.points, atol=1e-9)
     assert len(images) == len(points) == 2
-    assert any("the training is saved" in message for message in said())
 
 
-def test_points_belong_to_the_image_whose_name_they_begin_with(viewer, said):
-    from wsis_jax.viewer.widgets import TrainWidget, pair_layers
+def test_points_belong_to_the_image_whose_name_they_begin_with(viewer, press):
+    from wsis_jax.viewer.training import TrainWidget, pair_layers
 
     a, a2 = (viewer.add_image(np.zeros((9, 9)), name=name) for name in ("a", "a2"))
     of_a2, of_a = (viewer.add_points([[1, 2]], name=name) for name in ("a2 clicks", "a clicks"))
@@ -388,5 +322,6 @@ def test_points_belong_to_the_image_whose_name_they_begin_with(viewer, said):
         pair_layers([a, a2], [of_a])
     with pytest.raises(ValueError, match="a clicks: it is not clear to which image"):
         pair_layers([a2], [of_a2, of_a])
-    press(TrainWidget(viewer).work.run)
-    assert said() == ["no image layer is chosen to learn from; choose one in the list"]
+    widget = TrainWidget(viewer)
+    press(widget.work.run)
+    assert widget.work.problem.value == "no image layer is chosen to learn from; choose one in the list"

@@ -3,14 +3,14 @@
 A layer may have more axes than rows and columns, which come last; the others, such as time, are called its steps.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float32, Float64
-from napari.layers import Image, Points
+from napari.layers import Image, Layer, Points
 
-from wsis_jax.core import Channels, Segmentation, UserError, channel_count, in_words, so_many
+from wsis_jax.core import Channels, UserError, channel_count, in_words, so_many
 from wsis_jax.io import LUMINANCE
 from wsis_jax.points import suggest_sigma
 from wsis_jax.synthetic import draw_scene
@@ -78,7 +78,7 @@ class Shown(NamedTuple):
         return values[..., numbers if len(numbers) > 1 else numbers[0]].astype(np.float32)
 
 
-def points_by_step(points: Points, image: Image) -> dict[Step, Float64[np.ndarray, "_ 2"]]:
+def points_by_step(points: Points, image: Layer) -> dict[Step, Float64[np.ndarray, "_ 2"]]:
     """Returns the points of a layer by the step of an image that they are in, (row, column) in its pixels.
 
     Raises:
@@ -89,13 +89,18 @@ def points_by_step(points: Points, image: Image) -> dict[Step, Float64[np.ndarra
             f"{points.name}: these points have {points.ndim} axes and {image.name} has {image.ndim}, so that "
             "nobody knows which step they belong to; click in a points layer of as many axes"
         )
-    places = np.array([image.world_to_data(points.data_to_world(point)) for point in points.data])
-    places = places.reshape(-1, image.ndim)
+    places = places_in(points, image)
     steps = np.round(places[:, :-2]).astype(int)
     return {
         tuple(map(int, step)): places[(steps == step).all(axis=1), -2:].astype(np.float64)
         for step in np.unique(steps, axis=0)
     }
+
+
+def places_in(points: Points, other: Layer) -> Float64[np.ndarray, "points axes"]:
+    """Returns where the points of a layer are in pixels of another one, on all its axes."""
+    places = [other.world_to_data(points.data_to_world(point)) for point in points.data]
+    return np.array(places, np.float64).reshape(-1, other.ndim)
 
 
 def placement(image: Image, step: Step, ratio: tuple[float, float] = (1.0, 1.0)) -> dict[str, Any]:
@@ -112,57 +117,6 @@ def placement(image: Image, step: Step, ratio: tuple[float, float] = (1.0, 1.0))
     scale[-2:] *= ratio
     same = {name: getattr(image, name) for name in ("rotate", "shear", "affine", "units")}
     return {**same, "scale": scale, "translate": image.affine.inverse(start)}
-
-
-def result_layers(
-    results: Mapping[Step, Segmentation], image: Image, *, first: Step, lengths: Step, evidence: bool
-) -> list[LayerData]:
-    """Returns the layers of segmented planes: points over labels over the evidence for them.
-
-    Args:
-        results: of each step, counted from `first`; all of one size, and at least one.
-        image: the layer that was segmented.
-        first: the step of the image where the layers begin.
-        lengths: how many steps they have on each axis; a step without a result has no cell.
-        evidence: whether to show likelihood map, contributions and who won them, too.
-    """
-    one = next(iter(results.values()))
-    shape, small = one.labels.shape, one.detection.likelihood.shape
-    ratio = (shape[0] / small[0], shape[1] / small[1])
-    here, there = placement(image, first), placement(image, first, ratio)
-
-    def stack(part: Any, sides: tuple[int, ...]) -> np.ndarray:
-        values = np.zeros((*lengths, *sides), part(one).dtype)
-        for step, result in results.items():
-            values[step] = part(result)
-        return values
-
-    layers: list[LayerData] = []
-    if evidence:
-        hidden = {**there, "visible": False}
-        bright = {**hidden, "blending": "additive", "colormap": "magma"}
-        likelihood = stack(lambda result: result.detection.likelihood, small)
-        value = stack(lambda result: result.winner.value, small)
-        owner = stack(lambda result: result.winner.owner, small)
-        layers += [
-            (likelihood, {**bright, "name": f"{image.name} likelihood", "contrast_limits": (0, 1)}, "image"),
-            (value, {**bright, "name": f"{image.name} contributions"}, "image"),
-            (owner, {**hidden, "name": f"{image.name} winners"}, "labels"),
-        ]
-    labels = stack(lambda result: result.labels, shape)
-    layers.append((labels, {**here, "name": f"{image.name} cells"}, "labels"))
-    places = [np.c_[np.tile(step, (len(r.points), 1)), r.points] for step, r in results.items()]
-    features = {
-        "label": np.concatenate([np.arange(len(r.points)) + 1 for r in results.values()]),
-        "score": np.concatenate([r.scores for r in results.values()]),
-    }
-    about = {
-        "name": f"{image.name} detections",
-        "features": features,
-        "size": dot_size([r.points for r in results.values()]),
-    }
-    layers.append((np.concatenate(places), {**here, **about, "face_color": "yellow"}, "points"))
-    return layers
 
 
 def dot_size(points: Sequence[Float64[np.ndarray, "_ 2"]]) -> float:

@@ -9,10 +9,13 @@ import numpy as np
 from jaxtyping import Float64
 
 from wsis_jax.core import EXPECTED_ERRORS, UserError, sentence
-from wsis_jax.io import read_labels, read_points, read_shape
+from wsis_jax.io import CORRECTIONS, read_labels, read_points, read_shape
 from wsis_jax.output import FORMATS
+from wsis_jax.segmentation import edits_of
 from wsis_jax.viewer.layers import LayerData, dot_size
-from wsis_jax.viewer.widgets import MODELS
+from wsis_jax.viewer.marks import Made, marked, new_group
+from wsis_jax.viewer.models import MODELS
+from wsis_jax.viewer.results import DOTS, new_point_features, outline_when_added, rows_of
 
 if TYPE_CHECKING:
     import pandas
@@ -56,6 +59,13 @@ class ImageFiles(NamedTuple):
     def points(self) -> Float64[np.ndarray, "cells 2"]:
         """Returns (row, column) of the detected cells; none where the file is missing."""
         return read_points(self.files["points"])[0] if "points" in self.files else np.empty((0, 2))
+
+    def corrected(self) -> Float64[np.ndarray, "cells 2"]:
+        """Returns (row, column) of the cells as somebody corrected them; the detected ones where nobody did."""
+        file = self.folder / f"{self.name}{CORRECTIONS}"
+        if not file.is_file():
+            return self.points()
+        return next(iter(read_points(file).values()))
 
     def table(self, cells: int) -> "pandas.DataFrame":
         """Returns the image's name and what `_cells.csv` says, if it is there, of each detected cell, in order.
@@ -147,21 +157,56 @@ Read = Callable[[str], list[Any]]
 
 
 def get_reader(path: str | Sequence[str]) -> Read | None:
-    """Returns the reader of a run folder or a folder of results; None for anything else."""
+    """Returns the reader of a folder; None for anything else.
+
+    napari asks its user which plugin is to read a folder, and offers the first by name, which is this one. So any
+    other folder is read as napari reads it by itself.
+    """
     folder = Path(path) if isinstance(path, str | Path) else None
     if folder is None or not folder.is_dir():
         return None
-    if (folder / "config.json").is_file() and ((folder / "weights").is_dir() or (folder / "samples").is_dir()):
-        return _showing_errors(read_training)
-    return _showing_errors(read_results) if images_of(folder) else None
+    if not is_ours(folder):
+        from napari_builtins.io import napari_get_reader
+
+        return napari_get_reader(str(folder))
+    return _showing_errors(layers_of_folder)
+
+
+def is_ours(folder: Path) -> bool:
+    """Tells whether a folder is a run or holds results."""
+    return _is_run(folder) or bool(images_of(folder))
+
+
+def _is_run(folder: Path) -> bool:
+    return (folder / "config.json").is_file() and ((folder / "weights").is_dir() or (folder / "samples").is_dir())
+
+
+def layers_of_folder(folder: Path) -> list[LayerData]:
+    """Returns the layers of a folder of results or of a run, whose model is then offered.
+
+    Raises:
+        UserError: if it is neither, or a file is damaged.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder}: is no folder; choose one of results, or the run of a training")
+    if _is_run(folder):
+        return read_training(folder)
+    if not images_of(folder):
+        raise UserError(
+            f"{folder}: holds neither results of wsis segment nor a trained model; open images with File > Open"
+        )
+    return read_results(folder)
 
 
 def _showing_errors(read: Callable[[Path], list[LayerData]]) -> Read:
     """Returns a reader that shows errors in a sentence."""
 
     def reader(path: str) -> list[Any]:
+        from napari import current_viewer
         from napari.utils.notifications import show_error
 
+        if (viewer := current_viewer()) is not None:
+            outline_when_added(viewer)
         try:
             return read(Path(path)) or [(None,)]
         except EXPECTED_ERRORS as error:
@@ -192,7 +237,8 @@ def read_training(folder: Path) -> list[LayerData]:
     steps = [int(file.stem.removeprefix("step_")) for file in files]
     shape = np.max([picture.shape for picture in pictures], axis=0).tolist()
     stack = np.stack([_padded(picture, shape) for picture in pictures])
-    return [(stack, {"name": f"{folder.name} as it learned", "rgb": True, "metadata": {"steps": steps}}, "image")]
+    about = {"name": f"{folder.name} as it learned", "rgb": True}
+    return [(stack, {**about, "metadata": {"steps": steps, **marked("pictures", new_group())}}, "image")]
 
 
 def read_results(folder: Path) -> list[LayerData]:
@@ -202,16 +248,19 @@ def read_results(folder: Path) -> list[LayerData]:
     smaller images are continued by zeros.
     """
     images = images_of(folder)
-    about = {"metadata": {"names": [image.name for image in images]}}
+    names, group = [image.name for image in images], new_group()
     title = images[0].name if len(images) == 1 else folder.resolve().name
     shapes = [image.shape() for image in images]
     frame = tuple(np.max(shapes, axis=0).tolist())
     layers: list[LayerData] = []
 
+    def about(part: str, **mark: Any) -> dict[str, Any]:
+        return {"name": f"{title} {part}", "metadata": {"names": names, **marked(part, group, **mark)}}
+
     def add(kind: str, part: str, **attributes: Any) -> None:
         data = _stacked(images, part, frame)
         if data is not None:
-            layers.append((data, {"name": f"{title} {part}", **about, **attributes}, kind))
+            layers.append((data, {**about(part), **attributes}, kind))
 
     hidden = {"visible": False, "blending": "additive", "colormap": "magma"}
     if any(image.has("image") for image in images):
@@ -221,23 +270,40 @@ def read_results(folder: Path) -> list[LayerData]:
     add("image", "likelihood", contrast_limits=(0, 1), **hidden)
     add("image", "contributions", **hidden)
     add("labels", "winners", visible=False)
-    add("labels", "cells")
     if any("points" in image.files for image in images):
-        layers.append(_points_layer(images, f"{title} points", about))
-    return layers
+        outlined, points = _points_layer(images)
+        mark = about("cells", outlined=outlined, made=Made(""), shapes=shapes if len(images) > 1 else None)
+        original = dict(enumerate(image.corrected() for image in images))
+        told = about("points", folder=str(folder.resolve()), original=original)
+        points = (points[0], {**points[1], **told, **DOTS}, "points")
+    else:
+        mark, points = about("cells"), None
+    add("labels", "cells", **mark)
+    return layers if points is None else [*layers, points]
 
 
-def _points_layer(images: Sequence[ImageFiles], name: str, about: dict[str, Any]) -> LayerData:
-    """Returns the detected cells of all images, with what the tables tell of them."""
+def _points_layer(images: Sequence[ImageFiles]) -> tuple[Float64[np.ndarray, "outlined columns"], LayerData]:
+    """Returns the detected cells of all images, as they were outlined, and a layer of them as they were corrected.
+
+    The layer has what the tables tell of the cells.
+    """
     import pandas
 
-    points = [image.points() for image in images]
-    tables = [image.table(len(own)) for image, own in zip(images, points, strict=True)]
-    places = np.concatenate(points)
-    if len(images) > 1:
-        places = np.c_[np.repeat(np.arange(len(images)), [len(own) for own in points]), places]
-    attributes = {"name": name, "features": pandas.concat(tables, ignore_index=True), "size": dot_size(points)}
-    return places, {**about, **attributes, "face_color": "yellow"}, "points"
+    outlined, places, tables = [], [], []
+    for index, image in enumerate(images):
+        step = (index,) if len(images) > 1 else ()
+        before, now = image.points(), image.corrected()
+        numbers = np.arange(1, len(before) + 1)
+        outlined.append(rows_of(step, before, numbers))
+        places.append(rows_of(step, now, np.zeros(len(now)))[:, :-1])
+        same = edits_of(before, now).before
+        table = image.table(len(before)).reindex(same).assign(image=image.name)
+        table["label"] = np.where(same < 0, 0, same + 1)
+        tables.append(table)
+    sizes = dot_size([image.points() for image in images])
+    features = pandas.concat(tables, ignore_index=True)
+    attributes = {"features": features, "feature_defaults": new_point_features(features), "size": sizes}
+    return np.concatenate(outlined), (np.concatenate(places), attributes, "points")
 
 
 def _stacked(images: Sequence[ImageFiles], part: str, frame: tuple[int, int]) -> Any | None:
