@@ -80,7 +80,7 @@ def _score(kind: str, arguments: argparse.Namespace) -> dict[str, object]:
             maps |= {one.case.name: inside_map(drawer, one) for one in fronts[-1]}
     pooled = [one for ones in fronts for one in ones]
     line: dict[str, object] = {
-        "steps": arguments.steps,
+        "steps": run.config.train.steps,  # of one that was trained before, those that it had
         "images": len(pooled),
         "half_diameter": half,
         "ours": figures(pooled, ours, half),
