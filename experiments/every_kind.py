@@ -69,10 +69,12 @@ def _score(kind: str, arguments: argparse.Namespace) -> dict[str, object]:
     config = experiment_config([f"train.steps={arguments.steps}", *arguments.set])
     fronts: list[list[Front]] = []
     maps: dict[str, Float32[np.ndarray, "_ _"]] = {}
+    steps = 0
     for fold in range(folds):
         training, test = split(cases, fold, folds)
         folder = arguments.work / kind / f"fold{fold}"
         run = trained(training, folder, config)
+        steps = run.config.train.steps  # of one that was trained before, those that it had
         run = run.using(preset("default", run.config))
         fronts.append([front(run, case, folder) for case in test])
         if arguments.ceilings == "all" or (arguments.ceilings == "first" and fold == 0):
@@ -80,7 +82,7 @@ def _score(kind: str, arguments: argparse.Namespace) -> dict[str, object]:
             maps |= {one.case.name: inside_map(drawer, one) for one in fronts[-1]}
     pooled = [one for ones in fronts for one in ones]
     line: dict[str, object] = {
-        "steps": run.config.train.steps,  # of one that was trained before, those that it had
+        "steps": steps,
         "images": len(pooled),
         "half_diameter": half,
         "ours": figures(pooled, ours, half),
