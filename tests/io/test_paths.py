@@ -1,5 +1,6 @@
 """Finding and pairing files."""
 
+import json
 import os
 import subprocess
 import sys
@@ -24,9 +25,76 @@ def touch(folder: Path, *names: str) -> list[Path]:
 
 
 def test_list_files_of_a_folder_are_sorted_and_neither_hidden_nor_of_other_kinds(tmp_path):
-    touch(tmp_path, "b.tif", "a.TIF", ".c.tif", "d.csv", "sub/e.tif")
+    touch(tmp_path, "b.tif", "a.TIF", ".c.tif", "d.csv", "sub/e.csv")
     (tmp_path / "folder.tif").mkdir()
     assert [path.name for path in paths.list_files(tmp_path, suffixes=TIFF)] == ["a.TIF", "b.tif"]
+
+
+def test_folders_are_searched_and_files_named_by_their_way(tmp_path):
+    touch(tmp_path, "b.tif", "A1/img.tif", "A1/deep/img.OME.TIF", "A2/img_labels.tif", "x.tif/y.tif")
+    touch(
+        tmp_path, ".hidden/a.tif", "A1/.b.tif", "s.zarr/0/c.tif", "group/zarr.json", "group/d.tif", "notes/n.txt"
+    )
+    touch(tmp_path, "run/config.json", "run/samples/step_1.tif")  # of a training
+    (tmp_path / "A2" / "circle").symlink_to(tmp_path)
+    found = paths.named_files(tmp_path, suffixes=TIFF)
+    assert {str(path.relative_to(tmp_path)): name for path, name in found.items()} == {
+        "A1/deep/img.OME.TIF": "A1/deep/img",
+        "A1/img.tif": "A1/img",
+        "A2/img_labels.tif": "A2/img",
+        "b.tif": "b",
+        "x.tif/y.tif": "x.tif/y",
+    }
+    assert list(found) == sorted(found)
+    assert list(paths.named_files(tmp_path / "A1" / "img.tif", suffixes=TIFF).values()) == ["img"]
+    assert list(paths.named_files([tmp_path / "A1", tmp_path / "A2"], suffixes=TIFF).values())[:2] == [
+        "deep/img",
+        "img",
+    ]
+
+
+def test_linked_folders_are_searched(tmp_path):
+    touch(tmp_path / "elsewhere", "img.tif")
+    (tmp_path / "plate").mkdir()
+    (tmp_path / "plate" / "A1").symlink_to(tmp_path / "elsewhere")
+    found = paths.named_files(tmp_path / "plate", suffixes=TIFF)
+    assert found == {tmp_path / "plate" / "A1" / "img.tif": "A1/img"}
+
+
+@pytest.mark.parametrize(
+    ("pattern", "names"),
+    [
+        ("plate/*.tif", ["c"]),
+        ("plate/*/img.tif", ["A1/img", "A2/img"]),
+        ("plate/A?/*.tif", ["A1/img", "A2/img"]),
+        ("**/*.tif", ["plate/A1/img", "plate/A2/img", "plate/c"]),
+        ("plate/.*/img.tif", [".old/img"]),
+    ],
+)
+def test_files_of_a_pattern_are_named_from_its_first_wildcard_on(tmp_path, monkeypatch, pattern, names):
+    touch(tmp_path, "plate/A1/img.tif", "plate/A2/img.tif", "plate/.old/img.tif", "plate/c.tif")
+    assert list(paths.named_files(tmp_path / pattern, suffixes=TIFF).values()) == names
+    monkeypatch.chdir(tmp_path)
+    assert list(paths.named_files(pattern, suffixes=TIFF).values()) == names
+
+
+def test_results_are_no_images_in_whatever_folder_their_manifest_is(tmp_path):
+    touch(tmp_path, "plate/A1/img.tif", "plate/A1/img_overlay.png", "plate/A1/img_points.csv", "plate/A1/img.csv")
+    touch(tmp_path, "plate/A2/b.tif", "plate/A2/sub/b_overlay.png", "plate/A2/sub/b_points.csv")
+    touch(tmp_path, "ctc/01/t000.tif", "ctc/01_RES/mask000.tif", "ctc/01_RES/res_track.txt")
+    lines = [{"files": ["A1/img_overlay.png", "A1/img_points.csv"]}, {"files": ["../A2/b.tif"]}, {"files": 3}]
+    (tmp_path / "plate" / "manifest.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    below = json.dumps({"files": ["sub/b_overlay.png", "sub/b_points.csv"]})
+    (tmp_path / "plate" / "A2" / "manifest.jsonl").write_text(below + "\n")
+    assert list(paths.named_images(tmp_path / "plate").values()) == ["A1/img", "A2/b"]
+    assert list(paths.named_images(tmp_path / "plate" / "A1").values()) == ["img"]
+    assert list(paths.named_images(tmp_path / "plate" / "*" / "*").values()) == ["A1/img", "A2/b"]
+    assert list(paths.named_images(tmp_path / "ctc").values()) == ["01/t000"]
+    with pytest.raises(FileNotFoundError, match="sub: holds results of wsis segment and no other image"):
+        paths.named_images(tmp_path / "plate" / "A2" / "sub")
+    # Results of another folder's batch are no clicks; those of the very folder may be.
+    assert list(paths.named_points(tmp_path / "plate").values()) == ["A1/img", "A1/img_points"]
+    assert list(paths.named_points(tmp_path / "plate" / "A2").values()) == ["sub/b_points"]
 
 
 def test_list_files_of_a_file_is_that_file_whatever_its_suffix(tmp_path):
@@ -60,26 +128,83 @@ def test_stem():
     assert paths.stem("folder/well_3.tif") == "well_3"
     assert paths.stem(Path("well_3_labels.tif")) == "well_3"
     assert paths.stem("labels_of.day.2.png") == "labels_of.day.2"
+    assert paths.stem("A.TIF") == "A"
+    assert paths.stem("A.OME.TIF") == "A"
 
 
-def test_pair_by_stem():
+def test_pair_by_name():
     images = [Path("i/b.tif"), Path("i/a.tif"), Path("i/c.tif")]
     labels = [Path("l/a_labels.tif"), Path("l/b_labels.tif"), Path("l/d_labels.tif")]
-    pairs, images_alone, labels_alone = paths.pair_by_stem(images, labels)
+    pairs, images_alone, labels_alone = paths.pair_by_name(images, labels)
     assert pairs == [(images[0], labels[1]), (images[1], labels[0])]
-    assert images_alone == [images[2]]
-    assert labels_alone == [labels[2]]
+    assert images_alone == {images[2]: "c"}
+    assert labels_alone == {labels[2]: "d"}
 
 
-def test_pair_by_stem_of_one_and_one_or_none():
+def test_pair_by_name_of_one_and_one_or_none():
     image, points = Path("image.tif"), Path("clicks.csv")
-    assert paths.pair_by_stem([image], [points]) == ([(image, points)], [], [])
-    assert paths.pair_by_stem([image], []) == ([], [image], [])
+    assert paths.pair_by_name([image], [points]) == ([(image, points)], {}, {})
+    assert paths.pair_by_name([image], []) == ([], {image: "image"}, {})
 
 
-def test_pair_by_stem_refuses_two_files_of_one_name():
+def test_files_in_folders_are_paired_by_their_way_or_where_unique_by_their_last_name():
+    def named(*names):
+        return {Path(f"{name}.x"): name for name in names}
+
+    def paired(first, second):
+        pairs, alone, left = paths.pair_by_name(named(*first), named(*second))
+        return (
+            [(str(a.with_suffix("")), str(b.with_suffix(""))) for a, b in pairs],
+            [*alone.values()],
+            [*left.values()],
+        )
+
+    plate = ("A1/img", "A2/img")
+    assert paired(plate, ("A2/img", "A1/img")) == ([("A1/img", "A1/img"), ("A2/img", "A2/img")], [], [])
+    assert paired(plate, ("img", "x")) == ([], [*plate], ["img", "x"])  # of which is it?
+    assert paired(plate, ("A1/img", "img")) == ([("A1/img", "A1/img")], ["A2/img"], ["img"])
+    assert paired(("A1/a", "A2/b"), ("b", "a")) == ([("A1/a", "a"), ("A2/b", "b")], [], [])
+    assert paired(("a", "b"), ("day/b", "day/a")) == ([("a", "day/a"), ("b", "day/b")], [], [])
+    assert paired(("a", "old/a"), ("a", "c")) == ([("a", "a")], ["old/a"], ["c"])
+    assert paired(("x/a", "y/b"), ("p/a", "q/a")) == ([], ["x/a", "y/b"], ["p/a", "q/a"])
+
+
+@pytest.mark.parametrize(
+    ("name", "others", "told"),
+    [
+        ("a", ["a_Points"], "; a_Points.csv has nearly that name"),
+        ("A", ["a", "b"], "; a.csv has nearly that name"),
+        ("img_1", ["img_001", "img_002"], "; img_001.csv has nearly that name"),
+        ("well A1", ["well-a1", "A1_well"], "; well-a1.csv and A1_well.csv have nearly that name"),
+        ("fluorescense", ["fluorescence"], "; fluorescence.csv has nearly that name"),
+        ("img_001", ["img_002", "other"], ""),
+        ("A1/img", ["A1/img_points", "A2/img_points"], "; A1/img_points.csv has nearly that name"),
+        ("a", ["a-1", "a-2", "a-3", "a-4"], "; a-1.csv, a-2.csv and a-3.csv have nearly that name"),
+        ("a", ["b", "__"], ""),
+    ],
+)
+def test_near_names_are_told(name, others, told):
+    assert paths.near(name, {Path(f"{other}.csv"): other for other in others}) == told
+
+
+def test_who_has_no_partner_is_told_who_nearly_has_its_name():
+    given = {"partner": "point file", "example": "a.tif and a.csv"}
+    with pytest.raises(ValueError, match=r"as in a\.tif and a\.csv; a_Points\.csv has nearly that name$"):
+        paths.pair_with_partners([Path("a.tif"), Path("c.tif")], [Path("a_Points.csv")], **given)
+    images, points = [Path("A.TIF"), Path("b.tif")], [Path("a.csv"), Path("b.csv")]
+    with pytest.warns() as caught:
+        assert paths.pair_with_partners(images, points, **given) == [(images[1], points[1])]
+    assert [str(one.message) for one in caught] == [
+        "A.TIF: left out, since no point file has that name; a.csv has nearly that name",
+        "a.csv: left out, since no image has that name",
+    ]
+    with pytest.warns(match=r"a\.csv: left out, since no image has that name; A\.TIF has nearly that name"):
+        paths.pair_with_partners(images, points, **given, warn_alone=False)
+
+
+def test_pair_by_name_refuses_two_files_of_one_name():
     with pytest.raises(ValueError, match=r"b/x\.png: a/x\.tif would be paired by the same name; remove"):
-        paths.pair_by_stem([Path("y.tif")], [Path("a/x.tif"), Path("b/x.png")])
+        paths.pair_by_name([Path("y.tif")], [Path("a/x.tif"), Path("b/x.png")])
 
 
 def test_a_folder_is_replaced_as_a_whole_or_not_at_all(tmp_path):
@@ -124,4 +249,4 @@ def test_names_that_look_the_same_are_the_same(tmp_path):
     apart, joined = unicodedata.normalize("NFD", "Größe"), unicodedata.normalize("NFC", "Größe")
     assert apart != joined
     images, points = touch(tmp_path, f"{apart}.tif", "b.tif"), touch(tmp_path, f"{joined}.csv", "b.csv")
-    assert paths.pair_by_stem(images, points) == (list(zip(images, points, strict=True)), [], [])
+    assert paths.pair_by_name(images, points) == (list(zip(images, points, strict=True)), {}, {})

@@ -16,7 +16,7 @@ from wsis_jax.cli.arguments import (
     length,
 )
 from wsis_jax.cli.terminal import training_progress, waiting
-from wsis_jax.core import UserError, in_words
+from wsis_jax.core import UserError, in_words, so_many
 
 if TYPE_CHECKING:
     from wsis_jax.core import Channels, Config
@@ -190,7 +190,7 @@ def _training_set(arguments: argparse.Namespace, channel: "Channels") -> "Traini
                 axes=arguments.axes,
             ),
         )
-    print(f"Learning from {sum(map(len, data.points))} {kind} in {len(data.images)} images.")
+    print(f"Learning from {sum(map(len, data.points))} {kind} in {so_many(len(data.images), 'image')}.")
     if kind == "nuclei":
         with waiting("looking for cells without a nucleus"):
             data = with_uncertain(data)

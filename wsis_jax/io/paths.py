@@ -1,24 +1,44 @@
 """Finds files, and pairs them by name."""
 
+import difflib
 import json
+import os
 import re
 import warnings
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from unicodedata import normalize
 
-from wsis_jax.core import MissingFile, UserError, read_text, reading
+from wsis_jax.core import MissingFile, UserError, check_place, read_text, reading
 
 Files = str | Path | Sequence[str | Path]
 """A file, a folder or a pattern, or several of them."""
 
+Named = Mapping[Path, str]
+"""Files in order, each with its name: see `named_files`."""
+
 MANIFEST = "manifest.jsonl"
 """The file in a folder of results that names what was written."""
 
+_NEAR = 0.75  # of 1: how alike two names are, by their letters, that are told as near
+_HINTS = 3  # near names that are told
+
+
+# Finding
+
 
 def list_files(where: Files, *, suffixes: Sequence[str]) -> list[Path]:
-    """Lists the files meant by a file's name, a folder or a pattern, or by several of them.
+    """Lists the files that `named_files` finds, without their names."""
+    return list(named_files(where, suffixes=suffixes))
+
+
+def named_files(where: Files, *, suffixes: Sequence[str]) -> dict[Path, str]:
+    """Finds the files meant by a file's name, a folder or a pattern, or by several of them.
+
+    A folder is searched with all folders in it, but for hidden ones, run folders of trainings, and folders that
+    are one image, as those of Zarr are.
 
     Args:
         where: A file (whatever its suffix; a folder of Zarr counts as a file), a folder, or a pattern such as
@@ -26,25 +46,27 @@ def list_files(where: Files, *, suffixes: Sequence[str]) -> list[Path]:
         suffixes: The endings to keep in a folder or of a pattern, as `.tif`, in small letters; capitals match too.
 
     Returns:
-        At least one file, sorted by path; hidden files are skipped.
+        At least one file, sorted by path, hidden ones left out. The name of each is its `stem`; of a file in a
+        folder below the one given, or below the part of a pattern before its first wildcard, the way there comes
+        first, as in `A1/img`.
 
     Raises:
         MissingFile: If there is no such file.
+        UserError: If a folder may not be read.
     """
+    if not isinstance(where, str | Path):
+        return {path: name for each in where for path, name in named_files(each, suffixes=suffixes).items()}
     from wsis_jax.io.readers import is_image_folder  # not above: `wsis --help` need not wait for NumPy
 
-    if not isinstance(where, str | Path):
-        found = {path: None for each in where for path in list_files(each, suffixes=suffixes)}
-        return list(found)
     where = Path(where)
     if where.is_file() or is_image_folder(where):
-        return [where]
+        return {where: stem(where)}
     endings = ", ".join(suffixes)
     if where.is_dir():
-        candidates = where.iterdir()
+        base, candidates = where, _below(where)
         problem = f"the folder holds no file ending in {endings}; give the folder that holds the files"
     elif re.search(r"[*?\[]", str(where)):
-        candidates = Path(where.anchor).glob(str(where.relative_to(where.anchor)))
+        base, candidates = _fixed_part(where), Path(where.anchor).glob(str(where.relative_to(where.anchor)))
         problem = f"the pattern matches no file ending in {endings}; check it, and quote it for the shell"
     else:
         raise MissingFile(f"{where}: there is no such file or folder; check the path")
@@ -53,12 +75,60 @@ def list_files(where: Files, *, suffixes: Sequence[str]) -> list[Path]:
         path
         for path in candidates
         if (path.suffix.lower() in suffixes or (within and not path.suffix and _is_group(path)))
-        and not path.name.startswith(".")
+        and not _is_hidden(path, base, where)
     ]
     files = sorted(path for path in kept if path.is_file() or is_image_folder(path))
     if not files:
         raise MissingFile(f"{where}: {problem}")
-    return files
+    return {path: _name_below(base, path) for path in files}
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    """Yields what is in a folder and in the folders below that `named_files` searches, each of these once."""
+    from wsis_jax.io.readers import is_image_folder
+
+    waiting, seen = [folder], set()
+    while waiting:
+        here = waiting.pop()
+        real = os.path.realpath(here)
+        if real in seen:  # links may lead in a circle
+            continue
+        seen.add(real)
+        with reading(here):
+            inside = list(here.iterdir())
+        yield from inside
+        waiting += [
+            path
+            for path in inside
+            if path.is_dir()
+            and not path.name.startswith(".")
+            and path.suffix.lower() != ".zarr"
+            and not (is_image_folder(path) or _is_run(path))
+        ]
+
+
+def _is_run(folder: Path) -> bool:
+    """Tells whether a folder is that of a training, whose pictures are no images."""
+    return (folder / "config.json").is_file() and any((folder / part).is_dir() for part in ("weights", "samples"))
+
+
+def _fixed_part(pattern: Path) -> Path:
+    """Returns the folder that a pattern names before its first wildcard."""
+    parts = pattern.parts
+    return Path(*parts[: next(i for i, part in enumerate(parts) if re.search(r"[*?\[]", part))])
+
+
+def _is_hidden(path: Path, base: Path, where: Path) -> bool:
+    """Tells whether a file is hidden, or is in a hidden folder that was not asked for."""
+    asked = any(part.startswith(".") for part in where.relative_to(base).parts)
+    return any(part.startswith(".") for part in (path.parts[-1:] if asked else path.relative_to(base).parts))
+
+
+def _name_below(base: Path, path: Path) -> str:
+    """Returns the name of a file, with the way to it from a folder."""
+    outer = next((above for above in path.parents if above.suffix.lower() == ".zarr"), path)
+    way = outer.parent.relative_to(base).parts if outer.parent.is_relative_to(base) else ()
+    return "/".join((*(normalize("NFC", part) for part in way), stem(path)))
 
 
 def _is_group(path: Path) -> bool:
@@ -70,45 +140,91 @@ def _is_group(path: Path) -> bool:
 
 
 def list_images(where: Files) -> list[Path]:
-    """Lists image files as `list_files` does, but of a folder or a pattern none that was written as a result.
+    """Lists the files that `named_images` finds, without their names."""
+    return list(named_images(where))
 
-    These are the files that the folder's manifest names, and the pictures of `wsis points`, `<name>_points.png`
-    beside `<name>.csv` or the image.
+
+def named_images(where: Files) -> dict[Path, str]:
+    """Finds image files as `named_files` does, but of a folder or a pattern none that was written as a result.
+
+    These are the files that the manifest of their folder, or of one above, names, and the pictures of
+    `wsis points`, `<name>_points.png` beside `<name>.csv` or the image.
 
     Raises:
         MissingFile: If there is no such file, or there are results alone.
     """
     from wsis_jax.io.readers import IMAGE_SUFFIXES
 
-    wheres = [where] if isinstance(where, str | Path) else where
-    results: dict[Path, set[Path]] = {}
-    found: dict[Path, None] = {}
-    for each in wheres:
-        files = list_files(each, suffixes=IMAGE_SUFFIXES)
-        if files != [Path(each)]:
-            for folder in {file.parent for file in files} - results.keys():
-                results[folder] = _written(folder)
-            kept = [file for file in files if file not in results[file.parent] and not _is_drawn(file)]
-            if not kept:
+    known: dict[Path, set[Path]] = {}
+    found: dict[Path, str] = {}
+    for each in [where] if isinstance(where, str | Path) else where:
+        files = named_files(each, suffixes=IMAGE_SUFFIXES)
+        if list(files) != [Path(each)]:
+            files = {
+                file: name
+                for file, name in files.items()
+                if not (_is_drawn(file) or _is_result(file, None, known))
+            }
+            if not files:
                 raise MissingFile(
                     f"{each}: holds results of wsis segment and no other image; give the folder that holds the "
                     "images"
                 )
-            files = kept
-        found |= dict.fromkeys(files)
-    return list(found)
+        found |= files
+    return found
 
 
-def _written(folder: Path) -> set[Path]:
-    """Returns the files that the manifest of a folder names; a damaged line names none."""
+def named_points(where: Files) -> dict[Path, str]:
+    """Finds point files as `named_files` does; those of results in folders below only if there are no others."""
+    from wsis_jax.io.point_file import POINT_SUFFIXES
+
+    known: dict[Path, set[Path]] = {}
+    found: dict[Path, str] = {}
+    for each in [where] if isinstance(where, str | Path) else where:
+        files = named_files(each, suffixes=POINT_SUFFIXES)
+        found |= {file: name for file, name in files.items() if not _is_result(file, Path(each), known)} or files
+    return found
+
+
+def _is_result(file: Path, within: Path | None, known: dict[Path, set[Path]]) -> bool:
+    """Tells whether the manifest of a folder around a file names it, or, with `within`, of one below that folder.
+
+    `known` keeps what manifests name, by the folder.
+    """
+    file, top = _absolute(file), None if within is None else _absolute(within)
+    for folder in file.parents:
+        if top is not None and not (folder.is_relative_to(top) and folder != top):
+            return False
+        if folder not in known:
+            known[folder] = results_in(folder)
+        if file in known[folder]:
+            return True
+    return False
+
+
+def _absolute(path: Path) -> Path:
+    """Returns a path from the root on, without `..`; links are not followed, as those to images may be."""
+    return Path(os.path.abspath(path))  # noqa: PTH100
+
+
+def results_in(folder: Path) -> set[Path]:
+    """Returns the files that the manifest of a folder names, or that it has of the Cell Tracking Challenge.
+
+    A damaged line of a manifest names none.
+
+    Raises:
+        UserError: If the manifest cannot be read.
+    """
     path, files = folder / MANIFEST, []
+    if (folder / "res_track.txt").is_file():
+        files += folder.glob("mask[0-9]*.tif")
     if not path.is_file():
-        return set()
+        return set(files)
     with reading(path):
         lines = read_text(path, errors="replace").splitlines()
     for line in lines:
         with suppress(ValueError, TypeError, KeyError, RecursionError):
-            files += [folder / name for name in json.loads(line)["files"]]
+            files += [folder / check_place(name) for name in json.loads(line)["files"]]
     return set(files)
 
 
@@ -123,8 +239,11 @@ def _is_drawn(file: Path) -> bool:
     return any(file.with_name(f"{one}{end}").exists() for one in names for end in (".csv", *IMAGE_SUFFIXES))
 
 
+# Pairing
+
+
 def stem(path: str | Path) -> str:
-    """Returns the name to pair a file by: without its suffix, `.ome` before that, and `_labels` at the end.
+    """Returns the name of a file alone: without its suffix, `.ome` before that, and `_labels` at the end.
 
     An image in a folder of Zarr has the name of that, and its place there, as in `plate_A_1_0`. Letters with
     accents are in the form NFC, since some disks take them apart: what looks the same is the same.
@@ -133,39 +252,55 @@ def stem(path: str | Path) -> str:
     outer = next((above for above in path.parents if above.suffix.lower() == ".zarr"), None)
     if outer is not None and not path.suffix:  # an image of a collection
         return "_".join((stem(outer), *path.relative_to(outer).parts))
-    return normalize("NFC", path.stem).removesuffix(".ome").removesuffix("_labels")
+    name = normalize("NFC", path.stem)
+    return (name[: -len(".ome")] if name.lower().endswith(".ome") else name).removesuffix("_labels")
 
 
-def pair_by_stem(
-    first: Sequence[Path], second: Sequence[Path]
-) -> tuple[list[tuple[Path, Path]], list[Path], list[Path]]:
-    """Pairs the files of two lists that have the same `stem`; one file and one file are always a pair.
+def with_names(files: Named | Sequence[Path]) -> list[tuple[Path, str]]:
+    """Returns files with their names; where they have none, with their stems."""
+    return list(files.items()) if isinstance(files, Mapping) else [(path, stem(path)) for path in files]
+
+
+def pair_by_name(
+    first: Named | Sequence[Path], second: Named | Sequence[Path]
+) -> tuple[list[tuple[Path, Path]], dict[Path, str], dict[Path, str]]:
+    """Pairs the files of two lists that have the same name; one file and one file are always a pair.
+
+    What then has no partner is paired by the last part of its name, `img` of `A1/img`, where no other file of
+    either list has that: files in folders and files beside each other can so be pairs.
 
     Returns:
         The pairs, the files of `first` without a partner and those of `second`, each in the order given.
 
     Raises:
-        UserError: If two files of one list have the same stem.
+        UserError: If two files of one list have the same name.
     """
-    of_first, of_second = _by_stem(first), _by_stem(second)
-    if len(first) == len(second) == 1:
-        return [(first[0], second[0])], [], []
-    pairs = [(path, of_second[name]) for name, path in of_first.items() if name in of_second]
-    first_alone = [path for name, path in of_first.items() if name not in of_second]
-    second_alone = [path for name, path in of_second.items() if name not in of_first]
+    of_first, of_second = _by_name(first), _by_name(second)
+    if len(of_first) == len(of_second) == 1:
+        return [(next(iter(of_first.values())), next(iter(of_second.values())))], {}, {}
+    partner_of = {path: of_second[name] for name, path in of_first.items() if name in of_second}
+    taken = set(partner_of.values())
+    unique_first, unique_second = _by_last_part(of_first), _by_last_part(of_second)
+    for last, path in unique_first.items():
+        if path not in partner_of and last in unique_second and unique_second[last] not in taken:
+            partner_of[path] = unique_second[last]
+            taken.add(unique_second[last])
+    pairs = [(path, partner_of[path]) for path in of_first.values() if path in partner_of]
+    first_alone = {path: name for name, path in of_first.items() if path not in partner_of}
+    second_alone = {path: name for name, path in of_second.items() if path not in taken}
     return pairs, first_alone, second_alone
 
 
 def pair_with_partners(
-    images: Sequence[Path],
-    partners: Sequence[Path],
+    images: Named | Sequence[Path],
+    partners: Named | Sequence[Path],
     *,
     partner: str,
     example: str,
     what: str = "image",
     warn_alone: bool = True,
 ) -> list[tuple[Path, Path]]:
-    """Pairs images with other files as `pair_by_stem` does, and warns of those that are left out.
+    """Pairs images with other files as `pair_by_name` does, and warns of those that are left out.
 
     Args:
         images, partners: the files.
@@ -175,19 +310,52 @@ def pair_with_partners(
         warn_alone: whether images without a partner are left out; else they are left to the caller.
 
     Raises:
-        UserError: If there is no pair, or two files of one list have the same stem.
+        UserError: If there is no pair, or two files of one list have the same name.
     """
-    pairs, alone, left = pair_by_stem(images, partners)
+    pairs, alone, left = pair_by_name(images, partners)
     if not pairs:
+        path, name = next(iter(alone.items()))
         raise UserError(
-            f"{alone[0]}: neither this {what} nor any other has a {partner} of its name; name them alike, as in "
-            f"{example}"
+            f"{path}: neither this {what} nor any other has a {partner} of its name; name them alike, as in "
+            f"{example}{near(name, left)}"
         )
     if alone and warn_alone:
-        warnings.warn(f"{name_some(alone)}: left out, since no {partner} has that name", stacklevel=3)
+        hint = near(next(iter(alone.values())), left)
+        warnings.warn(f"{name_some([*alone])}: left out, since no {partner} has that name{hint}", stacklevel=3)
     if left:
-        warnings.warn(f"{name_some(left)}: left out, since no {what} has that name", stacklevel=3)
+        hint = "" if warn_alone else near(next(iter(left.values())), alone)
+        warnings.warn(f"{name_some([*left])}: left out, since no {what} has that name{hint}", stacklevel=3)
     return pairs
+
+
+def near(name: str, others: Named) -> str:
+    """Returns the end of a message that tells which other files have nearly a name; empty where none has.
+
+    Names are near if the words of one are all in the other, as those of `a` are in `A_Points`, or if they have the
+    same numbers and are alike by their letters.
+    """
+    words, numbers = _words(name), _numbers(name)
+    alike = []
+    for path, other in others.items():
+        letters = difflib.SequenceMatcher(None, name.casefold(), other.casefold())
+        within = words and (words <= _words(other) or _words(other) <= words) and _words(other)
+        if within or (numbers == _numbers(other) and letters.ratio() >= _NEAR):
+            alike.append((-letters.ratio(), str(path)))
+    if not alike:
+        return ""
+    *before, last = [path for _, path in sorted(alike)[:_HINTS]]
+    return (
+        f"; {', '.join(before)} and {last} have nearly that name" if before else f"; {last} has nearly that name"
+    )
+
+
+def _words(name: str) -> set[str]:
+    """Returns the words and numbers of a name, in small letters."""
+    return set(re.findall(r"[^\W_]+", name.casefold()))
+
+
+def _numbers(name: str) -> list[int]:
+    return [int(digits) for digits in re.findall(r"[0-9]+", name)]
 
 
 def name_some(paths: Sequence[Path]) -> str:
@@ -195,11 +363,17 @@ def name_some(paths: Sequence[Path]) -> str:
     return str(paths[0]) if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1} more"
 
 
-def _by_stem(paths: Sequence[Path]) -> dict[str, Path]:
-    """Returns files by their stems, in the order given."""
+def _by_name(files: Named | Sequence[Path]) -> dict[str, Path]:
+    """Returns files by their names, in the order given."""
     named: dict[str, Path] = {}
-    for path in paths:
-        if (name := stem(path)) in named:
+    for path, name in with_names(files):
+        if name in named:
             raise UserError(f"{path}: {named[name]} would be paired by the same name; remove or rename one")
         named[name] = path
     return named
+
+
+def _by_last_part(files: Mapping[str, Path]) -> dict[str, Path]:
+    """Returns files by the last parts of their names, without those that share one."""
+    counts = Counter(name.rpartition("/")[2] for name in files)
+    return {last: path for name, path in files.items() if counts[last := name.rpartition("/")[2]] == 1}

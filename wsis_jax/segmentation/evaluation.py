@@ -11,20 +11,21 @@ from wsis_jax.core import UserError, inside
 from wsis_jax.io import (
     LABEL_SUFFIXES,
     MASK_SUFFIXES,
-    POINT_SUFFIXES,
     Files,
-    list_files,
+    named_files,
+    named_points,
+    near,
+    pair_by_name,
     pair_with_partners,
     read_labels,
     read_pixel_size,
     read_points,
-    stem,
 )
 from wsis_jax.metrics import Scores, centroids, match_labels, match_points, pool_scores
 
 
 class Evaluation(NamedTuple):
-    """Scores of each image, by name, and of all cells together."""
+    """Scores of each image, by the name of its label image, and of all cells together."""
 
     pooled: Scores
     images: dict[str, Scores]
@@ -44,7 +45,7 @@ def evaluate(
     components: bool = False,
     pixel_size: float | None = None,
 ) -> Evaluation:
-    """Compares label images with masks, each a file, a folder or a pattern, paired by stem.
+    """Compares label images with masks, each a file, a folder or a pattern, paired by name.
 
     The detection scores compare points. The predicted ones are those of `<name>_points.csv` beside the label
     image, which `wsis segment` writes, or else the centroids of its labels; the true ones are those of
@@ -60,13 +61,13 @@ def evaluate(
 
     Raises:
         MissingFile: if a name leads to no file.
-        UserError: if no two files have the same stem, or a file cannot be read, or shapes differ; if the true
+        UserError: if no two files have the same name, or a file cannot be read, or shapes differ; if the true
             points seem to be in micrometres, and the file of the masks tells the size of a pixel.
     """
     if not distance >= 0:
         raise UserError(f"the distance must be 0 or more, not {distance}")
-    pairs = _pairs(labels, masks, MASK_SUFFIXES if components else LABEL_SUFFIXES)
-    truth = _true_points(points, [stem(label) for label, _ in pairs], pixel_size)
+    names, pairs = _pairs(labels, masks, MASK_SUFFIXES if components else LABEL_SUFFIXES)
+    truth = _true_points(points, {path: names[path] for path, _ in pairs}, pixel_size)
     matches = {}
     for label_path, mask_path in pairs:
         predicted, true = read_labels(label_path), read_labels(mask_path, components=components)
@@ -75,7 +76,7 @@ def evaluate(
                 f"{label_path}: is {predicted.shape[0]} × {predicted.shape[1]} pixels but {mask_path} is "
                 f"{true.shape[0]} × {true.shape[1]}; compare images of the same size"
             )
-        name = stem(label_path)
+        name = names[label_path]
         if name in truth and pixel_size is None:
             _check_unit(truth[name], true, read_pixel_size(mask_path), name)
         beside = label_path.with_name(f"{label_path.stem.removesuffix('_labels')}_points.csv")
@@ -87,29 +88,36 @@ def evaluate(
     return Evaluation(pooled, images)
 
 
-def _pairs(labels: Files, masks: Files, suffixes: Sequence[str]) -> list[tuple[Path, Path]]:
-    """Returns label images with the masks of the same stem, of some suffixes; warns of those that have none."""
+def _pairs(
+    labels: Files, masks: Files, suffixes: Sequence[str]
+) -> tuple[dict[Path, str], list[tuple[Path, Path]]]:
+    """Returns label images with their names, and with the masks of the same; warns of those that have none.
+
+    `suffixes` are those of masks.
+    """
     # The masks may be the results of another model.
     predictions, truths = (
-        [file for file in list_files(where, suffixes=kept) if not _beside_labels(file)]
+        {file: name for file, name in named_files(where, suffixes=kept).items() if not _beside_labels(file)}
         for where, kept in ((labels, LABEL_SUFFIXES), (masks, suffixes))
     )
-    return pair_with_partners(
+    pairs = pair_with_partners(
         predictions, truths, partner="mask", example="a_labels.tif and a.tif", what="label image"
     )
+    return predictions, pairs
 
 
 def _true_points(
-    points: Files | None, names: list[str], pixel_size: float | None
+    points: Files | None, labels: dict[Path, str], pixel_size: float | None
 ) -> dict[str, Float64[np.ndarray, "_ 2"]]:
-    """Returns the true points by name; every label image must have some, if any has."""
+    """Returns the true points by the names of label images; every one must have some, if any has."""
     if points is None:
         return {}
-    files = list_files(points, suffixes=POINT_SUFFIXES)
-    by_name = {names[0]: files[0]} if len(files) == len(names) == 1 else {stem(path): path for path in files}
-    if missing := [name for name in names if name not in by_name]:
-        raise UserError(f"{missing[0]}: has no point file among those of --points; add it, or leave --points out")
-    return {name: _only_frame(by_name[name], pixel_size) for name in names}
+    pairs, missing, left = pair_by_name(labels, named_points(points))
+    for name in missing.values():
+        raise UserError(
+            f"{name}: has no point file among those of --points; add it, or leave --points out{near(name, left)}"
+        )
+    return {labels[path]: _only_frame(file, pixel_size) for path, file in pairs}
 
 
 def _check_unit(

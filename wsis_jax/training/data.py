@@ -12,16 +12,18 @@ from wsis_jax.core import EXPECTED_ERRORS, ChannelChoice, UserError, channels_of
 from wsis_jax.io import (
     LABEL_SUFFIXES,
     MASK_SUFFIXES,
-    POINT_SUFFIXES,
     ByFrame,
     Files,
+    Named,
     PointFormat,
     PointUnit,
     frames_beyond,
-    list_files,
-    list_images,
     moved_inside,
-    pair_by_stem,
+    named_files,
+    named_images,
+    named_points,
+    near,
+    pair_by_name,
     pair_with_partners,
     points_of_frames,
     read_ctc_points,
@@ -78,7 +80,7 @@ def read_training_set(
     pixel_size: float | None = None,
     axes: str | None = None,
 ) -> TrainingSet:
-    """Reads images and points, each a file, a folder or a pattern, paired by stem.
+    """Reads images and points, each a file, a folder or a pattern, paired by name.
 
     An image without a point file, and a point file without an image, are left out with a warning; so is a page
     of a multi-page image that the point file does not mention.
@@ -94,11 +96,10 @@ def read_training_set(
 
     Raises:
         MissingFile: if a name leads to no file.
-        UserError: if a file cannot be read, no image and point file have the same stem, or no image has a point;
+        UserError: if a file cannot be read, no image and point file have the same name, or no image has a point;
             if points look as if they were in micrometres, as `check_unit` tells it, and `points_in` is None.
     """
-    files = list_files(points, suffixes=POINT_SUFFIXES)
-    pairs = _pair(images, files, partner="point file", example="a.tif and a.csv")
+    pairs = _pair(images, named_points(points), partner="point file", example="a.tif and a.csv")
     result = TrainingSet([], [], [])
     for image_path, points_path in pairs:
         frames = read_image(image_path, channel=channel, axes=axes)
@@ -130,7 +131,7 @@ def read_stained_set(
 ) -> TrainingSet:
     """Reads images and finds their points in images of a nuclear stain: the centres of the nuclei.
 
-    Images and stains are files, folders or patterns, paired by stem, and frame by frame. They may be two channels
+    Images and stains are files, folders or patterns, paired by name, and frame by frame. They may be two channels
     of the same files. An image without a stain, and a stain without an image, are left out with a warning; so is
     an image in whose stain there is no nucleus, since its cells may not have been stained.
 
@@ -144,12 +145,12 @@ def read_stained_set(
 
     Raises:
         MissingFile: if a name leads to no file.
-        UserError: if a file cannot be read, no image and stain have the same stem, or an image and its stain
+        UserError: if a file cannot be read, no image and stain have the same name, or an image and its stain
             differ in size or number of frames or are the same pixels; if no nucleus was found in any stain, or
             `nuclear_diameter` is not above 0 or exceeds a stain.
     """
     example = "images/a.tif and stains/a.tif"
-    pairs = _pair(images, list_images(stains), partner="stain", example=example)
+    pairs = _pair(images, named_images(stains), partner="stain", example=example)
     result, empty = TrainingSet([], [], []), []
     for image_path, stain_path in pairs:
         if channels_of(channel) == channels_of(nuclear_channel) and image_path.samefile(stain_path):
@@ -193,9 +194,9 @@ def with_uncertain(data: TrainingSet) -> TrainingSet:
     return data._replace(uncertain=[report.missing for report in reports])
 
 
-def _pair(images: Files, partners: Sequence[Path], *, partner: str, example: str) -> list[tuple[Path, Path]]:
-    """Pairs images with other files by stem, and warns of those left over; `partner` is what the others are."""
-    return pair_with_partners(list_images(images), partners, partner=partner, example=example)
+def _pair(images: Files, partners: Named, *, partner: str, example: str) -> list[tuple[Path, Path]]:
+    """Pairs images with other files by name, and warns of those left over; `partner` is what the others are."""
+    return pair_with_partners(named_images(images), partners, partner=partner, example=example)
 
 
 def _check_alike(image: _Frames, stain: _Frames, image_path: Path, stain_path: Path) -> None:
@@ -222,16 +223,20 @@ def _name(image_path: Path, partner: Path, frame: int, frames: int) -> str:
 
 
 class PointFiles(NamedTuple):
-    """Points by the file that they come from, and a sentence on each file that could not be read."""
+    """Points by the file that they come from, and a sentence on each file that could not be read.
+
+    The names are those of the files that could, as `named_files` returns them.
+    """
 
     by_file: dict[Path, ByFrame]
     errors: list[str]
+    names: dict[Path, str]
 
 
 class PointSet(NamedTuple):
     """The points of one frame, (row, column), and its image, if there is one, with the values as stored."""
 
-    name: str  # the stem of the file, and the frame where there are several
+    name: str  # that of the file, and the frame where there are several
     points: Float64[np.ndarray, "points 2"]
     image: Float32[np.ndarray, "height width *channels"] | None
 
@@ -249,9 +254,9 @@ def points_from_files(
     `points_in` and `pixel_size` are as in `read_training_set`; `images`, of these axes,
     are those whose files may tell the latter.
     """
-    files = list_files(points, suffixes=POINT_SUFFIXES)
-    paths = [] if images is None or pixel_size is not None else list_images(images)
-    sizes = {file: _pixel_size_of(path, axes) for path, file in pair_by_stem(paths, files)[0]}
+    files = named_points(points)
+    paths = {} if images is None or pixel_size is not None else named_images(images)
+    sizes = {file: _pixel_size_of(path, axes) for path, file in pair_by_name(paths, files)[0]}
     return _read(files, lambda file: read_points(file, unit=points_in, pixel_size=pixel_size or sizes.get(file)))
 
 
@@ -276,30 +281,35 @@ def points_from_stains(
         frames = read_image(path, channel=channel, axes=axes)
         return {index: _nuclear_points(frame, path, diameter) for index, frame in enumerate(frames)}
 
-    return _read(list_images(stains), read)
+    return _read(named_images(stains), read)
 
 
 def points_from_labels(labels: Files, *, components: bool = False) -> PointFiles:
     """Takes the centroids of label images, or, with `components`, of the parts of masks; see `read_labels`."""
-    files = list_files(labels, suffixes=MASK_SUFFIXES if components else LABEL_SUFFIXES)
+    files = named_files(labels, suffixes=MASK_SUFFIXES if components else LABEL_SUFFIXES)
     return _read(files, lambda path: {0: centroids(read_labels(path, components=components))})
 
 
 def points_from_ctc(sequence: Path) -> tuple[PointFiles, list[Path]]:
     """Takes the markers of a sequence of the Cell Tracking Challenge; returns its images, too."""
     frames = read_ctc_points(sequence)
-    return PointFiles({one.image: {0: one.points} for one in frames}, []), [one.image for one in frames]
+    names = {one.image: stem(one.image) for one in frames}
+    return PointFiles({one.image: {0: one.points} for one in frames}, [], names), [*names]
 
 
-def _read(files: Sequence[Path], read: Callable[[Path], ByFrame]) -> PointFiles:
+def _read(files: Named, read: Callable[[Path], ByFrame]) -> PointFiles:
     """Reads files one by one; a bad one does not stop the others."""
-    result, seen = PointFiles({}, []), set()
-    for path in files:
-        if stem(path) in seen:
-            raise UserError(f"{path}: another file has that name, and so would its points; rename one of them")
-        seen.add(stem(path))
+    result, first = PointFiles({}, [], {}), dict[str, Path]()
+    for path, name in files.items():
+        if name in first:
+            raise UserError(
+                f"{path}: {first[name]} has that name, too, and so would its points; rename one, or give the "
+                "folder that holds both folders"
+            )
+        first[name] = path
         try:
             result.by_file[path] = read(path)
+            result.names[path] = name
         except EXPECTED_ERRORS as error:
             result.errors.append(sentence(error))
     return result
@@ -313,7 +323,7 @@ def pair_points_with_images(
     points_in: PointUnit | None = None,
     axes: str | None = None,
 ) -> tuple[list[PointSet], list[str]]:
-    """Pairs points with images by stem and frame, and says what has no partner.
+    """Pairs points with images by name and frame, and says what has no partner.
 
     An image without a file of points has none. `images` is None for points alone; `channel` and `axes` are as
     `read_image` takes them. Unless `points_in` tells what the points are in, those that look as if they
@@ -323,10 +333,10 @@ def pair_points_with_images(
         The sets, and errors: of `points`, of images that cannot be read, and of points that have no image.
     """
     errors, sets = list(points.errors), []
-    paths = [] if images is None else list_images(images)
-    pairs, _, alone = pair_by_stem(paths, list(points.by_file))
+    paths = {} if images is None else named_images(images)
+    pairs, without, alone = pair_by_name(paths, points.names)
     file_of = dict(pairs)
-    for path in paths:
+    for path, image_name in paths.items():
         try:
             frames = read_image(path, channel=channel, axes=axes)
         except EXPECTED_ERRORS as error:
@@ -338,7 +348,7 @@ def pair_points_with_images(
             if fault := frames_beyond(by_frame, file_of[path], len(frames), image=path):
                 errors.append(fault)
         for index, frame in enumerate(frames):
-            name = _frame_name(path, index, len(frames))
+            name = _frame_name(image_name, index, len(frames))
             own = by_frame.get(index, np.empty((0, 2)))
             sets.append(PointSet(name, own, frame))
             if points_in is None and path in file_of:
@@ -346,27 +356,27 @@ def pair_points_with_images(
                     check_unit(frame, own, _pixel_size_of(path, axes), name=name)
                 except UserError as error:
                     errors.append(str(error))
-    for path in alone:
+    for path, name in alone.items():
         if images is not None:
-            errors.append(f"{path}: no image has the name of these points")
+            errors.append(f"{path}: no image has the name of these points{near(name, without)}")
         by_frame = points.by_file[path]
-        sets += [PointSet(_frame_name(path, frame, len(by_frame)), own, None) for frame, own in by_frame.items()]
+        sets += [PointSet(_frame_name(name, frame, len(by_frame)), own, None) for frame, own in by_frame.items()]
     return sets, errors
 
 
-def _frame_name(path: Path, frame: int, frames: int) -> str:
-    """Returns the stem of a file, and the frame where there are several."""
-    return stem(path) if frames == 1 else f"{stem(path)}_{frame:04d}"
+def _frame_name(name: str, frame: int, frames: int) -> str:
+    """Returns the name of a file, and the frame where there are several."""
+    return name if frames == 1 else f"{name}_{frame:04d}"
 
 
 def write_point_files(out: Path, points: PointFiles, *, format: PointFormat, keep: Sequence[Path] = ()) -> None:
-    """Writes a file of points for each file read, named by its stem.
+    """Writes a file of points for each file read, of the same name.
 
     Raises:
         UserError: if one of them would replace a file of `keep`.
     """
     kept = {path.resolve() for path in keep}
-    files = {path: out / f"{stem(path)}.csv" for path in points.by_file}
+    files = {path: out / f"{name}.csv" for path, name in points.names.items()}
     for file in files.values():
         if file.resolve() in kept:
             raise UserError(f"{file}: is one of the files given; choose another folder to write to")

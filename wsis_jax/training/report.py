@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from wsis_jax.core import Config, UserError, check_inside, write_text
+from wsis_jax.core import Config, UserError, check_inside, so_many, write_text
 from wsis_jax.network import load_config
 from wsis_jax.output import (
     SHOWN,
@@ -78,7 +78,9 @@ def _training_figures(
         ]
     if images:
         held = sum(image["held_out"] for image in images)
-        figures.append(("Points", number(sum(image["points"] for image in images)), f"in {len(images)} images"))
+        figures.append(
+            ("Points", number(sum(image["points"] for image in images)), f"in {so_many(len(images), 'image')}")
+        )
         figures.append(
             ("Held out", number(held), "images, for validation" if held else "validated on training images")
         )

@@ -12,7 +12,16 @@ import numpy as np
 import tifffile
 
 from wsis_jax.core import UserError, check_name, check_values
-from wsis_jax.io.readers import LUMINANCE, NO_PIXELS, TOO_LARGE, Stack, in_micrometres, side_of_square, stack_of
+from wsis_jax.io.readers import (
+    LUMINANCE,
+    NO_PIXELS,
+    TOO_LARGE,
+    Stack,
+    in_micrometres,
+    of_scenes,
+    side_of_square,
+    stack_of,
+)
 
 # The last axis of an array with channels last is so short, and the two before it are so long.
 _MOST_CHANNELS = 6
@@ -40,7 +49,8 @@ def open_tiff(path: Path, axes: str | None) -> Generator[list[Stack], None, None
             raise ValueError("the length of an axis is no whole number")
         named = [((one, shape), _axis_names(path, given, shape, axes)) for one, given, shape in series]
         stacks = [stack_of(path, _sliceable(path, *one), names, pixel_size=pixel_size) for one, names in named]
-        yield [_as_shown(stack, one.keyframe) for stack, (one, _, _) in zip(stacks, series, strict=True)]
+        shown = [_as_shown(stack, one.keyframe) for stack, (one, _, _) in zip(stacks, series, strict=True)]
+        yield of_scenes(shown, [one.name for one, _, _ in series])
 
 
 def _axis_names(path: Path, given: str, shape: Sequence[int], axes: str | None) -> str:
