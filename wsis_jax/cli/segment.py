@@ -172,10 +172,8 @@ def run(arguments: argparse.Namespace) -> int:
             if outcome.error is not None:
                 show_error(outcome.error)
             elif not outcome.skipped:
-                line = (
-                    f"{one_line(outcome.name)}: {so_many(outcome.cells or 0, 'cell')}{_dropped(outcome.dropped)}"
-                )
-                bar.console.print(line, highlight=False, markup=False)
+                cells = f"{so_many(outcome.cells or 0, 'cell')}{_dropped(outcome.dropped)}"
+                bar.console.print(f"{one_line(outcome.name)}: {cells}", highlight=False, markup=False)
 
         tiles = bar.add_task("tiles", total=None, visible=False)
 

@@ -22,6 +22,8 @@ Named = Mapping[Path, str]
 MANIFEST = "manifest.jsonl"
 """The file in a folder of results that names what was written."""
 
+# What Cellpose writes beside an image.
+_CELLPOSE = re.compile(r"(.+)_(?:cp_masks|cp_output|cp_flows|cp_outlines|flows)")
 _NEAR = 0.75  # of 1: how alike two names are, by their letters, that are told as near
 _HINTS = 3  # near names that are told
 
@@ -66,7 +68,8 @@ def named_files(where: Files, *, suffixes: Sequence[str]) -> dict[Path, str]:
         base, candidates = where, _below(where)
         problem = f"the folder holds no file ending in {endings}; give the folder that holds the files"
     elif re.search(r"[*?\[]", str(where)):
-        base, candidates = _fixed_part(where), Path(where.anchor).glob(str(where.relative_to(where.anchor)))
+        base = _fixed_part(where)
+        candidates = base.glob(str(where.relative_to(base)))
         problem = f"the pattern matches no file ending in {endings}; check it, and quote it for the shell"
     else:
         raise MissingFile(f"{where}: there is no such file or folder; check the path")
@@ -113,9 +116,13 @@ def _is_run(folder: Path) -> bool:
 
 
 def _fixed_part(pattern: Path) -> Path:
-    """Returns the folder that a pattern names before its first wildcard."""
-    parts = pattern.parts
-    return Path(*parts[: next(i for i, part in enumerate(parts) if re.search(r"[*?\[]", part))])
+    """Returns the folder that a pattern names before its first wildcard; a folder may have one in its name."""
+    around = [*reversed(pattern.parents)]
+    return next(
+        folder
+        for folder, inner in zip(around, [*around[1:], pattern], strict=True)
+        if re.search(r"[*?\[]", inner.name) and not inner.is_dir()
+    )
 
 
 def _is_hidden(path: Path, base: Path, where: Path) -> bool:
@@ -147,8 +154,9 @@ def list_images(where: Files) -> list[Path]:
 def named_images(where: Files) -> dict[Path, str]:
     """Finds image files as `named_files` does, but of a folder or a pattern none that was written as a result.
 
-    These are the files that the manifest of their folder, or of one above, names, and the pictures of
-    `wsis points`, `<name>_points.png` beside `<name>.csv` or the image.
+    These are the files that the manifest of their folder, or of one above, names; the pictures of `wsis points`,
+    `<name>_points.png` beside `<name>.csv` or the image; and the masks, flows and pictures of Cellpose beside the
+    image.
 
     Raises:
         MissingFile: If there is no such file, or there are results alone.
@@ -229,9 +237,14 @@ def results_in(folder: Path) -> set[Path]:
 
 
 def _is_drawn(file: Path) -> bool:
-    """Tells whether a file is a picture that `wsis points` drew of a file beside it, or of a frame of one."""
+    """Tells whether a file is what Cellpose made of an image beside it, or a picture that `wsis points` drew.
+
+    Such a picture is of a file beside it, or of a frame of one.
+    """
     from wsis_jax.io.readers import IMAGE_SUFFIXES
 
+    if of_cellpose := _CELLPOSE.fullmatch(file.stem):
+        return any(file.with_name(f"{of_cellpose[1]}{end}").exists() for end in IMAGE_SUFFIXES)
     if not file.name.endswith("_points.png"):
         return False
     name = file.name.removesuffix("_points.png")

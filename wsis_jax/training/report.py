@@ -82,7 +82,13 @@ def _training_figures(
             ("Points", number(sum(image["points"] for image in images)), f"in {so_many(len(images), 'image')}")
         )
         figures.append(
-            ("Held out", number(held), "images, for validation" if held else "validated on training images")
+            (
+                "Held out",
+                number(held),
+                f"{'image' if held == 1 else 'images'}, for validation"
+                if held
+                else "validated on training images",
+            )
         )
     scale = f"pixels; images scaled by {number(config.image.scale)}"
     return [*figures, ("Sigma", number(config.likelihood.sigma), scale)]

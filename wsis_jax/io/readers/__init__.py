@@ -25,7 +25,7 @@ DAMAGED = "the image is damaged"
 NO_PIXELS = "the file holds no pixels; copy or export it again"
 
 # Of a scene without a name of its own.
-_NUMBER_ALONE = re.compile(r"(?:image|scene|series|xypos)[-_]?([0-9]{1,9})", re.IGNORECASE)
+_NUMBER_ALONE = re.compile(r"(?:image|scene|series|xypos)?[-_]?([0-9]{1,9})", re.IGNORECASE)
 _LONGEST = 80  # letters of the name of a scene
 
 # What these log about a damaged file would be printed beside our one sentence.
