@@ -78,6 +78,12 @@ def test_files_of_a_pattern_are_named_from_its_first_wildcard_on(tmp_path, monke
     assert list(paths.named_files(pattern, suffixes=TIFF).values()) == names
 
 
+def test_what_a_killed_batch_left_is_no_image(tmp_path):
+    touch(tmp_path, "a.tif", "b_overlay.png", "c_labels.tif", "results/report/a_image.webp")
+    touch(tmp_path, "results/a_overlay.png", "results/a_points.csv", "results/a_labels.tif")
+    assert list(paths.named_images(tmp_path).values()) == ["a", "b_overlay", "c"]
+
+
 def test_results_are_no_images_in_whatever_folder_their_manifest_is(tmp_path):
     touch(tmp_path, "plate/A1/img.tif", "plate/A1/img_overlay.png", "plate/A1/img_points.csv", "plate/A1/img.csv")
     touch(tmp_path, "plate/A2/b.tif", "plate/A2/sub/b_overlay.png", "plate/A2/sub/b_points.csv")
@@ -167,6 +173,18 @@ def test_files_in_folders_are_paired_by_their_way_or_where_unique_by_their_last_
     assert paired(("a", "b"), ("day/b", "day/a")) == ([("a", "day/a"), ("b", "day/b")], [], [])
     assert paired(("a", "old/a"), ("a", "c")) == ([("a", "a")], ["old/a"], ["c"])
     assert paired(("x/a", "y/b"), ("p/a", "q/a")) == ([], ["x/a", "y/b"], ["p/a", "q/a"])
+    assert paired(("x/a",), ("y/b",)) == ([("x/a", "y/b")], [], [])
+    assert paired(("image", "old/a"), ("clicks", "out/clicks")) == (
+        [("image", "clicks")],
+        ["old/a"],
+        ["out/clicks"],
+    )
+    assert paired(("image", "old/a"), ("clicks", "b")) == ([], ["image", "old/a"], ["clicks", "b"])
+    assert paired(("image", "old/a"), ("old/image", "clicks")) == (
+        [("image", "old/image")],
+        ["old/a"],
+        ["clicks"],
+    )
 
 
 @pytest.mark.parametrize(

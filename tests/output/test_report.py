@@ -197,7 +197,7 @@ def test_one_image_with_one_cell_is_told_in_the_singular(tmp_path):
     segmentation_report(tmp_path, summary_of(["a"], [1]) | {"failed": []})
     page = read(tmp_path / "report.html")
     assert "The image" in page.text
-    assert "1 images" not in page.text
+    assert "Warnings 1 image with one" in page.text
     segmentation_report(tmp_path, summary_of(["a", "b"], [1, 2]))
     assert "All 2 images" in read(tmp_path / "report.html").text
 

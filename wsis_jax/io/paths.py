@@ -154,7 +154,8 @@ def list_images(where: Files) -> list[Path]:
 def named_images(where: Files) -> dict[Path, str]:
     """Finds image files as `named_files` does, but of a folder or a pattern none that was written as a result.
 
-    These are the files that the manifest of their folder, or of one above, names; the pictures of `wsis points`,
+    These are the files that the manifest of their folder, or of one above, names; what a batch that was killed
+    left, `<name>_overlay.png` and `<name>_labels.tif` beside other results; the pictures of `wsis points`,
     `<name>_points.png` beside `<name>.csv` or the image; and the masks, flows and pictures of Cellpose beside the
     image.
 
@@ -171,7 +172,7 @@ def named_images(where: Files) -> dict[Path, str]:
             files = {
                 file: name
                 for file, name in files.items()
-                if not (_is_drawn(file) or _is_result(file, None, known))
+                if not (_is_made(file) or _is_result(file, None, known))
             }
             if not files:
                 raise MissingFile(
@@ -236,15 +237,19 @@ def results_in(folder: Path) -> set[Path]:
     return set(files)
 
 
-def _is_drawn(file: Path) -> bool:
-    """Tells whether a file is what Cellpose made of an image beside it, or a picture that `wsis points` drew.
+def _is_made(file: Path) -> bool:
+    """Tells whether a file is a result by its name, and by a file beside it.
 
-    Such a picture is of a file beside it, or of a frame of one.
+    That is an image, of what Cellpose made; points or another result, of ours that no manifest names yet; and of a
+    picture that `wsis points` drew the points or the image.
     """
     from wsis_jax.io.readers import IMAGE_SUFFIXES
 
     if of_cellpose := _CELLPOSE.fullmatch(file.stem):
         return any(file.with_name(f"{of_cellpose[1]}{end}").exists() for end in IMAGE_SUFFIXES)
+    if ours := re.fullmatch(r"(.+)(?:_overlay\.png|_labels\.tif)", file.name):
+        ends = ("_points.csv", "_cells.csv", "_overlay.png", "_labels.tif")
+        return any(file.with_name(f"{ours[1]}{end}").exists() for end in ends if not file.name.endswith(end))
     if not file.name.endswith("_points.png"):
         return False
     name = file.name.removesuffix("_points.png")
@@ -280,7 +285,8 @@ def pair_by_name(
     """Pairs the files of two lists that have the same name; one file and one file are always a pair.
 
     What then has no partner is paired by the last part of its name, `img` of `A1/img`, where no other file of
-    either list has that: files in folders and files beside each other can so be pairs.
+    either list has that: files in folders and files beside each other can so be pairs. One file and one file that
+    are in no folder below are a pair, too, whatever is in folders.
 
     Returns:
         The pairs, the files of `first` without a partner and those of `second`, each in the order given.
@@ -289,15 +295,15 @@ def pair_by_name(
         UserError: If two files of one list have the same name.
     """
     of_first, of_second = _by_name(first), _by_name(second)
-    if len(of_first) == len(of_second) == 1:
-        return [(next(iter(of_first.values())), next(iter(of_second.values())))], {}, {}
     partner_of = {path: of_second[name] for name, path in of_first.items() if name in of_second}
     taken = set(partner_of.values())
-    unique_first, unique_second = _by_last_part(of_first), _by_last_part(of_second)
-    for last, path in unique_first.items():
-        if path not in partner_of and last in unique_second and unique_second[last] not in taken:
-            partner_of[path] = unique_second[last]
-            taken.add(unique_second[last])
+    last_first, last_second = _by_last_part(of_first), _by_last_part(of_second)
+    candidates = [(path, last_second.get(last)) for last, path in last_first.items()]
+    candidates += [(only(of_first), only(of_second)) for only in (_only, _only_flat)]
+    for path, partner in candidates:
+        if path and partner and path not in partner_of and partner not in taken:
+            partner_of[path] = partner
+            taken.add(partner)
     pairs = [(path, partner_of[path]) for path in of_first.values() if path in partner_of]
     first_alone = {path: name for name, path in of_first.items() if path not in partner_of}
     second_alone = {path: name for name, path in of_second.items() if path not in taken}
@@ -384,6 +390,16 @@ def _by_name(files: Named | Sequence[Path]) -> dict[str, Path]:
             raise UserError(f"{path}: {named[name]} would be paired by the same name; remove or rename one")
         named[name] = path
     return named
+
+
+def _only(files: Mapping[str, Path]) -> Path | None:
+    """Returns the file of a list of one."""
+    return next(iter(files.values())) if len(files) == 1 else None
+
+
+def _only_flat(files: Mapping[str, Path]) -> Path | None:
+    """Returns the file that alone is in no folder below the one given."""
+    return _only({name: path for name, path in files.items() if "/" not in name})
 
 
 def _by_last_part(files: Mapping[str, Path]) -> dict[str, Path]:

@@ -81,15 +81,8 @@ def _training_figures(
         figures.append(
             ("Points", number(sum(image["points"] for image in images)), f"in {so_many(len(images), 'image')}")
         )
-        figures.append(
-            (
-                "Held out",
-                number(held),
-                f"{'image' if held == 1 else 'images'}, for validation"
-                if held
-                else "validated on training images",
-            )
-        )
+        whose = f"{'image' if held == 1 else 'images'}, for validation" if held else "validated on training images"
+        figures.append(("Held out", number(held), whose))
     scale = f"pixels; images scaled by {number(config.image.scale)}"
     return [*figures, ("Sigma", number(config.likelihood.sigma), scale)]
 

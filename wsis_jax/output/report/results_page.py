@@ -109,7 +109,7 @@ def _result_figures(
         ("Cells", number(sum(cells)), "in all of them"),
         ("Cells per image", number(float(np.median(cells)), 4) if cells else "-", "median"),
         ("Failed", number(len(failed)), "named below" if failed else "none"),
-        ("Warnings", number(warned), "images with one" if warned == 1 else "images with some"),
+        ("Warnings", number(warned), "image with one" if warned == 1 else "images with some"),
     ]
 
 
