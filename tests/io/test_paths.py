@@ -56,9 +56,28 @@ def test_folders_are_searched_and_files_named_by_their_way(tmp_path):
 def test_linked_folders_are_searched(tmp_path):
     touch(tmp_path / "elsewhere", "img.tif")
     (tmp_path / "plate").mkdir()
-    (tmp_path / "plate" / "A1").symlink_to(tmp_path / "elsewhere")
+    for well in ("A1", "A2"):
+        (tmp_path / "plate" / well).symlink_to(tmp_path / "elsewhere")
     found = paths.named_files(tmp_path / "plate", suffixes=TIFF)
-    assert found == {tmp_path / "plate" / "A1" / "img.tif": "A1/img"}
+    assert found == {tmp_path / "plate" / well / "img.tif": f"{well}/img" for well in ("A1", "A2")}
+
+
+def test_a_folder_below_that_may_not_be_read_is_told_and_left_out(tmp_path, monkeypatch):
+    touch(tmp_path, "a.tif", "lost+found/b.tif")
+    iterdir = Path.iterdir
+
+    def refusing(folder):
+        if folder == refused:
+            raise PermissionError(13, "Permission denied", str(folder))
+        return iterdir(folder)
+
+    monkeypatch.setattr(Path, "iterdir", refusing)
+    refused = tmp_path / "lost+found"
+    with pytest.warns(match=r"lost\+found: left out, since it may not be read"):
+        assert list(paths.named_files(tmp_path, suffixes=TIFF).values()) == ["a"]
+    refused = tmp_path
+    with pytest.raises(ValueError, match="cannot be read"):
+        paths.named_files(tmp_path, suffixes=TIFF)
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,7 @@ def named_files(where: Files, *, suffixes: Sequence[str]) -> dict[Path, str]:
 
     Raises:
         MissingFile: If there is no such file.
-        UserError: If a folder may not be read.
+        UserError: If the folder may not be read; of one below there is a warning.
     """
     if not isinstance(where, str | Path):
         return {path: name for each in where for path, name in named_files(each, suffixes=suffixes).items()}
@@ -86,28 +86,31 @@ def named_files(where: Files, *, suffixes: Sequence[str]) -> dict[Path, str]:
     return {path: _name_below(base, path) for path in files}
 
 
-def _below(folder: Path) -> Iterator[Path]:
-    """Yields what is in a folder and in the folders below that `named_files` searches, each of these once."""
+def _below(folder: Path, around: frozenset[str] = frozenset()) -> Iterator[Path]:
+    """Yields what is in a folder and in the folders below that `named_files` searches.
+
+    `around` are the folders that it is in, since links may lead in a circle. There is a warning about a folder
+    below that may not be read, as disks have some that belong to the system.
+    """
     from wsis_jax.io.readers import is_image_folder
 
-    waiting, seen = [folder], set()
-    while waiting:
-        here = waiting.pop()
-        real = os.path.realpath(here)
-        if real in seen:  # links may lead in a circle
-            continue
-        seen.add(real)
-        with reading(here):
-            inside = list(here.iterdir())
-        yield from inside
-        waiting += [
-            path
-            for path in inside
-            if path.is_dir()
-            and not path.name.startswith(".")
-            and path.suffix.lower() != ".zarr"
-            and not (is_image_folder(path) or _is_run(path))
-        ]
+    real = os.path.realpath(folder)
+    if real in around:
+        return
+    try:
+        if around and (is_image_folder(folder) or _is_run(folder)):
+            return
+        with reading(folder):
+            inside = list(folder.iterdir())
+    except (OSError, UserError) as error:
+        if not around:
+            raise
+        warnings.warn(f"{folder}: left out, since it may not be read ({error})", stacklevel=2)
+        return
+    yield from inside
+    for path in inside:
+        if path.is_dir() and not path.name.startswith(".") and path.suffix.lower() != ".zarr":
+            yield from _below(path, around | {real})
 
 
 def _is_run(folder: Path) -> bool:
@@ -170,9 +173,7 @@ def named_images(where: Files) -> dict[Path, str]:
         files = named_files(each, suffixes=IMAGE_SUFFIXES)
         if list(files) != [Path(each)]:
             files = {
-                file: name
-                for file, name in files.items()
-                if not (_is_made(file) or _is_result(file, None, known))
+                file: name for file, name in files.items() if not (_is_made(file) or _is_result(file, None, known))
             }
             if not files:
                 raise MissingFile(
