@@ -12,6 +12,7 @@ RUN is the folder of a trained model; the card says how that of its name was tra
 """
 
 import argparse
+import dataclasses
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -57,7 +58,9 @@ def box(run: Path, target: Path, *, limit: int = _LIMIT) -> int:
         # orbax notes in a file of its own, which it does not read, where on the disk the weights were saved.
         ignored = shutil.ignore_patterns("commit_success.txt")
         shutil.copytree(weights, new / "weights" / weights.name, ignore=ignored)
-        save_config(new, preset("default", load_config(run)))
+        config = preset("default", load_config(run))
+        # What it started from is a folder of this machine.
+        save_config(new, dataclasses.replace(config, train=dataclasses.replace(config.train, start=None)))
         load_model(new)
         if (size := _size(new) + card.stat().st_size) > limit:
             raise ValueError(

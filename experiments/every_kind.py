@@ -6,11 +6,11 @@
 DATA holds a folder for each kind with `images/`, `points/` and `masks/`, files paired by name. Each kind is
 cross-validated: every fold trains on the clicks of the other folds' images and is scored on its own, with the
 settings of `wsis train` but for the number of steps; images in colour are learned from in colour. Slides are not
-divided, and of a kind with one image its halves are the folds. Two rows stand beside the method, at the same peaks:
-the best of the simple rivals of `experiments.crossval`, and as a ceiling the same network trained on hand-made masks
-for as many steps from nothing, whose map of the inside of cells is flooded from the peaks. Of the ceiling only the
-first fold is trained, unless `--ceilings all` asks for more; the method's figure beside it is of the same images.
-`--ceilings none` leaves it out.
+divided, and of a kind with one image its halves are the folds. Two more stand beside the method, at its peaks: the
+best of the simple rivals of `experiments.crossval`, and as a ceiling the same network trained on hand-made
+masks for as many steps from nothing, whose map of the inside of cells is flooded from the peaks. Of the ceiling
+only the first fold is trained, unless `--ceilings all` asks for more; the method's figure beside it is of the same
+images. `--ceilings none` leaves it out.
 
 What was trained is used again. Figures go to `scores.json` in the work folder, where those of other kinds stay.
 """
@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from skimage.io import imread
+from jaxtyping import Float32
 
 from experiments.crossval import figures, half_diameter, ours, rivals
 from experiments.folds import Case, experiment_config, halves, read_cases, split, trained
@@ -29,7 +29,6 @@ from experiments.fronts import Front, front
 from experiments.student import drawing_settings, flood, inside_map, insides
 from wsis_jax.cli.terminal import training_progress
 from wsis_jax.core import SIGMA_PER_DIAMETER, normalize_by, preset, resize_labels, write_text
-from wsis_jax.io import IMAGE_SUFFIXES, list_files
 from wsis_jax.network import Model, load_model
 from wsis_jax.training import make_sample, read_metrics, train_on_samples
 
@@ -58,13 +57,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def cases_of(data: Path) -> list[Case]:
     """Reads a kind, in colour where its images are; of a single image the halves."""
-    cases = read_cases(data, channel="colours") if _coloured(data) else read_cases(data)
+    cases = read_cases(data)
     return halves(cases[0]) if len(cases) == 1 else cases
-
-
-def _coloured(data: Path) -> bool:
-    """Tells whether the first image of a kind has three channels on its last axis."""
-    return imread(list_files(data / "images", suffixes=IMAGE_SUFFIXES)[0]).shape[2:] == (3,)
 
 
 def _score(kind: str, arguments: argparse.Namespace) -> dict[str, object]:
@@ -72,10 +66,9 @@ def _score(kind: str, arguments: argparse.Namespace) -> dict[str, object]:
     cases = cases_of(arguments.data / kind)
     folds = 3 if len(cases) == 3 else 2
     half = half_diameter(cases)
-    colours = ["image.channels=colours"] if cases[0].image.ndim == 3 else []
-    config = experiment_config([*colours, f"train.steps={arguments.steps}", *arguments.set])
+    config = experiment_config([f"train.steps={arguments.steps}", *arguments.set])
     fronts: list[list[Front]] = []
-    maps: dict[str, object] = {}
+    maps: dict[str, Float32[np.ndarray, "_ _"]] = {}
     for fold in range(folds):
         training, test = split(cases, fold, folds)
         folder = arguments.work / kind / f"fold{fold}"
@@ -121,8 +114,10 @@ def _mask_trained(run: Model, training: list[Case], folder: Path) -> Model:
 
 def _print(scores: dict[str, dict]) -> None:
     """Prints a row for each kind, as Markdown."""
-    print("\n| kind | images | steps | F | mDice | one-to-one Dice | AP50 | PQ | best simple rival: mDice, AP50 |"
-          " trained on masks: mDice, AP50 | ours beside it | ratio |")
+    print(
+        "\n| kind | images | steps | F | mDice | one-to-one Dice | AP50 | PQ | best simple rival: mDice, AP50 |"
+        " trained on masks: mDice, AP50 | ours beside it | ratio |"
+    )
     print("|---|---|---|---|---|---|---|---|---|---|---|---|")
     for kind, line in scores.items():
         shown = " | ".join(f"{line['ours'][key]:.3f}" for key in _KEYS)

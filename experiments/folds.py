@@ -17,8 +17,9 @@ from wsis_jax.core import Channels, Config, preset, small_network
 from wsis_jax.io import (
     IMAGE_SUFFIXES,
     LABEL_SUFFIXES,
-    POINT_SUFFIXES,
+    is_in_colours,
     list_files,
+    named_points,
     read_image,
     read_labels,
     read_points,
@@ -38,8 +39,14 @@ class Case(NamedTuple):
 
 
 def read_cases(data: Path, *, channel: Channels | None = None) -> list[Case]:
-    """Reads a data folder, in the order of names; `channel` is as `read_image` takes it."""
-    points = {stem(path): path for path in list_files(data / "points", suffixes=POINT_SUFFIXES)}
+    """Reads a data folder, in the order of names.
+
+    `channel` is as `read_image` takes it; None for colours where all images have them, else grey values.
+    """
+    images = list_files(data / "images", suffixes=IMAGE_SUFFIXES)
+    if channel is None and all(map(is_in_colours, images)):
+        channel = "colours"
+    points = {stem(path): path for path in named_points(data / "points")}
     masks = {stem(path): path for path in list_files(data / "masks", suffixes=LABEL_SUFFIXES)}
     return [
         Case(
@@ -48,7 +55,7 @@ def read_cases(data: Path, *, channel: Channels | None = None) -> list[Case]:
             next(iter(read_points(points[stem(path)]).values())),
             read_labels(masks[stem(path)]),
         )
-        for path in list_files(data / "images", suffixes=IMAGE_SUFFIXES)
+        for path in images
     ]
 
 

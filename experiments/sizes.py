@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments.folds import read_cases
-from experiments.generalist import diameter, divide
+from experiments.folds import read_cases, split
+from experiments.generalist import diameter
 from wsis_jax.core import resize_image, resize_labels, scale_points, scaled_shape
 from wsis_jax.metrics import match_labels, match_points, pool_scores
 from wsis_jax.network import load_model
@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--model", default="generalist", metavar="RUN", help="folder or name (generalist)")
     parser.add_argument("--factors", type=float, nargs="+", default=(0.5, 1.0, 2.0))
     arguments = parser.parse_args(argv)
-    taught, test = divide(read_cases(arguments.data))
+    taught, test = split(read_cases(arguments.data, channel="grey"), 0, 3)
     model, size = load_model(arguments.model), diameter(taught)
     print(f"\n{len(test)} images, cells of {size:.0f} pixels\n")
     print("\n| × | F (half a diameter) | mDice | AP50 |\n|---|---|---|---|")

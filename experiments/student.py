@@ -26,9 +26,9 @@ from experiments.folds import Case, experiment_config, read_cases, split, traine
 from experiments.fronts import Front, cut_front, front, score
 from wsis_jax.cli.terminal import training_progress
 from wsis_jax.core import Config, preset, resize_labels, scale_points, write_text
-from wsis_jax.network import Model, load_model, load_variables, predict
+from wsis_jax.network import Model, load_model, predict
 from wsis_jax.segmentation import propagate
-from wsis_jax.training import Sample, read_metrics, train_on_samples
+from wsis_jax.training import Sample, name_of_start, read_metrics, train_on_samples
 
 _INSIDE = 0.5  # of the map above which a pixel is inside of a cell
 
@@ -115,6 +115,7 @@ def _student(teacher: Model, folder: Path, training: list[Case], arguments: argp
     if done and done[-1]["step"] == arguments.steps:
         return load_model(place)
     config = drawing_settings(teacher.config, arguments.steps)
+    config = dataclasses.replace(config, train=dataclasses.replace(config.train, start=name_of_start(folder)))
     samples = []
     for case in training:
         one = front(teacher, case, folder, peaks="true")
@@ -130,7 +131,6 @@ def _student(teacher: Model, folder: Path, training: list[Case], arguments: argp
             config=config,
             run=place,
             resume=(place / "config.json").exists(),
-            initial=load_variables(folder),
             callbacks=callbacks,
         )
     print(f"{place}: {time.perf_counter() - started:.0f} s", flush=True)

@@ -8,6 +8,7 @@ import io
 import json
 import shutil
 import tempfile
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -17,6 +18,7 @@ import numpy as np
 import tifffile
 import zarr
 from PIL import Image
+from roifile import ROI_TYPE, ImagejRoi
 
 from wsis_jax.cli.report import write_report
 from wsis_jax.core import Config
@@ -97,6 +99,23 @@ def _pictures() -> list[bytes]:
     return [_picture(kind, one) for kind in ("PNG", "JPEG") for one in (_GREY, colour)]
 
 
+def _rois() -> list[bytes]:
+    corners = np.array([(20, 10), (40, 30), (5, 60)])
+    point, polygon = ImagejRoi.frompoints(corners, t=2), ImagejRoi.frompoints(corners.astype(np.float32), name="a")
+    point.roitype, point.counters, point.counter_positions = ROI_TYPE.POINT, np.zeros(3, np.uint8), np.arange(1, 4)
+    path = np.array([0, 1, 1, 1, 9, 1, 2, 9, 9, 1, 9, 4], np.float32)
+    oval = ImagejRoi(roitype=ROI_TYPE.OVAL, left=4, top=2, right=9, bottom=7, position=3)
+    composite = ImagejRoi(roitype=ROI_TYPE.RECT, multi_coordinates=path, shape_roi_size=len(path))
+    return [roi.tobytes() for roi in (point, polygon, oval, composite)]
+
+
+def _archive(entries: list[bytes]) -> bytes:
+    with zipfile.ZipFile(file := io.BytesIO(), "w") as archive:
+        for number, entry in enumerate(entries):
+            archive.writestr(f"{number}.roi", entry)
+    return file.getvalue()
+
+
 def _zarr_metadata(version: int) -> bytes:
     """Returns what describes an array of zarr."""
     folder = Path(tempfile.mkdtemp(prefix="fuzz-"))
@@ -168,6 +187,8 @@ TARGETS = {
             b'row;"column"\n1;2\n\n3;4e1\n',
         ],
     ),
+    "rois": Target(read_points, "a.roi", _rois()),
+    "archive of rois": Target(read_points, "a.zip", [_archive(_rois()[1::2])]),
     "config": Target(
         lambda path: load_config(path.parent), "config.json", [json.dumps(Config().to_dict(), indent=1).encode()]
     ),

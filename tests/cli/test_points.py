@@ -10,6 +10,7 @@ from wsis_jax.cli import main
 from wsis_jax.io.ctc import read_ctc_points
 from wsis_jax.io.point_file import read_points, write_points
 from wsis_jax.metrics import centroids, match_points
+from wsis_jax.output.formats.imagej import write_rois
 from wsis_jax.synthetic import draw_scene
 from wsis_jax.training.patches import leave_out, make_sample
 
@@ -99,6 +100,35 @@ def test_uncertain_places_are_not_known_but_points_are():
     assert [left.weight[place] for place in [(45, 45), (45, 54), (20, 32)]] == [0, 0, 0]
     assert [left.weight[place] for place in [(45, 56), (20, 20)]] == [1, 1]
     assert (left.weight[sample.likelihood >= 0.1] == 1).all()
+
+
+def test_rois_become_tables(tmp_path, images):
+    write_rois(tmp_path / "rois" / "a.zip", SCENES["a"].labels)
+    out = tmp_path / "out"
+    assert main(["points", str(tmp_path / "rois"), "--images", str(images / "a.tif"), "--out", str(out)]) == 0
+    np.testing.assert_allclose(read_points(out / "a.csv")[0], centroids(SCENES["a"].labels), atol=0.006)
+
+
+@pytest.mark.filterwarnings("always")
+def test_points_on_the_very_border_are_no_fault(tmp_path, images, capsys):
+    write_points(tmp_path / "a.csv", np.vstack([SCENES["a"].points, [280.2, 100.0]]))
+    points, image, out = (str(path) for path in (tmp_path / "a.csv", images / "a.tif", tmp_path / "out"))
+    command = ["points", points, "--images", image, "--out", out]
+    main([*command, "--json", str(tmp_path / "report.json")])
+    said = "wsis: warning: a: 1 point was less than a pixel outside of the image, and moved to its border\n"
+    assert capsys.readouterr().err == said
+    assert json.loads((tmp_path / "report.json").read_text())["images"][0]["outside"] == []
+
+
+def test_of_many_errors_ten_are_told(tmp_path, capsys):
+    for number in range(13):
+        (tmp_path / f"{number:02d}.csv").write_text("x,y\n1,b\n")
+    assert main(["points", str(tmp_path), "--out", str(tmp_path / "out"), "--json", str(tmp_path / "a.json")]) == 3
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 11
+    assert "09.csv: `b` in line 2" in lines[9]
+    assert lines[10] == "wsis: error: and 3 more"
+    assert len(json.loads((tmp_path / "a.json").read_text())["errors"]) == 13
 
 
 def test_points_in_micrometres_are_told_and_brought_to_pixels(tmp_path, capsys):

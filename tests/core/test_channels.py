@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from wsis_jax.core.channels import channel_count, channels_of, in_words
+from wsis_jax.core.channels import channel_count, channels_of, channels_seen, in_words
 from wsis_jax.core.config import Config
 
 
@@ -53,7 +53,7 @@ def test_settings_keep_the_choice(text, channels):
     assert config.image.channels == channels
     assert config.image.inputs == channel_count(channels)
     assert Config.from_dict(config.to_dict()) == config
-    assert Config.from_dict({}).image.channels == "grey"  # of models that were trained before there was a choice
+    assert Config.from_dict({}).image.inputs == 1  # of models that were trained before there was a choice
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,6 @@ def test_settings_keep_the_choice(text, channels):
     [
         ("red", "image.channels must be grey, colours or a list, as in [0, 2], not 'red'"),
         (0, "image.channels must be grey, colours or a list, as in [0, 2], not 0"),
-        (None, "image.channels must be grey, colours or a list, as in [0, 2], not None"),
         ([0.5], "image.channels must be a list of int"),
         ([0, 0], "image.channels: channels 0,0 are no choice; give"),
         ([-1], "image.channels: there is no channel -1; count"),
@@ -70,3 +69,10 @@ def test_settings_keep_the_choice(text, channels):
 def test_settings_refuse_what_is_no_choice(value, sentence):
     with pytest.raises(ValueError, match=re.escape(sentence)):
         Config.from_dict({"image": {"channels": value}})
+
+
+def test_images_tell_what_there_is_to_see():
+    assert channels_seen([(4, 5)]) == "grey"
+    assert channels_seen([(4, 5, 3), (4, 5)]) == "colours"
+    assert channels_seen([(4, 5, 2)]) == (0, 1)
+    assert channels_seen([(4, 5, 4)]) == (0, 1, 2, 3)

@@ -84,6 +84,7 @@ def test_every_number_has_bounds_and_keeps_them():
             assert bool(one.metadata) == (default is None or type(default) in (int, float)) or one.name in (
                 "views",
                 "edge",
+                "start",
             )
             if one.metadata:
                 path, most = f"{section.name}.{one.name}", one.metadata["most"]

@@ -8,12 +8,15 @@ import pytest
 from distributed.core import error_message
 
 from wsis_jax.core.errors import (
+    Faults,
     MissingFile,
     OutOfMemory,
     UserError,
     WriteError,
+    collecting_faults,
     collecting_warnings,
     sentence,
+    sentences,
     warn_about_image,
 )
 
@@ -68,3 +71,38 @@ def test_dask_sends_an_error_to_another_process_as_it_is(kind):
     error = pickle.loads(message["exception"].data)
     assert type(error) is kind
     assert sentence(error) == "a.tif: is damaged; give another"
+
+
+# Several at once
+
+
+def collect(*errors: Exception | None) -> None:
+    """Raises errors one after the other, of which each may fail without the others; None does not fail."""
+    with collecting_faults() as fault:
+        for error in errors:
+            with fault():
+                if error is not None:
+                    raise error
+
+
+def test_one_fault_is_raised_as_it_is():
+    collect(None)
+    with pytest.raises(MissingFile, match=r"^a\.csv: is not there$"):
+        collect(None, MissingFile("a.csv: is not there"), None, UserError("a.csv: is not there"))
+
+
+def test_all_faults_are_raised_at_once():
+    errors = [UserError(f"{number}: is wrong") for number in range(12)]
+    with pytest.raises(Faults) as info:
+        collect(*errors[:2], Faults([str(error) for error in errors[2:]]))
+    assert info.value.sentences == tuple(map(str, errors))
+    told = [*map(str, errors[:10]), "and 2 more"]
+    assert sentences(info.value) == str(info.value).split("\n") == told
+    assert sentences(UserError("a")) == ["a"]
+    assert pickle.loads(pickle.dumps(info.value)).sentences == info.value.sentences
+
+
+@pytest.mark.parametrize("kind", [WriteError, OutOfMemory, KeyError])
+def test_what_all_would_fail_by_ends_the_collecting(kind):
+    with pytest.raises(kind):
+        collect(UserError("a: is wrong"), kind("the disk is full"), AssertionError("it went on"))

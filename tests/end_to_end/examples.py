@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 DOCUMENTS = [
     *("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "benchmarks/README.md"),
     *("experiments/README.md", "experiments/LOG.md"),
-    *(str(path.relative_to(ROOT)) for path in sorted(ROOT.glob("docs/*.md")) if path.name != "bad-input.md"),
+    *(str(path.relative_to(ROOT)) for path in sorted(ROOT.glob("docs/**/*.md")) if path.name != "bad-input.md"),
     *(str(path.relative_to(ROOT)) for path in sorted(ROOT.glob("wsis_jax/network/models/*/README.md"))),
 ]
 _COMMENTS = 58  # the column of comments in help texts

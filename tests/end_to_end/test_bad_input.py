@@ -76,11 +76,15 @@ def test_bad_input_is_one_sentence(wrong, workshop, computer, tmp_path, monkeypa
     if not message:
         assert not lines
         return
-    line = lines[-1]
-    assert len(lines) == 1 or lines[0].startswith("usage: ")
-    assert re.match(r"wsis: error: |wsis [a-z]+: error: " if code else "wsis: warning: ", line)
-    assert len(line) < 600
-    assert line.isprintable()
+    if lines[0].startswith("usage: "):
+        lines = lines[-1:]
+    for line in lines:  # one for each file
+        assert re.match(r"wsis: error: |wsis [a-z]+: error: " if code else "wsis: warning: ", line)
+        assert len(line) < 600
+        assert line.isprintable()
+    files = [re.split(r": (?=error|warning)", line)[1].split(":")[1] for line in lines]
+    assert len(files) == len(set(files))
+    line = "<br>".join([lines[0], *(line.removeprefix("wsis: ") for line in lines[1:])])
     head, _, tail = message.partition(" .* ")
     assert head in line
     assert tail in line
@@ -116,7 +120,7 @@ def check_page(wrong: str, line: str) -> None:
         wrong,
         f"`wsis {command}`",
         str(code),
-        shown.partition(": ")[2].replace("|", "\\|").replace("<", "&lt;"),
+        shown.partition(": ")[2].replace("|", "\\|").replace("<", "&lt;").replace("&lt;br>", "<br>"),
     ]
     SAID[wrong] = f"| {' | '.join(cells)} |"
     if not os.environ.get("WRITE_DOCS"):

@@ -38,12 +38,16 @@ def all_that_is_named(tiny_run, write_scene, write_ctc_scenes, draw_small, tmp_p
     for old, new in {"image": "new_images", "mask": "masks"}.items():
         (folder / old).rename(folder / new)
     shutil.copytree(folder / "points", folder / "clicks")
+    (folder / "turn").mkdir()
+    shutil.copy(folder / "points" / "a.csv", folder / "turn" / "a_corrections.csv")
     write_ctc_scenes(folder / "data", [scene])
     tifffile.imwrite(folder / "image.tif", draw_small(4).image)
     tifffile.imwrite(folder / "nuclei.tif", draw_small(4).nuclei)
     film = np.stack([[scene.nuclei, scene.image]] * 2).astype(np.float32)
     tifffile.imwrite(folder / "film.ome.tif", film, metadata={"axes": "TCYX"})
     tifffile.imwrite(folder / "stack.tif", film, photometric="minisblack")
+    frames = np.stack([np.round(scene.image * 60_000).astype(np.uint16)] * 2)
+    tifffile.imwrite(folder / "film.tif", frames, photometric="minisblack")
     write_image(folder / "slide.ome.zarr", scene.image, "yx")
     for name, pages in {"images": ("image",), "stains": ("nuclei",), "stacks": ("image", "nuclei")}.items():
         (folder / name).mkdir()

@@ -20,6 +20,7 @@ _TINY = f"image.scale=1 likelihood.sigma=3 unet.encoder=[2,4] unet.decoder=[2] {
 _SET = " ".join(f"--set {setting}" for setting in _TINY.split())
 TOYS = {
     "crossval": "crossval DATA --work WORK --folds 3 --set train.steps=80",
+    "every_kind": "every_kind SETS --work WORK --kinds drawn --steps 80 --ceilings first --set train.steps=80",
     "no_annotation": "no_annotation DATA --work WORK --set train.steps=80",
     "no_annotation, tolerant": f"no_annotation DATA --work WORK --hide 0.2 --tolerant {_SET}",
     "ablation": "ablation DATA --work WORK --true-peaks --images 1 --rows '' cut.reach=4",
@@ -27,7 +28,7 @@ TOYS = {
     "detector": f"detector DATA --work WORK --rows '{_TINY}'",
     "student, own": "student DATA --work WORK --labels own --steps 80",
     "student, masks": "student DATA --work WORK --labels masks --steps 80",
-    "generalist": "generalist SETS --work WORK/drawn --kinds drawn --most 2 --set train.steps=80",
+    "generalist": "generalist SETS --work WORK/drawn --kinds drawn --most 2 --measure clicks --set train.steps=80",
     "appearance": "appearance SETS --kinds drawn",
     "sizes": "sizes DATA --model WORK/drawn/fold0 --factors 1",
     "point_faults": "point_faults DATA",
@@ -43,7 +44,7 @@ _TRAINED = [f"{teacher}{fold}" for teacher in ("fold", "nuclei", "tolerant-0.2-h
 _TRAINED.remove("tolerant-0.2-hidden-0")
 _TRAINED += [f"fold{fold}/student_{labels}" for labels in ("own", "masks") for fold in range(3)]
 _TRAINED.remove("fold0/student_own")
-_TRAINED.append("run")  # of generalist
+_TRAINED += ["run", "fold0/masks"]  # of generalist and every_kind
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from wsis_jax.io.image_file import open_frames
-from wsis_jax.io.label_file import count_frames, read_image, read_shape
+from wsis_jax.io.label_file import count_frames, is_in_colours, read_image, read_shape
 from wsis_jax.io.readers import LUMINANCE
 
 
@@ -264,3 +264,25 @@ def test_only_the_channel_that_is_read_has_to_hold_numbers(tmp_path):
         assert not read_image(tmp_path / "a.tif", channel=0).any()
         with pytest.raises(ValueError, match="frame 0 holds NaN"):
             read_image(tmp_path / "a.tif", channel=1)
+
+
+def test_colours_are_told_from_grey_that_is_saved_as_rgb(tmp_path):
+    random = np.random.default_rng(0)
+    grey = random.integers(0, 255, (32, 32)).astype(np.uint8)
+    pink = np.stack([grey, grey // 2, grey], axis=-1)
+    pictures = {
+        "grey.png": grey,
+        "rgb.png": np.repeat(grey[..., None], 3, axis=-1),
+        "pink.png": pink,
+        "alpha.png": np.dstack([pink, grey]),
+    }
+    for name, values in pictures.items():
+        Image.fromarray(values).save(tmp_path / name)
+    # JPEG adds a little colour to what has none.
+    Image.fromarray(pictures["rgb.png"] + random.integers(0, 3, (32, 32, 3), np.uint8)).save(
+        tmp_path / "noise.jpg"
+    )
+    tifffile.imwrite(tmp_path / "stack.tif", np.stack([pink] * 2), photometric="rgb")
+    tifffile.imwrite(tmp_path / "stains.tif", np.moveaxis(pink, 2, 0), imagej=True, metadata={"axes": "CYX"})
+    coloured = {path.name for path in tmp_path.iterdir() if is_in_colours(path)}
+    assert coloured == {"pink.png", "alpha.png", "stack.tif"}

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from wsis_jax.core import files
-from wsis_jax.io import paths
+from wsis_jax.io import named_points, paths
 
 TIFF = (".tif", ".tiff")
 
@@ -118,8 +118,8 @@ def test_results_are_no_images_in_whatever_folder_their_manifest_is(tmp_path):
     with pytest.raises(FileNotFoundError, match="sub: holds results of wsis segment and no other image"):
         paths.named_images(tmp_path / "plate" / "A2" / "sub")
     # Results of another folder's batch are no clicks; those of the very folder may be.
-    assert list(paths.named_points(tmp_path / "plate").values()) == ["A1/img", "A1/img_points"]
-    assert list(paths.named_points(tmp_path / "plate" / "A2").values()) == ["sub/b_points"]
+    assert list(named_points(tmp_path / "plate").values()) == ["A1/img", "A1/img_points"]
+    assert list(named_points(tmp_path / "plate" / "A2").values()) == ["sub/b_points"]
 
 
 def test_list_files_of_a_file_is_that_file_whatever_its_suffix(tmp_path):
@@ -206,6 +206,24 @@ def test_files_in_folders_are_paired_by_their_way_or_where_unique_by_their_last_
     )
 
 
+def test_ends_of_names_do_not_count_in_folders_either():
+    def paired(first, second):
+        pairs, _, _ = paths.pair_by_name(
+            *({Path(f"{name}.x"): name for name in names} for names in (first, second))
+        )
+        return [(str(a.with_suffix("")), str(b.with_suffix(""))) for a, b in pairs]
+
+    plate = ("A1/img", "A2/img")
+    ends = ("A1/img_corrections", "A2/img_points")
+    assert paired(plate, ends) == [*zip(plate, ends, strict=True)]
+    assert paired(plate, ("img_points", "x")) == []  # of which is it?
+    assert paired(("A1/a", "A2/b"), ("b_mask", "a_points")) == [("A1/a", "a_points"), ("A2/b", "b_mask")]
+    assert paired(("A1/a", "b"), ("x/a_points", "x/a")) == [("A1/a", "x/a")]
+    assert paired(("A1/a", "b"), ("x/a_points", "y/a_mask")) == []
+    with pytest.raises(ValueError, match=r"img_points\.x: A1/img_mask\.x would be paired by the same name"):
+        paired(("A1/img", "b"), ("A1/img_mask", "A1/img_points"))
+
+
 @pytest.mark.parametrize(
     ("name", "others", "told"),
     [
@@ -242,6 +260,58 @@ def test_who_has_no_partner_is_told_who_nearly_has_its_name():
 def test_pair_by_name_refuses_two_files_of_one_name():
     with pytest.raises(ValueError, match=r"b/x\.png: a/x\.tif would be paired by the same name; remove"):
         paths.pair_by_name([Path("y.tif")], [Path("a/x.tif"), Path("b/x.png")])
+
+
+def test_pair_by_name_then_without_what_says_the_kind_of_a_file():
+    images = [Path("i/a.tif"), Path("i/b.tif"), Path("i/c_mask.tif"), Path("i/d.tif")]
+    files = ["b_points.csv", "a_corrections.csv", "c_mask.csv", "d.csv", "d_points.csv", "e_points.csv"]
+    points = [Path("p", name) for name in files]
+    pairs, images_alone, points_alone = paths.pair_by_name(images, points)
+    partners = ["a_corrections.csv", "b_points.csv", "c_mask.csv", "d.csv"]
+    assert pairs == [(image, Path("p", name)) for image, name in zip(images, partners, strict=True)]
+    assert images_alone == {}
+    assert list(points_alone) == [Path("p/d_points.csv"), Path("p/e_points.csv")]
+
+
+def test_bare_name():
+    ends = ("_points", "_corrections", "_cp_masks", "_masks", "_mask", "_cells")
+    assert [paths.bare_name(f"A_mask/x{end}") for end in ends] == [*["A_mask/x"] * 5, "A_mask/x_cells"]
+    assert [paths.bare_name(name) for name in ("_points", "A1/_points")] == ["_points", "A1/_points"]
+
+
+def test_pair_by_name_refuses_two_files_that_would_be_partners_of_one():
+    points = [Path("p/a_points.csv"), Path("q/a_corrections.csv"), Path("q/b.csv")]
+    with pytest.raises(ValueError, match=r"q/a_corrections\.csv: p/a_points\.csv would be paired by the same"):
+        paths.pair_by_name([Path("a.tif"), Path("b.tif")], points)
+
+
+def test_of_a_folder_of_results_points_are_listed_and_corrections_win(tmp_path):
+    written = ["a_points.csv", "a_cells.csv", "a_outlines.txt", "b_points.csv", "b_cells.csv"]
+    touch(tmp_path, *written, "b_corrections.csv", "mine.csv")
+    assert len(named_points(tmp_path)) == 6  # no results, as far as one can tell
+    (tmp_path / paths.MANIFEST).write_text(json.dumps({"files": written}) + "\n")
+    assert list(named_points(tmp_path).values()) == ["a_points", "b_corrections", "mine"]
+    assert list(named_points(tmp_path / "a_*").values()) == ["a_points"]
+    named = tmp_path / "b_points.csv"  # a file that is named is meant
+    assert list(named_points([named, tmp_path / "a_cells.csv"])) == [named, tmp_path / "a_cells.csv"]
+    both = [named, tmp_path / "b_corrections.csv"]
+    assert list(named_points(both)) == both[1:]
+    with pytest.raises(FileNotFoundError, match="holds results of wsis segment, but no points; add points to"):
+        named_points(tmp_path / "*_cells.csv")
+
+
+def test_of_results_in_folders_points_count_and_corrections_win(tmp_path):
+    written = [f"{well}/img_{end}.csv" for well in ("A1", "A2") for end in ("points", "cells")]
+    touch(tmp_path / "out", *written, "A2/img_corrections.csv")
+    (tmp_path / "out" / paths.MANIFEST).write_text(json.dumps({"files": written}) + "\n")
+    points = named_points(tmp_path / "out")
+    assert list(points.values()) == ["A1/img_points", "A2/img_corrections"]
+    assert named_points(tmp_path) == {path: f"out/{name}" for path, name in points.items()}
+    assert list(named_points(tmp_path / "out" / "A1").values()) == ["img_points"]
+    images = {tmp_path / "plate" / well / "img.tif": f"{well}/img" for well in ("A1", "A2")}
+    assert paths.pair_by_name(images, points) == (list(zip(images, points, strict=True)), {}, {})
+    (mine,) = touch(tmp_path, "mine.csv")  # corrections of results below are no clicks either
+    assert named_points(tmp_path) == {mine: "mine"}
 
 
 def test_a_folder_is_replaced_as_a_whole_or_not_at_all(tmp_path):

@@ -1,5 +1,6 @@
 """Files of points: every table that is understood, every bad line in one sentence."""
 
+import zipfile
 from pathlib import Path
 from typing import get_args
 
@@ -10,7 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from wsis_jax.core.errors import UserError
-from wsis_jax.io.point_file import PointFormat, _centroid, check_points, moved_inside, read_points, write_points
+from wsis_jax.core.geometry import area_centroid
+from wsis_jax.io.point_file import PointFormat, check_points, moved_inside, named_points, read_points, write_points
 
 
 def read(folder: Path, text: str, *, encoding: str = "utf-8") -> dict[int, list[list[float]]]:
@@ -43,6 +45,11 @@ def read(folder: Path, text: str, *, encoding: str = "utf-8") -> dict[int, list[
         "\ufeffrow,column\n10,20.5\n\n30,40\n  \n",
         '\n"row","column"\n"10","20.5"\n"30","40"\n',
         ",x,y,frame\n0,20.5,10,0\n1,40,30,0\n",
+        # As other programs name the columns
+        "label,area,centroid-0,centroid-1\n1,7,10,20.5\n2,8,30,40\n",  # scikit-image
+        "ImageNumber,ObjectNumber,Location_Center_X,Location_Center_Y\n1,1,20.5,10\n1,2,40,30\n",  # CellProfiler
+        "Image\tName\tCentroid X px\tCentroid Y px\na.tif\tcell\t20.5\t10\na.tif\tcell\t40\t30\n",  # QuPath
+        " ,Area,XM,YM\n1,7,20.5,10\n2,8,40,30\n",
         # As programs of countries with decimal commas write tables
         "x;y\n20,5;10\n4,0e1;30,00\n",
         " \tX\tY\n1\t20,50\t10\n2\t40\t30\n",
@@ -154,7 +161,7 @@ def test_a_centroid_is_that_of_the_pixels_inside(places):
     if hull.area < 1:
         return
     corners = np.array(hull.exterior.coords)[:-1]
-    np.testing.assert_allclose(_centroid(corners), hull.centroid.coords[0], atol=1e-6)
+    np.testing.assert_allclose(area_centroid([corners]), hull.centroid.coords[0], atol=1e-6)
 
 
 @pytest.mark.parametrize("header", ["index,axis-0,axis-1", " ,X,Y\n", "# frame, x, y\n\n", "x,y,frame\r\n"])
@@ -171,8 +178,8 @@ def test_letters_in_other_encodings_do_no_harm(tmp_path):
     [
         ("", r"points\.csv: the file is empty; save the points again"),
         ("\n \n", "the file is empty"),
-        ("1,2\n3,4\n", r"the header `1,2` is not understood; write one of .*napari.*ImageJ.*`row,column`"),
-        ("a,b\n3,4\n", "the header `a,b` is not understood"),
+        ("1,2\n3,4\n", "the first line, `1,2`, holds numbers alone; write a line above it .* as `x,y`"),
+        ("a,b\n3,4\n", r"the header `a,b` is not understood; write one of .*napari.*ImageJ.*`row,column`"),
         ("row,x\n3,4\n", "the header `row,x` is not understood"),
         ("axis-0,axis-2\n1,2\n", "is not understood"),
         ("x y\n3 4\n", "the header `x y` is not understood"),
@@ -184,6 +191,17 @@ def test_letters_in_other_encodings_do_no_harm(tmp_path):
         ("x,y,frame\n1,2,\n", "`` in line 2, column frame, is not a number"),
         ("x,y\n1,2,3\n", "line 2 has 3 fields and the header 2; correct"),
         ("x,y\n1,2\n1\n", "line 3 has 1 fields and the header 2"),
+        (
+            "x,y\n1,2\n1\n2,b\na,c\n3,4\n",
+            r"csv: line 3 has 1 fields and the header 2; `b` in line 4, column y, is not a number; `c` in line 5, "
+            r"column y, is not a number; correct these lines$",
+        ),
+        ("x,y\n" + "a,b\n" * 40, "; `b` in line 11, column y, is not a number; and 30 more; correct these lines$"),
+        ("X,Y,x\n1,2,3\n", "several columns are called X; delete all but one"),
+        (
+            "image,x,y\na.tif,1,2\nb.tif,3,4\n",
+            "holds the points of 2 images by its column image; save those",
+        ),
         ("frame,x,y\n0.5,1,2\n", r"the frame 0\.5 in line 2 is not a whole number from 0 on; correct it$"),
         ("frame,x,y\n0,1,2\n-1,1,2\n", "the frame -1 in line 3 is not a whole number from 0 on"),
         (
@@ -196,7 +214,14 @@ def test_letters_in_other_encodings_do_no_harm(tmp_path):
         ),
         ("t,z,y,x\n0,0,1,2\n1,0,1,2\n0,1,1,2\n", "both z and t change; save"),
         ("axis-0,axis-1,axis-2,axis-3\n0,0,1,2\n0,1,3,4\n1,0,3,4\n", "both axis-0 and axis-1 change; save"),
-        ("x,y,z\n1,2,0.5\n3,4,1.5\n", r"the frame 0\.5 in line 2 is not .* or delete the column z"),
+        (
+            "x,y,z\n1,2,0.5\n3,4,1.5\n",
+            r"the frame 0\.5 in line 2 \(and in 1 more\) is not .* or delete the column z",
+        ),
+        (
+            f"{SHAPES}0,line,0,1,2\n0,line,1,3,4\n1,path,0,1,2\n",
+            r"the shape in line 2 \(and in 1 more\) is no rect",
+        ),
         (f"{SHAPES}0,line,0,1,2\n0,line,1,3,4\n", "the shape in line 2 is no rectangle, .* in a points layer"),
     ],
 )
@@ -216,6 +241,97 @@ def test_files_that_are_no_table(tmp_path):
         read(tmp_path, "x,y\n1,2\n", encoding="utf-16-le")
 
 
+def workbook(path: Path, *names: str) -> Path:
+    """Writes a ZIP file with entries of these names."""
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in names:
+            archive.writestr(name, "content")
+    return path
+
+
+CSV_OF_EXCEL = r"is a workbook of Excel; save the points as CSV \(in Excel: File > Save As > CSV\), and give"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "sentence"),
+    [
+        ("a.xlsx", ("[Content_Types].xml", "xl/workbook.xml"), CSV_OF_EXCEL),
+        ("a.csv", ("[Content_Types].xml", "xl/workbook.xml"), CSV_OF_EXCEL),  # renamed
+        ("a.xls", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600), CSV_OF_EXCEL),
+        (
+            "a.ods",
+            ("mimetype", "content.xml"),
+            r"is a spreadsheet; save .*\(in LibreOffice: File > Save As > ",
+        ),
+        ("a.csv", ("a.txt",), "is a ZIP file without ROIs of ImageJ; unpack it"),
+        (
+            "a.parquet",
+            b"PAR1" + bytes(60),
+            "is a Parquet file; save the points as CSV, with a header",
+        ),
+        (
+            "a_seg.npy",
+            b"\x93NUMPY" + bytes(60),
+            "is an array of NumPy; .* of a _seg.npy of Cellpose, its masks",
+        ),
+        ("a.tif", b"II*\0" + bytes(60), "is an image; give a table of points, or, .* wsis points --labels"),
+        ("a.geojson", b'\n{"type": "FeatureCollection"}', "is JSON or GeoJSON; .* Measure > Export measurements"),
+        ("a.xml", b'\xef\xbb\xbf<?xml version="1.0"?>', "is XML or HTML; save the points as a table in CSV"),
+    ],
+)
+def test_files_of_other_kinds_are_told_with_what_to_do(tmp_path, name, content, sentence):
+    path = tmp_path / name
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
+        workbook(path, *content)
+    with pytest.raises(UserError, match=f": this {sentence}") as info:
+        read_points(path)
+    assert str(info.value).startswith(f"{path}: ")
+
+
+def test_a_table_that_is_only_called_a_workbook_is_read(tmp_path):
+    (tmp_path / "Results.xls").write_text(" \tX\tY\n1\t20.5\t10\n")  # ImageJ calls its text so
+    assert read_points(tmp_path / "Results.xls")[0].tolist() == [[10, 20.5]]
+
+
+def test_a_folder_of_spreadsheets_says_how_to_save_them(tmp_path):
+    workbook(tmp_path / "a.xlsx", "xl/workbook.xml")
+    for where in (tmp_path, tmp_path / "*.xlsx"):
+        with pytest.raises(UserError, match=r"xlsx: spreadsheets are not read; save each as CSV \(in Excel"):
+            named_points(where)
+    (tmp_path / "b.csv").write_text("x,y\n")
+    assert list(named_points(tmp_path)) == [tmp_path / "b.csv"]
+
+
+# Columns of other programs
+
+
+def test_micrometres_in_the_name_of_a_column(tmp_path):
+    path = tmp_path / "a.tsv"
+    for micro in "µμ":  # two letters that look the same
+        path.write_text(f"Image\tCentroid X {micro}m\tCentroid Y {micro}m\na.tif\t2\t1\n", encoding="utf-8")
+        assert read_points(path, pixel_size=0.5)[0].tolist() == [[2, 4]]
+        with pytest.raises(UserError, match="the points are in micrometres, but the size of a pixel is not known"):
+            read_points(path)
+
+
+def test_points_of_several_images_are_frames_only_if_a_column_counts_them(tmp_path):
+    assert read(tmp_path, "image,axis-0,axis-1,axis-2\na,0,1,2\nb,1,3,4\n") == {0: [[1, 2]], 1: [[3, 4]]}
+    with pytest.raises(UserError, match="holds the points of 2 images by its column ImageNumber"):
+        read(tmp_path, "ImageNumber,Location_Center_X,Location_Center_Y\n1,1,2\n2,3,4\n")
+
+
+def test_columns_of_one_name_may_say_the_same(tmp_path):
+    assert read(tmp_path, "x,y,x\n2,1,2\n") == {0: [[1, 2]]}
+
+
+def test_corners_of_boxes_are_told(tmp_path):
+    with pytest.warns(UserWarning, match="has a width and a height, so x and y may be corners of boxes; if"):
+        read(tmp_path, "name,x,y,width,height\na,2,1,9,9\n")
+    assert read(tmp_path, " ,X,Y,BX,BY,Width,Height\n1,2,1,0,0,4,2\n") == {0: [[1, 2]]}
+
+
 # Checking
 
 
@@ -228,7 +344,7 @@ def test_points_inside_pass():
 def test_points_outside_are_named(point):
     sentence = (
         rf"a\.csv: point 1 \(counted from 0\) at row {point[0]:g}, column {point[1]:g} is outside the image "
-        r"of 100 rows and 50 columns \(and 1 more\); correct"
+        r"of 100 rows and 50 columns, and so is 2 at row 2000, column 2000; correct them"
     )
     with pytest.raises(ValueError, match=sentence):
         check_points(np.array([(5, 5), point, (2000, 2000)]), (100, 50), name="a.csv")
@@ -239,8 +355,15 @@ def test_points_on_the_very_border_are_moved_inside():
     with pytest.warns(UserWarning, match=r"^a: 2 points were less than a pixel outside of the image, and moved"):
         moved = moved_inside(points, (100, 50), name="a")
     np.testing.assert_array_equal(moved, [[5, 5], [99, 3], [0, 49], [98.2, 49.49]])
-    with pytest.raises(UserError, match=r"^a: point 1 .* at row 100\.6, column 3 is outside"):
-        moved_inside(np.array([[5.0, 5.0], [100.6, 3.0]]), (100, 50), name="a")
+    with pytest.raises(UserError, match=r"^a: point 1 .* at row 100\.6, column 3 is outside .* columns; corr"):
+        moved_inside(np.array([[99.7, 5.0], [100.6, 3.0]]), (100, 50), name="a")
+
+
+def test_of_many_points_outside_some_ten_are_told():
+    points = np.full((40, 2), 2000.0)
+    with pytest.raises(UserError, match="; 10 at row 2000, column 2000; and 29 more; correct them") as info:
+        check_points(points, (100, 50), name="a")
+    assert "; 11 at" not in str(info.value)
 
 
 def test_swapped_rows_and_columns_are_told():

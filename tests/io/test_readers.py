@@ -93,7 +93,7 @@ def test_what_the_system_refuses_is_a_sentence(tmp_path, monkeypatch):
 
 def test_libraries_say_nothing_of_a_file_that_is_read_but_go_on_elsewhere(caplog):
     logger = logging.getLogger("tifffile")
-    with readers._silent_libraries():
+    with readers.silent_libraries():
         logger.warning("of this file")
         thread = threading.Thread(target=logger.warning, args=["of another thread"])
         thread.start()

@@ -12,11 +12,12 @@ from PIL import Image
 from tests.output.browser import needs_browser, open_page, shown
 from wsis_jax import segment
 from wsis_jax.cli import main
+from wsis_jax.core import UserError
 from wsis_jax.io.image_file import SourceImage
 from wsis_jax.output.report.gallery import LAYERS, SHOWN, write_layers
 from wsis_jax.output.report.results_page import segmentation_report
 from wsis_jax.training import run_folder
-from wsis_jax.training.report import training_report
+from wsis_jax.training.report import training_report, training_verdict
 
 EVIL = "<script>document.title='run'</script>&\"'x"
 NAMES = ["a", EVIL.replace("/", "|"), "c"]
@@ -156,6 +157,9 @@ def test_a_report_of_a_training_says_what_the_run_folder_holds(trained, tiny_run
         f"Best step {best['step']}",
         f"Points {sum(len(scene.points) for scene in tiny_run.scenes)} in 6 images",
         "Held out 1 image, for validation",
+        "Is it good enough? ",
+        "the outlines of the cells found in a part of it",
+        "Cells are cut inverse by contributions and rims",
         "train.patch 64 320",
         f"step {best['step']} the best model",
     ):
@@ -181,6 +185,43 @@ def test_how_far_a_training_came(tmp_path, tiny_config, steps, words):
     text = read(training_report(tmp_path)).text
     assert words in text
     assert ("There was no validation yet." in text) == (not steps)
+
+
+@pytest.mark.parametrize("held_out", [True, False])
+def test_whose_scores_a_report_shows(tmp_path, tiny_config, held_out):
+    config = tiny_config.override(["image.channels=grey", "cut.data=levels", "train.steps=40"])
+    run_folder.save_config(tmp_path, config)
+    scores = {"loss": 0.1, "validation_loss": 0.1, "f_measure": 0.7, "precision": 0.7, "recall": 0.7}
+    run_folder.append_metrics(tmp_path, {"step": 40, **scores, "best_step": 40})
+    (tmp_path / "samples").mkdir()
+    Image.new("RGB", (8, 8)).save(tmp_path / "samples" / "step_000040.png")
+    one = {"height": 64, "width": 64, "points": 120, "spacing": 14.0, "held_out": False}
+    look = {"stained": True, "separation": 0.9, "contrast": 2.0, "rim": 0.1}
+    images = [{"name": "a", **one, **look}, {"name": "b", **one, "held_out": held_out}]
+    (tmp_path / "training.json").write_text(json.dumps({"images": images}))
+    text = read(training_report(tmp_path)).text
+    whose = "held-out images" if held_out else "training images"
+    other = "training images" if held_out else "eld-out images"
+    assert f"F-measure 0.700 of the best model, on {whose}" in text
+    assert f"Detection of cells of {whose}" in text
+    assert f"{whose.capitalize()} with their points (crosses) and peaks (rings)" in text
+    assert other not in text.replace("so the scores are of training images", "")
+    verdict = training_verdict(tmp_path)
+    assert verdict.grade == ("fair" if held_out else "unknown")
+    assert f"Is it good enough? {verdict.text} What would help: {verdict.advice[0]}" in text
+    assert "Diameter 12 px of a typical cell" in text
+    assert "Cells are cut levels by grey value or colour" in text
+    assert "Cells look stained in the image: grey value or colour at clicks" in text
+
+
+@pytest.mark.parametrize("stained", ['"x"', "[]", "null"])
+def test_facts_of_another_kind_are_refused(tmp_path, tiny_config, stained):
+    run_folder.save_config(tmp_path, tiny_config)
+    one = {"name": "a", "height": 1, "width": 1, "points": 1, "spacing": 1.0, "held_out": True}
+    facts = json.dumps({"images": [one]})[:-3] + f', "stained": {stained}}}]}}'
+    (tmp_path / "training.json").write_text(facts)
+    with pytest.raises(UserError, match=r"training\.json: does not hold the facts of a training"):
+        training_report(tmp_path)
 
 
 def test_thousands_of_images_need_no_pictures_and_make_a_small_page(tmp_path):

@@ -11,6 +11,7 @@ from wsis_jax.core.config import Config
 from wsis_jax.core.images import resize_labels
 from wsis_jax.io.label_file import read_labels
 from wsis_jax.io.point_file import read_points, write_points
+from wsis_jax.output.formats.imagej import write_rois
 from wsis_jax.segmentation.batch import BatchOptions, segment_files
 from wsis_jax.segmentation.clicks import place_clicks
 from wsis_jax.segmentation.pipeline import segment, segment_batch
@@ -164,6 +165,20 @@ def test_files_are_outlined_at_the_points_of_their_names(tiny_run, clicked):
         np.testing.assert_array_equal(at_points(labels, read_points(points)[0]), np.arange(1, 7))
         assert points.read_bytes() == (clicked / "out" / f"{name}_points.csv").read_bytes()
         np.testing.assert_array_equal(read_labels(clicked / "out" / f"{name}_cp_masks.png"), labels)
+
+
+def test_clicks_may_be_rois_and_lie_on_the_very_border(tiny_run, clicked):
+    labels = np.zeros((64, 64), np.int32)
+    labels[9:12, 9:12], labels[29:32, 39:42] = 1, 2
+    write_rois(clicked / "rois" / "a.zip", labels)
+    write_points(clicked / "rois" / "b.csv", np.array([[30.0, 30.0], [64.2, 10.0]]))
+    options = BatchOptions(points=clicked / "rois", kinds=["labels", "points"])
+    files = sorted((clicked / "image").iterdir())
+    first, second = segment_files(tiny_run.model, files, clicked / "out", options=options)
+    assert (first.cells, first.error, first.warnings) == (2, None, [])
+    assert read_points(clicked / "out" / "a_points.csv")[0].tolist() == [[10, 10], [30, 40]]
+    assert second.warnings == ["1 point was less than a pixel outside of the image, and moved to its border"]
+    assert read_points(clicked / "out" / "b_points.csv")[0].tolist() == [[30, 30], [63, 10]]
 
 
 def test_an_edited_point_file_has_its_image_done_again(tiny_run, clicked):

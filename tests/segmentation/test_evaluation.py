@@ -5,9 +5,11 @@ import json
 import numpy as np
 import pytest
 
+from wsis_jax.core import Faults
 from wsis_jax.io.label_file import write_labels, write_picture
 from wsis_jax.io.point_file import write_points
 from wsis_jax.metrics import centroids
+from wsis_jax.output.formats.imagej import write_rois
 from wsis_jax.segmentation.evaluation import evaluate
 
 KEYS = [
@@ -39,7 +41,7 @@ def folders(tmp_path):
 
 def test_right_labels_have_full_scores(folders):
     scores = evaluate(*folders).to_dict()
-    assert list(scores) == ["pooled", "images"]
+    assert list(scores) == ["pooled", "images", "distance"]
     assert list(scores["images"]) == ["a", "b"]
     for row, cells in [(scores["pooled"], 3), (scores["images"]["a"], 2), (scores["images"]["b"], 1)]:
         assert list(row) == KEYS
@@ -70,6 +72,77 @@ def test_the_distance_decides_what_is_found(folders):
     write_points(folders[0] / "b_points.csv", np.array([[4.5, 26.5]]))  # 6 pixels from the centroid
     assert evaluate(*folders, distance=6.0).images["b"].f_measure == 1
     assert evaluate(*folders, distance=5.9).images["b"].f_measure == 0
+
+
+def test_faults_of_all_files_are_told_at_once(folders, tmp_path):
+    write_points(tmp_path / "points" / "a.csv", np.array([[4.0, 4.0], [14.0, 44.0]]))
+    (tmp_path / "points" / "b.csv").write_text("x,y\n1,b\n")
+    write_labels(folders[0] / "b_labels.tif", np.zeros((3, 4), np.int32))
+    with pytest.raises(Faults) as info:
+        evaluate(*folders, points=tmp_path / "points")
+    first, second, third = info.value.sentences
+    assert "a.csv: point 1 (counted from 0) at row 14, column 44 is outside the image of 30 rows" in first
+    assert "b.csv: `b` in line 2, column y, is not a number" in second
+    assert "b_labels.tif: is 3 × 4 pixels but" in third
+
+
+def test_true_points_on_the_very_border_are_moved_inside(folders, tmp_path):
+    for name in "ab":
+        write_points(tmp_path / "points" / f"{name}.csv", np.array([[4.5, 4.5], [29.9, 33.0]]))
+    write_points(folders[0] / "a_points.csv", np.array([[29.0, 33.0]]))
+    with pytest.warns(UserWarning, match=r"\.csv: 1 point was less than a pixel outside of the image, and moved"):
+        scores = evaluate(*folders, points=tmp_path / "points", distance=0.0)
+    assert scores.images["a"].recall == 0.5
+
+
+def test_true_points_may_be_rois(folders, tmp_path):
+    for name, mask in TRUTH.items():
+        write_rois(tmp_path / "points" / f"{name}.zip", mask)
+    assert evaluate(*folders, points=tmp_path / "points", distance=0.01).pooled.f_measure == 1
+
+
+def test_a_point_finds_a_cell_within_half_the_median_diameter_of_the_true_cells(folders):
+    write_labels(folders[1] / "b.tif", np.where(np.arange(40) < 20, 1, 0) * np.ones((30, 1), np.int32))
+    scores = evaluate(*folders)  # true cells of 36, 36 and 600 pixels; a disc of 36 is 6.77 pixels wide
+    assert scores.distance == scores.to_dict()["distance"] == pytest.approx(3.385, abs=1e-3)
+    assert scores.is_half_diameter
+    write_points(folders[0] / "a_points.csv", np.array([[4.5, 7.8], [14.5, 18.0]]))  # 3.3 and 3.5 away
+    assert evaluate(*folders).images["a"].recall == 0.5
+    assert not evaluate(*folders, distance=10.0).is_half_diameter
+
+
+def test_without_a_true_cell_the_distance_is_asked_for_where_it_counts(folders, tmp_path):
+    for name in TRUTH:
+        write_labels(folders[1] / f"{name}.tif", blocks())
+    assert evaluate(*folders).pooled.precision == 0
+    for name in TRUTH:
+        write_points(tmp_path / "points" / f"{name}.csv", np.array([[4.0, 4.0]]))
+    with pytest.raises(ValueError, match=r"^a: has true points, but no mask has a cell, .*; give --distance$"):
+        evaluate(*folders, points=tmp_path / "points")
+    assert evaluate(*folders, points=tmp_path / "points", distance=3.0).pooled.recall == 0.5
+
+
+@pytest.mark.parametrize("end", ["_mask", "_masks", "_cp_masks", "_labels"])
+def test_the_ends_of_names_of_masks_do_not_count(folders, tmp_path, end):
+    for name, mask in TRUTH.items():
+        write_labels(tmp_path / "ends" / f"{name}{end}.tif", mask)
+        # An image beside its mask is no mask.
+        write_labels(tmp_path / "ends" / f"{name}.tif", blocks((20, 20)))
+        write_points(tmp_path / "points" / f"{name}_points.csv", centroids(mask))
+    scores = evaluate(folders[0], tmp_path / "ends", points=tmp_path / "points")
+    assert list(scores.images) == ["a", "b"]
+    assert (scores.pooled.mdice, scores.pooled.f_measure) == (1, 1)
+    turned = evaluate(tmp_path / "ends", folders[1])
+    assert list(turned.images) == ["a", "b"]
+    assert turned.pooled.mdice == 1
+
+
+def test_two_results_of_one_name_are_refused(folders, tmp_path):
+    for where in ("result", "mask"):
+        write_labels(tmp_path / where / "more" / "a_mask.tif", TRUTH["a"])
+    both = [[folder, folder / "more"] for folder in folders]
+    with pytest.raises(ValueError, match=r"a_mask\.tif: another label image is called a, too; rename one"):
+        evaluate(*both)
 
 
 def test_true_points_take_the_place_of_the_centroids_of_the_masks(folders, tmp_path):

@@ -1,13 +1,20 @@
 """Reading training sets: which files belong together, and the points that are given or that a stain gives away."""
 
+import json
+import re
+
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image
 
-from wsis_jax.core import UserError
+from wsis_jax.core import Faults, UserError
 from wsis_jax.io.label_file import read_image
+from wsis_jax.io.paths import named_images
 from wsis_jax.io.point_file import write_points
+from wsis_jax.output.formats.imagej import write_rois
 from wsis_jax.points.nuclei import find_nuclei
+from wsis_jax.segmentation.clicks import pair_points
 from wsis_jax.synthetic import draw_scene
 from wsis_jax.training.data import read_stained_set, read_training_set
 
@@ -57,6 +64,26 @@ def test_what_has_no_partner_is_left_out_with_a_warning(tmp_path):
     assert "b.tif" in data.names[0]
 
 
+def test_points_of_a_folder_of_results_belong_to_its_images_and_corrections_win(tmp_path):
+    written = []
+    for number, name in enumerate("abc"):
+        write_image(tmp_path / "images" / f"{name}.tif")
+        write_points(tmp_path / "results" / f"{name}_points.csv", POINTS + number)
+        write_points(tmp_path / "results" / f"{name}_cells.csv", POINTS[:1])  # a table of cells has places, too
+        written += [f"{name}_points.csv", f"{name}_cells.csv"]
+    write_points(tmp_path / "results" / "b_corrections.csv", POINTS[:1])
+    (tmp_path / "results" / "manifest.jsonl").write_text(json.dumps({"files": written}) + "\n")
+    data = read_training_set(tmp_path / "images", tmp_path / "results")
+    assert [points.tolist() for points in data.points] == [
+        POINTS.tolist(),
+        POINTS[:1].tolist(),
+        (POINTS + 2).tolist(),
+    ]
+    assert data.names[1].endswith("b_corrections.csv")
+    kept = pair_points(named_images(tmp_path / "images"), tmp_path / "results")  # wsis segment does the same
+    assert [path.name for path in kept.values()] == ["a_points.csv", "b_corrections.csv", "c_points.csv"]
+
+
 def test_pages_are_frames(tmp_path):
     write_image(tmp_path / "a.tif", pages=3)
     write_frames(tmp_path / "a.csv", 0, 2, 2)
@@ -65,6 +92,41 @@ def test_pages_are_frames(tmp_path):
     assert [len(points) for points in data.points] == [1, 2]
     np.testing.assert_array_equal(data.images, read_image(tmp_path / "a.tif")[[0, 2]])
     assert data.names[1].endswith("a.csv, frame 2")
+
+
+def test_pages_without_points_are_one_warning(tmp_path):
+    write_image(tmp_path / "a.tif", pages=5)
+    write_frames(tmp_path / "a.csv", 3)
+    with pytest.warns(UserWarning, match="page 0 and 3 more are left out, since they have no points") as caught:
+        read_training_set(tmp_path / "a.tif", tmp_path / "a.csv")
+    assert len(caught) == 1
+
+
+def test_faults_of_all_files_are_told_at_once(tmp_path):
+    for name in "abcd":
+        write_image(tmp_path / "image" / f"{name}.tif")
+        write_points(tmp_path / "points" / f"{name}.csv", POINTS)
+    (tmp_path / "image" / "a.tif").write_bytes(b"nothing")
+    (tmp_path / "points" / "a.csv").write_text("x,y\n1,2\n1,b\nc,2\n")
+    write_points(tmp_path / "points" / "b.csv", POINTS + 20)
+    write_points(tmp_path / "points" / "d.csv", {9: POINTS, 0: POINTS})
+    with pytest.raises(Faults) as info:
+        read_training_set(tmp_path / "image", tmp_path / "points")
+    image, table, outside, frame = info.value.sentences
+    assert "a.tif: this is not an image of a known kind" in image
+    assert "a.csv: `b` in line 3, column y, is not a number; `c` in line 4, column x, is not a number" in table
+    assert "b.csv: point 0 (counted from 0) at row 23, column 24 is outside" in outside
+    assert "and so is 1 at row 30, column 32; correct them" in outside
+    assert "d.csv: has points in frame 9, but" in frame
+
+
+def test_rois_are_points(tmp_path):
+    labels = np.zeros((20, 24), np.int32)
+    labels[2:5, 3:6], labels[9:12, 11:14] = 1, 2
+    write_image(tmp_path / "image" / "a.tif")
+    write_rois(tmp_path / "points" / "a.zip", labels)
+    data = read_training_set(tmp_path / "image", tmp_path / "points")
+    np.testing.assert_array_equal(data.points[0], POINTS)
 
 
 def test_of_a_single_image_the_number_of_the_frame_does_not_matter(tmp_path):
@@ -245,3 +307,20 @@ def test_points_in_micrometres_are_brought_to_pixels(tmp_path):
     for given, size, factor in [("um", None, 1.0), ("um", 1.0, 0.5), ("pixels", None, 0.5)]:
         data = read_training_set(tmp_path / "a.tif", tmp_path / "a.csv", points_in=given, pixel_size=size)
         np.testing.assert_allclose(data.points[0], scene.points * factor, atol=0.03)
+
+
+def test_colours_are_learned_where_all_images_have_them(tmp_path, recwarn):
+    grey = np.random.default_rng(0).integers(0, 255, (32, 32)).astype(np.uint8)
+    pink = np.stack([grey, grey // 2, grey], axis=-1)
+    for name, values in {"a": pink, "b": pink, "c": grey}.items():
+        Image.fromarray(values).save(tmp_path / f"{name}.png")
+        write_points(tmp_path / f"{name}.csv", np.array([[4.0, 5.0]]))
+    files = [tmp_path / "a.png", tmp_path / "b.png"]
+    assert [image.shape for image in read_training_set(files, tmp_path).images] == [(32, 32, 3)] * 2
+    assert read_training_set(files, tmp_path, channel="grey").images[0].shape == (32, 32)
+    recwarn.clear()
+    mixed = read_training_set(tmp_path, tmp_path).images
+    assert [image.shape for image in mixed] == [(32, 32)] * 3
+    assert re.search(
+        r"a.png: is in colours and .*c.png is not, so that all .* grey values", str(recwarn.pop().message)
+    )

@@ -194,7 +194,7 @@ def test_a_training_begun_before_there_were_diameters_is_resumed(tmp_path):
     old = CONFIG.to_dict()
     del old["image"]["diameter"]
     (tmp_path / "config.json").write_text(json.dumps(old))
-    run_folder.prepare(tmp_path, CONFIG.override(["image.diameter=16"]), resume=True)
-    run_folder.prepare(tmp_path, CONFIG, resume=True)
+    run_folder.prepare(tmp_path, CONFIG.override(["image.diameter=16"]), [], resume=True)
+    run_folder.prepare(tmp_path, CONFIG, [], resume=True)
     with pytest.raises(ValueError, match="was started with other images, points or settings"):
-        run_folder.prepare(tmp_path, CONFIG.override(["likelihood.sigma=5"]), resume=True)
+        run_folder.prepare(tmp_path, CONFIG.override(["likelihood.sigma=5"]), [], resume=True)

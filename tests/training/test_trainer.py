@@ -1,6 +1,7 @@
 """Training: the loss falls, an interrupted run ends as an unbroken one, and bad input is refused."""
 
 import dataclasses
+import re
 import shutil
 
 import jax
@@ -9,6 +10,7 @@ import pytest
 
 from wsis_jax.core.config import Config
 from wsis_jax.core.devices import use_compilation_cache
+from wsis_jax.core.errors import Faults, UserError
 from wsis_jax.network.model import load_config, load_model
 from wsis_jax.synthetic import draw_scene
 from wsis_jax.training import loop, run_folder, trainer
@@ -115,7 +117,7 @@ def test_the_loss_falls_on_one_scene(tmp_path, made_steps):
 
 
 def test_what_a_training_writes(unbroken):
-    names = ["config.json", "metrics.jsonl", "samples", "state", "training.json", "weights"]
+    names = ["clicks.json", "config.json", "metrics.jsonl", "samples", "state", "training.json", "weights"]
     assert sorted(path.name for path in unbroken.iterdir()) == names
     assert [line["step"] for line in run_folder.read_metrics(unbroken)] == [3, 6, 7]
     best = run_folder.read_metrics(unbroken)[-1]["best_step"]
@@ -167,17 +169,45 @@ def test_a_training_that_dies_while_it_saves_resumes_all_the_same(
 
 def test_resuming_a_finished_training_changes_nothing(unbroken, tmp_path):
     folder = shutil.copytree(unbroken, tmp_path / "run")
-    steps = []
-    train(
-        IMAGES,
-        POINTS,
-        config=CONFIG,
-        run=folder,
-        resume=True,
-        callbacks=Callbacks(lambda *step: steps.append(step)),
-    )
-    assert steps == []
+    said = "run: is finished, since all 7 steps are done, so nothing was trained; let it be longer (--set "
+    with pytest.warns(
+        UserWarning, match=re.escape(f"{said}train.steps=14), or start another training from it (--")
+    ):
+        assert steps_of(folder) == []
     assert contents(folder) == contents(unbroken)
+
+
+def steps_of(folder, config=CONFIG, images=IMAGES, points=POINTS) -> list[int]:
+    """The steps that a resumed training does."""
+    steps = []
+    on_step = Callbacks(lambda step, steps_in_all: steps.append(step))
+    train(images, points, config=config, run=folder, resume=True, callbacks=on_step)
+    return steps
+
+
+def test_a_finished_training_becomes_longer(unbroken, tmp_path):
+    folder = shutil.copytree(unbroken, tmp_path / "run")
+    longer = with_train(steps=11)
+    assert steps_of(folder, longer) == [8, 9, 10, 11]
+    assert load_config(folder) == chosen_for(longer)
+    assert [line["step"] for line in run_folder.read_metrics(folder)] == [3, 6, 7, 9, 11]
+    # The loss after 7, which is no multiple of 3, is the mean of two steps, not the sum of two by three.
+    losses = [line["loss"] for line in run_folder.read_metrics(folder)]
+    assert losses[3] > 0.75 * losses[4]
+    with pytest.warns(UserWarning, match="all 11 steps are done"):
+        assert steps_of(folder, longer) == []
+    with pytest.raises(ValueError, match=r"or settings \(train\.steps: 11, 7 now\); resume it with the same"):
+        steps_of(folder)
+
+
+def test_the_schedule_of_a_longer_training_is_that_of_its_new_length(tmp_path):
+    """What is made longer before the rate begins to fall ends as what was so long from the start."""
+    short, longer = with_train(steps=4), with_train(steps=6)
+    train(IMAGES, POINTS, config=longer, run=tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        train(IMAGES, POINTS, config=short, run=tmp_path / "made", callbacks=stop_at(2))
+    assert steps_of(tmp_path / "made", longer) == [3, 4, 5, 6]
+    assert contents(tmp_path / "made") == contents(tmp_path / "whole")
 
 
 def test_a_training_is_not_overwritten(unbroken):
@@ -196,8 +226,39 @@ def test_a_folder_in_which_nothing_was_learnt_is_used_again(tmp_path):
 
 
 def test_resuming_with_other_settings_is_refused(unbroken):
-    with pytest.raises(ValueError, match="other images, points or settings"):
-        train(IMAGES, POINTS, config=with_train(batch=3), run=unbroken, resume=True)
+    told = r"other images, points or settings \(train\.batch: 2, 3 now; train\.seed: 0, 1 now\); resume it with"
+    with pytest.raises(ValueError, match=told):
+        steps_of(unbroken, with_train(batch=3, seed=1))
+
+
+def test_resuming_with_other_points_is_refused_and_the_image_named(unbroken):
+    """Also where sigma is set, which no points change."""
+    more = [*POINTS[:1], np.append(POINTS[1], [[3.0, 4.0]], axis=0), POINTS[2]]
+    before = (unbroken / "training.json").read_bytes(), contents(unbroken)
+    with pytest.raises(ValueError, match=r"or settings \(image 1: 3 points, 4 now\); resume it with the same, or"):
+        steps_of(unbroken, points=more)
+    moved = [POINTS[0] + 0.5, *POINTS[1:]]
+    with pytest.raises(ValueError, match=r"\(train\.batch: 2, 3 now; image 0: 3 points, in other places now\)"):
+        steps_of(unbroken, with_train(batch=3), points=moved)
+    with pytest.raises(ValueError, match=r"\(image 2: other pixels\)"):
+        steps_of(unbroken, images=[*IMAGES[:2], IMAGES[2] * 0.9])
+    assert ((unbroken / "training.json").read_bytes(), contents(unbroken)) == before
+
+
+def test_resuming_with_the_points_in_another_order_goes_on(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        train(IMAGES, POINTS, config=CONFIG, run=tmp_path, callbacks=stop_at(5))
+    assert steps_of(tmp_path, points=[own[::-1] for own in POINTS]) == [6, 7]
+
+
+def test_a_run_of_an_earlier_version_is_resumed_with_a_warning(unbroken, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        train(IMAGES, POINTS, config=CONFIG, run=tmp_path, callbacks=stop_at(5))
+    (tmp_path / "clicks.json").unlink()
+    with pytest.warns(UserWarning, match="does not tell the images and points that it was started with, since an"):
+        assert steps_of(tmp_path) == [6, 7]
+    assert contents(tmp_path) == contents(unbroken)
+    assert not (tmp_path / "clicks.json").exists()  # what it was started with is still not known
 
 
 def test_resuming_what_was_never_begun_is_refused(tmp_path):
@@ -212,11 +273,8 @@ def test_training_stops_early_without_a_better_model(tmp_path, fixed_scores):
     train(IMAGES, POINTS, config=config, run=run)
     assert [line["best_step"] for line in run_folder.read_metrics(run)] == [1, 2, 2, 2]
     assert (run / "weights" / "2").is_dir()
-    steps = []
-    train(
-        IMAGES, POINTS, config=config, run=run, resume=True, callbacks=Callbacks(lambda *step: steps.append(step))
-    )
-    assert steps == []
+    with pytest.warns(UserWarning, match=r"not improved for 2 validations, so .* \(--set train\.patience=4\)"):
+        assert steps_of(run, config) == []
 
 
 def test_the_best_model_is_that_of_the_least_loss(tmp_path, fixed_scores):
@@ -355,6 +413,14 @@ def test_images_of_other_channels_than_the_settings_are_refused(tmp_path, tiny_c
     assert not (tmp_path / "run").exists()
 
 
+def test_what_the_network_sees_follows_from_the_images(draw_small, tiny_config):
+    scene = draw_small(0)
+    colours = np.repeat(scene.image[..., None], 3, axis=2)
+    for images, seen in (([scene.image], "grey"), ([colours], "colours"), ([colours[..., :2]], (0, 1))):
+        data = TrainingSet(images, [scene.points], ["a"])
+        assert fill_in(data, tiny_config).image.channels == seen
+
+
 def test_grey_values_that_are_no_numbers_are_found_before_a_training(tmp_path):
     samples = trainer._make_samples(DATA, CONFIG)
     samples[0].image[3, 4] = np.inf
@@ -404,6 +470,18 @@ def test_images_and_points_that_do_not_fit_are_refused(tmp_path, images, points,
             TrainingSet(images, points, ["a", "b", "c"][: len(images)]), config=CONFIG, run=tmp_path / "run"
         )
     assert not (tmp_path / "run").exists()
+
+
+def test_points_on_the_very_border_are_moved_inside_before_others_are_told(tmp_path):
+    near, far = np.array([[3.0, 40.2], [5.0, 6.0]]), np.array([[3.0, 45.0]])
+    unknown = CONFIG.override(["cut.data=inverted"])  # is found out before a step is taken
+    with (
+        pytest.warns(UserWarning, match="^image 0: 1 point was less than a pixel outside of the image, and moved"),
+        pytest.raises(UserError, match=r"cut\.data must be one of"),
+    ):
+        train(IMAGES[:2], [near, POINTS[1]], config=unknown, run=tmp_path / "run")
+    with pytest.raises(Faults, match=r"^image 0: point 0 .*\nimage 2: point 0 .* is outside the image"):
+        train(IMAGES, [far, POINTS[1], far], config=CONFIG, run=tmp_path / "run")
 
 
 @pytest.mark.parametrize(

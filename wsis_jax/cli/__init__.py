@@ -10,7 +10,7 @@ from importlib.metadata import version
 from wsis_jax.cli import bench, demo, doctor, evaluate, export, points, report, segment, train, tune
 from wsis_jax.cli.arguments import add_print_completion
 from wsis_jax.cli.terminal import compilations, show_error, show_warning
-from wsis_jax.core import EXPECTED_ERRORS, sentence
+from wsis_jax.core import EXPECTED_ERRORS, sentences
 
 # Heavy libraries are imported where they are used, so that --help comes at once.
 
@@ -82,7 +82,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except EXPECTED_ERRORS as error:
         if os.environ.get("WSIS_DEBUG"):
             raise
-        show_error(sentence(error))
+        for said in sentences(error):
+            show_error(said)
         return 2
     except Exception:
         # JAX tells by errors of many classes that it does not start.

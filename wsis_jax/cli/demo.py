@@ -38,6 +38,7 @@ DEMO_CONFIG = Config(
 )
 _SHAPE, _CELLS, _TRAINING_SCENES = (256, 256), 45, 6
 _DRAWN = 24.0  # diameter of the cells of a scene of that shape, in pixels
+_DISTANCE = 10.0  # pixels within which a point finds a cell, whatever its size: that of the figure in README.md
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -109,7 +110,8 @@ def run_demo(
     write_points(out / "points" / "scene.csv", test.points)
     segment_files(run, [image], out / "result")
     _draw_stages(out, test, segment(run, test.image))
-    scores = evaluate(out / "result" / "scene_labels.tif", out / "mask", points=out / "points")
+    labels = out / "result" / "scene_labels.tif"
+    scores = evaluate(labels, out / "mask", points=out / "points", distance=_DISTANCE)
     write_text(out / "scores.json", json.dumps(scores.to_dict(), indent=2) + "\n")
     return scores
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from wsis_jax.cli.arguments import add_axes, add_channel, add_components, add_points_in
 from wsis_jax.cli.terminal import print_point_reports, print_suggestion, progress_bar, show_error
-from wsis_jax.core import UserError, so_many
+from wsis_jax.core import UserError, first_ten, so_many
 
 if TYPE_CHECKING:
     from wsis_jax.training import PointFiles
@@ -23,10 +23,11 @@ Make, convert and check points: the rough centroids of cells.
   wsis points --labels masks                              points from label images
   wsis points --ctc data/01                               points from the markers in data/01_GT/TRA
   wsis points clicks --format imagej                      the same points for ImageJ
+  wsis points RoiSet.zip --images image.tif               points from ROIs of ImageJ, areas by their centroids
 
-Writes to DIR a file of points for each image, which `wsis train` reads, and prints the point report. With images
-it also draws each image with its points: a cyan cross for each point, an orange ring around two points on one
-cell, a magenta ring around a place that looks like a cell and has no point.
+POINTS are files that `wsis train` reads, too: its help names them. Writes to DIR a table of points for each image,
+and prints the point report. With images it also draws each image with its points: a cyan cross for each point, an
+orange ring around two points on one cell, a magenta ring around a place that looks like a cell and has no point.
 
   per Mpixel   points in a million pixels
   spacing      median distance to the nearest other point, in pixels
@@ -119,7 +120,7 @@ def run(arguments: argparse.Namespace) -> int:
             "images": [one.to_dict() for one in reports],
         }
         write_text(arguments.json, json.dumps(tree, indent=2) + "\n")
-    for error in errors:
+    for error in first_ten(errors):
         show_error(error)
     pictures = "" if images is None else " and pictures of them on their images"
     print(f"{arguments.out} holds the points of {so_many(len(points.by_file), 'file')}{pictures}.")
@@ -156,6 +157,7 @@ def _point_source(arguments: argparse.Namespace) -> tuple["PointFiles", list[Pat
     points = points_from_files(
         arguments.points,
         images=arguments.images,
+        channel=arguments.channel,
         points_in=arguments.points_in,
         pixel_size=arguments.pixel_size,
         axes=arguments.axes,

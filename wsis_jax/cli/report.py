@@ -13,8 +13,9 @@ Write report.html again: a page that needs no network and no other file, so that
   wsis report run                                         of a training, even while it runs
   wsis report results                                     of a folder that wsis segment wrote
 
-The page of a training shows the curves of loss and F-measure, the output of the network for held-out images from
-step to step, the points, the settings and the versions. The page of results shows a gallery of up to 24 images
+The page of a training says whether the model is good enough and what would help, and shows the output of the
+network and the outlines for held-out images from step to step, the curves of loss and F-measure, what was chosen,
+the points, the settings and the versions. The page of results shows a gallery of up to 24 images
 with layers to switch between (image, likelihood, contribution, outlines, labels), histograms of areas, scores and
 numbers of cells, and what failed. wsis train and wsis segment write the page when they end.
 """

@@ -77,8 +77,8 @@ res_track.txt. Nothing is tracked: each cell is a track of one frame, which is e
 All devices of the machine share the cells of an image, with nothing to set.
 
 If you know where the cells are, from clicks or from points that you corrected, --points has exactly these cells
-outlined, one label for each, in their order. Point files are those that wsis train reads, named like the images.
-The labels are masks that other programs can learn from:
+outlined, one label for each, in their order. Point files are those that wsis train reads, tables and ROIs,
+named like the images. The labels are masks that other programs can learn from:
 
   wsis segment RUN IMAGES --points points --format masks
 

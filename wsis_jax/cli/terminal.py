@@ -1,6 +1,7 @@
 """What the commands show in a terminal: tables, progress bars, warnings, errors and compiled programs."""
 
 import sys
+import time
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -10,23 +11,32 @@ if TYPE_CHECKING:
 
 # Heavy libraries are imported where they are used, so that --help comes at once.
 
-# Headings short enough for a terminal.
-_COLUMNS = {"f_measure": "F", "precision": "prec", "dice_one_to_one": "dice1:1", "mdice": "mDice"}
+METRICS = {
+    "f_measure": ("F-measure", "precision and recall in one: their harmonic mean"),
+    "precision": ("precision", "share of the detected points that are a true cell's"),
+    "recall": ("recall", "share of the true cells that a detected point found"),
+    "mdice": ("mDice", "Dice of each true cell with the label that has most of it"),
+    "dice_one_to_one": ("Dice 1:1", "the same, a label for one cell; false cells count as 0"),
+    "ap50": ("AP50", "right / (right + missed + false); right is IoU 0.5 or more"),
+    "ap": ("AP", "mean of that at IoU 0.50, 0.55 ... 0.95: exact outlines"),
+    "pq": ("PQ", "panoptic quality: F-measure at IoU 0.5, times mean IoU"),
+    "aji": ("AJI", "aggregated Jaccard index: shared pixels / all of either"),
+    "seg": ("SEG", "Cell Tracking Challenge: mean IoU, 0 below half a cell"),
+    "det": ("DET", "the same: 1 - repairs that its cells need / all cells"),
+}
+"""What a field of `metrics.Scores` is called, and what it says, in a line of 80 columns."""
 
 
 def print_scores(scores: Any) -> None:
-    """Prints one row per image and one for all cells together."""
-    tree = scores.to_dict()
-    table = _table("image", *(_COLUMNS.get(key, key) for key in tree["pooled"]))
-
-    def add(name: str, row: dict[str, Any]) -> None:
-        table.add_row(name, *(str(v) if isinstance(v, int) else f"{v:.3f}" for v in row.values()))
-
-    for name, row in tree["images"].items():
-        add(name, row)
-    table.add_section()
-    add("all cells", tree["pooled"])
-    _print_wide(table)
+    """Prints the scores of all cells together, one a line."""
+    pooled = scores.pooled.to_dict()
+    images = "1 image" if len(scores.images) == 1 else f"{len(scores.images)} images"
+    print(f"{pooled['cells']} true cells in {images}.\n")
+    for key, (name, meaning) in METRICS.items():
+        print(f"  {name:<10}{pooled[key]:.3f}  {meaning}")
+    if scores.distance or not scores.is_half_diameter:
+        print(f"\nA point finds a cell within {scores.distance:.1f} pixels of the true one (--distance)", end="")
+        print(":\nhalf the median diameter of the true cells." if scores.is_half_diameter else ".")
 
 
 def print_point_reports(reports: Sequence[Any]) -> None:
@@ -131,16 +141,27 @@ def compilations(*, shown: bool | None) -> Generator[None, None, None]:
         print(f"{compilations.summary()}\nThe cache is {folder}.", file=sys.stderr)
 
 
+_TIMED = 6  # steps until it is told how long a training will take
+
+
 @contextmanager
 def training_progress() -> Generator["Callbacks", None, None]:
-    """Context manager yielding callbacks that show a bar with the step, and a line for every validation."""
+    """Context manager yielding callbacks that show a bar with the step, and a line for every validation.
+
+    Once, after the first steps, they tell how long it will take.
+    """
     from wsis_jax.training import Callbacks
 
+    ends: list[float] = []  # of the first steps, in seconds
     with progress_bar() as bar:
         task = bar.add_task("training", total=None)
 
         def on_step(step: int, steps: int) -> None:
             bar.update(task, completed=step, total=steps)
+            if len(ends) < _TIMED:
+                ends.append(time.perf_counter())
+                if len(ends) == _TIMED and steps - step >= _TIMED:
+                    bar.console.print(time_left(ends, steps - step), highlight=False)
 
         def on_metrics(metrics: dict[str, Any]) -> None:
             best = "  (best)" if metrics["step"] == metrics["best_step"] else ""
@@ -151,6 +172,31 @@ def training_progress() -> Generator["Callbacks", None, None]:
             )
 
         yield Callbacks(on_step, on_metrics)
+
+
+def time_left(ends: Sequence[float], steps: int) -> str:
+    """Returns a sentence on how long a training will take.
+
+    Args:
+        ends: when the first steps ended, in seconds. The time before the second is not counted: the program is
+            compiled then, and a step is under way when the next is begun.
+        steps: how many are left.
+    """
+    seconds = (ends[-1] - ends[1]) / (len(ends) - 2)
+    return (
+        f"About {in_time(steps * seconds)} for the {steps:,} steps that are left, at {seconds:.2g} s each on this "
+        "machine; validations come on top, and it ends sooner if it no longer improves."
+    )
+
+
+def in_time(seconds: float | int) -> str:
+    """Returns a duration in words, as a person would round it."""
+    for size, unit in ((3600, "hour"), (60, "minute")):
+        if seconds >= 1.5 * size:
+            count = seconds / size
+            return f"{count:.1f} {unit}s" if count < 3 else f"{count:.0f} {unit}s"
+    count = max(round(seconds), 1)
+    return f"{count} second{'s' * (count > 1)}"
 
 
 @contextmanager

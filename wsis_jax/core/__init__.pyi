@@ -2,6 +2,7 @@ from .channels import ChannelChoice as ChannelChoice
 from .channels import Channels as Channels
 from .channels import channel_count as channel_count
 from .channels import channels_of as channels_of
+from .channels import channels_seen as channels_seen
 from .channels import in_words as in_words
 from .channels import so_many as so_many
 from .config import SIGMA_PER_DIAMETER as SIGMA_PER_DIAMETER
@@ -33,11 +34,15 @@ from .devices import training_mesh as training_mesh
 from .devices import use_compilation_cache as use_compilation_cache
 from .devices import wait_for_all as wait_for_all
 from .errors import EXPECTED_ERRORS as EXPECTED_ERRORS
+from .errors import Faults as Faults
 from .errors import MissingFile as MissingFile
 from .errors import UserError as UserError
 from .errors import WriteError as WriteError
+from .errors import collecting_faults as collecting_faults
 from .errors import collecting_warnings as collecting_warnings
+from .errors import first_ten as first_ten
 from .errors import sentence as sentence
+from .errors import sentences as sentences
 from .errors import warn_about_image as warn_about_image
 from .files import append_text as append_text
 from .files import check_inside as check_inside
@@ -51,9 +56,11 @@ from .files import replacing as replacing
 from .files import replacing_folder as replacing_folder
 from .files import temporary_name as temporary_name
 from .files import write_text as write_text
+from .geometry import area_centroid as area_centroid
 from .geometry import inside as inside
 from .geometry import nearest_distances as nearest_distances
 from .geometry import nearest_peak as nearest_peak
+from .geometry import signed_area as signed_area
 from .images import MIRRORS as MIRRORS
 from .images import Resizing as Resizing
 from .images import by_channel as by_channel

@@ -46,6 +46,15 @@ def channels_of(given: ChannelChoice) -> Channels:
     return chosen
 
 
+def channels_seen(shapes: Sequence[Sequence[int]]) -> Channels:
+    """Returns what images of some shapes, (height, width) or (height, width, channels), are to be learned from.
+
+    Three channels are colours, other numbers of channels are themselves; where images differ, the first one tells.
+    """
+    count = shapes[0][2] if len(shapes[0]) == 3 else 1
+    return "grey" if count == 1 else "colours" if count == 3 else tuple(range(count))
+
+
 def channel_count(channels: Channels) -> int:
     """Returns how many channels the network sees."""
     return {"grey": 1, "colours": 3}[channels] if isinstance(channels, str) else len(channels)

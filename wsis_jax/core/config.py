@@ -39,8 +39,9 @@ def positive(default: float | int | None, most: int | float = 1e30) -> Any:
 class ImageConfig:
     """How an image becomes the input of the network; the same at training and at inference."""
 
-    # What the network sees: "grey" for one channel, "colours" for red, green and blue, or numbers of channels
-    channels: Channels = "grey"
+    # What the network sees: "grey" for one channel, "colours" for red, green and blue, or numbers of channels.
+    # None: colours where all images have them, else grey values
+    channels: Channels | None = None
     normalization: Literal["percentile", "max"] = "percentile"
     low: float = number(1.0, 0, 100)  # percentile that becomes 0
     high: float = number(99.8, 0, 100)  # percentile that becomes 1
@@ -51,8 +52,8 @@ class ImageConfig:
 
     @property
     def inputs(self) -> int:
-        """How many channels the network sees, from 1 to 4."""
-        return channel_count(self.channels)
+        """How many channels the network sees, from 1 to 4; 1 where that was not chosen yet."""
+        return 1 if self.channels is None else channel_count(self.channels)
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,8 @@ class TrainConfig:
     evaluate_every: int = number(100, 1, 10**9)  # steps between validations and checkpoints
     patience: int = number(20, 1, 10**9)  # validations without a better model before the training stops
     seed: int = number(0, 0, 2**32 - 1)
+    # A trained model to start from: its folder, or its name in the package; None: from nothing
+    start: str | None = None
 
 
 @dataclass(frozen=True)
@@ -443,7 +446,7 @@ def small_network(config: Config) -> Config:
 
 
 _PAPER = Config(
-    image=ImageConfig(normalization="max", scale=1.0),
+    image=ImageConfig(channels="grey", normalization="max", scale=1.0),
     train=TrainConfig(augment="none", schedule="constant"),
     detect=DetectConfig(views=1, region="response"),
     contribution=ContributionConfig(start="likelihood"),
@@ -465,7 +468,7 @@ _PAPER = Config(
 )
 
 _REFERENCE = Config(
-    image=ImageConfig(normalization="max", scale=1.0),
+    image=ImageConfig(channels="grey", normalization="max", scale=1.0),
     likelihood=LikelihoodConfig(sigma=12.0),
     unet=UNetConfig(align_corners=True),
     train=TrainConfig(patch=256, augment="exact", schedule="constant", warmup=0),

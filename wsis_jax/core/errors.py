@@ -5,9 +5,11 @@ and keeps its traceback.
 """
 
 import warnings
-from collections.abc import Generator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
+
+_TOLD = 10  # faults; of more their number
 
 
 class UserError(ValueError):
@@ -29,6 +31,21 @@ class OutOfMemory(MemoryError, UserError):
     """There was not enough memory; says for what, and what to change."""
 
 
+class Faults(UserError):
+    """Several errors that a user can mend, told at once; the text has a line for each.
+
+    Attributes:
+        sentences: what each of them says.
+    """
+
+    def __init__(self, sentences: Sequence[str]) -> None:
+        super().__init__(sentences)
+        self.sentences = tuple(sentences)
+
+    def __str__(self) -> str:
+        return "\n".join(first_ten(self.sentences))
+
+
 # What the system refuses is no fault of the program either.
 EXPECTED_ERRORS = (UserError, OSError, MemoryError)
 """Errors that the command line and the viewer show as one line, by `sentence`."""
@@ -46,6 +63,47 @@ def sentence(error: BaseException) -> str:
         remedy = "close other programs, give smaller images, or segment in tiles (--tiles)"
         return f"there is not enough memory{what}; {remedy}"
     return str(error)
+
+
+def sentences(error: BaseException) -> list[str]:
+    """Returns what an error says, a sentence for each of its faults, of more than ten their number."""
+    return first_ten(error.sentences) if isinstance(error, Faults) else [sentence(error)]
+
+
+def first_ten(told: Sequence[str]) -> list[str]:
+    """Returns the first ten of what is to be told, and of more how many there are."""
+    return [*told[:_TOLD], *([f"and {len(told) - _TOLD} more"] if len(told) > _TOLD else [])]
+
+
+@contextmanager
+def collecting_faults() -> Generator[Callable[[], AbstractContextManager[None]], None, None]:
+    """Context manager yielding a function that makes context managers, each of which may fail without the others.
+
+    Whatever a user can mend in them is raised at the end of the block: one error as it is, several as `Faults`.
+    Errors that all others would fail by, too, of the disk or the memory, are raised at once.
+    """
+    found: list[UserError] = []
+
+    @contextmanager
+    def one() -> Generator[None, None, None]:
+        try:
+            yield
+        except (WriteError, OutOfMemory):
+            raise
+        except UserError as error:
+            found.append(error)
+
+    yield one
+    # A file may be read twice, as labels and as masks.
+    told = list(dict.fromkeys(said for error in found for said in _all_of(error)))
+    if len(told) > 1:
+        raise Faults(told)
+    if found:
+        raise found[0]
+
+
+def _all_of(error: UserError) -> Sequence[str]:
+    return error.sentences if isinstance(error, Faults) else [str(error)]
 
 
 # Of each thread its own.

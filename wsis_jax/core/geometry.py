@@ -1,4 +1,6 @@
-"""Points and pixels: which point is nearest, and which points are in an image."""
+"""Points, areas and pixels: which point is nearest, which are in an image, what the centroid of an area is."""
+
+from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float32, Float64, Int, Int32, Int64, Real
@@ -56,3 +58,27 @@ def inside(points: np.ndarray, shape: tuple[int, int], *, margin: float = 0.0) -
 def nearest_distances(points: Real[np.ndarray, "points 2"]) -> Float64[np.ndarray, " points"]:
     """Returns the distance from each point to the nearest other one, in pixels; infinite for a point alone."""
     return KDTree(points).query(points, k=2)[0][:, 1] if len(points) else np.empty(0)
+
+
+def signed_area(corners: Float64[np.ndarray, "corners 2"]) -> float:
+    """Returns the area of a polygon, above 0 where it runs from rows to columns, below 0 where the other way."""
+    here = corners - corners.mean(axis=0)
+    there = np.roll(here, -1, axis=0)
+    return float((here[:, 0] * there[:, 1] - there[:, 0] * here[:, 1]).sum() / 2)
+
+
+def area_centroid(rings: Sequence[Float64[np.ndarray, "_ 2"]]) -> Float64[np.ndarray, " 2"]:
+    """Returns the centroid of the area in polygons, of which holes run the other way round.
+
+    Where there is no area, it is the mean of all corners.
+    """
+    middle = np.concatenate(rings).mean(axis=0)
+    whole, moment, extent = 0.0, np.zeros(2), 0.0
+    for ring in rings:
+        here = ring - middle
+        there = np.roll(here, -1, axis=0)
+        areas = here[:, 0] * there[:, 1] - there[:, 0] * here[:, 1]
+        whole += areas.sum()
+        moment += (areas[:, None] * (here + there)).sum(axis=0)
+        extent += np.square(here).sum()
+    return middle if abs(whole) < 1e-9 * extent or whole == 0 else middle + moment / (3 * whole)

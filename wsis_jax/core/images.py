@@ -40,11 +40,12 @@ MIRRORS = ((-1, 1), (1, -1), (-1, -1))
 # Channels
 
 
-def check_channels(shape: Sequence[int], channels: Channels, *, name: str = "the image") -> None:
+def check_channels(shape: Sequence[int], channels: Channels | None, *, name: str = "the image") -> None:
     """Raises UserError unless an array of a shape is an image of as many channels as are to be seen.
 
-    `name` is what the message begins with.
+    `name` is what the message begins with. None stands for grey values: models older than the choice see these.
     """
+    channels = channels or "grey"
     shape = tuple(shape)
     if len(shape) not in (2, 3) or 0 in shape:
         raise UserError(f"{name} is of shape {shape}; give one of rows and columns, and perhaps channels")

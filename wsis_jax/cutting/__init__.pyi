@@ -1,3 +1,6 @@
+from .appearance import LEAST_CONTRAST as LEAST_CONTRAST
+from .appearance import LEAST_SEPARATION as LEAST_SEPARATION
+from .appearance import MOST_RIM as MOST_RIM
 from .appearance import Appearance as Appearance
 from .appearance import Axis as Axis
 from .appearance import ChannelMoments as ChannelMoments

@@ -23,10 +23,10 @@ _SHARE = 0.15  # of the image that the ground should take
 _SURE = 2.0  # log odds are clipped to this
 FEWEST = 200  # pixels to fit a distribution to
 _LEAST_VARIANCE = 1e-6  # of a feature: where the background, or a body, is one grey value, it has none
-_TOLD = 0.65  # separation from which grey values or colours tell cells from ground
-_CONTRAST = 1.0  # standard deviations of the image between cells and ground, from which they are stained
+LEAST_SEPARATION = 0.65  # from which grey values or colours tell cells from ground
+LEAST_CONTRAST = 1.0  # standard deviations of the image between cells and ground, from which they are stained
 _RINGS = np.arange(0.0, 4.5, 0.5)  # × sigma from the peaks: rings in which a rim or halo is looked for
-_RIM = 0.25  # where a ring is so far above the middle, or below the ground, cells have a rim or a halo
+MOST_RIM = 0.25  # where a ring is so far above the middle, or below the ground, cells have a rim or a halo
 
 _Pixels = Float[np.ndarray, "height width channels"]
 _Index = Int[np.ndarray, "height width"]
@@ -140,7 +140,7 @@ class Appearance(NamedTuple):
     @property
     def is_stained(self) -> bool:
         """Whether grey values or colours tell cells from ground: in stained cells, not in phase contrast."""
-        return self.separation >= _TOLD and self.axis.contrast >= _CONTRAST and self.rim < _RIM
+        return self.separation >= LEAST_SEPARATION and self.axis.contrast >= LEAST_CONTRAST and self.rim < MOST_RIM
 
     def odds_of(self, values: _Map) -> _Map:
         """Returns the log odds of the values of the map."""

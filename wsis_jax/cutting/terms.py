@@ -37,7 +37,7 @@ _Greatest = Float[np.ndarray, " owners"]
 _Features = Float64[np.ndarray, "height width features"]
 
 _BACKGROUND_FROM = 4.0  # × sigma from every peak: where the background begins that pixels are compared with
-_HEIGHT = 0.6  # of the edge of a cell, from ground to middle, at which `levels` bounds it
+_HEIGHT = 0.5  # of the edge of a cell, from ground to middle, at which `levels` bounds it
 _SLOPE = 2.0  # of the data term around that height
 _LEAST_RISE = 0.1  # from ground to middle, where 1 is that of a typical cell
 _ODDS = 0.2  # weight of the log odds beside the levels
@@ -142,7 +142,7 @@ def flat(seen: TermInput, settings: CutConfig) -> _Map:
 def levels(seen: TermInput, settings: CutConfig) -> _Map:
     """Returns weight · (m + 0.2 · log odds), for cells that a stain, or colour, tells from the ground.
 
-    m goes from -1 to 1 around 0.6 of the way from the level of the ground around the pixel's cell to that of its
+    m goes from -1 to 1 around half of the way from the level of the ground around the pixel's cell to that of its
     middle: dim and bright cells, on a ground that is uneven, are bounded at the same height of their edges.
     Farther than 4 sigma from every peak m is -1. The appearance must be known, see `label_cells.chosen_settings`.
     """

@@ -71,6 +71,9 @@ class Frames:
             one, the place on each, as in `_t0003_z0012`; of scenes that have names, or of a collection, the scene
             or the place before, as in `_A_1_0`.
         shapes: (height, width) of each.
+        pixel_size: side of a pixel of the first in µm, or None where it is unknown.
+        planes: the lengths of the axes of channels and frames that are longer than 1, in order; of several arrays
+            in a file none.
         channels: those that are segmented.
         opening: opens the file again, in this process or another.
     """
@@ -89,6 +92,9 @@ class Frames:
         if isinstance(channels, tuple) and axes is None and unnamed and len(places) > 1:
             self._pages, places = places, places[:1]  # Pages without a name are the channels of one image.
         self._places = places
+        self.pixel_size = stacks[0].pixel_size
+        long = {axis: n for axis, n in stacks[0].sizes.items() if axis not in "YXS" and n > 1}
+        self.planes = {"C": len(self._pages)} if self._pages is not None else long if len(stacks) == 1 else {}
         endings = _suffixes(places)
         if len({*endings}) < len(places):  # a scene may be called as a frame of another is
             endings = _suffixes([one._replace(stack=one.stack._replace(place="")) for one in places])

@@ -5,7 +5,9 @@ Grey values are read as they are stored; `normalize_image` brings them to 0..1.
 
 import math
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import tifffile
@@ -15,6 +17,9 @@ from PIL import Image
 from wsis_jax.core import ChannelChoice, UserError, replacing
 from wsis_jax.io.image_file import open_frames
 from wsis_jax.io.readers import WHOLE, open_stacks, reader_of
+
+# JPEG adds a little colour to grey; an image is in colours where one pixel in a hundred has more than that.
+_COLOURED, _HUE = 0.99, 0.1  # share of the pixels; difference of red, green and blue in the range of the image
 
 
 def read_image(
@@ -43,6 +48,22 @@ def read_image(
         return np.stack([frames.values(index) for index in range(len(frames.names))])
 
 
+def is_in_colours(path: str | Path, *, axes: str | None = None) -> bool:
+    """Tells whether the first image of a file has red, green and blue that differ; grey saved as RGB has not.
+
+    `axes` is as in `read_image`; errors are those of `open_stacks`.
+    """
+    with open_stacks(Path(path), axes=axes) as stacks:
+        if stacks[0].sizes.get("C", 1) > 1:
+            return False
+        values, names = stacks[0].read({axis: 0 for axis in stacks[0].sizes if axis not in "YXS"}, WHOLE)
+    if "S" not in names or values.shape[names.index("S")] not in (3, 4) or np.iscomplexobj(values):
+        return False
+    colours = values.take(range(3), names.index("S")).astype(np.float32)
+    spread = np.ptp(colours, axis=names.index("S"))
+    return bool(np.quantile(spread, _COLOURED) > _HUE * np.ptp(colours))
+
+
 def read_shape(path: str | Path) -> tuple[int, int]:
     """Reads the (height, width) of an image, which all its channels share; errors are those of `open_stacks`."""
     with open_stacks(Path(path)) as stacks:
@@ -55,6 +76,23 @@ def read_pixel_size(path: str | Path, *, axes: str | None = None) -> float | Non
         return stacks[0].pixel_size
 
 
+_FULL = 255  # the greatest label of 8 bits
+_LOST = 10  # parts more than labels: rarely so many cells of an image are in pieces
+
+
+class ImageFacts(NamedTuple):
+    """What an image file tells without its pixels: the side of one in µm, and `Frames.planes`; None if unknown."""
+
+    pixel_size: float | None
+    planes: Mapping[str, int] | None
+
+
+def read_facts(path: str | Path, *, channel: ChannelChoice = None, axes: str | None = None) -> ImageFacts:
+    """Reads what an image file tells of pixels and planes; arguments and errors are those of `open_frames`."""
+    with open_frames(path, channel=channel, axes=axes) as frames:
+        return ImageFacts(frames.pixel_size, frames.planes)
+
+
 def count_frames(path: str | Path, *, channel: ChannelChoice = None) -> int:
     """Counts the frames that `read_image` returns, without reading pixels; errors are those of `open_frames`."""
     with open_frames(path, channel=channel) as frames:
@@ -65,7 +103,8 @@ def read_labels(path: str | Path, *, components: bool = False) -> Int32[np.ndarr
     """Reads a label image: 0 for background, a whole number for each cell.
 
     Of a picture with a palette the indices are the labels, or the grey values if its palette is grey. A file with
-    one label in several separate parts looks like a mask of all cells at once, and there is a warning.
+    one label in several separate parts looks like a mask of all cells at once, and there is a warning; so there is
+    of labels in many parts where numbers above 255 seem to be lost.
 
     Args:
         path: the file.
@@ -101,10 +140,10 @@ def read_labels(path: str | Path, *, components: bool = False) -> Int32[np.ndarr
         raise UserError(f"{path}: a label is negative ({labels.min()}); number the cells 1, 2, 3 and so on")
     if labels.max() > np.iinfo(np.int32).max:
         raise UserError(f"{path}: the label {labels.max()} is too large; number the cells 1, 2, 3 and so on")
-    labels = labels.astype(np.int32)
+    narrow, labels = labels.dtype == np.uint8, labels.astype(np.int32)
     if components:
         return _parts(labels)
-    _warn_of_mask(path, labels)
+    _warn_of_mask(path, labels, narrow=narrow)
     return labels
 
 
@@ -138,13 +177,24 @@ def _parts(labels: Int32[np.ndarray, "height width"]) -> Int32[np.ndarray, "heig
     return label(labels, background=0, connectivity=2).astype(np.int32)
 
 
-def _warn_of_mask(path: Path, labels: Int32[np.ndarray, "height width"]) -> None:
-    """Warns of one label in several parts, which is a mask of all cells rather than one cell."""
+def _warn_of_mask(path: Path, labels: Int32[np.ndarray, "height width"], *, narrow: bool) -> None:
+    """Warns of one label in several parts, which is a mask of all cells rather than one cell.
+
+    And of many labels in several parts where 255 is both the greatest and, as the file is `narrow`, the greatest
+    that there can be: some programs give greater numbers a smaller one, or 255, when they save with 8 bits.
+    """
     inside = labels[labels > 0]
-    if not inside.size or inside.min() != inside.max():
+    if not inside.size:
         return
-    count = int(_parts(labels).max())
-    if count > 1:
+    alone, full = inside.min() == inside.max(), narrow and inside.max() == _FULL
+    count = int(_parts(labels).max()) if alone or full else 0
+    if full and not alone and count - len(np.unique(inside)) >= _LOST:
+        warnings.warn(
+            f"{path}: has no label above 255, and its labels lie in {count} separate parts, so greater ones may "
+            "have been lost when it was saved with 8 bits; save it again with 16 bits",
+            stacklevel=3,
+        )
+    if alone and count > 1:
         warnings.warn(
             f"{path}: has one label in {count} separate parts, so it looks like a mask of all cells; give "
             "--components to count each part of a mask as a cell",

@@ -6,7 +6,7 @@ import os
 import re
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from unicodedata import normalize
@@ -22,6 +22,10 @@ Named = Mapping[Path, str]
 MANIFEST = "manifest.jsonl"
 """The file in a folder of results that names what was written."""
 
+# Ends of the names of points of a result, and of corrected ones, which take their place.
+_POINTS, _CORRECTIONS = "_points.csv", "_corrections.csv"
+# What says the kind of a file at the end of its name; a longer ending comes before one that it ends with.
+_ENDINGS = ("_points", "_corrections", "_cp_masks", "_masks", "_mask")
 # What Cellpose writes beside an image.
 _CELLPOSE = re.compile(r"(.+)_(?:cp_masks|cp_output|cp_flows|cp_outlines|flows)")
 _NEAR = 0.75  # of 1: how alike two names are, by their letters, that are told as near
@@ -184,16 +188,37 @@ def named_images(where: Files) -> dict[Path, str]:
     return found
 
 
-def named_points(where: Files) -> dict[Path, str]:
-    """Finds point files as `named_files` does; those of results in folders below only if there are no others."""
-    from wsis_jax.io.point_file import POINT_SUFFIXES
+def points_of_results(where: str | Path, files: Named) -> dict[Path, str]:
+    """Returns the point files among those of a folder or a pattern, of which some may be results.
 
+    Of files that a manifest names, such as tables of cells, those called `<name>_points.csv` are points. Those of
+    results in folders below, and their corrections, are kept only if there are no others.
+
+    Raises:
+        MissingFile: If there are none.
+    """
     known: dict[Path, set[Path]] = {}
-    found: dict[Path, str] = {}
-    for each in [where] if isinstance(where, str | Path) else where:
-        files = named_files(each, suffixes=POINT_SUFFIXES)
-        found |= {file: name for file, name in files.items() if not _is_result(file, Path(each), known)} or files
-    return found
+    points = {
+        file: name
+        for file, name in files.items()
+        if file.name.endswith(_POINTS) or not _is_result(file, None, known)
+    }
+    if not points:
+        raise MissingFile(f"{where}: holds results of wsis segment, but no points; add points to --format")
+    own = {file: name for file, name in points.items() if not _is_result(_before(file), Path(where), known)}
+    return own or points
+
+
+def corrected_first(files: Named) -> dict[Path, str]:
+    """Returns point files without those that `<name>_corrections.csv` beside them takes the place of."""
+    corrected = {_before(file) for file in files if file.name.endswith(_CORRECTIONS)}
+    return {file: name for file, name in files.items() if file not in corrected}
+
+
+def _before(file: Path) -> Path:
+    """Returns the points of a result that a file has corrections of; any other file as it is."""
+    name = file.name
+    return file.with_name(name.removesuffix(_CORRECTIONS) + _POINTS) if name.endswith(_CORRECTIONS) else file
 
 
 def _is_result(file: Path, within: Path | None, known: dict[Path, set[Path]]) -> bool:
@@ -275,6 +300,12 @@ def stem(path: str | Path) -> str:
     return (name[: -len(".ome")] if name.lower().endswith(".ome") else name).removesuffix("_labels")
 
 
+def bare_name(name: str) -> str:
+    """Returns a name of a file without what says its kind: _points, _corrections, _mask, _masks or _cp_masks."""
+    last = _last_part(name)
+    return next((name.removesuffix(end) for end in _ENDINGS if last.endswith(end) and last != end), name)
+
+
 def with_names(files: Named | Sequence[Path]) -> list[tuple[Path, str]]:
     """Returns files with their names; where they have none, with their stems."""
     return list(files.items()) if isinstance(files, Mapping) else [(path, stem(path)) for path in files]
@@ -285,30 +316,42 @@ def pair_by_name(
 ) -> tuple[list[tuple[Path, Path]], dict[Path, str], dict[Path, str]]:
     """Pairs the files of two lists that have the same name; one file and one file are always a pair.
 
-    What then has no partner is paired by the last part of its name, `img` of `A1/img`, where no other file of
-    either list has that: files in folders and files beside each other can so be pairs. One file and one file that
-    are in no folder below are a pair, too, whatever is in folders.
+    What then has no partner is paired by its `bare_name`: a and a_points; and then by the last part of its name,
+    or of the bare one, `img` of `A1/img`, where no other file of either list has that: files in folders and files
+    beside each other can so be pairs. One file and one file that are in no folder below are a pair, too, whatever
+    is in folders.
 
     Returns:
         The pairs, the files of `first` without a partner and those of `second`, each in the order given.
 
     Raises:
-        UserError: If two files of one list have the same name.
+        UserError: If two files of one list have the same name, or would be paired by the same bare name.
     """
     of_first, of_second = _by_name(first), _by_name(second)
     partner_of = {path: of_second[name] for name, path in of_first.items() if name in of_second}
+    partner_of |= _pair_bare(_without(of_first, partner_of), _without(of_second, partner_of.values()))
     taken = set(partner_of.values())
-    last_first, last_second = _by_last_part(of_first), _by_last_part(of_second)
-    candidates = [(path, last_second.get(last)) for last, path in last_first.items()]
+    candidates: list[tuple[Path | None, Path | None]] = []
+    for key in (_last_part, lambda name: _last_part(bare_name(name))):
+        last_second = _unique(of_second, key)
+        candidates += [(path, last_second.get(last)) for last, path in _unique(of_first, key).items()]
     candidates += [(only(of_first), only(of_second)) for only in (_only, _only_flat)]
     for path, partner in candidates:
         if path and partner and path not in partner_of and partner not in taken:
             partner_of[path] = partner
             taken.add(partner)
     pairs = [(path, partner_of[path]) for path in of_first.values() if path in partner_of]
-    first_alone = {path: name for name, path in of_first.items() if path not in partner_of}
-    second_alone = {path: name for name, path in of_second.items() if path not in taken}
-    return pairs, first_alone, second_alone
+    return pairs, _without(of_first, partner_of), _without(of_second, taken)
+
+
+def _pair_bare(first: Named, second: Named) -> dict[Path, Path]:
+    """Pairs files by their bare names; UserError where that would pair a file with several."""
+    common = {*map(bare_name, first.values())} & {*map(bare_name, second.values())}
+    of_first, of_second = (
+        _by_name({path: bare_name(name) for path, name in files.items() if bare_name(name) in common})
+        for files in (first, second)
+    )
+    return {path: of_second[name] for name, path in of_first.items()}
 
 
 def pair_with_partners(
@@ -393,6 +436,11 @@ def _by_name(files: Named | Sequence[Path]) -> dict[str, Path]:
     return named
 
 
+def _without(files: Mapping[str, Path], paths: Container[Path]) -> dict[Path, str]:
+    """Returns the others of files that are given by their names."""
+    return {path: name for name, path in files.items() if path not in paths}
+
+
 def _only(files: Mapping[str, Path]) -> Path | None:
     """Returns the file of a list of one."""
     return next(iter(files.values())) if len(files) == 1 else None
@@ -403,7 +451,12 @@ def _only_flat(files: Mapping[str, Path]) -> Path | None:
     return _only({name: path for name, path in files.items() if "/" not in name})
 
 
-def _by_last_part(files: Mapping[str, Path]) -> dict[str, Path]:
-    """Returns files by the last parts of their names, without those that share one."""
-    counts = Counter(name.rpartition("/")[2] for name in files)
-    return {last: path for name, path in files.items() if counts[last := name.rpartition("/")[2]] == 1}
+def _last_part(name: str) -> str:
+    """Returns the name of a file without the way to it."""
+    return name.rpartition("/")[2]
+
+
+def _unique(files: Mapping[str, Path], key: Callable[[str], str]) -> dict[str, Path]:
+    """Returns files by a part of their names, without those that share it."""
+    counts = Counter(map(key, files))
+    return {key(name): path for name, path in files.items() if counts[key(name)] == 1}

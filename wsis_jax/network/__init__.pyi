@@ -3,6 +3,7 @@ from .contributions import Linear as Linear
 from .contributions import contribution_maps as contribution_maps
 from .contributions import half_of as half_of
 from .contributions import linearize as linearize
+from .contributions import propagate as propagate
 from .contributions import record_images as record_images
 from .contributions import windows_of_cells as windows_of_cells
 from .contributions import winner_map_in_chunks as winner_map_in_chunks

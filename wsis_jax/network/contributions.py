@@ -19,6 +19,8 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Float32, Int
 
 from wsis_jax.core import (
+    Config,
+    Detection,
     UserError,
     WinnerMap,
     check_bytes,
@@ -33,7 +35,7 @@ from wsis_jax.network.model import Model
 from wsis_jax.network.receptive_field import Span, Windows, windows, working_bytes
 from wsis_jax.network.record import Record, RecordedImage, one_of, record, start_signal
 from wsis_jax.network.rules import relu_of, rule_of
-from wsis_jax.network.unet import UNet, Variables, check_sides, with_channels
+from wsis_jax.network.unet import UNet, Variables, check_sides, pad_to_stride, with_channels
 from wsis_jax.network.windowed import back, clamped, compiled_back, cut_views
 
 # Cells at a time beyond which nothing is gained: a CPU's caches are full, an accelerator is busy.
@@ -328,6 +330,18 @@ def winner_map_in_chunks(
         winner = _merged_compiled(winner, maps, peaks, ids, span=plan.span, reach=cells.reach)
     best, owner, second = np.asarray(winner)[:, *_inner(cells.shape, plan.span)].copy()
     return WinnerMap(best.view(np.float32), owner, second.view(np.float32))
+
+
+def propagate(model: Model, detection: Detection, *, config: Config, recorded: Record | None = None) -> WinnerMap:
+    """Returns the winner map of the detected cells' contribution maps, as far as cells reach (`cut.reach`).
+
+    `recorded` is the record of the image's forward pass, if there is one already.
+    """
+    padded, frame = pad_to_stride(detection.image, model.network.stride)
+    margin = [(0, p - n) for p, n in zip(padded.shape[:2], detection.regions.shape, strict=True)]
+    cells = Cells(padded, np.pad(detection.regions, margin), detection.peaks, reach=config.cell_reach)
+    winner = winner_map_in_chunks(model.using(config), cells, recorded=recorded)
+    return WinnerMap(*(part[frame] for part in winner))
 
 
 _in_reach_compiled = jax.jit(_in_reach, static_argnames=("span", "reach"))

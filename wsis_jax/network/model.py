@@ -59,9 +59,10 @@ class Model:
 def check_inputs(network: UNet, config: Config) -> None:
     """Raises UserError if settings choose more or fewer channels than a network learned from."""
     if config.image.inputs != network.inputs:
+        chosen = in_words(config.image.channels or "grey")
         raise UserError(
             f"the model learned from {so_many(network.inputs)}, but --channel (image.channels) chooses "
-            f"{so_many(config.image.inputs)}, {in_words(config.image.channels)}; choose as many as it learned from"
+            f"{so_many(config.image.inputs)}, {chosen}; choose as many as it learned from"
         )
 
 

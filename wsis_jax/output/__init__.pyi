@@ -30,6 +30,7 @@ from .report.html import page as page
 from .report.html import section as section
 from .report.html import settings as settings
 from .report.html import table as table
+from .report.html import text as text
 from .report.results_page import read_summary as read_summary
 from .report.results_page import segmentation_report as segmentation_report
 from .result import TiledCells as TiledCells

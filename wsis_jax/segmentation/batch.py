@@ -282,9 +282,13 @@ class _BatchRunner:
         count, options = len(frames.names), self._batch.options
         if self._points is None:
             return [None] * count
-        size = options.pixel_size or frames.source(0).pixel_size
         by_frame = points_of_frames(
-            self._point_file(path), count, image=path, unit=options.points_in, pixel_size=size
+            self._point_file(path),
+            count,
+            image=path,
+            unit=options.points_in,
+            pixel_size=options.pixel_size or frames.pixel_size,
+            planes=frames.planes,
         )
         return [by_frame.get(index, np.empty((0, 2))) for index in range(count)]
 

@@ -7,11 +7,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float64, Int32
 
-from wsis_jax.core import UserError, inside
+from wsis_jax.core import UserError, collecting_faults, inside
 from wsis_jax.io import (
     LABEL_SUFFIXES,
     MASK_SUFFIXES,
     Files,
+    Named,
+    bare_name,
+    moved_inside,
     named_files,
     named_points,
     near,
@@ -21,19 +24,30 @@ from wsis_jax.io import (
     read_pixel_size,
     read_points,
 )
-from wsis_jax.metrics import Scores, centroids, match_labels, match_points, pool_scores
+from wsis_jax.metrics import LabelMatch, Scores, centroids, match_labels, match_points, pool_scores
+
+_Points = Float64[np.ndarray, "_ 2"]
 
 
 class Evaluation(NamedTuple):
-    """Scores of each image, by the name of its label image, and of all cells together."""
+    """Scores of each image, by name, and of all cells together.
+
+    Attributes:
+        pooled: scores of all cells.
+        images: scores of each image, by the `bare_name` of its label image.
+        distance: pixels within which a predicted point counted as a true one.
+        is_half_diameter: whether that is half the median diameter of the true cells, since it was not given.
+    """
 
     pooled: Scores
     images: dict[str, Scores]
+    distance: float
+    is_half_diameter: bool
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns `{"pooled": scores, "images": {name: scores}}`, ready for JSON."""
+        """Returns `{"pooled": scores, "images": {name: scores}, "distance": pixels}`, ready for JSON."""
         images = {name: scores.to_dict() for name, scores in self.images.items()}
-        return {"pooled": self.pooled.to_dict(), "images": images}
+        return {"pooled": self.pooled.to_dict(), "images": images, "distance": self.distance}
 
 
 def evaluate(
@@ -41,7 +55,7 @@ def evaluate(
     masks: Files,
     *,
     points: Files | None = None,
-    distance: float = 10.0,
+    distance: float | None = None,
     components: bool = False,
     pixel_size: float | None = None,
 ) -> Evaluation:
@@ -52,72 +66,116 @@ def evaluate(
     `points`, or else the centroids of the masks.
 
     Args:
-        labels: predicted label images; a trailing `_labels` of the name does not count.
+        labels: predicted label images; a trailing `_labels`, `_mask`, `_masks` or `_cp_masks` of a name does not
+            count, here and in what follows.
         masks: true label images.
         points: true centroids.
-        distance: pixels within which a predicted point counts as a true one.
+        distance: pixels within which a predicted point counts as a true one; None: half the median diameter of
+            the true cells, that of a disc of a cell's area.
         pixel_size: side of a pixel in µm, where `points` are in micrometres; None where they are in pixels.
         components: whether each connected part of a mask is a cell, as `read_labels` explains it.
 
     Raises:
         MissingFile: if a name leads to no file.
         UserError: if no two files have the same name, or a file cannot be read, or shapes differ; if the true
-            points seem to be in micrometres, and the file of the masks tells the size of a pixel.
+            points are outside of their image by a pixel or more, or seem to be in micrometres, and the file of the
+            masks tells the size of a pixel; if `distance` is not given and there is no true cell to tell it, but
+            there are true points. It tells of ten files, and the number of others.
     """
-    if not distance >= 0:
+    if distance is not None and not distance >= 0:
         raise UserError(f"the distance must be 0 or more, not {distance}")
-    names, pairs = _pairs(labels, masks, MASK_SUFFIXES if components else LABEL_SUFFIXES)
-    truth = _true_points(points, {path: names[path] for path, _ in pairs}, pixel_size)
-    matches = {}
-    for label_path, mask_path in pairs:
-        predicted, true = read_labels(label_path), read_labels(mask_path, components=components)
-        if predicted.shape != true.shape:
+    pairs = _pairs(labels, masks, MASK_SUFFIXES if components else LABEL_SUFFIXES)
+    files = _point_files(points, {label: name for name, label, _ in pairs})
+    cells: dict[str, LabelMatch] = {}
+    found: dict[str, tuple[_Points, _Points]] = {}
+    with collecting_faults() as fault:
+        for name, label_path, mask_path in pairs:
+            truth = None
+            with fault():
+                truth = _only_frame(files[name], pixel_size) if name in files else None
+            with fault():
+                predicted, true = _read_pair(label_path, mask_path, components)
+                if name in cells:
+                    raise UserError(f"{label_path}: another label image is called {name}, too; rename one of them")
+                if truth is not None and pixel_size is None:
+                    _check_unit(truth, true, read_pixel_size(mask_path), name)
+                if truth is not None:
+                    truth = moved_inside(truth, true.shape, name=str(files[name]))
+                wanted = centroids(true) if truth is None else truth
+                beside = label_path.with_name(f"{label_path.stem.removesuffix('_labels')}_points.csv")
+                detected = _only_frame(beside) if beside.is_file() else centroids(predicted)
+                cells[name], found[name] = match_labels(predicted, true), (detected, wanted)
+    within = _half_diameter(cells, found) if distance is None else distance
+    hits = {name: match_points(*both, distance=within) for name, both in found.items()}
+    images = {name: pool_scores([cells[name]], [hits[name]]) for name in cells}
+    pooled = pool_scores(list(cells.values()), list(hits.values()))
+    return Evaluation(pooled, images, within, distance is None)
+
+
+def _half_diameter(cells: dict[str, LabelMatch], found: dict[str, tuple[_Points, _Points]]) -> float:
+    """Returns half the median diameter of the true cells, in pixels; 0 where there is nothing to find.
+
+    Raises:
+        UserError: if there are true points, but no true cell.
+    """
+    areas = np.concatenate([match.areas for match in cells.values()])
+    if len(areas):
+        return float(np.sqrt(np.median(areas) / np.pi))
+    for name, (_, wanted) in found.items():
+        if len(wanted):
             raise UserError(
-                f"{label_path}: is {predicted.shape[0]} × {predicted.shape[1]} pixels but {mask_path} is "
-                f"{true.shape[0]} × {true.shape[1]}; compare images of the same size"
+                f"{name}: has true points, but no mask has a cell, which would tell how near a point must be; "
+                "give --distance"
             )
-        name = names[label_path]
-        if name in truth and pixel_size is None:
-            _check_unit(truth[name], true, read_pixel_size(mask_path), name)
-        beside = label_path.with_name(f"{label_path.stem.removesuffix('_labels')}_points.csv")
-        detected = _only_frame(beside) if beside.is_file() else centroids(predicted)
-        wanted = truth[name] if name in truth else centroids(true)
-        matches[name] = match_labels(predicted, true), match_points(detected, wanted, distance=distance)
-    images = {name: pool_scores([cells], [found]) for name, (cells, found) in matches.items()}
-    pooled = pool_scores([cells for cells, _ in matches.values()], [found for _, found in matches.values()])
-    return Evaluation(pooled, images)
+    return 0.0
 
 
-def _pairs(
-    labels: Files, masks: Files, suffixes: Sequence[str]
-) -> tuple[dict[Path, str], list[tuple[Path, Path]]]:
-    """Returns label images with their names, and with the masks of the same; warns of those that have none.
+def _pairs(labels: Files, masks: Files, suffixes: Sequence[str]) -> list[tuple[str, Path, Path]]:
+    """Returns label images with the masks of the same name, after that name; warns of those that have none.
 
     `suffixes` are those of masks.
     """
     # The masks may be the results of another model.
     predictions, truths = (
-        {file: name for file, name in named_files(where, suffixes=kept).items() if not _beside_labels(file)}
+        _labels_among(named_files(where, suffixes=kept))
         for where, kept in ((labels, LABEL_SUFFIXES), (masks, suffixes))
     )
     pairs = pair_with_partners(
         predictions, truths, partner="mask", example="a_labels.tif and a.tif", what="label image"
     )
-    return predictions, pairs
+    return [(bare_name(predictions[label]), label, mask) for label, mask in pairs]
 
 
-def _true_points(
-    points: Files | None, labels: dict[Path, str], pixel_size: float | None
-) -> dict[str, Float64[np.ndarray, "_ 2"]]:
-    """Returns the true points by the names of label images; every one must have some, if any has."""
+def _point_files(points: Files | None, labels: Named) -> dict[str, Path]:
+    """Returns the files of the true points by the names of label images; each must have one, if any has."""
     if points is None:
         return {}
     pairs, missing, left = pair_by_name(labels, named_points(points))
-    for name in missing.values():
+    if missing:
+        name, *others = missing.values()
+        more = f", nor have {len(others)} more" if others else ""
         raise UserError(
-            f"{name}: has no point file among those of --points; add it, or leave --points out{near(name, left)}"
+            f"{name}: has no point file among those of --points{more}; add it, or leave --points out"
+            f"{near(name, left)}"
         )
-    return {labels[path]: _only_frame(file, pixel_size) for path, file in pairs}
+    return {labels[label]: file for label, file in pairs}
+
+
+def _read_pair(
+    labels: Path, masks: Path, components: bool
+) -> tuple[Int32[np.ndarray, "height width"], Int32[np.ndarray, "height width"]]:
+    """Returns labels and masks, which must be of the same size; an error tells of both files."""
+    with collecting_faults() as fault:
+        with fault():
+            predicted = read_labels(labels)
+        with fault():
+            true = read_labels(masks, components=components)
+    if predicted.shape != true.shape:
+        raise UserError(
+            f"{labels}: is {predicted.shape[0]} × {predicted.shape[1]} pixels but {masks} is "
+            f"{true.shape[0]} × {true.shape[1]}; compare images of the same size"
+        )
+    return predicted, true
 
 
 def _check_unit(
@@ -149,7 +207,20 @@ def _only_frame(path: Path, pixel_size: float | None = None) -> Float64[np.ndarr
     return next(iter(by_frame.values()))
 
 
-def _beside_labels(path: Path) -> bool:
-    """Tells whether a file is written beside a label image: its picture, or its labels once more."""
-    name = path.stem.removesuffix("_cp_masks")
-    return name.endswith("_overlay") or (name != path.stem and path.with_name(f"{name}_labels.tif").exists())
+_KINDS = ("_labels", "_cp_masks", "_masks", "_mask", "")  # ends of the names of label images, the surest first
+
+
+def _labels_among(files: Named) -> dict[Path, str]:
+    """Returns the label images: no pictures of results, and of an image and its masks side by side the masks."""
+    if len(files) == 1:
+        return dict(files)
+    files = {path: name for path, name in files.items() if not path.stem.endswith("_overlay")}
+    sure = {(path.parent, bare_name(name)): len(_KINDS) for path, name in files.items()}
+    for path, name in files.items():
+        sure[path.parent, bare_name(name)] = min(_kind(path), sure[path.parent, bare_name(name)])
+    return {path: name for path, name in files.items() if _kind(path) == sure[path.parent, bare_name(name)]}
+
+
+def _kind(path: Path) -> int:
+    """Returns the place in `_KINDS` of the end of a file's name."""
+    return next(place for place, end in enumerate(_KINDS) if path.stem.removesuffix(".ome").endswith(end))

@@ -14,7 +14,6 @@ from wsis_jax.core import (
     LocatedCells,
     Segmentation,
     UserError,
-    WinnerMap,
     check_channels,
     check_values,
     copy,
@@ -31,19 +30,10 @@ from wsis_jax.core import (
     warn_about_image,
 )
 from wsis_jax.cutting import cut_and_fuse, fit_labels
-from wsis_jax.network import (
-    Cells,
-    Model,
-    Record,
-    forward,
-    one_of,
-    pad_to_stride,
-    record_images,
-    winner_map_in_chunks,
-)
+from wsis_jax.network import Model, Record, forward, one_of, pad_to_stride, propagate, record_images
 from wsis_jax.points import centre_regions, find_peaks
 from wsis_jax.segmentation.clicks import Clicks, marks_of, no_cell_there, place_clicks
-from wsis_jax.segmentation.sizes import areas_of, choose_cells, warn_of_size, without_specks
+from wsis_jax.segmentation.kept_cells import areas_of, choose_cells, warn_of_size, without_specks
 
 _Image = Float[np.ndarray, "height width *channels"]
 _Images = Float[np.ndarray, "batch height width *channels"]
@@ -251,15 +241,3 @@ def _find(small: _Small, likelihood: _Map, *, config: Config, clicks: Clicks | N
         likelihood, peaks, region=region, radius=config.region_radius, response=found.response
     )
     return Detection(small, likelihood, peaks, regions)
-
-
-def propagate(model: Model, detection: Detection, *, config: Config, recorded: Record | None = None) -> WinnerMap:
-    """Returns the winner map of the detected cells' contribution maps, as far as cells reach (`cut.reach`).
-
-    `recorded` is the record of the image's forward pass, if there is one already.
-    """
-    padded, frame = pad_to_stride(detection.image, model.network.stride)
-    margin = [(0, p - n) for p, n in zip(padded.shape[:2], detection.regions.shape, strict=True)]
-    cells = Cells(padded, np.pad(detection.regions, margin), detection.peaks, reach=config.cell_reach)
-    winner = winner_map_in_chunks(model.using(config), cells, recorded=recorded)
-    return WinnerMap(*(part[frame] for part in winner))

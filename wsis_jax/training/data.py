@@ -2,23 +2,35 @@
 
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float32, Float64
 
-from wsis_jax.core import EXPECTED_ERRORS, ChannelChoice, UserError, channels_of, sentence
+from wsis_jax.core import (
+    EXPECTED_ERRORS,
+    ChannelChoice,
+    Channels,
+    UserError,
+    channels_of,
+    collecting_faults,
+    sentence,
+)
 from wsis_jax.io import (
     LABEL_SUFFIXES,
     MASK_SUFFIXES,
     ByFrame,
     Files,
+    ImageFacts,
     Named,
     PointFormat,
     PointUnit,
     frames_beyond,
+    is_in_colours,
     moved_inside,
+    moved_near,
     named_files,
     named_images,
     named_points,
@@ -27,9 +39,9 @@ from wsis_jax.io import (
     pair_with_partners,
     points_of_frames,
     read_ctc_points,
+    read_facts,
     read_image,
     read_labels,
-    read_pixel_size,
     read_points,
     renumber_frames,
     stem,
@@ -89,7 +101,7 @@ def read_training_set(
         images: images to learn from.
         points: files of the centroids in them.
         channel: the channels to learn from, as `read_image` takes them; `image.channels` of the settings of the
-            training is to say the same.
+            training is to say the same, or None. None here: colours where all images have them, else grey values.
         points_in: "pixels", or "um" for micrometres; None for what the point files say, or else pixels.
         pixel_size: side of a pixel in µm, instead of what the image files tell.
         axes: names for the axes of TIFF files, as `read_image` takes them.
@@ -97,27 +109,63 @@ def read_training_set(
     Raises:
         MissingFile: if a name leads to no file.
         UserError: if a file cannot be read, no image and point file have the same name, or no image has a point;
-            if points look as if they were in micrometres, as `check_unit` tells it, and `points_in` is None.
+            if points look as if they were in micrometres, as `check_unit` tells it, and `points_in` is None. It
+            tells of ten files, and the number of others.
     """
     pairs = _pair(images, named_points(points), partner="point file", example="a.tif and a.csv")
+    channel = _colours_or_grey([image for image, _ in pairs], axes) if channel is None else channel
     result = TrainingSet([], [], [])
-    for image_path, points_path in pairs:
-        frames = read_image(image_path, channel=channel, axes=axes)
-        size = pixel_size or read_pixel_size(image_path, axes=axes)
-        by_frame = points_of_frames(points_path, len(frames), image=image_path, unit=points_in, pixel_size=size)
-        for index, frame in enumerate(frames):
-            if index not in by_frame:
-                warnings.warn(f"{image_path}: page {index} is left out, since it has no points", stacklevel=2)
-                continue
-            name = _name(image_path, points_path, index, len(frames))
-            if points_in is None:
-                check_unit(frame, by_frame[index], size, name=name)
-            result.add(frame, moved_inside(by_frame[index], (frame.shape[0], frame.shape[1]), name=name), name)
+    with collecting_faults() as fault:
+        for image_path, points_path in pairs:
+            with fault():
+                for image, own, name in _read_pair(
+                    image_path, points_path, channel=channel, points_in=points_in, pixel_size=pixel_size, axes=axes
+                ):
+                    result.add(image, own, name)
     if not any(map(len, result.points)):
         raise UserError(
             f"{pairs[0][1]}: holds no point, nor does any other file, so there is nothing to learn; add some"
         )
     return result
+
+
+def _read_pair(
+    image_path: Path,
+    points_path: Path,
+    *,
+    channel: ChannelChoice,
+    points_in: PointUnit | None,
+    pixel_size: float | None,
+    axes: str | None,
+) -> list[tuple[Float32[np.ndarray, "_ _ *channels"], Float64[np.ndarray, "_ 2"], str]]:
+    """Returns the images of a file that have points, with these and a name; an error tells of both files."""
+    try:
+        facts = read_facts(image_path, channel=channel, axes=axes)
+        frames = read_image(image_path, channel=channel, axes=axes)
+    except UserError:
+        with collecting_faults() as fault:
+            with fault():
+                raise
+            with fault():  # of the points, whether they can be read
+                read_points(points_path, unit="pixels", planes={})
+        raise
+    size = pixel_size or facts.pixel_size
+    by_frame = points_of_frames(
+        points_path, len(frames), image=image_path, unit=points_in, pixel_size=size, planes=facts.planes
+    )
+    found = []
+    with collecting_faults() as fault:
+        for index, own in by_frame.items():
+            frame, name = frames[index], _name(image_path, points_path, index, len(frames))
+            with fault():
+                if points_in is None:
+                    check_unit(frame, own, size, name=name)
+                found.append((frame, moved_inside(own, (frame.shape[0], frame.shape[1]), name=name), name))
+    if left_out := sorted(set(range(len(frames))) - set(by_frame)):
+        more, have = f" and {len(left_out) - 1} more are", "they have"
+        more, have = (" is", "it has") if len(left_out) == 1 else (more, have)
+        warnings.warn(f"{image_path}: page {left_out[0]}{more} left out, since {have} no points", stacklevel=3)
+    return found
 
 
 def read_stained_set(
@@ -147,35 +195,72 @@ def read_stained_set(
         MissingFile: if a name leads to no file.
         UserError: if a file cannot be read, no image and stain have the same name, or an image and its stain
             differ in size or number of frames or are the same pixels; if no nucleus was found in any stain, or
-            `nuclear_diameter` is not above 0 or exceeds a stain.
+            `nuclear_diameter` is not above 0 or exceeds a stain. It tells of ten files, and the number of others.
     """
+    if nuclear_diameter is not None and not nuclear_diameter > 0:  # not once for each stain
+        raise UserError(
+            f"the nuclear diameter must be above 0, not {nuclear_diameter}; give that of a nucleus in pixels"
+        )
     example = "images/a.tif and stains/a.tif"
     pairs = _pair(images, named_images(stains), partner="stain", example=example)
     result, empty = TrainingSet([], [], []), []
-    for image_path, stain_path in pairs:
-        if channels_of(channel) == channels_of(nuclear_channel) and image_path.samefile(stain_path):
-            raise UserError(
-                f"{image_path}: is the image and its own stain; give other files of the stain, or tell the two "
-                "channels apart (--channel, --nuclear-channel)"
-            )
-        frames = read_image(image_path, channel=channel, axes=axes)
-        stain = read_image(stain_path, channel=nuclear_channel, axes=axes)
-        _check_alike(frames, stain, image_path, stain_path)
-        for index, frame in enumerate(frames):
-            name = _name(image_path, stain_path, index, len(frames))
-            points = _nuclear_points(stain[index], stain_path, nuclear_diameter)
-            if len(points):
-                result.add(frame, points, name)
-            else:
-                empty.append(name)
+    with collecting_faults() as fault:
+        for image_path, stain_path in pairs:
+            with fault():
+                if channels_of(channel) == channels_of(nuclear_channel) and image_path.samefile(stain_path):
+                    raise UserError(
+                        f"{image_path}: is the image and its own stain; give other files of the stain, or tell "
+                        "the two channels apart (--channel, --nuclear-channel)"
+                    )
+                frames, stain = _read_both(image_path, stain_path, channel, nuclear_channel, axes)
+                for index, frame in enumerate(frames):
+                    name = _name(image_path, stain_path, index, len(frames))
+                    points = _nuclear_points(stain[index], stain_path, nuclear_diameter)
+                    if len(points):
+                        result.add(frame, points, name)
+                    else:
+                        empty.append(name)
     if not result.images:
         raise UserError(
             f"{pairs[0][1]}: no nucleus was found in this stain, nor in any other, so there is nothing to learn; "
             "check that it is the stain, and the channel of it (--nuclear-channel)"
         )
-    for name in empty:
-        warnings.warn(f"{name}: left out, since no nucleus was found in its stain", stacklevel=2)
+    if empty:
+        more = f" and {len(empty) - 1} more" if len(empty) > 1 else ""
+        warnings.warn(f"{empty[0]}{more}: left out, since no nucleus was found in its stain", stacklevel=2)
     return result
+
+
+def _colours_or_grey(paths: Sequence[Path], axes: str | None) -> Channels:
+    """Returns what images are learned from if nobody chose; warns where colours are lost.
+
+    Those that cannot be read have no say: the error comes when they are read.
+    """
+    told: dict[Path, bool] = {}
+    for path in paths:
+        with suppress(UserError):
+            told[path] = is_in_colours(path, axes=axes)
+    paths, coloured = list(told), [path for path, colours in told.items() if colours]
+    if 0 < len(coloured) < len(paths):
+        warnings.warn(
+            f"{coloured[0]}: is in colours and {next(path for path in paths if path not in coloured)} is not, so "
+            "that all images are learned from in grey values; for colours leave the grey ones out",
+            stacklevel=3,
+        )
+    return "colours" if len(coloured) == len(paths) else "grey"
+
+
+def _read_both(
+    image: Path, stain: Path, channel: ChannelChoice, nuclear_channel: int | None, axes: str | None
+) -> tuple[_Frames, _Frames]:
+    """Returns the frames of an image and of its stain, which must be alike; an error tells of both files."""
+    with collecting_faults() as fault:
+        with fault():
+            frames = read_image(image, channel=channel, axes=axes)
+        with fault():
+            of_stain = read_image(stain, channel=nuclear_channel, axes=axes)
+    _check_alike(frames, of_stain, image, stain)
+    return frames, of_stain
 
 
 def _nuclear_points(
@@ -245,27 +330,34 @@ def points_from_files(
     points: Files,
     *,
     images: Files | None = None,
+    channel: ChannelChoice = None,
     points_in: PointUnit | None = None,
     pixel_size: float | None = None,
     axes: str | None = None,
 ) -> PointFiles:
     """Reads point files, of whatever kind; see `read_points`.
 
-    `points_in` and `pixel_size` are as in `read_training_set`; `images`, of these axes,
-    are those whose files may tell the latter.
+    `points_in` and `pixel_size` are as in `read_training_set`; `images`, of which `channel` and `axes` are read,
+    are those whose files may tell the latter, and which plane of a stack is which frame.
     """
     files = named_points(points)
-    paths = {} if images is None or pixel_size is not None else named_images(images)
-    sizes = {file: _pixel_size_of(path, axes) for path, file in pair_by_name(paths, files)[0]}
-    return _read(files, lambda file: read_points(file, unit=points_in, pixel_size=pixel_size or sizes.get(file)))
+    paths = {} if images is None else named_images(images)
+    facts = {file: _facts_of(path, channel, axes) for path, file in pair_by_name(paths, files)[0]}
+
+    def read(file: Path) -> ByFrame:
+        known = facts.get(file) or ImageFacts(None, None)
+        size = pixel_size or known.pixel_size
+        return read_points(file, unit=points_in, pixel_size=size, planes=known.planes)
+
+    return _read(files, read)
 
 
-def _pixel_size_of(path: Path, axes: str | None) -> float | None:
-    """Returns the side of a pixel in µm; None where it is unknown, or the file cannot be read."""
+def _facts_of(path: Path, channel: ChannelChoice, axes: str | None) -> ImageFacts:
+    """Returns what an image file tells; nothing where it cannot be read."""
     try:
-        return read_pixel_size(path, axes=axes)
+        return read_facts(path, channel=channel, axes=axes)
     except EXPECTED_ERRORS:
-        return None
+        return ImageFacts(None, None)
 
 
 def points_from_stains(
@@ -343,17 +435,18 @@ def pair_points_with_images(
             errors.append(sentence(error))
             continue
         by_frame: ByFrame = {}
+        size = _facts_of(path, channel, axes).pixel_size if points_in is None and path in file_of else None
         if path in file_of:
             by_frame = renumber_frames(points.by_file[file_of[path]], len(frames))
             if fault := frames_beyond(by_frame, file_of[path], len(frames), image=path):
                 errors.append(fault)
         for index, frame in enumerate(frames):
             name = _frame_name(image_name, index, len(frames))
-            own = by_frame.get(index, np.empty((0, 2)))
+            own = moved_near(by_frame.get(index, np.empty((0, 2))), (frame.shape[0], frame.shape[1]), name=name)
             sets.append(PointSet(name, own, frame))
             if points_in is None and path in file_of:
                 try:
-                    check_unit(frame, own, _pixel_size_of(path, axes), name=name)
+                    check_unit(frame, own, size, name=name)
                 except UserError as error:
                     errors.append(str(error))
     for path, name in alone.items():

@@ -79,8 +79,13 @@ def train_until_done(training: Training, state: TrainState) -> None:
     train_step = make_train_step(training.network, training.optimizer, mesh, settings)
     check, best_step = DivergenceCheck(run, settings.learning_rate), int(state.best_step)
     with stopping_on_signals() as stop:
+        if settings.start is not None and np.isneginf(state.best[1]):
+            # How good the model is that the training starts from; it stays the best if none is better.
+            state, metrics = _evaluate(training, state, mesh, check)
+            with stop.catching_interrupts():
+                training.callbacks.on_metrics(metrics)
         for step in range(int(state.step) + 1, settings.steps + 1):
-            if step - 1 - best_step >= settings.patience * settings.evaluate_every:
+            if why_finished(settings, step - 1, best_step) is not None:
                 break
             state, loss = train_step(state, key, pixels)
             check.add_loss(step, loss)
@@ -103,15 +108,27 @@ def train_until_done(training: Training, state: TrainState) -> None:
                 )
 
 
+def why_finished(settings: TrainConfig, step: int, best_step: int) -> str | None:
+    """Returns why a training has no step left after `step`, in words; None where it has."""
+    if step >= settings.steps:
+        return f"all {settings.steps} steps are done"
+    if step - best_step >= settings.patience * settings.evaluate_every:
+        return f"the validation has not improved for {settings.patience} validations"
+    return None
+
+
 def _evaluate(
     training: Training, state: TrainState, mesh: Mesh, check: "DivergenceCheck"
 ) -> tuple[TrainState, dict[str, Any]]:
     """Validates, keeps the model if its loss is the least so far, and saves the state to resume from."""
     run, settings, step = training.run, training.config.train, int(state.step)
-    loss = float(state.loss_sum) / ((step - 1) % settings.evaluate_every + 1)
     variables = {"params": state.params, "batch_stats": state.batch_stats}
     local = one_copy(variables)
     scores = as_first(validate(training.network, local, training.held_out, training.config))
+    if step:
+        loss = float(state.loss_sum) / (step - _validated_before(run, step, settings.evaluate_every))
+    else:  # of whole images, since there was no batch yet
+        loss = as_first(validate(training.network, local, training.kept, training.config))["validation_loss"]
     check.check_validation(scores["validation_loss"])
     score = np.array([scores["f_measure"], -scores["validation_loss"]], np.float32)
     # The loss decides, and the F-measure between equal losses.
@@ -129,6 +146,15 @@ def _evaluate(
     run_folder.save_state(run, step, state)
     run_folder.keep_weights(run, int(state.best_step))
     return state, metrics
+
+
+def _validated_before(run: Path, step: int, every: int) -> int:
+    """Returns the step of the validation before `step`.
+
+    That may be no multiple of `every`: it may have been the last of a training that is longer now.
+    """
+    last = max((line["step"] for line in run_folder.read_metrics(run) if line["step"] < step), default=0)
+    return max(last, (step - 1) // every * every)
 
 
 # Divergence

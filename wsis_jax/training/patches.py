@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float, Float32, Float64, Int, Key
 
 from wsis_jax.core import UserError, resize_image, scale_points
+from wsis_jax.cutting import Appearance
 from wsis_jax.points import render_likelihood
 
 _UNKNOWN = 2.5  # × sigma around a place that may be a cell: farther out its Gaussian would be below 0.05
@@ -20,7 +21,8 @@ Augmentation = Literal["none", "exact", "free"]
 class Sample(NamedTuple):
     """One annotated image in the pixels of the network, with the weight of the error of each pixel.
 
-    The weight is 1, or 0 where the target is not known; None where all of it is known.
+    The weight is 1, or 0 where the target is not known; None where all of it is known. How cells look is None
+    where too little of them is seen to tell, or nobody asked.
     """
 
     image: Float32[np.ndarray, "height width *channels"]  # normalised, 0..1
@@ -28,6 +30,7 @@ class Sample(NamedTuple):
     likelihood: Float32[np.ndarray, "height width"]  # the target map, 0..1
     weight: Float32[np.ndarray, "height width"] | None = None
     name: str = "an image"  # for messages and reports
+    appearance: Appearance | None = None  # how cells look at the points
 
 
 class Pixels(NamedTuple):

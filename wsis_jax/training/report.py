@@ -1,7 +1,8 @@
-"""The page of a training: curves, samples, points, settings."""
+"""The page of a training: a verdict, curves, samples, points, settings."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,11 @@ from wsis_jax.output import (
     section,
     settings,
     table,
+    text,
 )
+from wsis_jax.training.choices import choices
 from wsis_jax.training.run_folder import load_facts, read_metrics, saved_step
+from wsis_jax.training.verdict import Verdict, judge
 
 _FIGURES = ("best_step", "loss", "validation_loss", "f_measure", "precision", "recall")  # of a validation
 _ROWS = 2000  # of the table of images: with more, browsers slow down
@@ -36,20 +40,69 @@ def training_report(run_folder: Path) -> Path:
         UserError: if its `config.json` or `training.json` cannot be read.
     """
     config, facts = load_config(run_folder), load_facts(run_folder)
-    metrics, images = read_metrics(run_folder), facts.get("images", [])
-    if not all(type(line.get(key)) in (int, float) for line in metrics for key in _FIGURES):
-        raise UserError(f"{run_folder / 'metrics.jsonl'}: is damaged (a figure is no number); delete it")
+    metrics, images = _read_figures(run_folder), facts.get("images", [])
     best = next((line for line in metrics if line["step"] == metrics[-1]["best_step"]), None)
-    try:
+    with _explaining_facts(run_folder):
         figures, points = cards(_training_figures(config, images, best)), _points(images)
+        said, made = _verdict(judge(metrics, images, config)), _choices(config, images)
+        whose = _whose(images)
         chosen = settings(config.to_dict(), Config().to_dict(), facts.get("versions", {}))
-    except (TypeError, KeyError, ValueError, AttributeError) as error:
-        file = run_folder / "training.json"
-        raise UserError(f"{file}: does not hold the facts of a training ({error}); delete it") from error
-    body = [figures, _curves(metrics, best), _samples(run_folder, best), points, chosen]
+    body = [figures, said, _samples(run_folder, best, whose), _curves(metrics, best, whose), made, points, chosen]
     title, lede = run_folder.resolve().name, _how_far(run_folder, config, metrics)
     write_text(run_folder / "report.html", page(kind="Training report", title=title, lede=lede, body=body))
     return run_folder / "report.html"
+
+
+def training_verdict(run_folder: Path) -> Verdict:
+    """Returns what is thought of the best model of a run folder; errors are those of `training_report`."""
+    config, facts = load_config(run_folder), load_facts(run_folder)
+    metrics = _read_figures(run_folder)
+    with _explaining_facts(run_folder):
+        return judge(metrics, facts.get("images", []), config)
+
+
+def _read_figures(run_folder: Path) -> list[dict[str, Any]]:
+    """Reads `metrics.jsonl`, whose figures are numbers.
+
+    Raises:
+        UserError: if they are not, or one is of a best step that is not there.
+    """
+    metrics = read_metrics(run_folder)
+    if not all(type(line.get(key)) in (int, float) for line in metrics for key in _FIGURES):
+        raise UserError(f"{run_folder / 'metrics.jsonl'}: is damaged (a figure is no number); delete it")
+    return metrics
+
+
+@contextmanager
+def _explaining_facts(run_folder: Path) -> Iterator[None]:
+    """Context manager in which facts that are none are a UserError that names their file."""
+    try:
+        yield
+    except (TypeError, KeyError, ValueError, AttributeError, ArithmeticError) as error:
+        file = run_folder / "training.json"
+        raise UserError(f"{file}: does not hold the facts of a training ({error}); delete it") from error
+
+
+def _whose(images: Sequence[dict[str, Any]]) -> str:
+    """Returns which images were validated on."""
+    if not images:
+        return "images of the validation"
+    return "held-out images" if any(image["held_out"] for image in images) else "training images"
+
+
+def _verdict(verdict: Verdict) -> str:
+    """Returns the section on whether the model is good enough."""
+    advice = "".join(f"<li>{text(one)}</li>" for one in verdict.advice)
+    listed = f'<p>What would help:</p><ul class="said mild">{advice}</ul>' if advice else ""
+    return section("Is it good enough?", f"<p>{text(verdict.text)}</p>{listed}")
+
+
+def _choices(config: Config, images: Sequence[dict[str, Any]]) -> str:
+    """Returns the section of what was chosen."""
+    if config.image.scale is None or config.likelihood.sigma is None:  # of a training that did not begin
+        return ""
+    note = "What the training found in images and points, or was told; wsis segment does the same."
+    return section("What was chosen", table(("", "chosen", "which means"), choices(config, images)), note=note)
 
 
 def _how_far(run: Path, config: Config, metrics: Sequence[dict[str, Any]]) -> str:
@@ -72,7 +125,7 @@ def _training_figures(
     figures = []
     if best is not None:
         figures = [
-            ("F-measure", f"{best['f_measure']:.3f}", "of the best model, in validation"),
+            ("F-measure", f"{best['f_measure']:.3f}", f"of the best model, on {_whose(images)}"),
             ("Validation loss", number(best["validation_loss"]), "the least, which chose the best model"),
             ("Best step", number(best["step"]), f"of {number(config.train.steps)} planned"),
         ]
@@ -81,13 +134,15 @@ def _training_figures(
         figures.append(
             ("Points", number(sum(image["points"] for image in images)), f"in {so_many(len(images), 'image')}")
         )
-        whose = f"{'image' if held == 1 else 'images'}, for validation" if held else "validated on training images"
+        whose = "so the scores are of training images"
+        if held:
+            whose = f"{'image' if held == 1 else 'images'}, for validation"
         figures.append(("Held out", number(held), whose))
     scale = f"pixels; images scaled by {number(config.image.scale)}"
     return [*figures, ("Sigma", number(config.likelihood.sigma), scale)]
 
 
-def _curves(metrics: Sequence[dict[str, Any]], best: dict[str, Any] | None) -> str:
+def _curves(metrics: Sequence[dict[str, Any]], best: dict[str, Any] | None, whose: str) -> str:
     """Returns the curves of a training, and the numbers that they are drawn from."""
     if best is None:
         return section("Curves", "<p>There was no validation yet.</p>")
@@ -102,7 +157,7 @@ def _curves(metrics: Sequence[dict[str, Any]], best: dict[str, Any] | None) -> s
             best=best["step"],
             logarithmic=title == "Loss",
         )
-        for title, keys in {"Loss": losses, "Detection of held-out cells": scores}.items()
+        for title, keys in {"Loss": losses, f"Detection of cells of {whose}": scores}.items()
     ]
     rows = [(line["step"], *(f"{line[key]:.5g}" for key in _FIGURES[1:])) for line in metrics]
     headings = ("step", "loss", "validation loss", "F-measure", "precision", "recall")
@@ -114,7 +169,7 @@ def _curves(metrics: Sequence[dict[str, Any]], best: dict[str, Any] | None) -> s
     )
 
 
-def _samples(run: Path, best: dict[str, Any] | None) -> str:
+def _samples(run: Path, best: dict[str, Any] | None, whose: str) -> str:
     """Returns the sample pictures of a training, step after step."""
     files = sorted((run / "samples").glob("step_*.png"))
     found = [(re.fullmatch("step_([0-9]{1,12})", path.stem), path) for path in files]
@@ -128,9 +183,9 @@ def _samples(run: Path, best: dict[str, Any] | None) -> str:
         return ""
     first = kept.index(at) if at in kept else len(items) - 1
     note = (
-        "Held-out images with their points (crosses) and peaks (rings): cyan where they agree, magenta "
-        "for a point without a peak, orange for a peak without a point. Beside them the likelihood map. The arrow "
-        "keys go from step to step."
+        f"{whose.capitalize()} with their points (crosses) and peaks (rings): cyan where they agree, magenta "
+        "for a point without a peak, orange for a peak without a point. Beside them the likelihood map and, for "
+        "one of them, the outlines of the cells found in a part of it. The arrow keys go from step to step."
     )
     return section("What it sees", gallery(items, layer="picture", first=first, what="Step"), note=note)
 

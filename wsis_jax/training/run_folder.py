@@ -6,15 +6,17 @@ run folder is read by `load_model`.
     run/
       config.json       every setting, with what was chosen from the data filled in
       metrics.jsonl     one line per validation
-      training.json     what it learned from, and with which versions
+      training.json     facts about what it learned from, and with which versions
+      clicks.json       the images that it learned from, by name and digest, and their points; see `learned.py`
       weights/<step>/   variables of the best model so far
       state/<step>/     everything a training needs to go on from there
-      samples/          pictures of held-out images at some steps
+      samples/          pictures of held-out images, or else of training images, at some steps
 """
 
 import dataclasses
 import json
 import re
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -35,34 +37,70 @@ from wsis_jax.core import (
     write_text,
 )
 from wsis_jax.network import RESUME, Variables, keep, latest, load, load_config, remove_unfinished, save
+from wsis_jax.training.learned import LearnedImage, differences, read_clicks, save_clicks
 from wsis_jax.training.patches import Sample
 
 # The folder
 
 
-def prepare(folder: Path, config: Config, *, resume: bool) -> None:
+def prepare(folder: Path, config: Config, learned: Sequence[LearnedImage], *, resume: bool) -> None:
     """Makes the run folder of a training, or checks that the training in it can be resumed.
+
+    A resumed training learns from the same images and points, by the same settings; but `train.steps` and
+    `train.patience` may be more than they were, and are written to `config.json` then. There is a warning if the
+    folder, as one of an earlier version, does not tell what the training learned from.
 
     Raises:
         UserError: if weights cannot be kept there; if it holds a training already or, with `resume`, one of other
-            settings.
+            images, points or settings, each of which is named.
         MissingFile: with `resume`, if it is no run folder.
     """
     check_folder(folder)
     _remove_unfinished(folder)
-    if resume:
-        begun = load_config(folder)
-        if begun.image.diameter is None:  # begun before there was this setting
-            begun = begun.override([f"image.diameter={config.image.diameter or 'null'}"])
-        # Settings for the use of a trained model have no part in its training.
-        if dataclasses.replace(begun, contribution=config.contribution, cut=config.cut) != config:
+    if not resume:
+        if is_begun(folder):
             raise UserError(
-                f"{folder}: was started with other images, points or settings; resume it with the same"
+                f"{folder}: holds a training already; give --resume to go on with it, or another folder"
             )
+        save_config(folder, config)
+        save_clicks(folder, learned)
         return
-    if is_begun(folder):
-        raise UserError(f"{folder}: holds a training already; give --resume to go on with it, or another folder")
-    save_config(folder, config)
+    begun = load_config(folder)
+    if begun.image.diameter is None:  # begun before there was this setting
+        begun = begun.override([f"image.diameter={config.image.diameter or 'null'}"])
+    before = read_clicks(folder)
+    told = _other_settings(begun, config) + ([] if before is None else differences(before, learned))
+    if told:
+        raise UserError(
+            f"{folder}: was started with other images, points or settings ({'; '.join(told)}); resume it with the "
+            f"same, or start another training from it (--from {folder})"
+        )
+    if before is None and is_begun(folder):
+        warnings.warn(
+            f"{folder}: does not tell the images and points that it was started with, since an earlier version "
+            "began it; it goes on with those of now",
+            stacklevel=4,
+        )
+    elif before is None:
+        save_clicks(folder, learned)
+    if begun.train != config.train:
+        save_config(folder, dataclasses.replace(begun, train=config.train))
+
+
+_LONGER = ("train.steps", "train.patience")  # settings of which a resumed training may have more
+_OF_USE = ("contribution", "cut")  # settings for the use of a trained model have no part in its training
+
+
+def _other_settings(begun: Config, now: Config) -> list[str]:
+    """Returns a phrase for each setting in which a training cannot be resumed."""
+    before, after = begun.to_dict(), now.to_dict()
+    told = []
+    for section in before.keys() - set(_OF_USE):
+        for key, old in before[section].items():
+            name, new = f"{section}.{key}", after[section][key]
+            if new != old and not (name in _LONGER and new > old):
+                told.append(f"{name}: {json.dumps(old)}, {json.dumps(new)} now")
+    return sorted(told)
 
 
 def check_folder(folder: Path) -> None:
@@ -110,7 +148,8 @@ def save_facts(folder: Path, samples: Sequence[Sample], held_out: Sequence[int],
 
     `images` holds of each its name, its height and width in pixels of the network, the number of its points,
     their `spacing` (median distance to the nearest other one, in pixels of the image; None below two points), and
-    whether it is held out: its index is in `held_out`.
+    whether it is held out: its index is in `held_out`. Where it was asked and seen how cells look, it has
+    `separation`, `contrast` and `rim`, see `Appearance`, and whether cells are `stained`.
     """
     images = [
         {
@@ -120,10 +159,20 @@ def save_facts(folder: Path, samples: Sequence[Sample], held_out: Sequence[int],
             "points": len(sample.points),
             "spacing": _spacing(sample, config.network_scale),
             "held_out": index in held_out,
+            **_look(sample),
         }
         for index, sample in enumerate(samples)
     ]
     write_text(folder / "training.json", json.dumps({"images": images, "versions": versions()}, indent=2) + "\n")
+
+
+def _look(sample: Sample) -> dict[str, float | bool]:
+    """Returns how cells look in a sample; empty where that is not known."""
+    look = sample.appearance
+    if look is None:
+        return {}
+    told = {"separation": look.separation, "contrast": look.axis.contrast, "rim": look.rim}
+    return {name: round(value, 3) for name, value in told.items()} | {"stained": look.is_stained}
 
 
 def _spacing(sample: Sample, scale: float) -> float | None:

@@ -1,22 +1,28 @@
-"""How good a network is on held-out samples: scores, and pictures of a few of them."""
+"""How good a network is on held-out samples: scores, and pictures of a few of them, one with its outlines."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float32, Int64, UInt8
+from jaxtyping import Float32, Float64, Int32, Int64, UInt8
+from scipy.spatial import KDTree
 
-from wsis_jax.core import Config, by_first, is_constant
+from wsis_jax.core import Config, Detection, Window, by_first, inside, is_constant, resize_image
+from wsis_jax.cutting import cut_and_fuse, fit_labels
 from wsis_jax.io import write_picture
 from wsis_jax.metrics import match_points
-from wsis_jax.network import UNet, Variables, predict
-from wsis_jax.output import detection_picture, heat_picture, strip
-from wsis_jax.points import find_peaks
+from wsis_jax.network import Model, UNet, Variables, predict, propagate
+from wsis_jax.output import detection_picture, heat_picture, overlay, strip
+from wsis_jax.points import centre_regions, find_peaks
 from wsis_jax.training.patches import Sample
 
 _SHOWN = 3  # images in a picture
 _HEIGHT = 280  # of each, in pixels of the picture
 _CAPTION = 40  # characters
+# Of one image a part is outlined, so that a picture costs a second or two however large images are.
+_PART, _AROUND = 140, 26  # pixels of the network: its side, and how much more is looked at on each side
+_ZOOM = 2  # pixels of the picture in one of them
+_MOST_OUTLINED = 200  # cells; an untrained network may find thousands
 
 
 def validate(network: UNet, variables: Variables, samples: Sequence[Sample], config: Config) -> dict[str, float]:
@@ -68,29 +74,97 @@ def _detect(
 def write_samples(
     file: Path, network: UNet, variables: Variables, samples: Sequence[Sample], config: Config
 ) -> None:
-    """Writes a PNG picture of the first few samples: points against peaks, and likelihood maps."""
-    rows = [
-        _draw(sample, *_detect(network, variables, sample, config), config.network_sigma)
-        for sample in samples[:_SHOWN]
-    ]
+    """Writes a PNG picture of the first few samples: points against peaks, and likelihood maps.
+
+    Beside that of most points are the outlines of the cells found in a part of it, cut as `segment` does.
+    """
+    shown = samples[:_SHOWN]
+    richest = max(range(len(shown)), key=lambda index: len(shown[index].points))
+    rows = []
+    for index, sample in enumerate(shown):
+        likelihood, peaks = _detect(network, variables, sample, config)
+        panels = _panels(sample, likelihood, peaks, config.network_sigma)
+        if index == richest:
+            model = Model.of(network, variables, config)
+            panels.append(_outlined(model, sample, likelihood, peaks))
+        rows.append(strip(panels, height=_HEIGHT))
     width = max(row.shape[1] for row in rows)
     filled = [np.pad(row, ((0, 0), (0, width - row.shape[1]), (0, 0)), constant_values=255) for row in rows]
     write_picture(file, np.concatenate(filled))
 
 
-def _draw(
+def _panels(
     sample: Sample,
     likelihood: Float32[np.ndarray, "height width"],
     peaks: Int64[np.ndarray, "peaks 2"],
     sigma: float,
-) -> UInt8[np.ndarray, "_ _ 3"]:
+) -> list[tuple[str, UInt8[np.ndarray, "_ _ 3"]]]:
     """Draws one sample: points against peaks, and the likelihood map."""
     match = match_points(peaks, sample.points, distance=sigma)
     zoom = _HEIGHT / sample.image.shape[0]
     drawn = detection_picture(sample.image, sample.points, peaks, pairs=match.pairs, radius=sigma, zoom=zoom)
     counts = f"{match.true_positives} of {len(sample.points)} found, {match.false_positives} more"
-    panels = [(_short(sample.name), drawn), (counts, heat_picture(likelihood))]
-    return strip(panels, height=_HEIGHT)
+    return [(_short(sample.name), drawn), (counts, heat_picture(likelihood))]
+
+
+# Outlines
+
+
+def _outlined(
+    model: Model,
+    sample: Sample,
+    likelihood: Float32[np.ndarray, "height width"],
+    peaks: Int64[np.ndarray, "peaks 2"],
+) -> tuple[str, UInt8[np.ndarray, "_ _ 3"]]:
+    """Returns a caption, and the part of a sample that has most points with the outlines of the cells in it."""
+    part = richest_part(sample.points, (likelihood.shape[0], likelihood.shape[1]), side=_PART)
+    rows, columns = (slice(max(one.start - _AROUND, 0), one.stop + _AROUND) for one in part)
+    image, likelihood = sample.image[rows, columns], likelihood[rows, columns]
+    corner = np.array([rows.start, columns.start])
+    near, caption = peaks[inside(peaks - corner, image.shape[:2])] - corner, "outlines in a part of it"
+    if len(near) > _MOST_OUTLINED:
+        caption, near = f"{len(near)} peaks are too many to outline", near[:0]
+    shape = _ZOOM * image.shape[0], _ZOOM * image.shape[1]
+    labels = fit_labels(_cut(model, image, likelihood, near), near, shape, config=model.config)
+    picture = overlay(resize_image(image, float(_ZOOM)), labels, (near + 0.5) * _ZOOM - 0.5)
+    here = (slice(_ZOOM * (one.start - at), _ZOOM * (one.stop - at)) for one, at in zip(part, corner, strict=True))
+    return caption, picture[*here]
+
+
+def richest_part(points: Float64[np.ndarray, "points 2"], shape: tuple[int, int], *, side: int) -> Window:
+    """Returns the square around one of the points of an image that holds most of them, or that in its middle.
+
+    Args:
+        points: (row, column) in pixels of the image.
+        shape: (height, width) of the image, which the square does not leave.
+        side: of the square, in pixels; a side of the image that is less takes its place.
+    """
+    sides = np.minimum(side, shape)
+    centres = points if len(points) else np.array([shape]) / 2
+    corners = np.clip(np.round(centres - sides / 2), 0, np.array(shape) - sides).astype(np.int64)
+    if len(points):
+        held = KDTree(points).query_ball_point(corners + (sides - 1) / 2, side / 2, p=np.inf, return_length=True)
+        corners = corners[[int(np.argmax(held))]]
+    (row, column), (height, width) = corners[0].tolist(), sides.tolist()
+    return slice(row, row + height), slice(column, column + width)
+
+
+def _cut(
+    model: Model,
+    image: Float32[np.ndarray, "height width *channels"],
+    likelihood: Float32[np.ndarray, "height width"],
+    peaks: Int64[np.ndarray, "peaks 2"],
+) -> Int32[np.ndarray, "height width"]:
+    """Returns the cells at peaks, cut out as `segment` does; all in pixels of the network."""
+    if not len(peaks):
+        return np.zeros(likelihood.shape, np.int32)
+    config = model.config
+    found = config.detect
+    regions = centre_regions(
+        likelihood, peaks, region=found.region, radius=config.region_radius, response=found.response
+    )
+    winner = propagate(model, Detection(image, likelihood, peaks, regions), config=config)
+    return cut_and_fuse(image, peaks, winner, config=config)
 
 
 def _short(name: str) -> str:

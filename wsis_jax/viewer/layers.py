@@ -53,8 +53,8 @@ class Shown(NamedTuple):
         """Returns the pixels of a layer."""
         return cls(image.name, pixels_of(image), image.rgb)
 
-    def plane(self, step: Step, channels: Channels) -> Float32[np.ndarray, "height width *channels"]:
-        """Returns the values of a plane, as they are, of the channels that a model sees.
+    def plane(self, step: Step, channels: Channels | None) -> Float32[np.ndarray, "height width *channels"]:
+        """Returns the values of a plane, as they are, of the channels that a model sees; None: all colours.
 
         The channels of a layer are its colours. A layer without colours is one channel, whichever that is.
 
@@ -62,6 +62,8 @@ class Shown(NamedTuple):
             UserError: if the layer has no such channels.
         """
         values = np.asarray(self.pixels[step])
+        if channels is None:
+            channels = "colours" if self.rgb else "grey"
         if channels == "grey":
             return (values[..., :3] @ LUMINANCE if self.rgb else values).astype(np.float32)
         if not self.rgb and channel_count(channels) == 1:

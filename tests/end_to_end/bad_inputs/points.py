@@ -1,9 +1,11 @@
 """Tables of points."""
 
 import os
+import zipfile
 from pathlib import Path
 
 import numpy as np
+from roifile import ROI_TYPE, ImagejRoi
 
 from tests.end_to_end.bad_inputs.shop import CLICKS, GREY, image, pair
 from wsis_jax.io.point_file import write_points
@@ -35,6 +37,55 @@ CASES = {
     "infinity for a number": (f"{_TRAIN} infinite.csv", 2, "infinite.csv: `inf` in line 3"),
     "field too few": (f"{_TRAIN} few.csv", 2, "few.csv: line 3 has 1 fields and the header 2"),
     "field of a million letters": (f"{_TRAIN} field.csv", 2, "field.csv: line 2 is no table"),
+    "numbers without a header": (f"{_TRAIN} bare.csv", 2, "bare.csv: the first line, `3,4`, holds numbers alone"),
+    "workbook of Excel": (
+        f"{_TRAIN} sheet.xlsx",
+        2,
+        "sheet.xlsx: this is a workbook of Excel; save .* (in Excel: File",
+    ),
+    "old workbook of Excel": (f"{_TRAIN} old.xls", 2, "old.xls: this is a workbook of Excel"),
+    "spreadsheet of LibreOffice": (f"{_TRAIN} calc.ods", 2, "calc.ods: this is a spreadsheet; save .* Text CSV"),
+    "folder of spreadsheets": (
+        f"{_TRAIN} sheets",
+        2,
+        "sheets/a.xlsx: spreadsheets are not read; save each as CSV",
+    ),
+    "clicks in a workbook": (
+        f"{_SEGMENT} ok.tif --points sheet.xlsx",
+        3,
+        "sheet.xlsx: this is a workbook of Excel",
+    ),
+    "workbook to convert": ("points sheet.xlsx --out OUT", 3, "sheet.xlsx: this is a workbook of Excel"),
+    "true points in a workbook": (
+        "evaluate mask.tif mask.tif --points sheet.xlsx",
+        2,
+        "sheet.xlsx: this is a workbook of Excel",
+    ),
+    "GeoJSON as points": (f"{_TRAIN} cells.geojson", 2, "cells.geojson: this is JSON or GeoJSON; save the points"),
+    "array of NumPy as points": (
+        f"{_TRAIN} a_seg.npy",
+        2,
+        "a_seg.npy: this is an array of NumPy; save the points",
+    ),
+    "image as points": (f"{_TRAIN} ok.tif", 2, "ok.tif: this is an image; give a table of points, or"),
+    "lines as ROIs": (
+        f"{_TRAIN} line.roi",
+        2,
+        "line.roi: the ROI line is neither points nor an area (but of the kind",
+    ),
+    "damaged ROIs": (f"{_TRAIN} cut.zip", 2, "cut.zip: the ROIs are damaged"),
+    "ZIP file without ROIs": (f"{_TRAIN} backup.zip", 2, "backup.zip: this is a ZIP file without ROIs of ImageJ"),
+    "ROIs of some frames": (
+        "train film.tif --points some.zip",
+        2,
+        "some.zip: some ROIs have a position in the stack",
+    ),
+    "ROIs of slices and times": (
+        "train film.tif --points stack.zip",
+        2,
+        "stack.zip: both slice and time of the ROIs",
+    ),
+    "ROI beyond the image": ("train film.tif --points beyond.roi", 2, "beyond.roi: has points in frame 8"),
     "binary points": (f"{_TRAIN} binary.csv", 2, "binary.csv: this is not a text file in UTF-8"),
     "points in UTF-16 without its mark": (f"{_TRAIN} utf16.csv", 2, "utf16.csv: this is not a text file in UTF-8"),
     "points in micrometres": (
@@ -67,6 +118,42 @@ CASES = {
         0,
         "border/a.tif with border/a.csv: 1 point was less than a pixel outside of the image, and moved",
     ),
+    "true point on the very border": (
+        "evaluate mask.tif mask.tif --points border/a.csv",
+        0,
+        "border/a.csv: 1 point was less than a pixel outside of the image, and moved",
+    ),
+    "true points outside": (
+        "evaluate mask.tif mask.tif --points far.csv",
+        2,
+        "far.csv: point 0 (counted from 0) at row 1e+09, column 1e+09 is outside the image .* correct them",
+    ),
+    "several lines wrong": (
+        f"{_TRAIN} lines-wrong.csv",
+        2,
+        "lines-wrong.csv: line 3 has 1 fields and the header 2; `many` in line 4, column y, is not a number; c",
+    ),
+    "forty lines wrong": (f"{_TRAIN} forty.csv", 2, "`b` in line 11, column y, is not a number; and 30 more"),
+    "several files wrong": (
+        "train images --points faulty",
+        2,
+        "faulty/a.csv: point 0 .* error: faulty/b.csv: `many` in line 2",
+    ),
+    "true points wrong in several files": (
+        "evaluate twice twice --points faulty",
+        2,
+        "faulty/a.csv: point 0 .* error: faulty/b.csv: `many` in line 2",
+    ),
+    "points of several images": (
+        f"{_TRAIN} images.csv",
+        2,
+        "images.csv: holds the points of 2 images by its column",
+    ),
+    "corners of boxes": (
+        "points boxes.csv --out OUT",
+        0,
+        "boxes.csv: has a width and a height, so x and y may be",
+    ),
     "points of 300 MiB": (f"{_TRAIN} long.csv", 2, "long.csv: is a text of 300 MiB, but 256 MiB are the most"),
     "header that steers the terminal": (f"{_TRAIN} steer.csv", 2, r"steer.csv: the header `\x1b[2Ja,b` is not"),
     "clicks of no image": (f"{_SEGMENT} images --points other", 2, "nor any other has a point file of its name"),
@@ -82,7 +169,7 @@ CASES = {
     "planes in micrometres": (
         "train film.tif --points heights.csv",
         2,
-        "heights.csv: the frame 0.5 in line 2 is not a whole number from 0 on; number",
+        "heights.csv: the frame 0.5 in line 2 (and in 1 more) is not a whole number from 0 on; number",
     ),
     "lines of a shapes layer": (f"{_TRAIN} lines.csv", 2, "lines.csv: the shape in line 2 is no rectangle"),
     "spots of TrackMate in micrometres": (f"{_TRAIN} track.csv", 2, "track.csv: the points are in micrometres"),
@@ -119,6 +206,11 @@ _TEXTS = {
     "heights": "z,y,x\n0.5,1,2\n1.5,1,2\n",
     "lines": "index,shape-type,vertex-index,axis-0,axis-1\n0,line,0,1,2\n0,line,1,3,4\n",
     "track": "LABEL,POSITION_X,POSITION_Y\nLabel,X,Y\nLabel,X,Y\n,(micron),(micron)\na,1,2\n",
+    "lines-wrong": "x,y\n1,2\n3\n1,many\n",
+    "forty": "x,y\n" + "a,b\n" * 40,
+    "images": "image,x,y\na.tif,1,2\nb.tif,3,4\n",
+    "boxes": "x,y,width,height\n1,2,9,9\n40,30,9,9\n",
+    "bare": "3,4\n5,6\n",
     "heap": "x,y\n" + "5,5\n" * 10**4 + "9,9\n",
 }
 
@@ -143,6 +235,38 @@ def make(folder: Path) -> None:
     write_points(folder / "micrometres.csv", scene.points / 2, format="imagej")
     pair(folder / "border", "a", clicks=CLICKS + np.array([[0, 0], [9.7, 0], [0, 0]]))
     pair(folder / "border", "b")
+    pair(folder / "faulty", "a", clicks=CLICKS + 1000)
+    (folder / "faulty" / "a.tif").unlink()
+    (folder / "faulty" / "b.csv").write_text("x,y\n1,many\n")
+    for name in ("a", "b"):
+        image(folder / "twice" / f"{name}.tif", np.zeros((40, 48), np.uint8))
+    _make_other_kinds(folder)
     (folder / "long.csv").touch()
     os.truncate(folder / "long.csv", 300 << 20)  # a hole, which takes no room
     os.mkfifo(folder / "pipe.csv")
+
+
+def _make_other_kinds(folder: Path) -> None:
+    (folder / "sheets").mkdir()
+    for name, entry in [
+        ("sheet.xlsx", "xl/workbook.xml"),
+        ("sheets/a.xlsx", "xl/workbook.xml"),
+        ("calc.ods", "mimetype"),
+    ]:
+        with zipfile.ZipFile(folder / name, "w") as archive:
+            archive.writestr(entry, "content")
+    (folder / "old.xls").write_bytes(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600))
+    (folder / "cells.geojson").write_text('{"type": "FeatureCollection", "features": []}')
+    np.save(folder / "a_seg.npy", CLICKS)
+    with zipfile.ZipFile(folder / "backup.zip", "w") as archive:
+        archive.writestr("about.txt", "content")
+    point, line = ImagejRoi.frompoints(CLICKS[:1]), ImagejRoi.frompoints(CLICKS)
+    point.roitype, line.roitype = ROI_TYPE.POINT, ROI_TYPE.POLYLINE
+    (folder / "line.roi").write_bytes(line.tobytes())
+    for name, places in [("some", [(0, 0), (2, 1)]), ("stack", [(1, 2), (2, 1)])]:
+        with zipfile.ZipFile(folder / f"{name}.zip", "w") as archive:
+            for number, (point.z_position, point.t_position) in enumerate(places):
+                archive.writestr(f"{number}.roi", point.tobytes())
+    (folder / "cut.zip").write_bytes((folder / "stack.zip").read_bytes()[:99])
+    point.z_position, point.t_position = 0, 9
+    (folder / "beyond.roi").write_bytes(point.tobytes())

@@ -15,6 +15,17 @@ CASES = {
         2,
         "run: was started with other",
     ),
+    "another network than that to start from": (
+        "train images --points points --from RUN",
+        2,
+        "run: its network has unet.encoder=[4, 8, 8], not [2, 4]",
+    ),
+    "size of a network to start from": (
+        "train images --points points --from RUN --size small",
+        2,
+        "--size is that of a network that learns from nothing",
+    ),
+    "missing model to start from": ("train images --points points --from nowhere", 2, "nowhere: no trained model"),
     "run folder in brackets": (
         "train images --points points --run OUT[1]",
         2,

@@ -43,7 +43,7 @@ CASES = {
     "nuclear diameter of nothing": (
         "train some --nuclei stains --nuclear-diameter 0",
         2,
-        "stains/a.tif: diameter must be above 0 and at most the longer side, 48, not 0.0; give",
+        "the nuclear diameter must be above 0, not 0.0; give that of a nucleus in pixels",
     ),
     "missing channel to segment": ("segment RUN ok.tif --channel 1 --out OUT", 3, "ok.tif: there is no channel 1"),
     "channels without a choice": ("train two.tif --points ok.csv", 2, "two.tif: has 2 channels; choose one, or"),

@@ -29,7 +29,7 @@ _NUMBER_ALONE = re.compile(r"(?:image|scene|series|xypos)?[-_]?([0-9]{1,9})", re
 _LONGEST = 80  # letters of the name of a scene
 
 # What these log about a damaged file would be printed beside our one sentence.
-_LOGGERS = ("tifffile", "bioio.bio_image")
+_LOGGERS = ("tifffile", "bioio.bio_image", "roifile")
 
 
 class Stack(NamedTuple):
@@ -185,7 +185,7 @@ def open_stacks(path: Path, *, axes: str | None = None) -> Generator[list[Stack]
     check_axes(axes)
     reader = reader_of(path)
     with ExitStack() as opened:
-        with reading(path, damaged=DAMAGED), _silent_libraries():
+        with reading(path, damaged=DAMAGED), silent_libraries():
             stacks = opened.enter_context(reader.open(path, axes))
         yield stacks
 
@@ -231,7 +231,7 @@ def stack_of(
         if chunks is not None:
             sides = [side for axis, side in zip(axes, chunks, strict=True) if axis not in at]
             check_chunks(path, math.prod(n // side + 1 for n, side in zip(taken, sides, strict=True)))
-        with reading(path, damaged=DAMAGED), _silent_libraries():
+        with reading(path, damaged=DAMAGED), silent_libraries():
             values = np.asarray(array[tuple(where.get(axis, slice(None)) for axis in axes)])
         return values, "".join(axis for axis in axes if axis not in at)
 
@@ -256,7 +256,7 @@ def of_scenes(stacks: Sequence[Stack], names: Sequence[str]) -> list[Stack]:
 
 
 @contextmanager
-def _silent_libraries() -> Generator[None, None, None]:
+def silent_libraries() -> Generator[None, None, None]:
     """Context manager that drops what the libraries of the readers log, in this thread and this block alone."""
     thread = threading.get_ident()
 

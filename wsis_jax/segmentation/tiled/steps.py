@@ -72,7 +72,7 @@ from wsis_jax.cutting import (
 from wsis_jax.network import Cells, Model, Record, forward, one_of, record_images, winner_map_in_chunks
 from wsis_jax.output import margin_sums
 from wsis_jax.points import peak_pixels, plateau_centres
-from wsis_jax.segmentation.sizes import areas_of, numbers_of
+from wsis_jax.segmentation.kept_cells import areas_of, numbers_of
 from wsis_jax.segmentation.tiled.halos import Halos, View, view_of
 
 _ELSEWHERE = "choose another disk for temporary files (TMPDIR; with --dask the folder of results)"

@@ -43,8 +43,8 @@ from wsis_jax.cutting import NEEDS_APPEARANCE, ImageStats, check_data_term
 from wsis_jax.network import Model, check_inputs
 from wsis_jax.output import TiledCells, mean_margins
 from wsis_jax.segmentation.clicks import marks_of, no_cell_there, place_clicks
+from wsis_jax.segmentation.kept_cells import numbers_of, warn_of_size, without_specks
 from wsis_jax.segmentation.pipeline import learned_diameter, seen_shape
-from wsis_jax.segmentation.sizes import numbers_of, warn_of_size, without_specks
 from wsis_jax.segmentation.tiled.halos import halos_of, view_sides
 from wsis_jax.segmentation.tiled.steps import (
     BlockLabels,

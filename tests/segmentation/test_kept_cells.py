@@ -12,8 +12,8 @@ from wsis_jax.core.config import Config, preset
 from wsis_jax.core.errors import collecting_warnings
 from wsis_jax.core.types import Detection, Segmentation, WinnerMap
 from wsis_jax.output.cell_table import contribution_margins
+from wsis_jax.segmentation.kept_cells import areas_of, choose_cells, numbers_of, warn_of_size, without_specks
 from wsis_jax.segmentation.pipeline import segment
-from wsis_jax.segmentation.sizes import areas_of, choose_cells, numbers_of, warn_of_size, without_specks
 
 
 def found_with(labels: np.ndarray, cells: int) -> Segmentation:

@@ -1,4 +1,4 @@
-"""The sizes of found cells: specks that are no cells, and cells of quite another size than the model's."""
+"""Which found cells are kept: specks are none; and a warning where cells are of another size than the model's."""
 
 import numpy as np
 from jaxtyping import Float, Int, Int32, Int64
