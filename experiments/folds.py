@@ -19,7 +19,7 @@ from wsis_jax.io import (
     LABEL_SUFFIXES,
     is_in_colours,
     list_files,
-    list_points,
+    named_points,
     read_image,
     read_labels,
     read_points,
@@ -46,7 +46,7 @@ def read_cases(data: Path, *, channel: Channels | None = None) -> list[Case]:
     images = list_files(data / "images", suffixes=IMAGE_SUFFIXES)
     if channel is None and all(map(is_in_colours, images)):
         channel = "colours"
-    points = {stem(path): path for path in list_points(data / "points")}
+    points = {stem(path): path for path in named_points(data / "points")}
     masks = {stem(path): path for path in list_files(data / "masks", suffixes=LABEL_SUFFIXES)}
     return [
         Case(

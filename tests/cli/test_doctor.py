@@ -167,6 +167,15 @@ def test_the_extras_are_those_of_users():
     assert extras["parquet"] == []  # which the tests need
 
 
+def test_an_extra_that_is_not_installed_is_neither_ok_nor_broken(monkeypatch):
+    monkeypatch.setattr(doctor, "extras", lambda: {"dask": [], "bioio": ["bioio>=3: not installed"]})
+    finding = doctor._extras("extras")
+    assert finding.status == "note"
+    assert finding.text == "dask: installed\nbioio: not installed: pip install 'wsis-jax[bioio]'"
+    monkeypatch.setattr(doctor, "extras", lambda: {"dask": []})
+    assert doctor._extras("extras").status == "ok"
+
+
 def test_what_the_system_does_not_tell_is_left_out(monkeypatch):
     monkeypatch.delattr("os.sysconf")
     monkeypatch.delattr("os.sched_getaffinity")

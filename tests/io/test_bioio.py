@@ -1,6 +1,8 @@
-"""Files of microscopes: a CZI written by the library of its maker."""
+"""Files of microscopes: a CZI written by the library of its maker, and an ND2 of a Nikon if a package has one."""
 
 import sys
+from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -59,6 +61,59 @@ def test_a_czi_without_a_scale_has_no_pixel_size(tmp_path):
     with open_frames(tmp_path / "a.czi", channel=0) as frames:
         assert frames.source(0).pixel_size is None
         np.testing.assert_array_equal(frames.values(0), values[0, 0])
+
+
+@pytest.mark.parametrize(
+    ("scenes", "endings"),
+    [
+        (("A1/Position 1", "B12 µ"), ["A1-Position-1", "B12-µ"]),
+        (("R1", "R1"), ["0000", "0001"]),  # which are no names
+        (("a", "A"), ["0000", "0001"]),  # which some disks do not tell apart
+        (("Image:0", "Image:1"), ["0000", "0001"]),
+        (("Series 3", "Series 7"), ["Series-3", "Series-7"]),
+        (("..", "a"), ["0000", "0001"]),
+    ],
+)
+def test_images_are_called_by_the_names_of_their_scenes(tmp_path, monkeypatch, scenes, endings):
+    class Scenes:
+        dims = type("Dimensions", (), {"order": "YX"})
+        physical_pixel_sizes = type("Sizes", (), {"Y": 0.5, "X": 0.5})
+
+        def __init__(self, *_, **__):
+            self.scenes = scenes
+
+        def set_scene(self, number):
+            self.dask_data = np.full((40, 50), number, np.uint16)
+
+    write_czi(tmp_path / "a.czi", np.zeros((1, 1, 40, 50), np.uint16))
+    monkeypatch.setattr("bioio.BioImage", Scenes)
+    with open_frames(tmp_path / "a.czi") as frames:
+        assert frames.names == [f"a_{ending}" for ending in endings]
+        assert [frames.values(number).mean() for number in (0, 1)] == [0, 1]
+
+
+def test_a_file_of_a_nikon_is_read_and_segmented(tiny_run, tmp_path):
+    """`cluster.nd2` of the package pims_nd2, whose own tests say what it holds; skipped if it is not installed."""
+    nd2, package = pytest.importorskip("nd2"), find_spec("pims_nd2")
+    pytest.importorskip("bioio_nd2")
+    if package is None or package.origin is None:
+        pytest.skip("pims_nd2 is not installed")
+    path = Path(package.origin).with_name("cluster.nd2")
+    values = nd2.imread(path)  # times, planes, channels, rows, columns
+    assert values.shape == (3, 10, 2, 31, 38)
+    with open_frames(path, channel=1) as frames:
+        assert frames.names[::11] == ["cluster_t0000_z0000", "cluster_t0001_z0001", "cluster_t0002_z0002"]
+        assert frames.shapes == [(31, 38)] * 30
+        assert frames.source(0).pixel_size == pytest.approx(0.167808983)
+        for number in (0, 11, 29):
+            np.testing.assert_array_equal(frames.values(number), values[number // 10, number % 10, 1])
+            np.testing.assert_array_equal(frames.source(number).read().channels, values[number // 10, number % 10])
+    options = BatchOptions(tiny_run.model.config.override(["image.channels=[1]"]), kinds=["labels"])
+    outcomes = segment_files(tiny_run.model, [path], tmp_path, options=options)
+    assert [outcome.error for outcome in outcomes] == [None] * 30
+    assert read_labels(tmp_path / "cluster_t0002_z0009_labels.tif").shape == (31, 38)
+    with pytest.raises(UserError, match=r"cluster\.nd2: has 2 channels; choose one"):
+        open_frames(path).__enter__()
 
 
 @pytest.mark.parametrize("where", ["physical_pixel_sizes", "dask_data", "values"])

@@ -213,7 +213,7 @@ def test_what_has_no_colours_is_refused(tmp_path):
             ValueError, match=rf"{name}: is no image in colours, .*, since a pixel has {count}; give"
         ):
             read_image(tmp_path / name, channel="colours")
-    tifffile.imwrite(tmp_path / "many.tif", pixels(7, 5, 6), photometric="minisblack", planarconfig="contig")
+    tifffile.imwrite(tmp_path / "many.tif", pixels(7, 5, 6), photometric="rgb", planarconfig="contig")
     with pytest.raises(ValueError, match="since a pixel has 6 channels; give RGB, or three channels by their"):
         read_image(tmp_path / "many.tif", channel="colours")
     write(tmp_path / "stack.tif", pixels(3, 7, 5), "CYX", "ome")

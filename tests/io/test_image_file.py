@@ -90,6 +90,30 @@ def test_a_file_of_one_image_has_its_name_and_one_of_many_numbers_or_places(tmp_
             assert frames.names == expected
 
 
+def test_images_of_an_ome_tiff_are_called_by_their_names(tmp_path):
+    for file, names in {"named": ("Well A1/field 2", "B2"), "same": ("R1", "R1"), "none": (None, None)}.items():
+        with tifffile.TiffWriter(tmp_path / f"{file}.ome.tif") as writer:
+            for name, shape in zip(names, ((20, 30), (2, 20, 30)), strict=True):
+                about = {"axes": "TYX"[-len(shape) :]} | ({"Name": name} if name else {})
+                writer.write(np.full(shape, len(shape), np.uint8), metadata=about)
+
+    def read(file):
+        with open_frames(tmp_path / f"{file}.ome.tif") as frames:
+            assert [frames.values(number).mean() for number in range(3)] == [2, 3, 3]
+            return frames.names
+
+    assert read("named") == ["named_Well-A1-field-2", "named_B2_0000", "named_B2_0001"]
+    assert read("same") == ["same_0000", "same_0001", "same_0002"]
+    assert read("none") == ["none_0000", "none_0001", "none_0002"]
+
+
+def test_a_name_that_is_given_begins_those_of_the_images(tmp_path):
+    tifffile.imwrite(tmp_path / "img.tif", np.zeros((2, 20, 30), np.uint8), metadata={"axes": "TYX"})
+    with open_frames(tmp_path / "img.tif", name="A1/img") as frames:
+        assert frames.names == ["A1/img_0000", "A1/img_0001"]
+        assert frames.source(1).name == "A1/img_0001"
+
+
 def test_axes_that_are_named_are_taken_at_their_word(tmp_path):
     values = pixels(2, 3, 7, 5)
     tifffile.imwrite(tmp_path / "a.tif", values, photometric="minisblack")

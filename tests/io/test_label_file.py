@@ -218,6 +218,9 @@ def test_images_of_the_wrong_kind(tmp_path):
     with pytest.raises(ValueError, match="has 3 channels; choose one, or up to four together"):
         label_file.read_image(path)
     tifffile.imwrite(path, np.zeros((7, 5, 6), "u1"), photometric="minisblack", planarconfig="contig")
+    with pytest.raises(ValueError, match="has 6 channels; choose one, or up to four together"):
+        label_file.read_image(path)
+    tifffile.imwrite(path, np.zeros((7, 5, 6), "u1"), photometric="rgb", planarconfig="contig")
     with pytest.raises(ValueError, match="a pixel has 6 channels; choose one"):
         label_file.read_image(path)
     with tifffile.TiffWriter(path) as writer:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from wsis_jax.core import files
-from wsis_jax.io import list_points, paths
+from wsis_jax.io import named_points, paths
 
 TIFF = (".tif", ".tiff")
 
@@ -25,9 +25,101 @@ def touch(folder: Path, *names: str) -> list[Path]:
 
 
 def test_list_files_of_a_folder_are_sorted_and_neither_hidden_nor_of_other_kinds(tmp_path):
-    touch(tmp_path, "b.tif", "a.TIF", ".c.tif", "d.csv", "sub/e.tif")
+    touch(tmp_path, "b.tif", "a.TIF", ".c.tif", "d.csv", "sub/e.csv")
     (tmp_path / "folder.tif").mkdir()
     assert [path.name for path in paths.list_files(tmp_path, suffixes=TIFF)] == ["a.TIF", "b.tif"]
+
+
+def test_folders_are_searched_and_files_named_by_their_way(tmp_path):
+    touch(tmp_path, "b.tif", "A1/img.tif", "A1/deep/img.OME.TIF", "A2/img_labels.tif", "x.tif/y.tif")
+    touch(
+        tmp_path, ".hidden/a.tif", "A1/.b.tif", "s.zarr/0/c.tif", "group/zarr.json", "group/d.tif", "notes/n.txt"
+    )
+    touch(tmp_path, "run/config.json", "run/samples/step_1.tif")  # of a training
+    (tmp_path / "A2" / "circle").symlink_to(tmp_path)
+    found = paths.named_files(tmp_path, suffixes=TIFF)
+    assert {str(path.relative_to(tmp_path)): name for path, name in found.items()} == {
+        "A1/deep/img.OME.TIF": "A1/deep/img",
+        "A1/img.tif": "A1/img",
+        "A2/img_labels.tif": "A2/img",
+        "b.tif": "b",
+        "x.tif/y.tif": "x.tif/y",
+    }
+    assert list(found) == sorted(found)
+    assert list(paths.named_files(tmp_path / "A1" / "img.tif", suffixes=TIFF).values()) == ["img"]
+    assert list(paths.named_files([tmp_path / "A1", tmp_path / "A2"], suffixes=TIFF).values())[:2] == [
+        "deep/img",
+        "img",
+    ]
+
+
+def test_linked_folders_are_searched(tmp_path):
+    touch(tmp_path / "elsewhere", "img.tif")
+    (tmp_path / "plate").mkdir()
+    for well in ("A1", "A2"):
+        (tmp_path / "plate" / well).symlink_to(tmp_path / "elsewhere")
+    found = paths.named_files(tmp_path / "plate", suffixes=TIFF)
+    assert found == {tmp_path / "plate" / well / "img.tif": f"{well}/img" for well in ("A1", "A2")}
+
+
+def test_a_folder_below_that_may_not_be_read_is_told_and_left_out(tmp_path, monkeypatch):
+    touch(tmp_path, "a.tif", "lost+found/b.tif")
+    iterdir = Path.iterdir
+
+    def refusing(folder):
+        if folder == refused:
+            raise PermissionError(13, "Permission denied", str(folder))
+        return iterdir(folder)
+
+    monkeypatch.setattr(Path, "iterdir", refusing)
+    refused = tmp_path / "lost+found"
+    with pytest.warns(match=r"lost\+found: left out, since it may not be read"):
+        assert list(paths.named_files(tmp_path, suffixes=TIFF).values()) == ["a"]
+    refused = tmp_path
+    with pytest.raises(ValueError, match="cannot be read"):
+        paths.named_files(tmp_path, suffixes=TIFF)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "names"),
+    [
+        ("plate/*.tif", ["c"]),
+        ("plate/*/img.tif", ["A1/img", "A2/img"]),
+        ("plate/A?/*.tif", ["A1/img", "A2/img"]),
+        ("**/*.tif", ["plate/A1/img", "plate/A2/img", "plate/c"]),
+        ("plate/.*/img.tif", [".old/img"]),
+    ],
+)
+def test_files_of_a_pattern_are_named_from_its_first_wildcard_on(tmp_path, monkeypatch, pattern, names):
+    touch(tmp_path, "plate/A1/img.tif", "plate/A2/img.tif", "plate/.old/img.tif", "plate/c.tif")
+    assert list(paths.named_files(tmp_path / pattern, suffixes=TIFF).values()) == names
+    monkeypatch.chdir(tmp_path)
+    assert list(paths.named_files(pattern, suffixes=TIFF).values()) == names
+
+
+def test_what_a_killed_batch_left_is_no_image(tmp_path):
+    touch(tmp_path, "a.tif", "b_overlay.png", "c_labels.tif", "results/report/a_image.webp")
+    touch(tmp_path, "results/a_overlay.png", "results/a_points.csv", "results/a_labels.tif")
+    assert list(paths.named_images(tmp_path).values()) == ["a", "b_overlay", "c"]
+
+
+def test_results_are_no_images_in_whatever_folder_their_manifest_is(tmp_path):
+    touch(tmp_path, "plate/A1/img.tif", "plate/A1/img_overlay.png", "plate/A1/img_points.csv", "plate/A1/img.csv")
+    touch(tmp_path, "plate/A2/b.tif", "plate/A2/sub/b_overlay.png", "plate/A2/sub/b_points.csv")
+    touch(tmp_path, "ctc/01/t000.tif", "ctc/01_RES/mask000.tif", "ctc/01_RES/res_track.txt")
+    lines = [{"files": ["A1/img_overlay.png", "A1/img_points.csv"]}, {"files": ["../A2/b.tif"]}, {"files": 3}]
+    (tmp_path / "plate" / "manifest.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    below = json.dumps({"files": ["sub/b_overlay.png", "sub/b_points.csv"]})
+    (tmp_path / "plate" / "A2" / "manifest.jsonl").write_text(below + "\n")
+    assert list(paths.named_images(tmp_path / "plate").values()) == ["A1/img", "A2/b"]
+    assert list(paths.named_images(tmp_path / "plate" / "A1").values()) == ["img"]
+    assert list(paths.named_images(tmp_path / "plate" / "*" / "*").values()) == ["A1/img", "A2/b"]
+    assert list(paths.named_images(tmp_path / "ctc").values()) == ["01/t000"]
+    with pytest.raises(FileNotFoundError, match="sub: holds results of wsis segment and no other image"):
+        paths.named_images(tmp_path / "plate" / "A2" / "sub")
+    # Results of another folder's batch are no clicks; those of the very folder may be.
+    assert list(named_points(tmp_path / "plate").values()) == ["A1/img", "A1/img_points"]
+    assert list(named_points(tmp_path / "plate" / "A2").values()) == ["sub/b_points"]
 
 
 def test_list_files_of_a_file_is_that_file_whatever_its_suffix(tmp_path):
@@ -61,67 +153,165 @@ def test_stem():
     assert paths.stem("folder/well_3.tif") == "well_3"
     assert paths.stem(Path("well_3_labels.tif")) == "well_3"
     assert paths.stem("labels_of.day.2.png") == "labels_of.day.2"
+    assert paths.stem("A.TIF") == "A"
+    assert paths.stem("A.OME.TIF") == "A"
 
 
-def test_pair_by_stem():
+def test_pair_by_name():
     images = [Path("i/b.tif"), Path("i/a.tif"), Path("i/c.tif")]
     labels = [Path("l/a_labels.tif"), Path("l/b_labels.tif"), Path("l/d_labels.tif")]
-    pairs, images_alone, labels_alone = paths.pair_by_stem(images, labels)
+    pairs, images_alone, labels_alone = paths.pair_by_name(images, labels)
     assert pairs == [(images[0], labels[1]), (images[1], labels[0])]
-    assert images_alone == [images[2]]
-    assert labels_alone == [labels[2]]
+    assert images_alone == {images[2]: "c"}
+    assert labels_alone == {labels[2]: "d"}
 
 
-def test_pair_by_stem_of_one_and_one_or_none():
+def test_pair_by_name_of_one_and_one_or_none():
     image, points = Path("image.tif"), Path("clicks.csv")
-    assert paths.pair_by_stem([image], [points]) == ([(image, points)], [], [])
-    assert paths.pair_by_stem([image], []) == ([], [image], [])
+    assert paths.pair_by_name([image], [points]) == ([(image, points)], {}, {})
+    assert paths.pair_by_name([image], []) == ([], {image: "image"}, {})
 
 
-def test_pair_by_stem_refuses_two_files_of_one_name():
+def test_files_in_folders_are_paired_by_their_way_or_where_unique_by_their_last_name():
+    def named(*names):
+        return {Path(f"{name}.x"): name for name in names}
+
+    def paired(first, second):
+        pairs, alone, left = paths.pair_by_name(named(*first), named(*second))
+        return (
+            [(str(a.with_suffix("")), str(b.with_suffix(""))) for a, b in pairs],
+            [*alone.values()],
+            [*left.values()],
+        )
+
+    plate = ("A1/img", "A2/img")
+    assert paired(plate, ("A2/img", "A1/img")) == ([("A1/img", "A1/img"), ("A2/img", "A2/img")], [], [])
+    assert paired(plate, ("img", "x")) == ([], [*plate], ["img", "x"])  # of which is it?
+    assert paired(plate, ("A1/img", "img")) == ([("A1/img", "A1/img")], ["A2/img"], ["img"])
+    assert paired(("A1/a", "A2/b"), ("b", "a")) == ([("A1/a", "a"), ("A2/b", "b")], [], [])
+    assert paired(("a", "b"), ("day/b", "day/a")) == ([("a", "day/a"), ("b", "day/b")], [], [])
+    assert paired(("a", "old/a"), ("a", "c")) == ([("a", "a")], ["old/a"], ["c"])
+    assert paired(("x/a", "y/b"), ("p/a", "q/a")) == ([], ["x/a", "y/b"], ["p/a", "q/a"])
+    assert paired(("x/a",), ("y/b",)) == ([("x/a", "y/b")], [], [])
+    assert paired(("image", "old/a"), ("clicks", "out/clicks")) == (
+        [("image", "clicks")],
+        ["old/a"],
+        ["out/clicks"],
+    )
+    assert paired(("image", "old/a"), ("clicks", "b")) == ([], ["image", "old/a"], ["clicks", "b"])
+    assert paired(("image", "old/a"), ("old/image", "clicks")) == (
+        [("image", "old/image")],
+        ["old/a"],
+        ["clicks"],
+    )
+
+
+def test_ends_of_names_do_not_count_in_folders_either():
+    def paired(first, second):
+        pairs, _, _ = paths.pair_by_name(
+            *({Path(f"{name}.x"): name for name in names} for names in (first, second))
+        )
+        return [(str(a.with_suffix("")), str(b.with_suffix(""))) for a, b in pairs]
+
+    plate = ("A1/img", "A2/img")
+    ends = ("A1/img_corrections", "A2/img_points")
+    assert paired(plate, ends) == [*zip(plate, ends, strict=True)]
+    assert paired(plate, ("img_points", "x")) == []  # of which is it?
+    assert paired(("A1/a", "A2/b"), ("b_mask", "a_points")) == [("A1/a", "a_points"), ("A2/b", "b_mask")]
+    assert paired(("A1/a", "b"), ("x/a_points", "x/a")) == [("A1/a", "x/a")]
+    assert paired(("A1/a", "b"), ("x/a_points", "y/a_mask")) == []
+    with pytest.raises(ValueError, match=r"img_points\.x: A1/img_mask\.x would be paired by the same name"):
+        paired(("A1/img", "b"), ("A1/img_mask", "A1/img_points"))
+
+
+@pytest.mark.parametrize(
+    ("name", "others", "told"),
+    [
+        ("a", ["a_Points"], "; a_Points.csv has nearly that name"),
+        ("A", ["a", "b"], "; a.csv has nearly that name"),
+        ("img_1", ["img_001", "img_002"], "; img_001.csv has nearly that name"),
+        ("well A1", ["well-a1", "A1_well"], "; well-a1.csv and A1_well.csv have nearly that name"),
+        ("fluorescense", ["fluorescence"], "; fluorescence.csv has nearly that name"),
+        ("img_001", ["img_002", "other"], ""),
+        ("A1/img", ["A1/img_points", "A2/img_points"], "; A1/img_points.csv has nearly that name"),
+        ("a", ["a-1", "a-2", "a-3", "a-4"], "; a-1.csv, a-2.csv and a-3.csv have nearly that name"),
+        ("a", ["b", "__"], ""),
+    ],
+)
+def test_near_names_are_told(name, others, told):
+    assert paths.near(name, {Path(f"{other}.csv"): other for other in others}) == told
+
+
+def test_who_has_no_partner_is_told_who_nearly_has_its_name():
+    given = {"partner": "point file", "example": "a.tif and a.csv"}
+    with pytest.raises(ValueError, match=r"as in a\.tif and a\.csv; a_Points\.csv has nearly that name$"):
+        paths.pair_with_partners([Path("a.tif"), Path("c.tif")], [Path("a_Points.csv")], **given)
+    images, points = [Path("A.TIF"), Path("b.tif")], [Path("a.csv"), Path("b.csv")]
+    with pytest.warns() as caught:
+        assert paths.pair_with_partners(images, points, **given) == [(images[1], points[1])]
+    assert [str(one.message) for one in caught] == [
+        "A.TIF: left out, since no point file has that name; a.csv has nearly that name",
+        "a.csv: left out, since no image has that name",
+    ]
+    with pytest.warns(match=r"a\.csv: left out, since no image has that name; A\.TIF has nearly that name"):
+        paths.pair_with_partners(images, points, **given, warn_alone=False)
+
+
+def test_pair_by_name_refuses_two_files_of_one_name():
     with pytest.raises(ValueError, match=r"b/x\.png: a/x\.tif would be paired by the same name; remove"):
-        paths.pair_by_stem([Path("y.tif")], [Path("a/x.tif"), Path("b/x.png")])
+        paths.pair_by_name([Path("y.tif")], [Path("a/x.tif"), Path("b/x.png")])
 
 
-def test_pair_by_stem_then_without_what_says_the_kind_of_a_file():
+def test_pair_by_name_then_without_what_says_the_kind_of_a_file():
     images = [Path("i/a.tif"), Path("i/b.tif"), Path("i/c_mask.tif"), Path("i/d.tif")]
     files = ["b_points.csv", "a_corrections.csv", "c_mask.csv", "d.csv", "d_points.csv", "e_points.csv"]
     points = [Path("p", name) for name in files]
-    pairs, images_alone, points_alone = paths.pair_by_stem(images, points)
+    pairs, images_alone, points_alone = paths.pair_by_name(images, points)
     partners = ["a_corrections.csv", "b_points.csv", "c_mask.csv", "d.csv"]
     assert pairs == [(image, Path("p", name)) for image, name in zip(images, partners, strict=True)]
-    assert images_alone == []
-    assert points_alone == [Path("p/d_points.csv"), Path("p/e_points.csv")]
-    assert [paths.bare_stem(f"x{end}.tif") for end in ("_cp_masks", "_masks", "_labels", "_cells")] == [
-        *["x"] * 3,
-        "x_cells",
-    ]
-    assert paths.bare_stem("_points.csv") == "_points"
+    assert images_alone == {}
+    assert list(points_alone) == [Path("p/d_points.csv"), Path("p/e_points.csv")]
 
 
-def test_pair_by_stem_refuses_two_files_that_would_be_partners_of_one():
+def test_bare_name():
+    ends = ("_points", "_corrections", "_cp_masks", "_masks", "_mask", "_cells")
+    assert [paths.bare_name(f"A_mask/x{end}") for end in ends] == [*["A_mask/x"] * 5, "A_mask/x_cells"]
+    assert [paths.bare_name(name) for name in ("_points", "A1/_points")] == ["_points", "A1/_points"]
+
+
+def test_pair_by_name_refuses_two_files_that_would_be_partners_of_one():
     points = [Path("p/a_points.csv"), Path("q/a_corrections.csv"), Path("q/b.csv")]
     with pytest.raises(ValueError, match=r"q/a_corrections\.csv: p/a_points\.csv would be paired by the same"):
-        paths.pair_by_stem([Path("a.tif"), Path("b.tif")], points)
+        paths.pair_by_name([Path("a.tif"), Path("b.tif")], points)
 
 
 def test_of_a_folder_of_results_points_are_listed_and_corrections_win(tmp_path):
     written = ["a_points.csv", "a_cells.csv", "a_outlines.txt", "b_points.csv", "b_cells.csv"]
     touch(tmp_path, *written, "b_corrections.csv", "mine.csv")
-    assert len(list_points(tmp_path)) == 6  # no results, as far as one can tell
+    assert len(named_points(tmp_path)) == 6  # no results, as far as one can tell
     (tmp_path / paths.MANIFEST).write_text(json.dumps({"files": written}) + "\n")
-    listed = [path.name for path in list_points(tmp_path)]
-    assert listed == ["a_points.csv", "b_corrections.csv", "mine.csv"]
-    assert [path.name for path in list_points(tmp_path / "a_*")] == ["a_points.csv"]
+    assert list(named_points(tmp_path).values()) == ["a_points", "b_corrections", "mine"]
+    assert list(named_points(tmp_path / "a_*").values()) == ["a_points"]
     named = tmp_path / "b_points.csv"  # a file that is named is meant
-    assert list_points([named, tmp_path / "a_cells.csv"]) == [
-        named,
-        tmp_path / "a_cells.csv",
-    ]
+    assert list(named_points([named, tmp_path / "a_cells.csv"])) == [named, tmp_path / "a_cells.csv"]
     both = [named, tmp_path / "b_corrections.csv"]
-    assert list_points(both) == both[1:]
+    assert list(named_points(both)) == both[1:]
     with pytest.raises(FileNotFoundError, match="holds results of wsis segment, but no points; add points to"):
-        list_points(tmp_path / "*_cells.csv")
+        named_points(tmp_path / "*_cells.csv")
+
+
+def test_of_results_in_folders_points_count_and_corrections_win(tmp_path):
+    written = [f"{well}/img_{end}.csv" for well in ("A1", "A2") for end in ("points", "cells")]
+    touch(tmp_path / "out", *written, "A2/img_corrections.csv")
+    (tmp_path / "out" / paths.MANIFEST).write_text(json.dumps({"files": written}) + "\n")
+    points = named_points(tmp_path / "out")
+    assert list(points.values()) == ["A1/img_points", "A2/img_corrections"]
+    assert named_points(tmp_path) == {path: f"out/{name}" for path, name in points.items()}
+    assert list(named_points(tmp_path / "out" / "A1").values()) == ["img_points"]
+    images = {tmp_path / "plate" / well / "img.tif": f"{well}/img" for well in ("A1", "A2")}
+    assert paths.pair_by_name(images, points) == (list(zip(images, points, strict=True)), {}, {})
+    (mine,) = touch(tmp_path, "mine.csv")  # corrections of results below are no clicks either
+    assert named_points(tmp_path) == {mine: "mine"}
 
 
 def test_a_folder_is_replaced_as_a_whole_or_not_at_all(tmp_path):
@@ -166,4 +356,4 @@ def test_names_that_look_the_same_are_the_same(tmp_path):
     apart, joined = unicodedata.normalize("NFD", "Größe"), unicodedata.normalize("NFC", "Größe")
     assert apart != joined
     images, points = touch(tmp_path, f"{apart}.tif", "b.tif"), touch(tmp_path, f"{joined}.csv", "b.csv")
-    assert paths.pair_by_stem(images, points) == (list(zip(images, points, strict=True)), [], [])
+    assert paths.pair_by_name(images, points) == (list(zip(images, points, strict=True)), {}, {})

@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as npst
 
 from wsis_jax.core.errors import UserError
 from wsis_jax.core.geometry import area_centroid
-from wsis_jax.io.point_file import PointFormat, check_points, list_points, moved_inside, read_points, write_points
+from wsis_jax.io.point_file import PointFormat, check_points, moved_inside, named_points, read_points, write_points
 
 
 def read(folder: Path, text: str, *, encoding: str = "utf-8") -> dict[int, list[list[float]]]:
@@ -299,9 +299,9 @@ def test_a_folder_of_spreadsheets_says_how_to_save_them(tmp_path):
     workbook(tmp_path / "a.xlsx", "xl/workbook.xml")
     for where in (tmp_path, tmp_path / "*.xlsx"):
         with pytest.raises(UserError, match=r"xlsx: spreadsheets are not read; save each as CSV \(in Excel"):
-            list_points(where)
+            named_points(where)
     (tmp_path / "b.csv").write_text("x,y\n")
-    assert list_points(tmp_path) == [tmp_path / "b.csv"]
+    assert list(named_points(tmp_path)) == [tmp_path / "b.csv"]
 
 
 # Columns of other programs

@@ -12,7 +12,7 @@ from roifile import ROI_OPTIONS, ROI_SUBTYPE, ROI_TYPE, ImagejRoi
 from tests.output.odd_labels import ODD
 from wsis_jax.core.errors import UserError
 from wsis_jax.io.image_file import open_frames
-from wsis_jax.io.point_file import list_points, points_of_frames, read_points
+from wsis_jax.io.point_file import named_points, points_of_frames, read_points
 from wsis_jax.metrics import centroids
 from wsis_jax.output.formats.imagej import write_rois
 
@@ -179,14 +179,14 @@ def test_a_zip_of_other_things_is_refused_if_given_and_left_out_of_a_folder(tmp_
     with pytest.raises(UserError, match=r"backup\.zip: this is a ZIP file without ROIs of ImageJ; unpack it"):
         read_points(tmp_path / "backup.zip")
     with pytest.raises(UserError, match="holds ZIP files without ROIs of ImageJ, and no points"):
-        list_points(tmp_path)
+        named_points(tmp_path)
     roi = write(tmp_path / "b.roi", listed([(20, 10)]))
     (tmp_path / "a.csv").write_text("x,y\n1,2\n")
-    assert list_points(tmp_path) == [tmp_path / "a.csv", roi]
+    assert list(named_points(tmp_path)) == [tmp_path / "a.csv", roi]
     write(tmp_path / "a.zip", listed([(20, 10)]))
     with pytest.warns(UserWarning, match=r"a\.zip: left out, since .*a\.csv has points of that name; remove one"):
-        assert list_points(tmp_path) == [tmp_path / "a.csv", roi]
-    assert list_points(tmp_path / "a.zip") == [tmp_path / "a.zip"]
+        assert list(named_points(tmp_path)) == [tmp_path / "a.csv", roi]
+    assert list(named_points(tmp_path / "a.zip")) == [tmp_path / "a.zip"]
 
 
 def test_without_roifile_its_installation_is_told(tmp_path, monkeypatch):

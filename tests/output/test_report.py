@@ -156,7 +156,7 @@ def test_a_report_of_a_training_says_what_the_run_folder_holds(trained, tiny_run
         f"F-measure {best['f_measure']:.3f} of the best model",
         f"Best step {best['step']}",
         f"Points {sum(len(scene.points) for scene in tiny_run.scenes)} in 6 images",
-        "Held out 1 images, for validation",
+        "Held out 1 image, for validation",
         "Is it good enough? ",
         "the outlines of the cells found in a part of it",
         "Cells are cut inverse by contributions and rims",
@@ -232,6 +232,15 @@ def test_thousands_of_images_need_no_pictures_and_make_a_small_page(tmp_path):
     assert f"Cells {sum(i % 7 for i in range(5000)):,} in all" in text
     assert "And 3,000 more." in text
     assert "image_0, image_1, image_2, image_3, image_4 and 4995 more" in text
+
+
+def test_one_image_with_one_cell_is_told_in_the_singular(tmp_path):
+    segmentation_report(tmp_path, summary_of(["a"], [1]) | {"failed": []})
+    page = read(tmp_path / "report.html")
+    assert "The image" in page.text
+    assert "Warnings 1 image with one" in page.text
+    segmentation_report(tmp_path, summary_of(["a", "b"], [1, 2]))
+    assert "All 2 images" in read(tmp_path / "report.html").text
 
 
 def test_the_gallery_has_an_end(tmp_path, tiny_run, draw_small):

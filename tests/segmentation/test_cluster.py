@@ -20,6 +20,7 @@ from tests.zarr_images import write_image
 from wsis_jax.cli import main, parser
 from wsis_jax.core.errors import OutOfMemory, UserError, WriteError
 from wsis_jax.io.label_file import read_image
+from wsis_jax.io.paths import named_images
 from wsis_jax.segmentation import cluster as clusters
 from wsis_jax.segmentation.batch import BatchOptions, segment_files
 from wsis_jax.segmentation.cluster import Workers, WorkersDied, connecting, share
@@ -45,12 +46,13 @@ def workers(client, tiny_run):
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory, draw_small):
-    """A film of two pages, single images, one of them constant and one damaged."""
+    """A film of two pages, single images, one of them constant and one damaged, and two of the same name."""
     folder = tmp_path_factory.mktemp("images")
     scenes = [np.round(draw_small(seed, shape=(48, 56)).image * 60_000).astype(np.uint16) for seed in range(6)]
     tifffile.imwrite(folder / "film.tif", np.stack(scenes[:2]), photometric="minisblack")
-    for number, scene in enumerate(scenes[2:]):
-        tifffile.imwrite(folder / f"{number}.tif", scene)
+    (folder / "A1").mkdir()
+    for name, scene in zip(["0", "1", "2", "A1/0"], scenes[2:], strict=True):
+        tifffile.imwrite(folder / f"{name}.tif", scene)
     tifffile.imwrite(folder / "flat.tif", np.zeros((48, 56), np.uint8))
     (folder / "bad.tif").write_bytes((folder / "0.tif").read_bytes()[:2000])
     return folder
@@ -102,7 +104,7 @@ def test_a_worker_that_dies_loses_nothing(client, workers, images, alone, tmp_pa
             killed.append(client.run(os.getpid, workers=busy[:1])[busy[0]])
             os.kill(killed[0], signal.SIGKILL)
 
-    files = sorted(images.glob("[0-9f]*.tif"))
+    files = {path: name for path, name in named_images(images).items() if name != "bad"}
     outcomes = segment_files(
         workers.model, files, tmp_path / "out", options=BatchOptions(workers=workers), on_image=kill
     )

@@ -10,7 +10,7 @@ from PIL import Image
 
 from wsis_jax.core import Faults, UserError
 from wsis_jax.io.label_file import read_image
-from wsis_jax.io.paths import list_images
+from wsis_jax.io.paths import named_images
 from wsis_jax.io.point_file import write_points
 from wsis_jax.output.formats.imagej import write_rois
 from wsis_jax.points.nuclei import find_nuclei
@@ -80,7 +80,7 @@ def test_points_of_a_folder_of_results_belong_to_its_images_and_corrections_win(
         (POINTS + 2).tolist(),
     ]
     assert data.names[1].endswith("b_corrections.csv")
-    kept = pair_points(list_images(tmp_path / "images"), tmp_path / "results")  # wsis segment does the same
+    kept = pair_points(named_images(tmp_path / "images"), tmp_path / "results")  # wsis segment does the same
     assert [path.name for path in kept.values()] == ["a_points.csv", "b_corrections.csv", "c_points.csv"]
 
 

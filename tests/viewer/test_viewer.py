@@ -1,5 +1,6 @@
 """The plugin of napari, without a screen: its manifest, its reader, its sample data and its widgets."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -85,6 +86,23 @@ def test_results_of_several_images_are_a_stack(application, results):
         np.testing.assert_allclose(points.data[own, 1:], result.points, atol=0.01)
         assert set(points.features["image"][own]) == {"ab"[index]}
     assert layers["cells"].data.shape == (2, 64, 64)
+
+
+def test_results_in_folders_are_in_the_stack_too(application, results, tmp_path):
+    folder, made = results
+    for well, image in (("A1", "a"), ("A2", "b")):
+        (tmp_path / well).mkdir()
+        for kind in ("labels.tif", "points.csv", "cells.csv"):
+            shutil.copy(folder / f"{image}_{kind}", tmp_path / well / f"img_{kind}")
+    lines = [{"files": [f"{well}/img_labels.tif"]} for well in ("A1", "A2")] + [{"files": ["../x/y_labels.tif"]}]
+    (tmp_path / "manifest.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    layers = {layer.name.removeprefix(tmp_path.name + " "): layer for layer in read(tmp_path)}
+    assert layers["cells"].metadata["names"] == ["A1/img", "A2/img"]
+    for index, (image, result) in enumerate(made.values()):
+        np.testing.assert_array_equal(np.asarray(layers["cells"].data[index])[: len(image)], result.labels)
+    features = layers["points"].features
+    assert set(features["image"]) == {"A1/img", "A2/img"}
+    assert features["area"].notna().all()
 
 
 def test_a_run_folder_shows_how_it_learned_and_offers_its_model(application, tiny_run, said):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from wsis_jax.cli.arguments import add_axes, add_channel, add_components, add_points_in
 from wsis_jax.cli.terminal import print_point_reports, print_suggestion, progress_bar, show_error
-from wsis_jax.core import UserError, first_ten
+from wsis_jax.core import UserError, first_ten, so_many
 
 if TYPE_CHECKING:
     from wsis_jax.training import PointFiles
@@ -97,7 +97,7 @@ def run(arguments: argparse.Namespace) -> int:
         points, images, channel=arguments.channel, points_in=known, axes=arguments.axes
     )
     with progress_bar() as bar:
-        task = bar.add_task("checking points")
+        task = bar.add_task("checking points", total=len(sets))
 
         def on_image(done: int, count: int) -> None:
             bar.update(task, completed=done, total=count)
@@ -123,13 +123,13 @@ def run(arguments: argparse.Namespace) -> int:
     for error in first_ten(errors):
         show_error(error)
     pictures = "" if images is None else " and pictures of them on their images"
-    print(f"{arguments.out} holds the points of {len(points.by_file)} file(s){pictures}.")
+    print(f"{arguments.out} holds the points of {so_many(len(points.by_file), 'file')}{pictures}.")
     return 3 if errors or any(one.faults for one in reports) else 0
 
 
 def _point_source(arguments: argparse.Namespace) -> tuple["PointFiles", list[Path], Any]:
     """Returns the points asked for, the point files among what was given, and the images."""
-    from wsis_jax.io import list_points
+    from wsis_jax.io import named_points
     from wsis_jax.training import points_from_ctc, points_from_files, points_from_labels, points_from_stains
 
     ways = {"POINTS": arguments.points, "--nuclei": arguments.nuclei, "--labels": arguments.labels}
@@ -162,4 +162,4 @@ def _point_source(arguments: argparse.Namespace) -> tuple["PointFiles", list[Pat
         pixel_size=arguments.pixel_size,
         axes=arguments.axes,
     )
-    return points, list_points(arguments.points), arguments.images
+    return points, [*named_points(arguments.points)], arguments.images

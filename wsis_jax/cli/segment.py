@@ -20,7 +20,7 @@ from wsis_jax.cli.arguments import (
     which_run,
 )
 from wsis_jax.cli.terminal import one_line, progress_bar, show_error, show_warning
-from wsis_jax.core import UserError
+from wsis_jax.core import UserError, so_many
 from wsis_jax.io import stem
 from wsis_jax.output import DEFAULT_FORMATS, choose_formats, help_lines, tiled_kinds
 
@@ -46,6 +46,9 @@ numbers. --channel chooses others, as many as it learned from, and the table has
   wsis segment RUN film.ome.tif --channel 1               each time point, <name>_0000, <name>_0001, …
   wsis segment RUN stack.tif --axes TZYX                  a TIFF that does not name its axes
   wsis segment RUN slide.ome.zarr                         too large for the memory: in tiles, labels as OME-Zarr
+
+Folders are searched with the folders in them, and results are in the same folders below DIR: where plate is given,
+those of plate/A1/img.tif are DIR/A1/img_labels.tif and so on.
 
 Writes to DIR, for each image, files of the kinds that --format names, separated by commas; <name> is the image's:
 
@@ -145,7 +148,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Runs the command and returns its exit code."""
     from wsis_jax.core import write_text
-    from wsis_jax.io import list_images
+    from wsis_jax.io import named_images
     from wsis_jax.network import load_model
     from wsis_jax.output import segmentation_report
     from wsis_jax.segmentation import BatchOptions, segment_files
@@ -158,7 +161,7 @@ def run(arguments: argparse.Namespace) -> int:
         config = choosing(changed_settings(run.config, arguments), arguments.channel)
         if arguments.diameter is not None:
             config = config.for_diameter(arguments.diameter)
-        files = list_images(arguments.images)
+        files = named_images(arguments.images)
         bar = stack.enter_context(progress_bar(rate="images"))
         task = bar.add_task("segmenting", total=None)
 
@@ -169,8 +172,8 @@ def run(arguments: argparse.Namespace) -> int:
             if outcome.error is not None:
                 show_error(outcome.error)
             elif not outcome.skipped:
-                line = f"{one_line(outcome.name)}: {outcome.cells} cells{_dropped(outcome.dropped)}"
-                bar.console.print(line, highlight=False, markup=False)
+                cells = f"{so_many(outcome.cells or 0, 'cell')}{_dropped(outcome.dropped)}"
+                bar.console.print(f"{one_line(outcome.name)}: {cells}", highlight=False, markup=False)
 
         tiles = bar.add_task("tiles", total=None, visible=False)
 
@@ -201,7 +204,7 @@ def run(arguments: argparse.Namespace) -> int:
     failed = [outcome for outcome in outcomes if outcome.error is not None]
     skipped = sum(outcome.skipped for outcome in outcomes)
     before = f", {skipped} of them before" if skipped else ""
-    done = f"{len(outcomes) - len(failed)} of {len(outcomes)} images segmented{before}"
+    done = f"{len(outcomes) - len(failed)} of {so_many(len(outcomes), 'image')} segmented{before}"
     print(f"{done}; results are in {arguments.out}")
     if failed:
         more = f" and {len(failed) - _NAMED} more" if len(failed) > _NAMED else ""

@@ -199,10 +199,18 @@ def in_time(seconds: float | int) -> str:
     return f"{count} second{'s' * (count > 1)}"
 
 
-def progress_bar(*, rate: str | None = None) -> Any:
-    """Returns a progress bar with the time left and, if `rate` names a unit, how many of it a second."""
+@contextmanager
+def progress_bar(*, rate: str | None = None) -> Generator[Any, None, None]:
+    """Context manager yielding a progress bar with the time left and, with a unit `rate`, how many of it a second.
+
+    An error removes it, so that no dead bar stands above the sentence that tells of it.
+    """
     from rich import progress as parts
     from rich.text import Text
+
+    class Count(parts.MofNCompleteColumn):
+        def render(self, task: parts.Task) -> Text:
+            return Text("") if task.total is None else super().render(task)
 
     class Rate(parts.ProgressColumn):
         def render(self, task: parts.Task) -> Text:
@@ -210,15 +218,20 @@ def progress_bar(*, rate: str | None = None) -> Any:
             speed = task.completed / task.finished_time if task.finished_time else task.speed
             return Text("" if speed is None else f"{speed:.3g} {rate}/s")
 
-    return parts.Progress(
+    with parts.Progress(
         parts.TextColumn("{task.description}", markup=False),
         parts.BarColumn(),
-        parts.MofNCompleteColumn(),
+        Count(),
         *([Rate()] if rate else []),
         parts.TimeElapsedColumn(),
         parts.TextColumn("left"),
         parts.TimeRemainingColumn(),
-    )
+    ) as bar:
+        try:
+            yield bar
+        except Exception:
+            bar.live.transient = True
+            raise
 
 
 def waiting(text: str) -> Any:

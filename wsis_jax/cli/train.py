@@ -18,7 +18,7 @@ from wsis_jax.cli.arguments import (
     which_run,
 )
 from wsis_jax.cli.terminal import show_warning, training_progress, waiting
-from wsis_jax.core import UserError, in_words
+from wsis_jax.core import UserError, in_words, so_many
 
 if TYPE_CHECKING:
     from wsis_jax.core import Channels, Config
@@ -281,7 +281,7 @@ def _training_set(arguments: argparse.Namespace, channel: "Channels | None") -> 
                 axes=arguments.axes,
             ),
         )
-    print(f"Learning from {sum(map(len, data.points))} {kind} in {len(data.images)} images.")
+    print(f"Learning from {sum(map(len, data.points))} {kind} in {so_many(len(data.images), 'image')}.")
     if kind == "nuclei":
         with waiting("looking for cells without a nucleus"):
             data = with_uncertain(data)

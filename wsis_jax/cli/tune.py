@@ -5,7 +5,7 @@ from pathlib import Path
 
 from wsis_jax.cli.arguments import add_axes, add_channel, add_components, add_verbose, check_order, choosing
 from wsis_jax.cli.terminal import progress_bar
-from wsis_jax.core import UserError
+from wsis_jax.core import UserError, so_many
 
 SUMMARY = "choose how cells are cut by a few masks"
 
@@ -42,8 +42,8 @@ def run(arguments: argparse.Namespace) -> int:
     from wsis_jax.io import (
         LABEL_SUFFIXES,
         MASK_SUFFIXES,
-        list_files,
-        list_images,
+        named_files,
+        named_images,
         pair_with_partners,
         read_image,
         read_labels,
@@ -55,8 +55,8 @@ def run(arguments: argparse.Namespace) -> int:
     check_order(arguments.run, [arguments.images, arguments.masks])
     model = load_model(arguments.run)
     model = model.using(choosing(model.config, arguments.channel))
-    images = list_images(arguments.images)
-    masks = list_files(arguments.masks, suffixes=MASK_SUFFIXES if arguments.components else LABEL_SUFFIXES)
+    images = named_images(arguments.images)
+    masks = named_files(arguments.masks, suffixes=MASK_SUFFIXES if arguments.components else LABEL_SUFFIXES)
     pairs = pair_with_partners(images, masks, partner="mask", example="a.tif and a_labels.tif")
     cases = []
     for image, mask in pairs:
@@ -69,7 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
         tuned = tune_cuts(model, cases, on_trial=lambda done, total: bar.update(task, completed=done, total=total))
     for name, key in (("mean Dice", "mdice"), ("AP at IoU 0.5", "ap50"), ("panoptic quality", "pq")):
         print(f"{name}: {getattr(tuned.before, key):.3f} before, {getattr(tuned.after, key):.3f} after")
-    print(f"on {tuned.before.cells} cells in {len(cases)} images")
+    print(f"on {so_many(tuned.before.cells, 'cell')} in {so_many(len(cases), 'image')}")
     if not tuned.changed:
         print("Nothing is better than what is set; nothing was changed.")
         return 0

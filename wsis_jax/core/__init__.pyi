@@ -47,6 +47,7 @@ from .errors import warn_about_image as warn_about_image
 from .files import append_text as append_text
 from .files import check_inside as check_inside
 from .files import check_name as check_name
+from .files import check_place as check_place
 from .files import explaining_write_errors as explaining_write_errors
 from .files import reading as reading
 from .files import remove_folder as remove_folder

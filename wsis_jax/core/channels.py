@@ -65,6 +65,6 @@ def in_words(channels: Channels) -> str:
     return channels if isinstance(channels, str) else ",".join(map(str, channels))
 
 
-def so_many(channels: int) -> str:
-    """Returns a number of channels for a message."""
-    return "1 channel" if channels == 1 else f"{channels} channels"
+def so_many(count: int, what: str = "channel") -> str:
+    """Returns a number of things for a message, as `1 image` and `3200 images`."""
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"

@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeGuard
 
 from wsis_jax.core.errors import MissingFile, OutOfMemory, UserError, WriteError
 
@@ -26,11 +27,23 @@ _REASONS = {
 }
 
 
+def _is_name(name: object) -> TypeGuard[str]:
+    """Tells whether a name is a text, and may be no path."""
+    return isinstance(name, str) and name not in ("", ".", "..") and not any(mark in name for mark in "/\\\0")
+
+
 def check_name(name: object) -> str:
     """Returns a name that a file gives to another file; UserError if it is no text, or may be a path."""
-    if not isinstance(name, str) or name in ("", ".", "..") or any(mark in name for mark in "/\\\0"):
+    if not _is_name(name):
         raise UserError(f"{str(name)[:80]!r} is no name of a file in this folder")
     return name
+
+
+def check_place(place: object) -> str:
+    """Returns the place of a file in folders below one, as `A1/img`; UserError if it may lead elsewhere."""
+    if not isinstance(place, str) or not all(map(_is_name, place.split("/"))):
+        raise UserError(f"{str(place)[:80]!r} is no name of a file in this folder")
+    return place
 
 
 def check_inside(folder: Path, path: Path) -> Path:

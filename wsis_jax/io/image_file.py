@@ -68,7 +68,8 @@ class Frames:
 
     Attributes:
         names: one for each image: that of the file, and where there are several, `_0000`, or, on more axes than
-            one, the place on each, as in `_t0003_z0012`; of a collection the place in it before, as in `_A_1_0`.
+            one, the place on each, as in `_t0003_z0012`; of scenes that have names, or of a collection, the scene
+            or the place before, as in `_A_1_0`.
         shapes: (height, width) of each.
         pixel_size: side of a pixel of the first in µm, or None where it is unknown.
         planes: the lengths of the axes of channels and frames that are longer than 1, in order; of several arrays
@@ -77,13 +78,16 @@ class Frames:
         opening: opens the file again, in this process or another.
     """
 
-    def __init__(self, path: Path, stacks: Sequence[Stack], channels: Channels, axes: str | None) -> None:
-        """Takes the arrays of the file, the channels to segment, and axes as the user gave them."""
+    def __init__(
+        self, path: Path, stacks: Sequence[Stack], channels: Channels, axes: str | None, name: str | None = None
+    ) -> None:
+        """Takes the arrays of the file, the channels to segment, axes as the user gave them, and its name."""
+        name = stem(path) if name is None else name
         images = sum(math.prod(n for axis, n in stack.sizes.items() if axis not in "YX") for stack in stacks)
         check_images(path, images)
         places = [_Place(stack, at) for stack in stacks for at in _places(path, stack.sizes, channels)]
         self._path, self.channels, self._pages = path, channels, None
-        self.opening = partial(open_frames, path, channel=channels, axes=axes)
+        self.opening = partial(open_frames, path, channel=channels, axes=axes, name=name)
         unnamed = {axis for stack in stacks for axis in stack.sizes} <= {"I", "Q", "Y", "X"}
         if isinstance(channels, tuple) and axes is None and unnamed and len(places) > 1:
             self._pages, places = places, places[:1]  # Pages without a name are the channels of one image.
@@ -91,7 +95,10 @@ class Frames:
         self.pixel_size = stacks[0].pixel_size
         long = {axis: n for axis, n in stacks[0].sizes.items() if axis not in "YXS" and n > 1}
         self.planes = {"C": len(self._pages)} if self._pages is not None else long if len(stacks) == 1 else {}
-        self.names = [f"{stem(path)}{ending}" for ending in _suffixes(places)]
+        endings = _suffixes(places)
+        if len({*endings}) < len(places):  # a scene may be called as a frame of another is
+            endings = _suffixes([one._replace(stack=one.stack._replace(place="")) for one in places])
+        self.names = [f"{name}{ending}" for ending in endings]
         self.shapes = [(place.stack.sizes["Y"], place.stack.sizes["X"]) for place in places]
 
     def source(self, index: int) -> SourceImage:
@@ -240,7 +247,7 @@ class LazyPlane:
 
 @contextmanager
 def open_frames(
-    path: str | Path, *, channel: ChannelChoice = None, axes: str | None = None
+    path: str | Path, *, channel: ChannelChoice = None, axes: str | None = None, name: str | None = None
 ) -> Generator[Frames, None, None]:
     """Opens the images of a file, whose pixels are read when they are asked for.
 
@@ -259,6 +266,7 @@ def open_frames(
             channel alone is read as it is.
         axes: names for the axes of a TIFF instead of those that it gives, a letter each, as in `TZCYX`: `Y` for
             rows, `X` for columns, `C` for channels, `S` for colours, any other for frames.
+        name: of the file, which those of its images begin with, as `named_images` returns it; None for its stem.
 
     Raises:
         MissingFile: if there is no such file.
@@ -268,7 +276,7 @@ def open_frames(
     """
     channels = channels_of(channel)
     with open_stacks(Path(path), axes=axes) as stacks:
-        yield Frames(Path(path), stacks, channels, axes)
+        yield Frames(Path(path), stacks, channels, axes, name)
 
 
 def _places(path: Path, sizes: Mapping[str, int], channels: Channels) -> list[dict[str, int]]:

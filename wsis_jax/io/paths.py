@@ -1,30 +1,50 @@
 """Finds files, and pairs them by name."""
 
+import difflib
 import json
+import os
 import re
 import warnings
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from unicodedata import normalize
 
-from wsis_jax.core import MissingFile, UserError, read_text, reading
+from wsis_jax.core import MissingFile, UserError, check_place, read_text, reading
 
 Files = str | Path | Sequence[str | Path]
 """A file, a folder or a pattern, or several of them."""
 
+Named = Mapping[Path, str]
+"""Files in order, each with its name: see `named_files`."""
+
 MANIFEST = "manifest.jsonl"
 """The file in a folder of results that names what was written."""
 
-CORRECTIONS = "_corrections.csv"
-"""The end of the name of corrected points, which replace the `<name>_points.csv` of a result beside them."""
+# Ends of the names of points of a result, and of corrected ones, which take their place.
+_POINTS, _CORRECTIONS = "_points.csv", "_corrections.csv"
+# What says the kind of a file at the end of its name; a longer ending comes before one that it ends with.
+_ENDINGS = ("_points", "_corrections", "_cp_masks", "_masks", "_mask")
+# What Cellpose writes beside an image.
+_CELLPOSE = re.compile(r"(.+)_(?:cp_masks|cp_output|cp_flows|cp_outlines|flows)")
+_NEAR = 0.75  # of 1: how alike two names are, by their letters, that are told as near
+_HINTS = 3  # near names that are told
 
-# What a file is, at the end of its name; a longer ending comes before one that it ends with.
-_ENDINGS = ("_labels", "_points", CORRECTIONS.removesuffix(".csv"), "_cp_masks", "_masks", "_mask")
+
+# Finding
 
 
 def list_files(where: Files, *, suffixes: Sequence[str]) -> list[Path]:
-    """Lists the files meant by a file's name, a folder or a pattern, or by several of them.
+    """Lists the files that `named_files` finds, without their names."""
+    return list(named_files(where, suffixes=suffixes))
+
+
+def named_files(where: Files, *, suffixes: Sequence[str]) -> dict[Path, str]:
+    """Finds the files meant by a file's name, a folder or a pattern, or by several of them.
+
+    A folder is searched with all folders in it, but for hidden ones, run folders of trainings, and folders that
+    are one image, as those of Zarr are.
 
     Args:
         where: A file (whatever its suffix; a folder of Zarr counts as a file), a folder, or a pattern such as
@@ -32,25 +52,28 @@ def list_files(where: Files, *, suffixes: Sequence[str]) -> list[Path]:
         suffixes: The endings to keep in a folder or of a pattern, as `.tif`, in small letters; capitals match too.
 
     Returns:
-        At least one file, sorted by path; hidden files are skipped.
+        At least one file, sorted by path, hidden ones left out. The name of each is its `stem`; of a file in a
+        folder below the one given, or below the part of a pattern before its first wildcard, the way there comes
+        first, as in `A1/img`.
 
     Raises:
         MissingFile: If there is no such file.
+        UserError: If the folder may not be read; of one below there is a warning.
     """
+    if not isinstance(where, str | Path):
+        return {path: name for each in where for path, name in named_files(each, suffixes=suffixes).items()}
     from wsis_jax.io.readers import is_image_folder  # not above: `wsis --help` need not wait for NumPy
 
-    if not isinstance(where, str | Path):
-        found = {path: None for each in where for path in list_files(each, suffixes=suffixes)}
-        return list(found)
     where = Path(where)
     if where.is_file() or is_image_folder(where):
-        return [where]
+        return {where: stem(where)}
     endings = ", ".join(suffixes)
     if where.is_dir():
-        candidates = where.iterdir()
+        base, candidates = where, _below(where)
         problem = f"the folder holds no file ending in {endings}; give the folder that holds the files"
     elif re.search(r"[*?\[]", str(where)):
-        candidates = Path(where.anchor).glob(str(where.relative_to(where.anchor)))
+        base = _fixed_part(where)
+        candidates = base.glob(str(where.relative_to(base)))
         problem = f"the pattern matches no file ending in {endings}; check it, and quote it for the shell"
     else:
         raise MissingFile(f"{where}: there is no such file or folder; check the path")
@@ -59,12 +82,67 @@ def list_files(where: Files, *, suffixes: Sequence[str]) -> list[Path]:
         path
         for path in candidates
         if (path.suffix.lower() in suffixes or (within and not path.suffix and _is_group(path)))
-        and not path.name.startswith(".")
+        and not _is_hidden(path, base, where)
     ]
     files = sorted(path for path in kept if path.is_file() or is_image_folder(path))
     if not files:
         raise MissingFile(f"{where}: {problem}")
-    return files
+    return {path: _name_below(base, path) for path in files}
+
+
+def _below(folder: Path, around: frozenset[str] = frozenset()) -> Iterator[Path]:
+    """Yields what is in a folder and in the folders below that `named_files` searches.
+
+    `around` are the folders that it is in, since links may lead in a circle. There is a warning about a folder
+    below that may not be read, as disks have some that belong to the system.
+    """
+    from wsis_jax.io.readers import is_image_folder
+
+    real = os.path.realpath(folder)
+    if real in around:
+        return
+    try:
+        if around and (is_image_folder(folder) or _is_run(folder)):
+            return
+        with reading(folder):
+            inside = list(folder.iterdir())
+    except (OSError, UserError) as error:
+        if not around:
+            raise
+        warnings.warn(f"{folder}: left out, since it may not be read ({error})", stacklevel=2)
+        return
+    yield from inside
+    for path in inside:
+        if path.is_dir() and not path.name.startswith(".") and path.suffix.lower() != ".zarr":
+            yield from _below(path, around | {real})
+
+
+def _is_run(folder: Path) -> bool:
+    """Tells whether a folder is that of a training, whose pictures are no images."""
+    return (folder / "config.json").is_file() and any((folder / part).is_dir() for part in ("weights", "samples"))
+
+
+def _fixed_part(pattern: Path) -> Path:
+    """Returns the folder that a pattern names before its first wildcard; a folder may have one in its name."""
+    around = [*reversed(pattern.parents)]
+    return next(
+        folder
+        for folder, inner in zip(around, [*around[1:], pattern], strict=True)
+        if re.search(r"[*?\[]", inner.name) and not inner.is_dir()
+    )
+
+
+def _is_hidden(path: Path, base: Path, where: Path) -> bool:
+    """Tells whether a file is hidden, or is in a hidden folder that was not asked for."""
+    asked = any(part.startswith(".") for part in where.relative_to(base).parts)
+    return any(part.startswith(".") for part in (path.parts[-1:] if asked else path.relative_to(base).parts))
+
+
+def _name_below(base: Path, path: Path) -> str:
+    """Returns the name of a file, with the way to it from a folder."""
+    outer = next((above for above in path.parents if above.suffix.lower() == ".zarr"), path)
+    way = outer.parent.relative_to(base).parts if outer.parent.is_relative_to(base) else ()
+    return "/".join((*(normalize("NFC", part) for part in way), stem(path)))
 
 
 def _is_group(path: Path) -> bool:
@@ -76,77 +154,128 @@ def _is_group(path: Path) -> bool:
 
 
 def list_images(where: Files) -> list[Path]:
-    """Lists image files as `list_files` does, but of a folder or a pattern none that was written as a result.
+    """Lists the files that `named_images` finds, without their names."""
+    return list(named_images(where))
 
-    These are the files that the folder's manifest names, and the pictures of `wsis points`, `<name>_points.png`
-    beside `<name>.csv` or the image.
+
+def named_images(where: Files) -> dict[Path, str]:
+    """Finds image files as `named_files` does, but of a folder or a pattern none that was written as a result.
+
+    These are the files that the manifest of their folder, or of one above, names; what a batch that was killed
+    left, `<name>_overlay.png` and `<name>_labels.tif` beside other results; the pictures of `wsis points`,
+    `<name>_points.png` beside `<name>.csv` or the image; and the masks, flows and pictures of Cellpose beside the
+    image.
 
     Raises:
         MissingFile: If there is no such file, or there are results alone.
     """
     from wsis_jax.io.readers import IMAGE_SUFFIXES
 
-    wheres = [where] if isinstance(where, str | Path) else where
-    results: dict[Path, set[Path]] = {}
-    found: dict[Path, None] = {}
-    for each in wheres:
-        files = list_files(each, suffixes=IMAGE_SUFFIXES)
-        if files != [Path(each)]:
-            for folder in {file.parent for file in files} - results.keys():
-                results[folder] = _written(folder)
-            kept = [file for file in files if file not in results[file.parent] and not _is_drawn(file)]
-            if not kept:
+    known: dict[Path, set[Path]] = {}
+    found: dict[Path, str] = {}
+    for each in [where] if isinstance(where, str | Path) else where:
+        files = named_files(each, suffixes=IMAGE_SUFFIXES)
+        if list(files) != [Path(each)]:
+            files = {
+                file: name for file, name in files.items() if not (_is_made(file) or _is_result(file, None, known))
+            }
+            if not files:
                 raise MissingFile(
                     f"{each}: holds results of wsis segment and no other image; give the folder that holds the "
                     "images"
                 )
-            files = kept
-        found |= dict.fromkeys(files)
-    return list(found)
+        found |= files
+    return found
 
 
-def points_of_results(folder: str | Path, files: list[Path]) -> list[Path]:
+def points_of_results(where: str | Path, files: Named) -> dict[Path, str]:
     """Returns the point files among those of a folder or a pattern, of which some may be results.
 
-    Of files that a manifest names, such as tables of cells, those called `<name>_points.csv` are points.
+    Of files that a manifest names, such as tables of cells, those called `<name>_points.csv` are points. Those of
+    results in folders below, and their corrections, are kept only if there are no others.
 
     Raises:
         MissingFile: If there are none.
     """
-    results = {file for place in {file.parent for file in files} for file in _written(place)}
-    kept = [file for file in files if file not in results or file.name.endswith("_points.csv")]
-    if not kept:
-        raise MissingFile(f"{folder}: holds results of wsis segment, but no points; add points to --format")
-    return kept
-
-
-def corrected_first(files: Sequence[Path]) -> list[Path]:
-    """Returns point files without those that `<name>_corrections.csv` beside them takes the place of."""
-    corrected = {
-        file.with_name(f"{file.name.removesuffix(CORRECTIONS)}_points.csv")
-        for file in files
-        if file.name.endswith(CORRECTIONS)
+    known: dict[Path, set[Path]] = {}
+    points = {
+        file: name
+        for file, name in files.items()
+        if file.name.endswith(_POINTS) or not _is_result(file, None, known)
     }
-    return [file for file in files if file not in corrected]
+    if not points:
+        raise MissingFile(f"{where}: holds results of wsis segment, but no points; add points to --format")
+    own = {file: name for file, name in points.items() if not _is_result(_before(file), Path(where), known)}
+    return own or points
 
 
-def _written(folder: Path) -> set[Path]:
-    """Returns the files that the manifest of a folder names; a damaged line names none."""
+def corrected_first(files: Named) -> dict[Path, str]:
+    """Returns point files without those that `<name>_corrections.csv` beside them takes the place of."""
+    corrected = {_before(file) for file in files if file.name.endswith(_CORRECTIONS)}
+    return {file: name for file, name in files.items() if file not in corrected}
+
+
+def _before(file: Path) -> Path:
+    """Returns the points of a result that a file has corrections of; any other file as it is."""
+    name = file.name
+    return file.with_name(name.removesuffix(_CORRECTIONS) + _POINTS) if name.endswith(_CORRECTIONS) else file
+
+
+def _is_result(file: Path, within: Path | None, known: dict[Path, set[Path]]) -> bool:
+    """Tells whether the manifest of a folder around a file names it, or, with `within`, of one below that folder.
+
+    `known` keeps what manifests name, by the folder.
+    """
+    file, top = _absolute(file), None if within is None else _absolute(within)
+    for folder in file.parents:
+        if top is not None and not (folder.is_relative_to(top) and folder != top):
+            return False
+        if folder not in known:
+            known[folder] = results_in(folder)
+        if file in known[folder]:
+            return True
+    return False
+
+
+def _absolute(path: Path) -> Path:
+    """Returns a path from the root on, without `..`; links are not followed, as those to images may be."""
+    return Path(os.path.abspath(path))  # noqa: PTH100
+
+
+def results_in(folder: Path) -> set[Path]:
+    """Returns the files that the manifest of a folder names, or that it has of the Cell Tracking Challenge.
+
+    A damaged line of a manifest names none.
+
+    Raises:
+        UserError: If the manifest cannot be read.
+    """
     path, files = folder / MANIFEST, []
+    if (folder / "res_track.txt").is_file():
+        files += folder.glob("mask[0-9]*.tif")
     if not path.is_file():
-        return set()
+        return set(files)
     with reading(path):
         lines = read_text(path, errors="replace").splitlines()
     for line in lines:
         with suppress(ValueError, TypeError, KeyError, RecursionError):
-            files += [folder / name for name in json.loads(line)["files"]]
+            files += [folder / check_place(name) for name in json.loads(line)["files"]]
     return set(files)
 
 
-def _is_drawn(file: Path) -> bool:
-    """Tells whether a file is a picture that `wsis points` drew of a file beside it, or of a frame of one."""
+def _is_made(file: Path) -> bool:
+    """Tells whether a file is a result by its name, and by a file beside it.
+
+    That is an image, of what Cellpose made; points or another result, of ours that no manifest names yet; and of a
+    picture that `wsis points` drew the points or the image.
+    """
     from wsis_jax.io.readers import IMAGE_SUFFIXES
 
+    if of_cellpose := _CELLPOSE.fullmatch(file.stem):
+        return any(file.with_name(f"{of_cellpose[1]}{end}").exists() for end in IMAGE_SUFFIXES)
+    if ours := re.fullmatch(r"(.+)(?:_overlay\.png|_labels\.tif)", file.name):
+        ends = ("_points.csv", "_cells.csv", "_overlay.png", "_labels.tif")
+        return any(file.with_name(f"{ours[1]}{end}").exists() for end in ends if not file.name.endswith(end))
     if not file.name.endswith("_points.png"):
         return False
     name = file.name.removesuffix("_points.png")
@@ -154,8 +283,11 @@ def _is_drawn(file: Path) -> bool:
     return any(file.with_name(f"{one}{end}").exists() for one in names for end in (".csv", *IMAGE_SUFFIXES))
 
 
+# Pairing
+
+
 def stem(path: str | Path) -> str:
-    """Returns the name to pair a file by: without its suffix, `.ome` before that, and `_labels` at the end.
+    """Returns the name of a file alone: without its suffix, `.ome` before that, and `_labels` at the end.
 
     An image in a folder of Zarr has the name of that, and its place there, as in `plate_A_1_0`. Letters with
     accents are in the form NFC, since some disks take them apart: what looks the same is the same.
@@ -164,62 +296,74 @@ def stem(path: str | Path) -> str:
     outer = next((above for above in path.parents if above.suffix.lower() == ".zarr"), None)
     if outer is not None and not path.suffix:  # an image of a collection
         return "_".join((stem(outer), *path.relative_to(outer).parts))
-    return normalize("NFC", path.stem).removesuffix(".ome").removesuffix("_labels")
+    name = normalize("NFC", path.stem)
+    return (name[: -len(".ome")] if name.lower().endswith(".ome") else name).removesuffix("_labels")
 
 
-def bare_stem(path: str | Path) -> str:
-    """Returns the `stem` without what says the kind of a file: _points, _corrections, _mask, _masks, _cp_masks."""
-    name = stem(path)
-    return next((name.removesuffix(end) for end in _ENDINGS if name.endswith(end) and name != end), name)
+def bare_name(name: str) -> str:
+    """Returns a name of a file without what says its kind: _points, _corrections, _mask, _masks or _cp_masks."""
+    last = _last_part(name)
+    return next((name.removesuffix(end) for end in _ENDINGS if last.endswith(end) and last != end), name)
 
 
-def pair_by_stem(
-    first: Sequence[Path], second: Sequence[Path]
-) -> tuple[list[tuple[Path, Path]], list[Path], list[Path]]:
-    """Pairs the files of two lists that have the same `stem`; one file and one file are always a pair.
+def with_names(files: Named | Sequence[Path]) -> list[tuple[Path, str]]:
+    """Returns files with their names; where they have none, with their stems."""
+    return list(files.items()) if isinstance(files, Mapping) else [(path, stem(path)) for path in files]
 
-    Files that find no partner so are paired by their `bare_stem`: a.tif and a_points.csv.
+
+def pair_by_name(
+    first: Named | Sequence[Path], second: Named | Sequence[Path]
+) -> tuple[list[tuple[Path, Path]], dict[Path, str], dict[Path, str]]:
+    """Pairs the files of two lists that have the same name; one file and one file are always a pair.
+
+    What then has no partner is paired by its `bare_name`: a and a_points; and then by the last part of its name,
+    or of the bare one, `img` of `A1/img`, where no other file of either list has that: files in folders and files
+    beside each other can so be pairs. One file and one file that are in no folder below are a pair, too, whatever
+    is in folders.
 
     Returns:
         The pairs, the files of `first` without a partner and those of `second`, each in the order given.
 
     Raises:
-        UserError: If two files of one list have the same stem.
+        UserError: If two files of one list have the same name, or would be paired by the same bare name.
     """
-    of_first, of_second = _by_stem(first), _by_stem(second)
-    if len(first) == len(second) == 1:
-        return [(first[0], second[0])], [], []
-    partners = {path: of_second[name] for name, path in of_first.items() if name in of_second}
-    first_left = [path for path in first if path not in partners]
-    second_left = [path for name, path in of_second.items() if name not in of_first]
-    partners |= _pair_bare(first_left, second_left)
-    taken = set(partners.values())
-    return (
-        [(path, partners[path]) for path in first if path in partners],
-        [path for path in first_left if path not in partners],
-        [path for path in second_left if path not in taken],
+    of_first, of_second = _by_name(first), _by_name(second)
+    partner_of = {path: of_second[name] for name, path in of_first.items() if name in of_second}
+    partner_of |= _pair_bare(_without(of_first, partner_of), _without(of_second, partner_of.values()))
+    taken = set(partner_of.values())
+    candidates: list[tuple[Path | None, Path | None]] = []
+    for key in (_last_part, lambda name: _last_part(bare_name(name))):
+        last_second = _unique(of_second, key)
+        candidates += [(path, last_second.get(last)) for last, path in _unique(of_first, key).items()]
+    candidates += [(only(of_first), only(of_second)) for only in (_only, _only_flat)]
+    for path, partner in candidates:
+        if path and partner and path not in partner_of and partner not in taken:
+            partner_of[path] = partner
+            taken.add(partner)
+    pairs = [(path, partner_of[path]) for path in of_first.values() if path in partner_of]
+    return pairs, _without(of_first, partner_of), _without(of_second, taken)
+
+
+def _pair_bare(first: Named, second: Named) -> dict[Path, Path]:
+    """Pairs files by their bare names; UserError where that would pair a file with several."""
+    common = {*map(bare_name, first.values())} & {*map(bare_name, second.values())}
+    of_first, of_second = (
+        _by_name({path: bare_name(name) for path, name in files.items() if bare_name(name) in common})
+        for files in (first, second)
     )
-
-
-def _pair_bare(first: Sequence[Path], second: Sequence[Path]) -> dict[Path, Path]:
-    """Pairs files by `bare_stem`; UserError where that would pair a file with several."""
-    names = {bare_stem(path) for path in first} & {bare_stem(path) for path in second}
-    sides = [
-        _by_stem([path for path in paths if bare_stem(path) in names], bare_stem) for paths in (first, second)
-    ]
-    return {path: sides[1][name] for name, path in sides[0].items()}
+    return {path: of_second[name] for name, path in of_first.items()}
 
 
 def pair_with_partners(
-    images: Sequence[Path],
-    partners: Sequence[Path],
+    images: Named | Sequence[Path],
+    partners: Named | Sequence[Path],
     *,
     partner: str,
     example: str,
     what: str = "image",
     warn_alone: bool = True,
 ) -> list[tuple[Path, Path]]:
-    """Pairs images with other files as `pair_by_stem` does, and warns of those that are left out.
+    """Pairs images with other files as `pair_by_name` does, and warns of those that are left out.
 
     Args:
         images, partners: the files.
@@ -229,19 +373,52 @@ def pair_with_partners(
         warn_alone: whether images without a partner are left out; else they are left to the caller.
 
     Raises:
-        UserError: If there is no pair, or two files of one list have the same stem.
+        UserError: If there is no pair, or two files of one list have the same name.
     """
-    pairs, alone, left = pair_by_stem(images, partners)
+    pairs, alone, left = pair_by_name(images, partners)
     if not pairs:
+        path, name = next(iter(alone.items()))
         raise UserError(
-            f"{alone[0]}: neither this {what} nor any other has a {partner} of its name; name them alike, as in "
-            f"{example}"
+            f"{path}: neither this {what} nor any other has a {partner} of its name; name them alike, as in "
+            f"{example}{near(name, left)}"
         )
     if alone and warn_alone:
-        warnings.warn(f"{name_some(alone)}: left out, since no {partner} has that name", stacklevel=3)
+        hint = near(next(iter(alone.values())), left)
+        warnings.warn(f"{name_some([*alone])}: left out, since no {partner} has that name{hint}", stacklevel=3)
     if left:
-        warnings.warn(f"{name_some(left)}: left out, since no {what} has that name", stacklevel=3)
+        hint = "" if warn_alone else near(next(iter(left.values())), alone)
+        warnings.warn(f"{name_some([*left])}: left out, since no {what} has that name{hint}", stacklevel=3)
     return pairs
+
+
+def near(name: str, others: Named) -> str:
+    """Returns the end of a message that tells which other files have nearly a name; empty where none has.
+
+    Names are near if the words of one are all in the other, as those of `a` are in `A_Points`, or if they have the
+    same numbers and are alike by their letters.
+    """
+    words, numbers = _words(name), _numbers(name)
+    alike = []
+    for path, other in others.items():
+        letters = difflib.SequenceMatcher(None, name.casefold(), other.casefold())
+        within = words and (words <= _words(other) or _words(other) <= words) and _words(other)
+        if within or (numbers == _numbers(other) and letters.ratio() >= _NEAR):
+            alike.append((-letters.ratio(), str(path)))
+    if not alike:
+        return ""
+    *before, last = [path for _, path in sorted(alike)[:_HINTS]]
+    return (
+        f"; {', '.join(before)} and {last} have nearly that name" if before else f"; {last} has nearly that name"
+    )
+
+
+def _words(name: str) -> set[str]:
+    """Returns the words and numbers of a name, in small letters."""
+    return set(re.findall(r"[^\W_]+", name.casefold()))
+
+
+def _numbers(name: str) -> list[int]:
+    return [int(digits) for digits in re.findall(r"[0-9]+", name)]
 
 
 def name_some(paths: Sequence[Path]) -> str:
@@ -249,11 +426,37 @@ def name_some(paths: Sequence[Path]) -> str:
     return str(paths[0]) if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1} more"
 
 
-def _by_stem(paths: Sequence[Path], name_of: Callable[[Path], str] = stem) -> dict[str, Path]:
-    """Returns files by their stems, in the order given."""
+def _by_name(files: Named | Sequence[Path]) -> dict[str, Path]:
+    """Returns files by their names, in the order given."""
     named: dict[str, Path] = {}
-    for path in paths:
-        if (name := name_of(path)) in named:
+    for path, name in with_names(files):
+        if name in named:
             raise UserError(f"{path}: {named[name]} would be paired by the same name; remove or rename one")
         named[name] = path
     return named
+
+
+def _without(files: Mapping[str, Path], paths: Container[Path]) -> dict[Path, str]:
+    """Returns the others of files that are given by their names."""
+    return {path: name for name, path in files.items() if path not in paths}
+
+
+def _only(files: Mapping[str, Path]) -> Path | None:
+    """Returns the file of a list of one."""
+    return next(iter(files.values())) if len(files) == 1 else None
+
+
+def _only_flat(files: Mapping[str, Path]) -> Path | None:
+    """Returns the file that alone is in no folder below the one given."""
+    return _only({name: path for name, path in files.items() if "/" not in name})
+
+
+def _last_part(name: str) -> str:
+    """Returns the name of a file without the way to it."""
+    return name.rpartition("/")[2]
+
+
+def _unique(files: Mapping[str, Path], key: Callable[[str], str]) -> dict[str, Path]:
+    """Returns files by a part of their names, without those that share it."""
+    counts = Counter(map(key, files))
+    return {key(name): path for name, path in files.items() if counts[key(name)] == 1}

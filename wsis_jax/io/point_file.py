@@ -5,6 +5,7 @@ A point is (row, column) in pixels; the centre of the top-left pixel is (0, 0).
 
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -12,7 +13,7 @@ import numpy as np
 from jaxtyping import Float64, Int64
 
 from wsis_jax.core import MissingFile, UserError, area_centroid, first_ten, inside, warn_about_image, write_text
-from wsis_jax.io.paths import Files, corrected_first, list_files, points_of_results, stem
+from wsis_jax.io.paths import Files, Named, corrected_first, named_files, points_of_results
 from wsis_jax.io.point_table import Table, read_table
 from wsis_jax.io.roi_file import Rois, holds_rois, read_rois
 
@@ -73,57 +74,55 @@ _UNDERSTOOD = (
 )
 
 
-def list_points(where: Files) -> list[Path]:
-    """Lists files of points as `list_files` does, of a folder or a pattern those that hold points.
+def named_points(where: Files) -> dict[Path, str]:
+    """Finds files of points as `named_files` does, of a folder or a pattern those that hold points.
 
-    A ZIP file without ROIs is none, and ROIs are left out, with a warning, where a table has the same name. Of a
-    folder of results the points count, or corrected ones beside them.
+    A ZIP file without ROIs is none, and ROIs are left out, with a warning, where a table has the same name. Of
+    results the points count, those in folders below only if there are no others; and corrected ones beside them
+    take their place.
 
     Raises:
         MissingFile: if there is no such file.
         UserError: if a folder or a pattern means spreadsheets alone.
     """
-    wheres = [where] if isinstance(where, str | Path) else where
-    found: dict[Path, None] = {}
-    for each in wheres:
+    found: dict[Path, str] = {}
+    for each in [where] if isinstance(where, str | Path) else where:
         try:
-            files = list_files(each, suffixes=POINT_SUFFIXES)
+            files = named_files(each, suffixes=POINT_SUFFIXES)
         except MissingFile:
-            _refuse_spreadsheets(Path(each))
+            _refuse_spreadsheets(each)
             raise
-        kept = files if files == [Path(each)] else _without_doubtful(points_of_results(each, files))
-        if not kept:
-            raise MissingFile(f"{each}: holds ZIP files without ROIs of ImageJ, and no points; give those")
-        found |= dict.fromkeys(kept)
-    return corrected_first(list(found))
+        if list(files) != [Path(each)]:
+            files = _without_doubtful(points_of_results(each, files))
+            if not files:
+                raise MissingFile(f"{each}: holds ZIP files without ROIs of ImageJ, and no points; give those")
+        found |= files
+    return corrected_first(found)
 
 
-def _refuse_spreadsheets(folder: Path) -> None:
+def _refuse_spreadsheets(where: str | Path) -> None:
     """Raises UserError for a folder or a pattern of spreadsheets, that says how to save them."""
-    if folder.is_dir():
-        sheets = sorted(path for path in folder.iterdir() if path.suffix.lower() in _SPREADSHEETS)
-    else:  # a pattern
-        sheets = [folder] if folder.suffix.lower() in _SPREADSHEETS and set("*?[") & set(str(folder)) else []
-    if sheets:
+    with suppress(MissingFile):
+        sheet = next(iter(named_files(where, suffixes=_SPREADSHEETS)))
         raise UserError(
-            f"{sheets[0]}: spreadsheets are not read; save each as CSV (in Excel: File > Save As > CSV), and give "
+            f"{sheet}: spreadsheets are not read; save each as CSV (in Excel: File > Save As > CSV), and give "
             "those files"
         )
 
 
-def _without_doubtful(files: Sequence[Path]) -> list[Path]:
+def _without_doubtful(files: Named) -> dict[Path, str]:
     """Returns files without ZIP files of other things, and without ROIs that have the name of a table."""
-    tables = {stem(path): path for path in files if path.suffix.lower() in _TABLE_SUFFIXES}
-    kept = []
-    for path in files:
+    tables = {name: path for path, name in files.items() if path.suffix.lower() in _TABLE_SUFFIXES}
+    kept = {}
+    for path, name in files.items():
         if path.suffix.lower() == ".zip" and not holds_rois(path):
             continue
-        if path.suffix.lower() in _ROI_SUFFIXES and stem(path) in tables:
+        if path.suffix.lower() in _ROI_SUFFIXES and name in tables:
             warnings.warn(
-                f"{path}: left out, since {tables[stem(path)]} has points of that name; remove one", stacklevel=3
+                f"{path}: left out, since {tables[name]} has points of that name; remove one", stacklevel=3
             )
             continue
-        kept.append(path)
+        kept[path] = name
     return kept
 
 

@@ -21,6 +21,7 @@ from wsis_jax.core import (
     LocatedCells,
     UserError,
     WriteError,
+    check_inside,
     collecting_warnings,
     fitting,
     remove_leftovers,
@@ -32,13 +33,14 @@ from wsis_jax.core import (
 from wsis_jax.io import (
     Files,
     Frames,
+    Named,
     PointUnit,
     SourceImage,
     check_axes,
     moved_inside,
     open_frames,
     points_of_frames,
-    stem,
+    with_names,
 )
 from wsis_jax.network import Model, check_inputs
 from wsis_jax.output import DEFAULT_FORMATS, SHOWN, FormatChoice, WriteImage, choose_formats, evenly
@@ -65,7 +67,7 @@ class BatchOptions(NamedTuple):
         pixel_size: side of a pixel in µm instead of what the files tell.
         tiles: whether images are segmented in tiles; None for those of more than `files.TILED_ABOVE` pixels of the
             network.
-        points: point files, each a file, a folder or a pattern, paired with the images by stem: their cells are
+        points: point files, each a file, a folder or a pattern, paired with the images by name: their cells are
             outlined, and no others, as `segment` does it. None: those that are detected.
         points_in: "pixels", or "um" for micrometres; None for what the point files say, or else pixels.
         workers: workers of a cluster, which segment the images, or the tiles of large ones, and write all files
@@ -109,10 +111,17 @@ class Batch(NamedTuple):
         return in_tiles(seen_shape(shape, self.config), self.options.tiles)
 
 
+class _File(NamedTuple):
+    """An image file, and its name, which those of its images begin with."""
+
+    path: Path
+    name: str
+
+
 class _Image(NamedTuple):
     """One of the images in an open file."""
 
-    path: Path
+    file: _File
     frames: Frames
     index: int
     points: Float64[np.ndarray, "cells 2"] | None = None  # to outline; None: what is detected
@@ -135,7 +144,7 @@ class _Pending(NamedTuple):
 
 def segment_files(
     model: Model,
-    files: Sequence[Path],
+    files: Named | Sequence[Path],
     out: Path,
     *,
     options: BatchOptions = DEFAULT_OPTIONS,
@@ -144,13 +153,16 @@ def segment_files(
 ) -> list[ImageResult]:
     """Segments files one after the other; a file that cannot be segmented does not stop the others.
 
-    An image has the name that `Frames.names` says: the file's stem, and what tells it from others in that file.
-    Images that an earlier batch finished in the same folder are skipped, unless the file, the settings, the
-    weights or the kinds have changed since, or one of its files is gone; `manifest.jsonl` in the folder records
-    them.
+    An image has the name that `Frames.names` says: the file's, and what tells it from others in that file. A name
+    with folders in it, as `A1/img`, puts the results into such folders. Images that an earlier batch finished in
+    the same folder are skipped, unless the file, the settings, the weights or the kinds have changed since, or one
+    of its files is gone; `manifest.jsonl` in the folder records them.
 
     Args:
+        model: a trained model.
+        files: the files; with their names, as `named_images` finds them, or else called by their stems.
         out: the folder to write to.
+        options: how they are read, segmented and written.
         on_image: called with the result of each image, in order, and the number of all images.
         on_tile: called with the name of an image in tiles, the number of its parts done, and of all.
 
@@ -160,7 +172,7 @@ def segment_files(
             do not suit the kinds, or options do not go together, or the manifest is damaged, or the cluster is
             gone; finished images are recorded.
     """
-    runner = _BatchRunner(model, files, out, options, on_tile)
+    runner = _BatchRunner(model, [_File(*one) for one in with_names(files)], out, options, on_tile)
     results: list[ImageResult] = []
 
     def tell(result: ImageResult) -> None:
@@ -170,8 +182,8 @@ def segment_files(
     with runner.format.writing(out, runner.names) as write:
         pending = (
             one
-            for path, names in zip(files, runner.names_of_files, strict=True)
-            for one in runner.begin_file(path, names, write)
+            for file, names in zip(runner.files, runner.names_of_files, strict=True)
+            for one in runner.begin_file(file, names, write)
         )
         (_finish_beside if options.workers is None else _finish_when_ready)(pending, tell)
     if options.workers is not None:
@@ -183,6 +195,7 @@ class _BatchRunner:
     """Begins the images of a batch, here or on a cluster, and records those that are finished.
 
     Attributes:
+        files: the image files.
         format: what is written.
         names: of all images.
         names_of_files: of the images in each file.
@@ -191,7 +204,7 @@ class _BatchRunner:
     def __init__(
         self,
         model: Model,
-        files: Sequence[Path],
+        files: Sequence[_File],
         out: Path,
         options: BatchOptions,
         on_tile: Callable[[str, int, int], None],
@@ -201,14 +214,16 @@ class _BatchRunner:
         if options.workers is not None and not self.format.resumable:
             kind = self.format.kinds[0]
             raise UserError(f"{kind} numbers the cells of all images in their order, one by one; leave out --dask")
-        self._model, self._workers, self._on_tile = model, options.workers, on_tile
+        self.files, self._model, self._workers, self._on_tile = files, model, options.workers, on_tile
         config = options.config or model.config
         check_inputs(model.network, config)
-        self._points = None if options.points is None else pair_points(files, options.points)
-        announced = [_announced(path, options, config) for path in files]
+        self._points = None if options.points is None else pair_points(dict(files), options.points)
+        announced = [_announced(file, options, config) for file in files]
         self.names_of_files = [names for names, _ in announced]
         self.names = [name for names in self.names_of_files for name in names]
         _check_names(files, self.names_of_files)
+        for folder in {(out / name).parent for name in self.names}:
+            check_inside(out, folder)
         remove_leftovers(out)
         self._manifest = Manifest(out) if self.format.resumable else None
         given = [options.axes, options.pixel_size, options.tiles]
@@ -225,9 +240,9 @@ class _BatchRunner:
             frozenset(evenly(self.names, SHOWN)),
         )
 
-    def begin_file(self, path: Path, names: list[str], write: WriteImage) -> Generator[_Pending, None, None]:
+    def begin_file(self, file: _File, names: list[str], write: WriteImage) -> Generator[_Pending, None, None]:
         """Begins each image of a file, and yields what is left to do."""
-        key = ""
+        key, path = "", file.path
         try:
             done: list[ImageResult | None] = [None] * len(names)
             if self._manifest is not None:
@@ -236,19 +251,19 @@ class _BatchRunner:
             if None not in done:
                 yield from (_pending_result(result) for result in done if result is not None)
                 return
-            with _open(path, self._batch.options, self._batch.config) as frames:
+            with _open(file, self._batch.options, self._batch.config) as frames:
                 if frames.names != names:
                     count = len(frames.names)
                     raise UserError(f"{path}: holds {count} images where {len(names)} were there; retry")
                 points = self._points_in(path, frames)
                 for index, result in enumerate(done):
                     if result is None:
-                        image = _Image(path, frames, index, points[index])
+                        image = _Image(file, frames, index, points[index])
                         yield self._recording(self._begin(image, write), key)
                     else:
                         yield _pending_result(result)
         except FAILURES as error:
-            yield _pending_result(_failed(stem(path), path, error, []))
+            yield _pending_result(_failed(file.name, path, error, []))
 
     def _key_of(self, path: Path) -> str:
         """Returns the key of an image file, with its point file where there are any."""
@@ -288,14 +303,14 @@ class _BatchRunner:
 
     def _submit(self, workers: Workers, image: _Image) -> _Pending:
         """Has a worker segment an image."""
-        name, path, same = image.name, image.path, {"model": self._model, "batch": self._batch}
-        task = workers.submit(segment_alone, path=path, index=image.index, points=image.points, **same)
+        name, file, same = image.name, image.file, {"model": self._model, "batch": self._batch}
+        task = workers.submit(segment_alone, file=file, index=image.index, points=image.points, **same)
 
         def finish() -> ImageResult:
             try:
                 return workers.result(task)
             except WorkersDied as error:
-                return _failed(name, path, error, [])
+                return _failed(name, file.path, error, [])
 
         return _Pending(finish, task.done)
 
@@ -312,15 +327,15 @@ class _BatchRunner:
         return pending._replace(finish=finish)
 
 
-def _check_names(files: Sequence[Path], names_of_files: Sequence[Sequence[str]]) -> None:
+def _check_names(files: Sequence[_File], names_of_files: Sequence[Sequence[str]]) -> None:
     """Raises UserError if two images, which may be in one file, have the same name."""
     first: dict[str, Path] = {}
-    for path, names in zip(files, names_of_files, strict=True):
+    for (path, _), names in zip(files, names_of_files, strict=True):
         for name in names:
             if name in first:
-                remedy = (
-                    "rename one" if path.parent == first[name].parent else "give each folder an --out of its own"
-                )
+                remedy = "rename one"
+                if path.parent != first[name].parent:
+                    remedy = "give the folder that holds both folders, or each an --out of its own"
                 raise UserError(
                     f"two images are called {name}, so their results would be too: {first[name]} and {path}; "
                     f"{remedy}"
@@ -328,18 +343,18 @@ def _check_names(files: Sequence[Path], names_of_files: Sequence[Sequence[str]])
             first[name] = path
 
 
-def _open(path: Path, options: BatchOptions, config: Config) -> AbstractContextManager[Frames]:
+def _open(file: _File, options: BatchOptions, config: Config) -> AbstractContextManager[Frames]:
     """Opens the images in a file, of the channels that the model sees."""
-    return open_frames(path, channel=config.image.channels, axes=options.axes)
+    return open_frames(file.path, channel=config.image.channels, axes=options.axes, name=file.name)
 
 
-def _announced(path: Path, options: BatchOptions, config: Config) -> tuple[list[str], list[tuple[int, int]]]:
+def _announced(file: _File, options: BatchOptions, config: Config) -> tuple[list[str], list[tuple[int, int]]]:
     """Returns the names of the images that a file says it holds, and their (height, width) if it can be read."""
     try:
-        with _open(path, options, config) as frames:
+        with _open(file, options, config) as frames:
             return frames.names, frames.shapes
     except FAILURES:
-        return [stem(path)], []  # opening it again says what is wrong with it
+        return [file.name], []  # opening it again says what is wrong with it
 
 
 def _finish_beside(pending: Iterable[_Pending], tell: Callable[[ImageResult], None]) -> None:
@@ -369,15 +384,15 @@ def _finish_when_ready(pending: Iterable[_Pending], tell: Callable[[ImageResult]
 
 
 def segment_alone(
-    model: Model, batch: Batch, path: Path, index: int, points: Float64[np.ndarray, "_ 2"] | None
+    model: Model, batch: Batch, file: _File, index: int, points: Float64[np.ndarray, "_ 2"] | None
 ) -> ImageResult:
     """Segments one image of a file and writes its files, in a process that sees no other image of the batch.
 
     Its formats must be some that can be resumed. `index` is that of the image in the file; `points` are those to
     outline, if they are not to be detected.
     """
-    with _open(path, batch.options, batch.config) as frames:
-        image = _Image(path, frames, index, points)
+    with _open(file, batch.options, batch.config) as frames:
+        image = _Image(file, frames, index, points)
         shown = [image.name] if image.name in batch.shown else []
         with batch.formats.writing(batch.out, shown) as write:
             return begin_image(model, batch, image, write, TileOptions())()
@@ -405,16 +420,18 @@ def begin_image(
                 wanted = WantedFiles(batch.out, batch.formats, image.name in batch.shown)
                 files, found = segment_large(model, source, wanted, config=batch.config, options=options)
                 cells = len(found.points)
-                result = ImageResult(image.name, image.path, cells, warnings, files=files, dropped=found.dropped)
+                result = ImageResult(
+                    image.name, image.file.path, cells, warnings, files=files, dropped=found.dropped
+                )
                 return lambda: result
             seen = seen_shape(image.shape, batch.config)
             sides = fitting(rounded_up(seen, model.network.stride), batch.sides)
             pixels, points = np.asarray(source.image)[None], None if image.points is None else [image.points]
             (located,) = locate(model, pixels, config=batch.config, sides=sides, points=points)
         except FAILURES as error:
-            failure = _failed(image.name, image.path, error, warnings)
+            failure = _failed(image.name, image.file.path, error, warnings)
             return lambda: failure
-    return partial(_cut_out, batch, image.path, source, located, write, warnings)
+    return partial(_cut_out, batch, image.file.path, source, located, write, warnings)
 
 
 def _checked(

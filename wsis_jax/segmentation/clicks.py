@@ -1,6 +1,5 @@
 """Clicks that are given with images to segment: found by name, checked, and brought to pixels of the network."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -8,7 +7,7 @@ import numpy as np
 from jaxtyping import Float64, Int64, Real
 
 from wsis_jax.core import Config, Resizing, UserError, pixels_taken, scaled_shape, warn_about_image
-from wsis_jax.io import Files, list_points, moved_inside, pair_with_partners
+from wsis_jax.io import Files, Named, moved_inside, named_points, pair_with_partners
 
 
 class Clicks(NamedTuple):
@@ -68,15 +67,14 @@ def no_cell_there() -> UserError:
     return UserError("the image is constant, so there is no cell to outline at its points; leave it out")
 
 
-def pair_points(images: Sequence[Path], points: Files) -> dict[Path, Path]:
-    """Returns the point files of images, paired by stem; a point file without an image is left out with a warning.
+def pair_points(images: Named, points: Files) -> dict[Path, Path]:
+    """Returns the point files of images, paired by name; a point file without an image is left out with a warning.
 
     Raises:
         MissingFile: if a name leads to no file.
         UserError: if no image has a point file of its name, or two files of one kind have the same name.
     """
-    files = list_points(points)
     pairs = pair_with_partners(
-        images, files, partner="point file", example="a.tif and a.csv", warn_alone=False
+        images, named_points(points), partner="point file", example="a.tif and a.csv", warn_alone=False
     )  # of an image without points its own error tells
     return dict(pairs)

@@ -12,15 +12,17 @@ from wsis_jax.io import (
     LABEL_SUFFIXES,
     MASK_SUFFIXES,
     Files,
-    bare_stem,
-    list_files,
-    list_points,
+    Named,
+    bare_name,
     moved_inside,
+    named_files,
+    named_points,
+    near,
+    pair_by_name,
     pair_with_partners,
     read_labels,
     read_pixel_size,
     read_points,
-    stem,
 )
 from wsis_jax.metrics import LabelMatch, Scores, centroids, match_labels, match_points, pool_scores
 
@@ -32,7 +34,7 @@ class Evaluation(NamedTuple):
 
     Attributes:
         pooled: scores of all cells.
-        images: scores of each image, by name.
+        images: scores of each image, by the `bare_name` of its label image.
         distance: pixels within which a predicted point counted as a true one.
         is_half_diameter: whether that is half the median diameter of the true cells, since it was not given.
     """
@@ -57,7 +59,7 @@ def evaluate(
     components: bool = False,
     pixel_size: float | None = None,
 ) -> Evaluation:
-    """Compares label images with masks, each a file, a folder or a pattern, paired by stem.
+    """Compares label images with masks, each a file, a folder or a pattern, paired by name.
 
     The detection scores compare points. The predicted ones are those of `<name>_points.csv` beside the label
     image, which `wsis segment` writes, or else the centroids of its labels; the true ones are those of
@@ -75,7 +77,7 @@ def evaluate(
 
     Raises:
         MissingFile: if a name leads to no file.
-        UserError: if no two files have the same stem, or a file cannot be read, or shapes differ; if the true
+        UserError: if no two files have the same name, or a file cannot be read, or shapes differ; if the true
             points are outside of their image by a pixel or more, or seem to be in micrometres, and the file of the
             masks tells the size of a pixel; if `distance` is not given and there is no true cell to tell it, but
             there are true points. It tells of ten files, and the number of others.
@@ -83,12 +85,12 @@ def evaluate(
     if distance is not None and not distance >= 0:
         raise UserError(f"the distance must be 0 or more, not {distance}")
     pairs = _pairs(labels, masks, MASK_SUFFIXES if components else LABEL_SUFFIXES)
-    files = _point_files(points, [bare_stem(label) for label, _ in pairs])
+    files = _point_files(points, {label: name for name, label, _ in pairs})
     cells: dict[str, LabelMatch] = {}
     found: dict[str, tuple[_Points, _Points]] = {}
     with collecting_faults() as fault:
-        for label_path, mask_path in pairs:
-            name, truth = bare_stem(label_path), None
+        for name, label_path, mask_path in pairs:
+            truth = None
             with fault():
                 truth = _only_frame(files[name], pixel_size) if name in files else None
             with fault():
@@ -103,11 +105,11 @@ def evaluate(
                 beside = label_path.with_name(f"{label_path.stem.removesuffix('_labels')}_points.csv")
                 detected = _only_frame(beside) if beside.is_file() else centroids(predicted)
                 cells[name], found[name] = match_labels(predicted, true), (detected, wanted)
-    near = _half_diameter(cells, found) if distance is None else distance
-    hits = {name: match_points(*both, distance=near) for name, both in found.items()}
+    within = _half_diameter(cells, found) if distance is None else distance
+    hits = {name: match_points(*both, distance=within) for name, both in found.items()}
     images = {name: pool_scores([cells[name]], [hits[name]]) for name in cells}
     pooled = pool_scores(list(cells.values()), list(hits.values()))
-    return Evaluation(pooled, images, near, distance is None)
+    return Evaluation(pooled, images, within, distance is None)
 
 
 def _half_diameter(cells: dict[str, LabelMatch], found: dict[str, tuple[_Points, _Points]]) -> float:
@@ -128,32 +130,35 @@ def _half_diameter(cells: dict[str, LabelMatch], found: dict[str, tuple[_Points,
     return 0.0
 
 
-def _pairs(labels: Files, masks: Files, suffixes: Sequence[str]) -> list[tuple[Path, Path]]:
-    """Returns label images with the masks of the same stem, of some suffixes; warns of those that have none."""
+def _pairs(labels: Files, masks: Files, suffixes: Sequence[str]) -> list[tuple[str, Path, Path]]:
+    """Returns label images with the masks of the same name, after that name; warns of those that have none.
+
+    `suffixes` are those of masks.
+    """
     # The masks may be the results of another model.
     predictions, truths = (
-        _labels_among(list_files(where, suffixes=kept))
+        _labels_among(named_files(where, suffixes=kept))
         for where, kept in ((labels, LABEL_SUFFIXES), (masks, suffixes))
     )
-    return pair_with_partners(
+    pairs = pair_with_partners(
         predictions, truths, partner="mask", example="a_labels.tif and a.tif", what="label image"
     )
+    return [(bare_name(predictions[label]), label, mask) for label, mask in pairs]
 
 
-def _point_files(points: Files | None, names: list[str]) -> dict[str, Path]:
-    """Returns the files of the true points by name; every label image must have one, if any has."""
+def _point_files(points: Files | None, labels: Named) -> dict[str, Path]:
+    """Returns the files of the true points by the names of label images; each must have one, if any has."""
     if points is None:
         return {}
-    files = list_points(points)
-    by_name = {bare_stem(path): path for path in files} | {stem(path): path for path in files}
-    if len(files) == len(names) == 1:
-        by_name = {names[0]: files[0]}
-    if missing := [name for name in names if name not in by_name]:
-        others = f", nor have {len(missing) - 1} more" if len(missing) > 1 else ""
+    pairs, missing, left = pair_by_name(labels, named_points(points))
+    if missing:
+        name, *others = missing.values()
+        more = f", nor have {len(others)} more" if others else ""
         raise UserError(
-            f"{missing[0]}: has no point file among those of --points{others}; add it, or leave --points out"
+            f"{name}: has no point file among those of --points{more}; add it, or leave --points out"
+            f"{near(name, left)}"
         )
-    return by_name
+    return {labels[label]: file for label, file in pairs}
 
 
 def _read_pair(
@@ -205,15 +210,15 @@ def _only_frame(path: Path, pixel_size: float | None = None) -> Float64[np.ndarr
 _KINDS = ("_labels", "_cp_masks", "_masks", "_mask", "")  # ends of the names of label images, the surest first
 
 
-def _labels_among(files: Sequence[Path]) -> list[Path]:
+def _labels_among(files: Named) -> dict[Path, str]:
     """Returns the label images: no pictures of results, and of an image and its masks side by side the masks."""
     if len(files) == 1:
-        return list(files)
-    files = [path for path in files if not path.stem.endswith("_overlay")]
-    sure = {(path.parent, bare_stem(path)): len(_KINDS) for path in files}
-    for path in files:
-        sure[path.parent, bare_stem(path)] = min(_kind(path), sure[path.parent, bare_stem(path)])
-    return [path for path in files if _kind(path) == sure[path.parent, bare_stem(path)]]
+        return dict(files)
+    files = {path: name for path, name in files.items() if not path.stem.endswith("_overlay")}
+    sure = {(path.parent, bare_name(name)): len(_KINDS) for path, name in files.items()}
+    for path, name in files.items():
+        sure[path.parent, bare_name(name)] = min(_kind(path), sure[path.parent, bare_name(name)])
+    return {path: name for path, name in files.items() if _kind(path) == sure[path.parent, bare_name(name)]}
 
 
 def _kind(path: Path) -> int:

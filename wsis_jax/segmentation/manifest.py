@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from wsis_jax.core import Config, UserError, append_text, check_inside, check_name, read_text, write_text
+from wsis_jax.core import Config, UserError, append_text, check_inside, check_place, read_text, write_text
 from wsis_jax.io import MANIFEST
 from wsis_jax.network import Model
 
@@ -145,6 +145,5 @@ def _entry(line: str) -> dict[str, Any]:
     if not all(isinstance(text, str) for text in texts) or not all(type(number) is int for number in numbers):
         raise TypeError("a value is of another kind")
     for file in entry["files"]:
-        for part in file.split("/"):
-            check_name(part)
+        check_place(file)
     return entry

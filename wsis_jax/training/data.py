@@ -24,16 +24,18 @@ from wsis_jax.io import (
     ByFrame,
     Files,
     ImageFacts,
+    Named,
     PointFormat,
     PointUnit,
     frames_beyond,
     is_in_colours,
-    list_files,
-    list_images,
-    list_points,
     moved_inside,
     moved_near,
-    pair_by_stem,
+    named_files,
+    named_images,
+    named_points,
+    near,
+    pair_by_name,
     pair_with_partners,
     points_of_frames,
     read_ctc_points,
@@ -90,7 +92,7 @@ def read_training_set(
     pixel_size: float | None = None,
     axes: str | None = None,
 ) -> TrainingSet:
-    """Reads images and points, each a file, a folder or a pattern, paired by stem.
+    """Reads images and points, each a file, a folder or a pattern, paired by name.
 
     An image without a point file, and a point file without an image, are left out with a warning; so is a page
     of a multi-page image that the point file does not mention.
@@ -106,11 +108,11 @@ def read_training_set(
 
     Raises:
         MissingFile: if a name leads to no file.
-        UserError: if a file cannot be read, no image and point file have the same stem, or no image has a point;
+        UserError: if a file cannot be read, no image and point file have the same name, or no image has a point;
             if points look as if they were in micrometres, as `check_unit` tells it, and `points_in` is None. It
             tells of ten files, and the number of others.
     """
-    pairs = _pair(images, list_points(points), partner="point file", example="a.tif and a.csv")
+    pairs = _pair(images, named_points(points), partner="point file", example="a.tif and a.csv")
     channel = _colours_or_grey([image for image, _ in pairs], axes) if channel is None else channel
     result = TrainingSet([], [], [])
     with collecting_faults() as fault:
@@ -177,7 +179,7 @@ def read_stained_set(
 ) -> TrainingSet:
     """Reads images and finds their points in images of a nuclear stain: the centres of the nuclei.
 
-    Images and stains are files, folders or patterns, paired by stem, and frame by frame. They may be two channels
+    Images and stains are files, folders or patterns, paired by name, and frame by frame. They may be two channels
     of the same files. An image without a stain, and a stain without an image, are left out with a warning; so is
     an image in whose stain there is no nucleus, since its cells may not have been stained.
 
@@ -191,7 +193,7 @@ def read_stained_set(
 
     Raises:
         MissingFile: if a name leads to no file.
-        UserError: if a file cannot be read, no image and stain have the same stem, or an image and its stain
+        UserError: if a file cannot be read, no image and stain have the same name, or an image and its stain
             differ in size or number of frames or are the same pixels; if no nucleus was found in any stain, or
             `nuclear_diameter` is not above 0 or exceeds a stain. It tells of ten files, and the number of others.
     """
@@ -200,7 +202,7 @@ def read_stained_set(
             f"the nuclear diameter must be above 0, not {nuclear_diameter}; give that of a nucleus in pixels"
         )
     example = "images/a.tif and stains/a.tif"
-    pairs = _pair(images, list_images(stains), partner="stain", example=example)
+    pairs = _pair(images, named_images(stains), partner="stain", example=example)
     result, empty = TrainingSet([], [], []), []
     with collecting_faults() as fault:
         for image_path, stain_path in pairs:
@@ -277,9 +279,9 @@ def with_uncertain(data: TrainingSet) -> TrainingSet:
     return data._replace(uncertain=[report.missing for report in reports])
 
 
-def _pair(images: Files, partners: Sequence[Path], *, partner: str, example: str) -> list[tuple[Path, Path]]:
-    """Pairs images with other files by stem, and warns of those left over; `partner` is what the others are."""
-    return pair_with_partners(list_images(images), partners, partner=partner, example=example)
+def _pair(images: Files, partners: Named, *, partner: str, example: str) -> list[tuple[Path, Path]]:
+    """Pairs images with other files by name, and warns of those left over; `partner` is what the others are."""
+    return pair_with_partners(named_images(images), partners, partner=partner, example=example)
 
 
 def _check_alike(image: _Frames, stain: _Frames, image_path: Path, stain_path: Path) -> None:
@@ -306,16 +308,20 @@ def _name(image_path: Path, partner: Path, frame: int, frames: int) -> str:
 
 
 class PointFiles(NamedTuple):
-    """Points by the file that they come from, and a sentence on each file that could not be read."""
+    """Points by the file that they come from, and a sentence on each file that could not be read.
+
+    The names are those of the files that could, as `named_files` returns them.
+    """
 
     by_file: dict[Path, ByFrame]
     errors: list[str]
+    names: dict[Path, str]
 
 
 class PointSet(NamedTuple):
     """The points of one frame, (row, column), and its image, if there is one, with the values as stored."""
 
-    name: str  # the stem of the file, and the frame where there are several
+    name: str  # that of the file, and the frame where there are several
     points: Float64[np.ndarray, "points 2"]
     image: Float32[np.ndarray, "height width *channels"] | None
 
@@ -334,9 +340,9 @@ def points_from_files(
     `points_in` and `pixel_size` are as in `read_training_set`; `images`, of which `channel` and `axes` are read,
     are those whose files may tell the latter, and which plane of a stack is which frame.
     """
-    files = list_points(points)
-    paths = [] if images is None else list_images(images)
-    facts = {file: _facts_of(path, channel, axes) for path, file in pair_by_stem(paths, files)[0]}
+    files = named_points(points)
+    paths = {} if images is None else named_images(images)
+    facts = {file: _facts_of(path, channel, axes) for path, file in pair_by_name(paths, files)[0]}
 
     def read(file: Path) -> ByFrame:
         known = facts.get(file) or ImageFacts(None, None)
@@ -367,30 +373,35 @@ def points_from_stains(
         frames = read_image(path, channel=channel, axes=axes)
         return {index: _nuclear_points(frame, path, diameter) for index, frame in enumerate(frames)}
 
-    return _read(list_images(stains), read)
+    return _read(named_images(stains), read)
 
 
 def points_from_labels(labels: Files, *, components: bool = False) -> PointFiles:
     """Takes the centroids of label images, or, with `components`, of the parts of masks; see `read_labels`."""
-    files = list_files(labels, suffixes=MASK_SUFFIXES if components else LABEL_SUFFIXES)
+    files = named_files(labels, suffixes=MASK_SUFFIXES if components else LABEL_SUFFIXES)
     return _read(files, lambda path: {0: centroids(read_labels(path, components=components))})
 
 
 def points_from_ctc(sequence: Path) -> tuple[PointFiles, list[Path]]:
     """Takes the markers of a sequence of the Cell Tracking Challenge; returns its images, too."""
     frames = read_ctc_points(sequence)
-    return PointFiles({one.image: {0: one.points} for one in frames}, []), [one.image for one in frames]
+    names = {one.image: stem(one.image) for one in frames}
+    return PointFiles({one.image: {0: one.points} for one in frames}, [], names), [*names]
 
 
-def _read(files: Sequence[Path], read: Callable[[Path], ByFrame]) -> PointFiles:
+def _read(files: Named, read: Callable[[Path], ByFrame]) -> PointFiles:
     """Reads files one by one; a bad one does not stop the others."""
-    result, seen = PointFiles({}, []), set()
-    for path in files:
-        if stem(path) in seen:
-            raise UserError(f"{path}: another file has that name, and so would its points; rename one of them")
-        seen.add(stem(path))
+    result, first = PointFiles({}, [], {}), dict[str, Path]()
+    for path, name in files.items():
+        if name in first:
+            raise UserError(
+                f"{path}: {first[name]} has that name, too, and so would its points; rename one, or give the "
+                "folder that holds both folders"
+            )
+        first[name] = path
         try:
             result.by_file[path] = read(path)
+            result.names[path] = name
         except EXPECTED_ERRORS as error:
             result.errors.append(sentence(error))
     return result
@@ -404,7 +415,7 @@ def pair_points_with_images(
     points_in: PointUnit | None = None,
     axes: str | None = None,
 ) -> tuple[list[PointSet], list[str]]:
-    """Pairs points with images by stem and frame, and says what has no partner.
+    """Pairs points with images by name and frame, and says what has no partner.
 
     An image without a file of points has none. `images` is None for points alone; `channel` and `axes` are as
     `read_image` takes them. Unless `points_in` tells what the points are in, those that look as if they
@@ -414,10 +425,10 @@ def pair_points_with_images(
         The sets, and errors: of `points`, of images that cannot be read, and of points that have no image.
     """
     errors, sets = list(points.errors), []
-    paths = [] if images is None else list_images(images)
-    pairs, _, alone = pair_by_stem(paths, list(points.by_file))
+    paths = {} if images is None else named_images(images)
+    pairs, without, alone = pair_by_name(paths, points.names)
     file_of = dict(pairs)
-    for path in paths:
+    for path, image_name in paths.items():
         try:
             frames = read_image(path, channel=channel, axes=axes)
         except EXPECTED_ERRORS as error:
@@ -430,7 +441,7 @@ def pair_points_with_images(
             if fault := frames_beyond(by_frame, file_of[path], len(frames), image=path):
                 errors.append(fault)
         for index, frame in enumerate(frames):
-            name = _frame_name(path, index, len(frames))
+            name = _frame_name(image_name, index, len(frames))
             own = moved_near(by_frame.get(index, np.empty((0, 2))), (frame.shape[0], frame.shape[1]), name=name)
             sets.append(PointSet(name, own, frame))
             if points_in is None and path in file_of:
@@ -438,27 +449,27 @@ def pair_points_with_images(
                     check_unit(frame, own, size, name=name)
                 except UserError as error:
                     errors.append(str(error))
-    for path in alone:
+    for path, name in alone.items():
         if images is not None:
-            errors.append(f"{path}: no image has the name of these points")
+            errors.append(f"{path}: no image has the name of these points{near(name, without)}")
         by_frame = points.by_file[path]
-        sets += [PointSet(_frame_name(path, frame, len(by_frame)), own, None) for frame, own in by_frame.items()]
+        sets += [PointSet(_frame_name(name, frame, len(by_frame)), own, None) for frame, own in by_frame.items()]
     return sets, errors
 
 
-def _frame_name(path: Path, frame: int, frames: int) -> str:
-    """Returns the stem of a file, and the frame where there are several."""
-    return stem(path) if frames == 1 else f"{stem(path)}_{frame:04d}"
+def _frame_name(name: str, frame: int, frames: int) -> str:
+    """Returns the name of a file, and the frame where there are several."""
+    return name if frames == 1 else f"{name}_{frame:04d}"
 
 
 def write_point_files(out: Path, points: PointFiles, *, format: PointFormat, keep: Sequence[Path] = ()) -> None:
-    """Writes a file of points for each file read, named by its stem.
+    """Writes a file of points for each file read, of the same name.
 
     Raises:
         UserError: if one of them would replace a file of `keep`.
     """
     kept = {path.resolve() for path in keep}
-    files = {path: out / f"{stem(path)}.csv" for path in points.by_file}
+    files = {path: out / f"{name}.csv" for path, name in points.names.items()}
     for file in files.values():
         if file.resolve() in kept:
             raise UserError(f"{file}: is one of the files given; choose another folder to write to")

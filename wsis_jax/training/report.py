@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from wsis_jax.core import Config, UserError, check_inside, write_text
+from wsis_jax.core import Config, UserError, check_inside, so_many, write_text
 from wsis_jax.network import load_config
 from wsis_jax.output import (
     SHOWN,
@@ -131,14 +131,13 @@ def _training_figures(
         ]
     if images:
         held = sum(image["held_out"] for image in images)
-        figures.append(("Points", number(sum(image["points"] for image in images)), f"in {len(images)} images"))
         figures.append(
-            (
-                "Held out",
-                number(held),
-                "images, for validation" if held else "so the scores are of training images",
-            )
+            ("Points", number(sum(image["points"] for image in images)), f"in {so_many(len(images), 'image')}")
         )
+        whose = "so the scores are of training images"
+        if held:
+            whose = f"{'image' if held == 1 else 'images'}, for validation"
+        figures.append(("Held out", number(held), whose))
     scale = f"pixels; images scaled by {number(config.image.scale)}"
     return [*figures, ("Sigma", number(config.likelihood.sigma), scale)]
 

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from wsis_jax.core import EXPECTED_ERRORS, UserError, sentence
-from wsis_jax.io import CORRECTIONS, read_labels, read_points, read_shape
+from wsis_jax.io import CORRECTIONS, read_labels, read_points, read_shape, results_in
 from wsis_jax.output import FORMATS
 from wsis_jax.segmentation import edits_of
 from wsis_jax.viewer.layers import LayerData, dot_size
@@ -88,11 +88,13 @@ class ImageFiles(NamedTuple):
 def images_of(folder: Path) -> list[ImageFiles]:
     """Returns the images of a folder of results, by name; none where it is no such folder."""
     found: dict[str, dict[str, Path]] = {}
-    for path in folder.iterdir():
+    folders = {folder, *(path.parent for path in results_in(folder))}
+    for path in (path for each in folders if each.is_dir() for path in each.iterdir()):
         for kind in _SHOWN:
             ending = FORMATS[kind].ending
             if path.name.endswith(ending) and not path.name.startswith("."):
-                found.setdefault(path.name.removesuffix(ending), {})[kind] = path
+                name = path.relative_to(folder).as_posix().removesuffix(ending)
+                found.setdefault(name, {})[kind] = path
     ours = (folder / "manifest.jsonl").is_file() or any("labels" in files for files in found.values())
     return [ImageFiles(name, files, folder) for name, files in sorted(found.items())] if ours else []
 

@@ -83,7 +83,17 @@ CASES = {
     "one name in two folders": (
         "segment RUN lonely/a.tif images/a.tif --out OUT",
         2,
-        "would be too: lonely/a.tif and images/a.tif; give each folder an --out of its own",
+        "would be too: lonely/a.tif and images/a.tif; give the folder that holds both folders, or each an --out",
+    ),
+    "names that are nearly the same": (
+        "train near --points near",
+        2,
+        "near/A.TIF: neither this image .* near/a_Points.csv has nearly that name",
+    ),
+    "one point file for the same name in two folders": (
+        "train plate --points flat",
+        2,
+        "plate/A1/img.tif: neither this image .* flat/img.csv has nearly that name",
     ),
 }
 
@@ -100,6 +110,12 @@ def make(folder: Path) -> None:
     for place, name, values in [("constant", "flat", np.full_like(GREY, 7)), ("small", "tiny", GREY[:16, :20])]:
         pair(folder / place, "ok", GREY, CLICKS[:1])
         pair(folder / place, name, values, CLICKS[:1])
+    for name in ("A.TIF", "other.TIF"):
+        image(folder / "near" / name)
+    write_points(folder / "near" / "a_Points.csv", CLICKS)
+    for well in ("A1", "A2"):
+        image(folder / "plate" / well / "img.tif")
+    write_points(folder / "flat" / "img.csv", CLICKS)
     image(folder / "twins" / "ok.tif")
     write_picture(folder / "twins" / "ok.png", np.zeros((8, 8, 3), np.uint8))
     # No images

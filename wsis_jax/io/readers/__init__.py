@@ -5,6 +5,7 @@
 
 import logging
 import math
+import re
 import threading
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -23,6 +24,10 @@ TOO_LARGE = "cut the image into parts, or segment it in tiles, as OME-Zarr"
 DAMAGED = "the image is damaged"
 NO_PIXELS = "the file holds no pixels; copy or export it again"
 
+# Of a scene without a name of its own.
+_NUMBER_ALONE = re.compile(r"(?:image|scene|series|xypos)?[-_]?([0-9]{1,9})", re.IGNORECASE)
+_LONGEST = 80  # letters of the name of a scene
+
 # What these log about a damaged file would be printed beside our one sentence.
 _LOGGERS = ("tifffile", "bioio.bio_image", "roifile")
 
@@ -38,7 +43,8 @@ class Stack(NamedTuple):
         pixel_size: side of a pixel in µm, or None if the file does not tell.
         stored: as `read`, but the numbers in the file, as label images need them, where `read` returns how they
             are shown: brightness where 0 is white, or the colours of a palette. None where these are the same.
-        place: of the array in a collection, as `A_1_0` of a plate; it becomes a part of names. Empty elsewhere.
+        place: of the array in a collection, as `A_1_0` of a plate, or the name of a scene among several; it
+            becomes a part of names. Empty elsewhere.
     """
 
     sizes: dict[str, int]
@@ -230,6 +236,23 @@ def stack_of(
         return values, "".join(axis for axis in axes if axis not in at)
 
     return Stack(sizes, read, pixel_size)
+
+
+def of_scenes(stacks: Sequence[Stack], names: Sequence[str]) -> list[Stack]:
+    """Returns the arrays of the scenes of a file, with the names that it gives them as their places.
+
+    They are as they were where there is one, or the names say no more than a number, as `Series_1`, or two are the
+    same. What is no letter, digit, point, plus or underscore becomes a hyphen, since names become those of files.
+    """
+    places = ["-".join(re.findall(r"[\w.+]+", name))[:_LONGEST].strip(".-") for name in names]
+    counted = [
+        (match := _NUMBER_ALONE.fullmatch(place)) is not None and int(match[1]) - index in (0, 1)
+        for index, place in enumerate(places)
+    ]
+    distinct = {place.casefold() for place in places if place}
+    if len(stacks) == 1 or len(distinct) < len(stacks) or all(counted):
+        return list(stacks)
+    return [stack._replace(place=place) for stack, place in zip(stacks, places, strict=True)]
 
 
 @contextmanager

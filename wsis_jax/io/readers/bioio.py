@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from wsis_jax.core import UserError, Window
-from wsis_jax.io.readers import DAMAGED, Stack, side_of_square, stack_of
+from wsis_jax.io.readers import DAMAGED, Stack, of_scenes, side_of_square, stack_of
 
 Read = Callable[[Mapping[str, int], Window], tuple[np.ndarray, str]]
 
@@ -42,12 +42,13 @@ def open_scenes(path: Path, axes: str | None) -> Generator[list[Stack], None, No
         ) from error
     stacks = []
     with _explaining(path):
-        for scene in range(len(BioImage(path, reader=reader).scenes)):
+        names = [str(name) for name in BioImage(path, reader=reader).scenes]
+        for scene in range(len(names)):
             image = BioImage(path, reader=reader)  # one per scene: what is read later is of the scene set last
             image.set_scene(scene)
             stack = stack_of(path, image.dask_data, image.dims.order, pixel_size=_side(image))
             stacks.append(stack._replace(read=_explained(path, stack.read)))
-    yield stacks
+    yield of_scenes(stacks, names)
 
 
 def _side(image: Any) -> float | None:

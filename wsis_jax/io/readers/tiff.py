@@ -2,7 +2,7 @@
 
 import math
 import struct
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,30 @@ import numpy as np
 import tifffile
 
 from wsis_jax.core import UserError, check_name, check_values
-from wsis_jax.io.readers import LUMINANCE, NO_PIXELS, TOO_LARGE, Stack, in_micrometres, side_of_square, stack_of
+from wsis_jax.io.readers import (
+    LUMINANCE,
+    NO_PIXELS,
+    TOO_LARGE,
+    Stack,
+    in_micrometres,
+    of_scenes,
+    side_of_square,
+    stack_of,
+)
+
+Shown = tuple[np.ndarray, str]
+"""Values, and the names of their axes."""
+
+# Pictures of a slide and of its label, which scanners put beside it.
+_OF_SLIDES = ("label", "macro", "thumbnail")
+# Compressions that leave YCbCr as it is; the decoders of the others return RGB.
+_PLAIN = (
+    tifffile.COMPRESSION.NONE,
+    tifffile.COMPRESSION.LZW,
+    tifffile.COMPRESSION.PACKBITS,
+    tifffile.COMPRESSION.DEFLATE,
+    tifffile.COMPRESSION.ADOBE_DEFLATE,
+)
 
 # The last axis of an array with channels last is so short, and the two before it are so long.
 _MOST_CHANNELS = 6
@@ -23,6 +46,7 @@ _LEAST_SIDE = 16
 def open_tiff(path: Path, axes: str | None) -> Generator[list[Stack], None, None]:
     """Context manager yielding the arrays of a TIFF: one for each series, a run of pages of the same kind.
 
+    Thumbnails, masks of transparency, and the pictures that scanners take of a slide and its label are left out.
     `axes` are names for the axes, in order, instead of those that the file gives.
 
     Raises:
@@ -32,15 +56,44 @@ def open_tiff(path: Path, axes: str | None) -> Generator[list[Stack], None, None
     with tifffile.TiffFile(path) as tiff:
         _check_pages(tiff)
         _check_other_files(path, tiff)
-        series = [(one, one.get_axes(), tuple(one.get_shape())) for one in tiff.series]
+        series = [(one, _axes_of(one), tuple(one.get_shape())) for one in _images(tiff)]
         pixel_size = _pixel_size(tiff)
         if not series:
             raise UserError(f"{path}: {NO_PIXELS}")
         if not all(isinstance(side, int) for _, _, shape in series for side in shape):
             raise ValueError("the length of an axis is no whole number")
+        if axes is None:
+            _check_companion(path, tiff)
+        for one, _, _ in series:
+            _check_colours(path, one.keyframe)
         named = [((one, shape), _axis_names(path, given, shape, axes)) for one, given, shape in series]
         stacks = [stack_of(path, _sliceable(path, *one), names, pixel_size=pixel_size) for one, names in named]
-        yield [_as_shown(stack, one.keyframe) for stack, (one, _, _) in zip(stacks, series, strict=True)]
+        shown = [_as_shown(stack, one.keyframe) for stack, (one, _, _) in zip(stacks, series, strict=True)]
+        yield of_scenes(shown, [one.name for one, _, _ in series])
+
+
+def _images(tiff: tifffile.TiffFile) -> list[tifffile.TiffPageSeries]:
+    """Returns the series of a TIFF without those that only go with an image; all, if there is no other."""
+    own = [
+        one
+        for one in tiff.series
+        if not (one.keyframe.is_reduced or one.keyframe.is_mask)
+        and not (one.kind not in ("ome", "imagej", "shaped") and one.name.lower() in _OF_SLIDES)
+    ]
+    return own or list(tiff.series)
+
+
+def _axes_of(series: tifffile.TiffPageSeries) -> str:
+    """Returns the names of the axes that a file gives; samples that are neither colours nor alpha are channels.
+
+    Three or four grey samples of 8 bits are colours: some programs write these so.
+    """
+    page, names = series.keyframe, series.get_axes()
+    grey = page.photometric in (tifffile.PHOTOMETRIC.MINISBLACK, tifffile.PHOTOMETRIC.MINISWHITE)
+    colours = page.samplesperpixel in (3, 4) and page.bitspersample == 8
+    if not grey or colours or page.samplesperpixel == 1 or any(page.extrasamples) or "C" in names:
+        return names
+    return names.replace("S", "C")
 
 
 def _axis_names(path: Path, given: str, shape: Sequence[int], axes: str | None) -> str:
@@ -130,12 +183,13 @@ def _as_shown(stack: Stack, page: tifffile.TiffPage) -> Stack:
     """Returns a stack that reads values as they are shown, where 0 is white or the values have a palette.
 
     A palette that shows greater values brighter, apart from the least and the greatest, is one of those that
-    programs lay over grey values: these are read as they are.
+    programs lay over grey values: these are read as they are. Inks and YCbCr become RGB.
     """
+    show: Callable[[np.ndarray, str], Shown]
     if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
         bits = page.bitspersample
 
-        def show(values: np.ndarray, axes: str) -> tuple[np.ndarray, str]:
+        def show(values: np.ndarray, axes: str) -> Shown:
             return _inverted(values, bits), axes
 
     elif page.photometric == tifffile.PHOTOMETRIC.PALETTE and page.colormap is not None:
@@ -143,12 +197,47 @@ def _as_shown(stack: Stack, page: tifffile.TiffPage) -> Stack:
         if (np.diff((palette @ LUMINANCE)[1:-1]) >= 0).all():
             return stack
 
-        def show(values: np.ndarray, axes: str) -> tuple[np.ndarray, str]:
+        def show(values: np.ndarray, axes: str) -> Shown:
             return palette[values], f"{axes}S"
 
+    elif page.photometric == tifffile.PHOTOMETRIC.SEPARATED and page.samplesperpixel >= 4:
+        show = _rgb_of_cmyk
+    elif page.photometric == tifffile.PHOTOMETRIC.YCBCR and page.compression in _PLAIN:
+        show = _rgb_of_ycbcr
     else:
         return stack
     return stack._replace(read=lambda at, window: show(*stack.read(at, window)), stored=stack.read)
+
+
+def _check_colours(path: Path, page: tifffile.TiffPage) -> None:
+    """Raises UserError if the colours of a page are neither grey, RGB, nor of a kind that becomes RGB."""
+    if page.photometric in (
+        tifffile.PHOTOMETRIC.CIELAB,
+        tifffile.PHOTOMETRIC.ICCLAB,
+        tifffile.PHOTOMETRIC.ITULAB,
+    ):
+        raise UserError(f"{path}: its colours are CIELab, which is not read; save it as RGB")
+
+
+def _rgb_of_cmyk(values: np.ndarray, axes: str) -> Shown:
+    """Returns the colours of four inks, of which 0 is none, without the profile of a printer."""
+    white = float(np.iinfo(values.dtype).max) if values.dtype.kind in "iu" else 1.0
+    paper = 1 - np.moveaxis(values, axes.index("S"), -1)[..., :4] / white
+    colours = white * paper[..., :3] * paper[..., 3:]
+    return np.round(colours).astype(values.dtype) if values.dtype.kind in "iu" else colours, _colours_last(axes)
+
+
+def _rgb_of_ycbcr(values: np.ndarray, axes: str) -> Shown:
+    """Returns the colours of luminance and two differences of colour, by ITU-R BT.601 and of 8 bits."""
+    light, blue, red = np.moveaxis(values.astype(float), axes.index("S"), 0)[:3]
+    blue, red = blue - 128, red - 128
+    green = light - (LUMINANCE[2] * 1.772 * blue + LUMINANCE[0] * 1.402 * red) / LUMINANCE[1]
+    colours = np.stack([light + 1.402 * red, green, light + 1.772 * blue], axis=-1)
+    return np.round(colours.clip(0, 255)).astype(np.uint8), _colours_last(axes)
+
+
+def _colours_last(axes: str) -> str:
+    return f"{axes.replace('S', '')}S"
 
 
 def _inverted(values: np.ndarray, bits: int) -> np.ndarray:
@@ -185,6 +274,30 @@ def _check_other_files(path: Path, tiff: tifffile.TiffFile) -> None:
             raise UserError(f"{path}: names a file of another folder, {name[:80]!r}; copy it beside") from error
 
 
+def _check_companion(path: Path, tiff: tifffile.TiffFile) -> None:
+    """Raises UserError if the file that describes a TIFF says that its pages are of several channels.
+
+    Without that file, or where it cannot be read, pages are frames.
+    """
+    if not tiff.is_ome or "BinaryOnly" not in (tiff.ome_metadata or ""):
+        return
+    names = [one.get("MetadataFile", "") for one in ElementTree.fromstring(tiff.ome_metadata or "").iter()]
+    companion = path.with_name(check_name(next(filter(None, names), "-")))
+    try:
+        described = ElementTree.parse(companion)
+    except (OSError, ElementTree.ParseError):
+        return
+    planes = [one for one in described.iter() if one.tag.endswith("}TiffData")]
+    channels = {
+        plane.get("FirstC", "0") for plane in planes if path.name in {one.get("FileName") for one in plane}
+    }
+    if len(channels) > 1:
+        raise UserError(
+            f"{path}: its pages are of {len(channels)} channels, as {companion.name} tells; name its axes and "
+            "choose one, as in --axes CYX --channel 0"
+        )
+
+
 def _named_in(xml: str) -> list[str]:
     """Returns the files that OME-XML names; a search in the text would miss names written with entities."""
     try:
@@ -201,12 +314,15 @@ def _named_in(xml: str) -> list[str]:
 def _pixel_size(tiff: tifffile.TiffFile) -> float | None:
     """Returns the side of a pixel in micrometres as OME-XML or ImageJ wrote it, or None.
 
-    The resolution that other programs write is ignored: it is most often that of a screen or a printer.
+    The resolution that other programs write is ignored: it is most often that of a screen or a printer. So is one
+    in inches, which ImageJ takes over from such pictures.
     """
     if tiff.is_ome:
         return _pixel_size_of_ome(tifffile.xml2dict(tiff.ome_metadata or ""))
     if tiff.is_imagej:
         unit = str((tiff.imagej_metadata or {}).get("unit", ""))
+        if unit.strip().lower() in ("in", "inch", "inches"):
+            return None
         tags = tiff.pages.first.tags
         per_unit = [tags[name].value if name in tags else (0, 1) for name in ("YResolution", "XResolution")]
         return side_of_square(

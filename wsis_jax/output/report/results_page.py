@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from wsis_jax.core import Config, UserError, check_inside, check_name, read_json, write_text
+from wsis_jax.core import Config, UserError, check_inside, check_place, read_json, write_text
 from wsis_jax.output.cell_table import read_columns
 from wsis_jax.output.formats import FORMATS
 from wsis_jax.output.report.gallery import SHOWN, Item, evenly, gallery, layer_files
@@ -50,7 +50,7 @@ def _checked(summary: Any) -> dict[str, Any]:
     if not isinstance(summary, dict):
         raise TypeError(f"it holds a {type(summary).__name__}")
     for image in summary["images"]:
-        check_name(image["name"])
+        check_place(image["name"])
         if type(image["cells"]) is not int:
             raise TypeError("a number of cells is none")
     texts = [summary["run"], *(one["error"] for one in summary["failed"])]
@@ -109,7 +109,7 @@ def _result_figures(
         ("Cells", number(sum(cells)), "in all of them"),
         ("Cells per image", number(float(np.median(cells)), 4) if cells else "-", "median"),
         ("Failed", number(len(failed)), "named below" if failed else "none"),
-        ("Warnings", number(warned), "images with one" if warned == 1 else "images with some"),
+        ("Warnings", number(warned), "image with one" if warned == 1 else "images with some"),
     ]
 
 
@@ -153,7 +153,11 @@ def _result_gallery(out: Path, images: Sequence[dict[str, Any]]) -> str:
             if path.is_file()
         }
         if there:
-            items.append(Item(image["name"], f"{number(image['cells'])} cells", there))
+            items.append(
+                Item(
+                    image["name"], f"{number(image['cells'])} {'cell' if image['cells'] == 1 else 'cells'}", there
+                )
+            )
             filled.append(image["cells"] > 0)
     items, filled = evenly(items, SHOWN), evenly(filled, SHOWN)
     if not items:
@@ -183,4 +187,5 @@ def _result_table(images: Sequence[dict[str, Any]]) -> str:
         return ""
     rows = [(one["name"], number(one["cells"]), one["source"]) for one in images[:_ROWS]]
     listed = table(("image", "cells", "file"), rows, numbers=(1,))
-    return folded(f"All {number(len(images))} images", listed + and_more(len(images), _ROWS))
+    title = "The image" if len(images) == 1 else f"All {number(len(images))} images"
+    return folded(title, listed + and_more(len(images), _ROWS))
