@@ -157,6 +157,27 @@ def test_corrections_go_back_to_their_folder_and_win_when_it_is_opened_again(
     assert any("b: cell" in looking._rows.item(row).text() for row in range(looking._rows.count()))
 
 
+def test_cells_of_several_images_are_cut_in_the_image_of_their_name(viewer):
+    from wsis_jax.viewer.marks import Made, marked
+    from wsis_jax.viewer.results import image_plane, results_with
+
+    names = ["a", "b"]
+    about = {"names": names, **marked("cells", "g", shapes=[(6, 9), (6, 9)], made=Made(""))}
+    cells = viewer.add_labels(np.zeros((2, 6, 9), int), name="cells", metadata=about)
+    viewer.add_points(np.zeros((0, 3)), name="points", metadata=marked("points", "g"))
+    a, other = viewer.add_image(np.zeros((6, 9)), name="a"), viewer.add_image(np.ones((6, 9)), name="c")
+    results = results_with(viewer, cells)
+    assert image_plane(viewer, other, results, (0,))[0].pixels is a.data
+    for image in (a, other):
+        with pytest.raises(ValueError, match="b: the cells are 6 × 9 pixels, and no chosen layer is their image"):
+            image_plane(viewer, image, results, (1,))
+    b = viewer.add_image(np.full((6, 9), 2.0), name="b")
+    assert image_plane(viewer, a, results, (1,))[0].pixels is b.data
+    stack = viewer.add_image(np.zeros((2, 6, 9)), name="stack")
+    viewer.layers.remove("b")
+    assert image_plane(viewer, stack, results, (1,))[1] == (1,)
+
+
 def test_a_training_takes_the_next_number_of_its_folder(tmp_path):
     from wsis_jax.viewer.training import next_run
 

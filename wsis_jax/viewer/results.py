@@ -213,7 +213,9 @@ def image_plane(viewer: ViewerModel, image: Image, results: Results, step: Step)
     """
     names, shape = results.cells.metadata.get("names"), results.shape(step)
     named = names[step[0]] if names and len(step) == 1 else None
-    layers = [image, *(one for one in offered(viewer, Image) if one.name == named)]
+    # An image of its own is taken by its name alone: others are often of the same size.
+    alone = [one for one in offered(viewer, Image) if one.ndim == 2 and one.name == named]
+    layers = [*alone, *([image] if image.ndim == results.cells.ndim else [])]
     for layer in layers:
         shown, there = Shown.by(layer), (0,) * (layer.ndim - 2)
         if layer.ndim == results.cells.ndim:
@@ -222,7 +224,7 @@ def image_plane(viewer: ViewerModel, image: Image, results: Results, step: Step)
         sides = tuple(shown.pixels.shape[layer.ndim - 2 : layer.ndim])
         inside = all(0 <= at < length for at, length in zip(there, shown.pixels.shape, strict=False))
         padded = layer.metadata.get("names") is not None and all(np.array(sides) >= shape)
-        if inside and (sides == shape or padded) and (layer.ndim == 2 or layer.ndim == results.cells.ndim):
+        if inside and (sides == shape or padded):
             return shown, there
     what = named or results.cells.name
     raise UserError(
