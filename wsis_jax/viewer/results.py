@@ -59,7 +59,7 @@ class Results(NamedTuple):
 
     def shape(self, step: Step) -> tuple[int, int]:
         """Returns (height, width) of the image of a plane; smaller ones of a stack are continued by zeros."""
-        shapes = mark_of(self.cells).get("shapes")
+        shapes = self.cells.metadata.get("shapes")
         height, width = shapes[step[0]] if shapes and len(step) == 1 else self.cells.data.shape[-2:]
         return int(height), int(width)
 
