@@ -118,6 +118,7 @@ def test_corrections_go_back_to_their_folder_and_win_when_it_is_opened_again(
     segmenting, viewer, results, tiny_run, tmp_path, finish, press
 ):
     from wsis_jax.io import read_points
+    from wsis_jax.viewer.layers import Shown
     from wsis_jax.viewer.looking import LookWidget
 
     folder, made = tmp_path / "results", results[1]
@@ -127,6 +128,8 @@ def test_corrections_go_back_to_their_folder_and_win_when_it_is_opened_again(
     points, cells = viewer.layers["results points"], viewer.layers["results cells"]
     looking.reset_choices()
     segmenting.image.value, segmenting.points.value = viewer.layers["results image"], points
+    shown = Shown.by(viewer.layers["results image"])
+    assert [shown.plane((step,), "grey").shape for step in (0, 1)] == [(64, 64), (48, 64)]
     assert looking.cells.value is cells
     before = np.asarray(cells.data)
     second = np.flatnonzero(points.data[:, 0] == 1)
@@ -155,6 +158,27 @@ def test_corrections_go_back_to_their_folder_and_win_when_it_is_opened_again(
     looking.reset_choices()
     assert looking._edited.value == "1 removed: press “Cut again”"
     assert any("b: cell" in looking._rows.item(row).text() for row in range(looking._rows.count()))
+
+
+def test_cells_of_several_images_are_cut_in_the_image_of_their_name(viewer):
+    from wsis_jax.viewer.marks import Made, marked
+    from wsis_jax.viewer.results import image_plane, results_with
+
+    names = ["a", "b"]
+    about = {"names": names, "shapes": [(6, 9), (6, 9)], **marked("cells", "g", made=Made(""))}
+    cells = viewer.add_labels(np.zeros((2, 6, 9), int), name="cells", metadata=about)
+    viewer.add_points(np.zeros((0, 3)), name="points", metadata=marked("points", "g"))
+    a, other = viewer.add_image(np.zeros((6, 9)), name="a"), viewer.add_image(np.ones((6, 9)), name="c")
+    results = results_with(viewer, cells)
+    assert image_plane(viewer, other, results, (0,))[0].pixels is a.data
+    for image in (a, other):
+        with pytest.raises(ValueError, match="b: the cells are 6 × 9 pixels, and no chosen layer is their image"):
+            image_plane(viewer, image, results, (1,))
+    b = viewer.add_image(np.full((6, 9), 2.0), name="b")
+    assert image_plane(viewer, a, results, (1,))[0].pixels is b.data
+    stack = viewer.add_image(np.zeros((2, 6, 9)), name="stack")
+    viewer.layers.remove("b")
+    assert image_plane(viewer, stack, results, (1,))[1] == (1,)
 
 
 def test_a_training_takes_the_next_number_of_its_folder(tmp_path):

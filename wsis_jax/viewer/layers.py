@@ -47,11 +47,13 @@ class Shown(NamedTuple):
     name: str
     pixels: Any
     rgb: bool  # whether colours are on the last axis
+    # (height, width) of each plane of a stack in which smaller images are continued by zeros
+    shapes: Sequence[tuple[int, int]] | None = None
 
     @classmethod
     def by(cls, image: Image) -> "Shown":
         """Returns the pixels of a layer."""
-        return cls(image.name, pixels_of(image), image.rgb)
+        return cls(image.name, pixels_of(image), image.rgb, image.metadata.get("shapes"))
 
     def plane(self, step: Step, channels: Channels | None) -> Float32[np.ndarray, "height width *channels"]:
         """Returns the values of a plane, as they are, of the channels that a model sees; None: all colours.
@@ -62,6 +64,9 @@ class Shown(NamedTuple):
             UserError: if the layer has no such channels.
         """
         values = np.asarray(self.pixels[step])
+        if self.shapes is not None and len(step) == 1:
+            height, width = self.shapes[step[0]]
+            values = values[:height, :width]
         if channels is None:
             channels = "colours" if self.rgb else "grey"
         if channels == "grey":

@@ -354,7 +354,7 @@ def places_of(results: Results, step: Step) -> list[Doubt]:
     scores = {name: _told(results, name, outlined.numbers, step) for name in ("score", "confidence")}
     likelihood = results.evidence.get("likelihood")
     shown = None if likelihood is None else np.asarray(likelihood.data[step], np.float32)
-    if shown is not None and mark_of(results.cells).get("shapes"):
+    if shown is not None and results.cells.metadata.get("shapes"):
         height, width = results.shape(step)  # of a stack, in pixels of the image
         shown = shown[:height, :width]
     evidence = CellEvidence(

@@ -257,7 +257,8 @@ def read_results(folder: Path) -> list[LayerData]:
     layers: list[LayerData] = []
 
     def about(part: str, **mark: Any) -> dict[str, Any]:
-        return {"name": f"{title} {part}", "metadata": {"names": names, **marked(part, group, **mark)}}
+        several = {"shapes": shapes} if len(images) > 1 else {}
+        return {"name": f"{title} {part}", "metadata": {"names": names, **several, **marked(part, group, **mark)}}
 
     def add(kind: str, part: str, **attributes: Any) -> None:
         data = _stacked(images, part, frame)
@@ -274,7 +275,7 @@ def read_results(folder: Path) -> list[LayerData]:
     add("labels", "winners", visible=False)
     if any("points" in image.files for image in images):
         outlined, points = _points_layer(images)
-        mark = about("cells", outlined=outlined, made=Made(""), shapes=shapes if len(images) > 1 else None)
+        mark = about("cells", outlined=outlined, made=Made(""))
         original = dict(enumerate(image.corrected() for image in images))
         told = about("points", folder=str(folder.resolve()), original=original)
         points = (points[0], {**points[1], **told, **DOTS}, "points")

@@ -59,7 +59,7 @@ class Results(NamedTuple):
 
     def shape(self, step: Step) -> tuple[int, int]:
         """Returns (height, width) of the image of a plane; smaller ones of a stack are continued by zeros."""
-        shapes = mark_of(self.cells).get("shapes")
+        shapes = self.cells.metadata.get("shapes")
         height, width = shapes[step[0]] if shapes and len(step) == 1 else self.cells.data.shape[-2:]
         return int(height), int(width)
 
@@ -109,7 +109,7 @@ def result_layers(
     """Returns the layers of segmented planes: points over outlines over the evidence for them.
 
     Args:
-        results: of each step, counted from `place.first`; all of one size, and at least one.
+        results: of each step, counted from `place.first`; at least one. Smaller ones are continued by zeros.
         image: the layer that was segmented.
         place: of the layers on it; a step without a result has no cell.
         evidence: whether to show likelihood map, contributions and who won them, too.
@@ -120,10 +120,12 @@ def result_layers(
     ratio = (shape[0] / small[0], shape[1] / small[1])
     here, there = placement(image, place.first), placement(image, place.first, ratio)
 
-    def stack(part: Any, sides: tuple[int, ...]) -> np.ndarray:
+    def stack(part: Any) -> np.ndarray:
+        parts = {step: part(result) for step, result in results.items()}
+        sides = np.max([plane.shape for plane in parts.values()], axis=0)
         values = np.zeros((*place.lengths, *sides), part(one).dtype)
-        for step, result in results.items():
-            values[step] = part(result)
+        for step, plane in parts.items():
+            values[step][: plane.shape[0], : plane.shape[1]] = plane
         return values
 
     def named(part: str, title: str = "") -> dict[str, Any]:
@@ -133,9 +135,9 @@ def result_layers(
     if evidence:
         hidden = {**there, "visible": False}
         bright = {**hidden, "blending": "additive", "colormap": "magma"}
-        likelihood = stack(lambda result: result.detection.likelihood, small)
-        value = stack(lambda result: result.winner.value, small)
-        owner = stack(lambda result: result.winner.owner, small)
+        likelihood = stack(lambda result: result.detection.likelihood)
+        value = stack(lambda result: result.winner.value)
+        owner = stack(lambda result: result.winner.owner)
         layers += [
             (likelihood, {**bright, **named("likelihood"), "contrast_limits": (0, 1)}, "image"),
             (value, {**bright, **named("contributions")}, "image"),
@@ -144,7 +146,7 @@ def result_layers(
     numbers = {step: np.arange(1, len(result.points) + 1) for step, result in results.items()}
     rows = np.concatenate([rows_of(step, result.points, numbers[step]) for step, result in results.items()])
     mark = marked("cells", group, image=str(image.unique_id), outlined=rows, made=made, first=place.first)
-    labels = stack(lambda result: result.labels, shape)
+    labels = stack(lambda result: result.labels)
     layers.append((labels, {**here, "name": f"{image.name} cells", "metadata": mark}, "labels"))
     told = [features_of(result, numbers[step]) for step, result in results.items()]
     features = {name: np.concatenate([one[name] for one in told]) for name in told[0]}
@@ -213,7 +215,9 @@ def image_plane(viewer: ViewerModel, image: Image, results: Results, step: Step)
     """
     names, shape = results.cells.metadata.get("names"), results.shape(step)
     named = names[step[0]] if names and len(step) == 1 else None
-    layers = [image, *(one for one in offered(viewer, Image) if one.name == named)]
+    # An image of its own is taken by its name alone: others are often of the same size.
+    alone = [one for one in offered(viewer, Image) if one.ndim == 2 and one.name == named]
+    layers = [*alone, *([image] if image.ndim == results.cells.ndim else [])]
     for layer in layers:
         shown, there = Shown.by(layer), (0,) * (layer.ndim - 2)
         if layer.ndim == results.cells.ndim:
@@ -222,7 +226,7 @@ def image_plane(viewer: ViewerModel, image: Image, results: Results, step: Step)
         sides = tuple(shown.pixels.shape[layer.ndim - 2 : layer.ndim])
         inside = all(0 <= at < length for at, length in zip(there, shown.pixels.shape, strict=False))
         padded = layer.metadata.get("names") is not None and all(np.array(sides) >= shape)
-        if inside and (sides == shape or padded) and (layer.ndim == 2 or layer.ndim == results.cells.ndim):
+        if inside and (sides == shape or padded):
             return shown, there
     what = named or results.cells.name
     raise UserError(
