@@ -11,6 +11,7 @@ from .label_file import read_pixel_size as read_pixel_size
 from .label_file import read_shape as read_shape
 from .label_file import write_labels as write_labels
 from .label_file import write_picture as write_picture
+from .paths import CORRECTIONS as CORRECTIONS
 from .paths import MANIFEST as MANIFEST
 from .paths import Files as Files
 from .paths import Named as Named

@@ -23,7 +23,10 @@ MANIFEST = "manifest.jsonl"
 """The file in a folder of results that names what was written."""
 
 # Ends of the names of points of a result, and of corrected ones, which take their place.
-_POINTS, _CORRECTIONS = "_points.csv", "_corrections.csv"
+CORRECTIONS = "_corrections.csv"
+"""The end of the name of corrected points, which replace the `<name>_points.csv` of a result beside them."""
+
+_POINTS = "_points.csv"
 # What says the kind of a file at the end of its name; a longer ending comes before one that it ends with.
 _ENDINGS = ("_points", "_corrections", "_cp_masks", "_masks", "_mask")
 # What Cellpose writes beside an image.
@@ -211,14 +214,14 @@ def points_of_results(where: str | Path, files: Named) -> dict[Path, str]:
 
 def corrected_first(files: Named) -> dict[Path, str]:
     """Returns point files without those that `<name>_corrections.csv` beside them takes the place of."""
-    corrected = {_before(file) for file in files if file.name.endswith(_CORRECTIONS)}
+    corrected = {_before(file) for file in files if file.name.endswith(CORRECTIONS)}
     return {file: name for file, name in files.items() if file not in corrected}
 
 
 def _before(file: Path) -> Path:
     """Returns the points of a result that a file has corrections of; any other file as it is."""
     name = file.name
-    return file.with_name(name.removesuffix(_CORRECTIONS) + _POINTS) if name.endswith(_CORRECTIONS) else file
+    return file.with_name(name.removesuffix(CORRECTIONS) + _POINTS) if name.endswith(CORRECTIONS) else file
 
 
 def _is_result(file: Path, within: Path | None, known: dict[Path, set[Path]]) -> bool:
