@@ -22,7 +22,6 @@ Named = Mapping[Path, str]
 MANIFEST = "manifest.jsonl"
 """The file in a folder of results that names what was written."""
 
-# Ends of the names of points of a result, and of corrected ones, which take their place.
 CORRECTIONS = "_corrections.csv"
 """The end of the name of corrected points, which replace the `<name>_points.csv` of a result beside them."""
 
