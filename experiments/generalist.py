@@ -9,11 +9,13 @@ resized so that cells are 40 pixels wide. How wide they are is measured as a per
 the median over the masks of the training images; with `--measure clicks` it is found from their clicks. Then the
 held-out images are scored, at the same diameter.
 
-A training of 900 steps takes ten minutes on two cores with nothing else to do.
+With `--model` a model of the package is scored that was trained so, and nothing is trained. A training of 900
+steps takes ten minutes on two cores with nothing else to do.
 """
 
 import argparse
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,6 +25,7 @@ from experiments.crossval import figures, half_diameter, ours, rivals
 from experiments.folds import Case, experiment_config, read_cases, split, trained
 from experiments.fronts import front
 from wsis_jax.core import ImageConfig, grey, normalize_by, preset, resize_image, scale_points, write_text
+from wsis_jax.network import load_config, load_model, model_folder
 from wsis_jax.points import measure_cells
 
 KINDS = (
@@ -49,10 +52,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--work", type=Path, default=Path("runs/generalist"), metavar="DIR")
     parser.add_argument("--kinds", nargs="+", default=KINDS, metavar="KIND")
     parser.add_argument("--measure", choices=["masks", "clicks"], default="masks", help="what diameters are of")
+    parser.add_argument("--model", metavar="NAME", help="of the package: it is scored, and nothing is trained")
     parser.add_argument("--most", type=int, default=8, metavar="N", help="images of a kind to learn from (8)")
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="for training")
     arguments = parser.parse_args(argv)
     config = experiment_config([f"image.diameter={_DIAMETER:g}", *arguments.set])
+    if arguments.model is not None:
+        config = load_config(model_folder(arguments.model))
     channel = config.image.channels or "grey"
     kinds = {kind: split(read_cases(arguments.data / kind, channel=channel), 0, 3) for kind in arguments.kinds}
     measure = diameter if arguments.measure == "clicks" else lambda cases: 2 * half_diameter(cases)
@@ -62,8 +68,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         for kind, (training, _) in kinds.items()
         for case in training[:: max(len(training) // arguments.most, 1)][: arguments.most]
     ]
-    run = trained(taught, arguments.work / "run", config)
-    folder, lines = arguments.work / "run", []
+    folder, lines = arguments.work / (arguments.model or "run"), []
+    if arguments.model is None:
+        run = trained(taught, folder, config)
+    else:
+        if not folder.exists():
+            shutil.copytree(model_folder(arguments.model), folder)  # what is computed is kept beside the weights
+        run = load_model(folder)
     for kind, (_, test) in kinds.items():
         sized = run.using(preset("default", run.config).for_diameter(sizes[kind]))
         fronts = [front(sized, case, folder) for case in test]
