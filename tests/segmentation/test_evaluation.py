@@ -137,6 +137,20 @@ def test_the_ends_of_names_of_masks_do_not_count(folders, tmp_path, end):
     assert turned.pooled.mdice == 1
 
 
+def test_files_in_folders_are_compared_by_their_way_and_ends_do_not_count(tmp_path):
+    for well, corner in (("A1", (2, 2)), ("A2", (12, 12))):
+        mask = blocks(corner)
+        write_labels(tmp_path / "result" / well / "img_labels.tif", mask)
+        write_labels(tmp_path / "mask" / well / "img_mask.tif", mask)
+        write_points(tmp_path / "points" / well / "img_points.csv", centroids(mask))
+    scores = evaluate(tmp_path / "result", tmp_path / "mask", points=tmp_path / "points")
+    assert list(scores.images) == ["A1/img", "A2/img"]
+    assert (scores.pooled.mdice, scores.pooled.f_measure) == (1, 1)
+    (tmp_path / "points" / "A2" / "img_points.csv").rename(tmp_path / "points" / "A2" / "image.csv")
+    with pytest.raises(ValueError, match=r"^A2/img: has no point file .*; .*image\.csv has nearly that name$"):
+        evaluate(tmp_path / "result", tmp_path / "mask", points=tmp_path / "points")
+
+
 def test_two_results_of_one_name_are_refused(folders, tmp_path):
     for where in ("result", "mask"):
         write_labels(tmp_path / where / "more" / "a_mask.tif", TRUTH["a"])

@@ -6,6 +6,8 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from wsis_jax.core import so_many
+
 if TYPE_CHECKING:
     from wsis_jax.training import Callbacks
 
@@ -30,8 +32,7 @@ METRICS = {
 def print_scores(scores: Any) -> None:
     """Prints the scores of all cells together, one a line."""
     pooled = scores.pooled.to_dict()
-    images = "1 image" if len(scores.images) == 1 else f"{len(scores.images)} images"
-    print(f"{pooled['cells']} true cells in {images}.\n")
+    print(f"{so_many(pooled['cells'], 'true cell')} in {so_many(len(scores.images), 'image')}.\n")
     for key, (name, meaning) in METRICS.items():
         print(f"  {name:<10}{pooled[key]:.3f}  {meaning}")
     if scores.distance or not scores.is_half_diameter:
