@@ -37,7 +37,9 @@ _Greatest = Float[np.ndarray, " owners"]
 _Features = Float64[np.ndarray, "height width features"]
 
 _BACKGROUND_FROM = 4.0  # × sigma from every peak: where the background begins that pixels are compared with
-_HEIGHT = 0.5  # of the edge of a cell, from ground to middle, at which `levels` bounds it
+# Of the edge of a cell, from ground to middle, at which `levels` bounds it: half of the light of a bright cell.
+# A dark one absorbs light, and half of the absorbance, a logarithm, is more than half of the grey values.
+_HEIGHT, _HEIGHT_DARK = 0.5, 0.6
 _SLOPE = 2.0  # of the data term around that height
 _LEAST_RISE = 0.1  # from ground to middle, where 1 is that of a typical cell
 _ODDS = 0.2  # weight of the log odds beside the levels
@@ -143,8 +145,8 @@ def levels(seen: TermInput, settings: CutConfig) -> _Map:
     """Returns weight · (m + 0.2 · log odds), for cells that a stain, or colour, tells from the ground.
 
     m goes from -1 to 1 around half of the way from the level of the ground around the pixel's cell to that of its
-    middle: dim and bright cells, on a ground that is uneven, are bounded at the same height of their edges.
-    Farther than 4 sigma from every peak m is -1. The appearance must be known, see `label_cells.chosen_settings`.
+    middle, 0.6 of it where cells are darker than the ground: dim and bright cells, on a ground that is uneven, are
+    bounded at the same height of their edges. Farther than 4 sigma from every peak m is -1. The appearance must be known, see `label_cells.chosen_settings`.
     """
     assert seen.appearance is not None
     assert seen.map is not None
@@ -152,7 +154,8 @@ def levels(seen: TermInput, settings: CutConfig) -> _Map:
     assert seen.distance is not None
     level = levels_of(seen.map, seen.index, seen.distance, sigma=seen.sigma)
     rise = np.maximum(level.cell - level.ground, _LEAST_RISE)
-    middle = (level.ground + _HEIGHT * rise)[seen.index]
+    height = _HEIGHT if seen.appearance.axis.weights.sum() > 0 else _HEIGHT_DARK
+    middle = (level.ground + height * rise)[seen.index]
     own = np.clip(_SLOPE * (seen.map - middle) / rise[seen.index], -1, 1)
     own[seen.distance > _BACKGROUND_FROM * seen.sigma] = -1
     return (_weight(settings) * (own + _ODDS * seen.appearance.odds_of(seen.map))).astype(np.float32)
