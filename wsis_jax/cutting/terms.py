@@ -146,7 +146,8 @@ def levels(seen: TermInput, settings: CutConfig) -> _Map:
 
     m goes from -1 to 1 around half of the way from the level of the ground around the pixel's cell to that of its
     middle, 0.6 of it where cells are darker than the ground: dim and bright cells, on a ground that is uneven, are
-    bounded at the same height of their edges. Farther than 4 sigma from every peak m is -1. The appearance must be known, see `label_cells.chosen_settings`.
+    bounded at the same height of their edges. Farther than 4 sigma from every peak m is -1. The appearance must be
+    known, see `label_cells.chosen_settings`.
     """
     assert seen.appearance is not None
     assert seen.map is not None
