@@ -8,8 +8,10 @@ import pytest
 import wsis_jax.training
 from wsis_jax.cli import main
 from wsis_jax.cli import train as command
+from wsis_jax.core import preset, small_network
 from wsis_jax.io.point_file import write_points
 from wsis_jax.training import read_metrics, training_verdict
+from wsis_jax.training.run_folder import save_config
 
 
 @pytest.fixture
@@ -43,6 +45,8 @@ def test_points_are_checked_as_wsis_points_does(folder, draw_small, capsys):
     assert (
         "Points look wrong: wsis points POINTS --images IMAGES draws where. Training all the same." in printed.out
     )
+    (folder / "run").mkdir()
+    save_config(folder / "run", small_network(preset("default")))
     assert main([*TRAIN, "--resume"]) == 0  # they were checked when it began
     assert "marked twice" not in capsys.readouterr().err
 

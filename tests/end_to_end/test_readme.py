@@ -18,6 +18,7 @@ from tests.zarr_images import write_image
 from wsis_jax.cli import main
 from wsis_jax.io.label_file import read_labels
 from wsis_jax.network.unet import UNet
+from wsis_jax.output.formats.imagej import write_rois
 from wsis_jax.segmentation.evaluation import evaluate
 
 TEXT = (ROOT / "README.md").read_text()
@@ -43,6 +44,7 @@ def all_that_is_named(tiny_run, write_scene, write_ctc_scenes, draw_small, tmp_p
     write_ctc_scenes(folder / "data", [scene])
     tifffile.imwrite(folder / "image.tif", draw_small(4).image)
     tifffile.imwrite(folder / "nuclei.tif", draw_small(4).nuclei)
+    write_rois(folder / "RoiSet.zip", draw_small(4).labels)
     film = np.stack([[scene.nuclei, scene.image]] * 2).astype(np.float32)
     tifffile.imwrite(folder / "film.ome.tif", film, metadata={"axes": "TCYX"})
     tifffile.imwrite(folder / "stack.tif", film, photometric="minisblack")
