@@ -51,7 +51,7 @@ def test_phase_contrast_is_cut_by_contributions():
     assert "a rim of 0.40 (below 0.25)." in found["Cells are cut"][1]
     assert found["Outlines"] == (
         "at rims",
-        "a cell holds what contributed above 7% of its greatest to its peak",
+        "a cell holds what contributed above 5% of its greatest to its peak",
     )
 
 

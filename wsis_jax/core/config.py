@@ -161,8 +161,8 @@ class CutConfig:
 
 _SUITED: dict[str, dict[str, Any]] = {
     "inverse": {
-        "seed_threshold": 0.07,
-        "claim_weight": 1.5,
+        "seed_threshold": 0.05,
+        "claim_weight": 1.0,
         "data_weight": 0.75,
         "background_weight": 0.3,
         "edge": "rim",
