@@ -336,6 +336,6 @@ def test_a_page_is_there_to_see(kind, width, dark, request, tmp_path):
     paper = seen[5, 5]
     assert (paper.max() < 60) == dark
     assert (abs(seen - paper).sum(2) > 30).mean() > 0.05
-    # Strong colours, which only labels and likelihood maps have: the pictures are drawn. Of three beside each other
-    # a narrow page shows small ones.
+    # Strong colours, which only labels and likelihood maps have: the pictures are drawn. A narrow page shows three
+    # beside each other small.
     assert (np.ptp(seen, axis=2) > 150).mean() > 0.002
