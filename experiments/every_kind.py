@@ -9,8 +9,8 @@ settings of `wsis train` but for the number of steps; images in colour are learn
 divided, and of a kind with one image its halves are the folds. Two more stand beside the method, at its peaks: the
 best of the simple rivals of `experiments.crossval`, and as a ceiling the same network trained on hand-made
 masks for as many steps from nothing, whose map of the inside of cells is flooded from the peaks. Of the ceiling
-only the first fold is trained, unless `--ceilings all` asks for more; the method's figure beside it is of the same
-images. `--ceilings none` leaves it out.
+only the first fold is trained, and the figure beside it is of the same images. `--ceilings none` leaves it
+out.
 
 What was trained is used again. Figures go to `scores.json` in the work folder, where those of other kinds stay.
 """
@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--work", type=Path, default=Path("runs/kinds"), metavar="DIR")
     parser.add_argument("--kinds", nargs="+", metavar="KIND", help="folders of DATA (all)")
     parser.add_argument("--steps", type=int, default=300, help="of each training (300)")
-    parser.add_argument("--ceilings", choices=["first", "all", "none"], default="first")
+    parser.add_argument("--ceilings", choices=["first", "none"], default="first")
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="for training")
     arguments = parser.parse_args(argv)
     kinds = arguments.kinds or sorted(path.parent.name for path in arguments.data.glob("*/masks"))
@@ -77,7 +77,7 @@ def _score(kind: str, arguments: argparse.Namespace) -> dict[str, object]:
         steps = run.config.train.steps  # of one that was trained before, those that it had
         run = run.using(preset("default", run.config))
         fronts.append([front(run, case, folder) for case in test])
-        if arguments.ceilings == "all" or (arguments.ceilings == "first" and fold == 0):
+        if arguments.ceilings == "first" and fold == 0:
             drawer = _mask_trained(run, training, folder / "masks")
             maps |= {one.case.name: inside_map(drawer, one) for one in fronts[-1]}
     pooled = [one for ones in fronts for one in ones]

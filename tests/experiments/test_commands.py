@@ -28,7 +28,7 @@ TOYS = {
     "detector": f"detector DATA --work WORK --rows '{_TINY}'",
     "student, own": "student DATA --work WORK --labels own --steps 80",
     "student, masks": "student DATA --work WORK --labels masks --steps 80",
-    "generalist": "generalist SETS --work WORK/drawn --kinds drawn --most 2 --measure clicks --set train.steps=80",
+    "generalist": "generalist SETS --work WORK/drawn --kinds drawn --most 2 --set train.steps=80",
     "generalist, scored": "generalist SETS --work OUT --kinds drawn --model generalist",
     "appearance": "appearance SETS --kinds drawn",
     "sizes": "sizes DATA --model WORK/drawn/fold0 --factors 1",

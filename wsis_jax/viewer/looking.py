@@ -19,11 +19,11 @@ from wsis_jax.viewer.corrections import save_corrections
 from wsis_jax.viewer.layers import Step, places_in
 from wsis_jax.viewer.marks import CHANGES, Made, mark_of, offered, plane_name
 from wsis_jax.viewer.models import MODELS
-from wsis_jax.viewer.outlining import Outlining, cut_edited
+from wsis_jax.viewer.outlining import Outlining, cut_edited, telling
 from wsis_jax.viewer.panels import Panel
 from wsis_jax.viewer.results import Results, count_edits, outlined_rows, results_of_image, results_with
 from wsis_jax.viewer.segmenting import on_layers
-from wsis_jax.viewer.work import Finish, ShowProgress, Work
+from wsis_jax.viewer.work import Work
 
 _SHOWN, _ALL = "the one shown", "all"
 _MANY = 50  # planes: of more, only the one shown is looked through by itself
@@ -295,18 +295,9 @@ class LookWidget(Panel):
         made: Made = mark_of(results.cells)["made"]
         if not made.model:
             made = made._replace(model=MODELS.chosen)
-        cutting = cut_edited(Outlining(self._viewer, self._image_of(results), made), results.points)
-
-        def work(show: ShowProgress) -> Finish:
-            finish = cutting(show)
-
-            def finish_and_tell() -> None:
-                finish()
-                self.work.status.value = cutting.summary()
-
-            return finish_and_tell
-
-        return work
+        return telling(
+            cut_edited(Outlining(self._viewer, self._image_of(results), made), results.points), self.work
+        )
 
     def _image_of(self, results: Results) -> Any:
         """Returns the image layer of cells: the one that they were made of, or else the only one."""

@@ -1,6 +1,6 @@
 """The work that outlines cells: those that a model detects, or exactly those of points that were edited."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,7 +22,7 @@ from wsis_jax.viewer.results import (
     results_with,
     show_cells,
 )
-from wsis_jax.viewer.work import Finish, ShowProgress
+from wsis_jax.viewer.work import Finish, ShowProgress, Work
 
 
 class Outlining(NamedTuple):
@@ -233,6 +233,21 @@ class Cutting:
         names = [plane_name(self._what.image, there) for _, there, step in self._planes if step in self._recut]
         where = names[0] if len(names) == 1 else f"{len(names)} planes"
         return f"outlined: {self._edited} in {where}"
+
+
+def telling(outline: "Detecting | Cutting", to: Work) -> Callable[[ShowProgress], Finish]:
+    """Returns work that outlines, and says in the end in the status of `to` what was done."""
+
+    def work(show: ShowProgress) -> Finish:
+        finish = outline(show)
+
+        def finish_and_tell() -> None:
+            finish()
+            to.status.value = outline.summary()
+
+        return finish_and_tell
+
+    return work
 
 
 def _less(step: Step, first: Step) -> Step:

@@ -14,11 +14,11 @@ from wsis_jax.viewer.clicks import in_short, layers_of_clicks
 from wsis_jax.viewer.layers import pixels_of, shown_step, steps_of
 from wsis_jax.viewer.marks import CHANGES, Made, mark_of, offered
 from wsis_jax.viewer.models import MODELS
-from wsis_jax.viewer.outlining import Outlining, cut_edited
+from wsis_jax.viewer.outlining import Outlining, cut_edited, telling
 from wsis_jax.viewer.panels import Panel
 from wsis_jax.viewer.reading import layers_of_folder
 from wsis_jax.viewer.results import Place, count_edits, create, outline_when_added, results_with
-from wsis_jax.viewer.work import Finish, ShowProgress, Work
+from wsis_jax.viewer.work import Work
 
 _SHOWN, _ALL = "the one shown", "all"
 
@@ -147,7 +147,7 @@ class SegmentWidget(Panel):
             first = shown_step(image, self._viewer.dims.point)
             steps, lengths = [first], (1,) * len(first)
         self._check_edits(what, steps)
-        return self._telling(what.detect(steps, Place(first, lengths)))
+        return telling(what.detect(steps, Place(first, lengths)), self.work)
 
     def _check_edits(self, what: Outlining, steps: list[Any]) -> None:
         """Refuses, once, to lose points that were edited."""
@@ -167,18 +167,4 @@ class SegmentWidget(Panel):
         what = self._outlining()
         if self.points.value is None:
             raise UserError("there is no layer of points to outline cells at; segment first, or click the cells")
-        return self._telling(cut_edited(what, self.points.value))
-
-    def _telling(self, outline: Any) -> Any:
-        """Returns work that tells in the end what it did."""
-
-        def work(show: ShowProgress) -> Finish:
-            finish = outline(show)
-
-            def finish_and_tell() -> None:
-                finish()
-                self.work.status.value = outline.summary()
-
-            return finish_and_tell
-
-        return work
+        return telling(cut_edited(what, self.points.value), self.work)
