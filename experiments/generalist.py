@@ -23,9 +23,9 @@ import numpy as np
 from experiments.crossval import figures, half_diameter, ours, rivals
 from experiments.folds import Case, experiment_config, read_cases, split, trained
 from experiments.fronts import front
-from wsis_jax.core import ImageConfig, grey, normalize_by, preset, resize_image, scale_points, write_text
+from wsis_jax.core import ImageConfig, preset, resize_image, scale_points, write_text
 from wsis_jax.network import load_config, load_model, model_folder
-from wsis_jax.points import measure_cells
+from wsis_jax.training import find_size
 
 KINDS = (
     "phase_fibroblast",
@@ -90,8 +90,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def diameter(cases: list[Case]) -> float:
     """Returns how large the cells are, found from images and clicks alone."""
-    images = [grey(normalize_by(ImageConfig(), case.image.astype(np.float32))) for case in cases]
-    return measure_cells(images, [case.points for case in cases]).diameter
+    return find_size([case.image for case in cases], [case.points for case in cases], ImageConfig()).diameter
 
 
 def at_size(case: Case, size: float) -> Case:

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from wsis_jax.core import UserError, normalize_image
-from wsis_jax.points import CellSize, measure_cells, suggest
+from wsis_jax.core import ImageConfig, UserError, normalize_image
+from wsis_jax.points import CellSize, measure_cells
 from wsis_jax.synthetic import draw_scene
+from wsis_jax.training import find_size, suggest
 
 
 def discs(seed, *, diameter, apart, inside=0.5, rim=0.0, side=320):
@@ -24,26 +25,29 @@ def discs(seed, *, diameter, apart, inside=0.5, rim=0.0, side=320):
 
 
 def measured(scenes):
-    images = [normalize_image(image, method="percentile", low=1.0, high=99.8) for image, _ in scenes]
-    return measure_cells(images, [points for _, points in scenes])
+    return find_size([image for image, _ in scenes], [points for _, points in scenes], ImageConfig())
 
 
 @pytest.mark.parametrize("inside", [0.5, -0.3])
 @pytest.mark.parametrize(("diameter", "apart"), [(16, 24), (20, 100), (36, 44), (60, 160)])
 def test_discs_are_seen_at_their_size(diameter, apart, inside):
     found = measured([discs(seed, diameter=diameter, apart=apart, inside=inside) for seed in range(2)])
-    assert found.diameter == pytest.approx(diameter, rel=0.35)
+    assert found.stained
+    assert found.diameter == pytest.approx(diameter, rel=0.25)
 
 
 def test_sparse_cells_with_a_bright_rim_are_not_as_large_as_their_spacing():
     found = measured([discs(seed, diameter=20, apart=100, inside=0, rim=0.4) for seed in range(3)])
-    assert found.spacing == pytest.approx(100, rel=0.1)
+    assert not found.stained
+    assert found.measures.spacing == pytest.approx(100, rel=0.1)
     assert found.diameter == pytest.approx(20, rel=0.35)
 
 
 def test_crowded_phase_contrast_is_seen_by_its_spacing():
     scenes = [draw_scene(seed, shape=(256, 256), cells=60, diameter=24.0) for seed in range(2)]
-    assert measured([(one.image, one.points) for one in scenes]).diameter == pytest.approx(24, rel=0.35)
+    found = measured([(one.image, one.points) for one in scenes])
+    assert not found.stained
+    assert found.diameter == pytest.approx(24, rel=0.35)
 
 
 def test_the_size_grows_with_the_image():
@@ -64,16 +68,29 @@ def test_points_outside_an_image_do_not_count():
 def test_an_image_that_shows_nothing_leaves_the_spacing(value):
     _, points = discs(0, diameter=20, apart=50)
     found = measure_cells([np.full((320, 320), value, np.float32)], [points])
-    assert (found.blob, found.structure) == (None, None)
-    assert found.diameter == found.spacing
+    assert found[1:] == (None, None, None)
+    assert found.diameter(stained=True) == found.diameter(stained=False) == found.spacing
 
 
-def test_one_measure_is_enough_and_none_is_refused():
-    assert CellSize(None, 12.0, None).diameter == 12
-    assert CellSize(40.0, 12.0, None).diameter == 12
-    assert CellSize(40.0, 12.0, 25.0).diameter == 25
+@pytest.mark.parametrize(
+    ("measures", "stained", "unstained"),
+    [
+        ((None, 12.0, None, None), 12, 12),
+        ((40.0, 12.0, None, None), 12, 40),
+        ((40.0, 12.0, 25.0, 50.0), 12, 40),
+        ((40.0, 70.0, 25.0, 30.0), 40, 30),
+        ((40.0, None, 25.0, None), 25, 25),
+    ],
+)
+def test_the_diameter_is_of_the_measures_that_suit_the_image(measures, stained, unstained):
+    size = CellSize(*measures)
+    assert size.diameter(stained=True) == stained
+    assert size.diameter(stained=False) == unstained
+
+
+def test_no_measure_is_refused():
     with pytest.raises(UserError, match="too few points"):
-        measure_cells([np.zeros((8, 8), np.float32)], [np.zeros((0, 2))]).diameter  # noqa: B018
+        measure_cells([np.zeros((8, 8), np.float32)], [np.zeros((0, 2))]).diameter(stained=True)
 
 
 def test_what_is_suggested_is_what_a_training_chooses():

@@ -87,8 +87,8 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Runs the command and returns its exit code."""
     from wsis_jax.core import write_text
-    from wsis_jax.points import inspect_points, suggest
-    from wsis_jax.training import pair_points_with_images, write_point_files, write_point_pictures
+    from wsis_jax.points import inspect_points
+    from wsis_jax.training import pair_points_with_images, suggest, write_point_files, write_point_pictures
 
     points, given, images = _point_source(arguments)
     write_point_files(arguments.out, points, format=arguments.format, keep=given)

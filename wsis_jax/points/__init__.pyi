@@ -1,6 +1,5 @@
 from .cell_size import CellSize as CellSize
 from .cell_size import measure_cells as measure_cells
-from .cell_size import suggest as suggest
 from .checks import PointReport as PointReport
 from .checks import inspect_points as inspect_points
 from .likelihood import centre_regions as centre_regions

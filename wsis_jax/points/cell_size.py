@@ -1,39 +1,33 @@
 """How large cells are, seen from their clicks and the images.
 
-Three measures each fail somewhere: the spacing of the clicks is that of the cells only where these are dense; the
-blob at the clicks (Lindeberg 1998, International Journal of Computer Vision 30, 79-116) is the nucleus in phase
-contrast; structure around the clicks ends with the cell, but a rim widens it and a textured ground hides it. The
-median of the three has two of them on its side.
+Where a stain tells cells from the ground, the blob at the clicks is the cell (Lindeberg 1998, International
+Journal of Computer Vision 30, 79-116). In phase contrast it is the nucleus, and three other measures each fail
+somewhere: the spacing of the clicks is that of the cells only where these are dense; structure around the clicks
+ends with the cell, but a rim widens it and a textured ground hides it; the area with structure holds debris, too.
+The median of the three has two of them on its side.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Float32, Float64
 from scipy import ndimage
+from skimage.filters import threshold_otsu
 
-from wsis_jax.core import (
-    SIGMA_PER_DIAMETER,
-    ImageConfig,
-    UserError,
-    grey,
-    inside,
-    nearest_distances,
-    normalize_by,
-    resize_image,
-    scale_points,
-)
-from wsis_jax.points.likelihood import suggest_scale
+from wsis_jax.core import UserError, inside, nearest_distances, nearest_peak, resize_image, scale_points
 
 _Image = Float32[np.ndarray, "_ _"]
 _Points = Float64[np.ndarray, "_ 2"]
+_Slope = Float32[np.ndarray, "_ _"]
 
 _OCTAVE = 1.5 * 2.0 ** np.arange(0, 1, 0.25)  # sigmas tried before the image is halved, in its pixels
 _OCTAVES = 6
 _DISC = 2 * 2**0.5  # × sigma: the diameter of the disc with the greatest response
 _FAINT = 0.003  # response that is noise, grey values being 0..1: of an image that shows nothing at the clicks
 _SMOOTH = 1.5  # pixels: sigma of the gradient that structure is seen by
+_WIDER = 2 * 2**0.5 * _SMOOTH  # pixels: both smoothings widen structure by their sigma on each side
 _FLAT = 0.003  # gradient that is noise, grey values being 0..1
 _RINGS = 64  # in a spacing: steps of the distance from the clicks
 _FAR = 1.1  # × spacing: where the ground without cells begins
@@ -43,29 +37,38 @@ _EDGE = 1.4  # structure has fallen half-way at this many radii of a cell
 
 
 class CellSize(NamedTuple):
-    """The diameter of a typical cell in pixels, by three measures; None where one cannot tell.
+    """The diameter of a typical cell in pixels, by four measures; None where one cannot tell.
 
     Attributes:
         spacing: the median distance from a click to the nearest other one.
         blob: diameter of the disc that responds most to the Laplacian of a Gaussian at the clicks.
         structure: twice the distance from the clicks at which the gradient has fallen half-way to the ground's.
+        covered: diameter of the disc as large as the pixels that show structure and are nearest to a click, in the
+            median of the clicks.
     """
 
     spacing: float | None
     blob: float | None
     structure: float | None
+    covered: float | None
 
-    @property
-    def diameter(self) -> float:
-        """The median of the measures; of two the smaller one.
+    def diameter(self, *, stained: bool) -> float:
+        """Returns the diameter, of the measures that suit the image.
+
+        Args:
+            stained: grey values or colours tell cells from the ground. Then it is the blob, but at most the median
+                of spacing, blob and structure: in a crowd, the blob may be of several cells. Otherwise it is the
+                median of spacing, structure and covered area. Of two, the smaller one counts.
 
         Raises:
             UserError: if no measure could tell.
         """
-        known = sorted(one for one in self if one is not None)
-        if not known:
+        suitable = self.blob if stained else self.covered
+        known = sorted(one for one in (self.spacing, self.structure, suitable) if one is not None)
+        if not known and self.blob is None:
             raise UserError("too few points to tell the size of the cells from; give it (--diameter, in pixels)")
-        return known[(len(known) - 1) // 2]
+        middle = known[(len(known) - 1) // 2] if known else math.inf
+        return min(middle, self.blob or math.inf) if stained or not known else middle
 
 
 def measure_cells(images: Iterable[_Image | None], points: Sequence[_Points]) -> CellSize:
@@ -83,36 +86,9 @@ def measure_cells(images: Iterable[_Image | None], points: Sequence[_Points]) ->
         for image, own in zip(images, places, strict=True)
         if image is not None and inside(own, image.shape).any()
     ]
-    structure = _structure(seen, spacing) if spacing and seen else None
-    return CellSize(spacing, _blob(seen), structure)
-
-
-class Suggestion(NamedTuple):
-    """Settings for a training."""
-
-    diameter: float  # of a typical cell, in pixels of the images
-    sigma: float  # of the likelihood map, in the same pixels
-    scale: float  # by which images are resized for the network
-
-
-def suggest(
-    points: Sequence[_Points], images: Sequence[Float[np.ndarray, "_ _ *channels"] | None]
-) -> Suggestion | None:
-    """Suggests the settings that a training chooses; None if points and images do not tell the size of cells.
-
-    Args:
-        points: (row, column) of the cells of each image, in its pixels.
-        images: finite values of any range; None where there is no image. Without any, the spacing of the points
-            tells alone.
-    """
-    look = ImageConfig()
-    seen = (None if one is None else grey(normalize_by(look, one.astype(np.float32))) for one in images)
-    try:
-        diameter = round(measure_cells(seen, points).diameter, 1)
-    except UserError:
-        return None
-    sigma = round(SIGMA_PER_DIAMETER * diameter, 2)
-    return Suggestion(diameter, sigma, suggest_scale(sigma))
+    slopes = [(_slope(image), own) for image, own in seen]
+    structure = _structure(slopes, spacing) if spacing and seen else None
+    return CellSize(spacing, _blob(seen), structure, _covered(slopes))
 
 
 def _blob(seen: Sequence[tuple[_Image, _Points]]) -> float | None:
@@ -140,7 +116,30 @@ def _blob(seen: Sequence[tuple[_Image, _Points]]) -> float | None:
     return float(_DISC * _OCTAVE[index] * 2.0**octave)
 
 
-def _structure(seen: Sequence[tuple[_Image, _Points]], spacing: float) -> float | None:
+def _slope(image: _Image) -> _Slope:
+    """Returns the log of the gradient of an image: how much structure each pixel shows."""
+    slope = ndimage.gaussian_gradient_magnitude(image.astype(np.float64), _SMOOTH)
+    return np.log(slope + _FLAT).astype(np.float32)
+
+
+def _covered(slopes: Sequence[tuple[_Slope, _Points]]) -> float | None:
+    """Returns the diameter of the disc as large as the structure around a click, in the median of the clicks.
+
+    Structure is where the gradient, smoothed, is above Otsu's threshold (1979, IEEE Transactions on Systems, Man,
+    and Cybernetics 9, 62-66), and what that surrounds. None where no click has any.
+    """
+    areas = []
+    for slope, own in slopes:
+        smooth = ndimage.gaussian_filter(slope, _SMOOTH)
+        structure = ndimage.binary_fill_holes(smooth > threshold_otsu(smooth))
+        clicks = _pixels(own, slope.shape)
+        nearest, _ = nearest_peak(clicks, slope.shape)
+        areas.append(np.bincount(nearest[structure], minlength=len(clicks)))
+    area = float(np.median(np.concatenate(areas))) if areas else 0.0
+    return max(2 * float(np.sqrt(area / np.pi)) - _WIDER, _WIDER) if area else None
+
+
+def _structure(slopes: Sequence[tuple[_Slope, _Points]], spacing: float) -> float | None:
     """Returns the diameter within which cells have structure, None where no ground is seen beyond them.
 
     Structure is the mean log of the gradient in rings around the clicks; it ends half-way from its greatest value
@@ -148,10 +147,9 @@ def _structure(seen: Sequence[tuple[_Image, _Points]], spacing: float) -> float 
     """
     step = spacing / _RINGS
     sums, pixels = np.zeros(2 * _RINGS), np.zeros(2 * _RINGS)
-    for image, own in seen:
-        slope = np.log(ndimage.gaussian_gradient_magnitude(image.astype(np.float64), _SMOOTH) + _FLAT)
-        elsewhere = np.ones(image.shape, bool)
-        elsewhere[tuple(_pixels(own, image.shape).T)] = False
+    for slope, own in slopes:
+        elsewhere = np.ones(slope.shape, bool)
+        elsewhere[tuple(_pixels(own, slope.shape).T)] = False
         ring = np.minimum(ndimage.distance_transform_edt(elsewhere) / step, 2 * _RINGS - 1)
         sums += np.bincount(ring.astype(np.intp).ravel(), slope.ravel(), 2 * _RINGS)
         pixels += np.bincount(ring.astype(np.intp).ravel(), minlength=2 * _RINGS)

@@ -23,6 +23,11 @@ from .report import training_verdict as training_verdict
 from .run_folder import load_facts as load_facts
 from .run_folder import read_metrics as read_metrics
 from .run_folder import save_config as save_config
+from .size import FoundSize as FoundSize
+from .size import Suggestion as Suggestion
+from .size import find_size as find_size
+from .size import look_at as look_at
+from .size import suggest as suggest
 from .start import check_start as check_start
 from .start import going_on as going_on
 from .start import name_of_start as name_of_start

@@ -2,12 +2,12 @@
 
 import dataclasses
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import optax
-from jaxtyping import Float, Float32
+from jaxtyping import Float
 
 from wsis_jax.core import (
     SIGMA_PER_DIAMETER,
@@ -19,23 +19,21 @@ from wsis_jax.core import (
     check_values,
     collecting_faults,
     explaining_out_of_memory,
-    grey,
-    inside,
     is_constant,
-    nearest_peak,
     normalize_by,
     scale_points,
     wait_for_all,
 )
-from wsis_jax.cutting import check_data_term, fit_appearance, with_channels
+from wsis_jax.cutting import check_data_term
 from wsis_jax.io import check_points, moved_near
 from wsis_jax.network import Model, UNet, build_model, load_model, load_variables
-from wsis_jax.points import measure_cells, suggest_scale
+from wsis_jax.points import suggest_scale
 from wsis_jax.training import run_folder
 from wsis_jax.training.data import TrainingSet
 from wsis_jax.training.learned import LearnedImage, learned_from, learned_from_samples
 from wsis_jax.training.loop import Callbacks, Training, train_until_done, why_finished
 from wsis_jax.training.patches import Sample, hold_out, leave_out, make_sample
+from wsis_jax.training.size import appearance_at, find_size
 from wsis_jax.training.start import check_start, fit_to_start, start_variables
 from wsis_jax.training.step import TrainState, initial_state, make_optimizer
 from wsis_jax.training.validation import write_samples
@@ -207,7 +205,7 @@ def fill_in(data: TrainingSet, config: Config) -> Config:
                 check_points(own, (image.shape[0], image.shape[1]), name=name)
 
     def measure() -> float:
-        return round(measure_cells(_seen(images, config), points).diameter, 1)
+        return find_size(images, points, config.image).diameter
 
     config = fit_to_start(config, measure)
     sigma, scale, diameter = config.likelihood.sigma, config.image.scale, config.image.diameter
@@ -224,26 +222,14 @@ def fill_in(data: TrainingSet, config: Config) -> Config:
     )
 
 
-def _seen(
-    images: Sequence[Float[np.ndarray, "_ _ *channels"]], config: Config
-) -> Iterator[Float32[np.ndarray, "_ _"]]:
-    """Yields the images as they are normalised, of one channel."""
-    for image in images:
-        yield grey(normalize_by(config.image, image.astype(np.float32)))
-
-
 def _with_appearance(samples: Sequence[Sample], config: Config) -> list[Sample]:
     """Returns samples with how cells look at their points, if `cut.data` is to be chosen by it."""
     if config.cut.data != "auto":
         return list(samples)
-    seen = []
-    for sample in samples:
-        shape = sample.image.shape[0], sample.image.shape[1]
-        peaks = np.round(sample.points[inside(sample.points, shape)]).astype(np.int64)
-        distance = nearest_peak(peaks.clip(0, np.array(shape) - 1), shape)[1]
-        appearance = fit_appearance(with_channels(sample.image), distance, sigma=config.network_sigma)
-        seen.append(sample._replace(appearance=appearance))
-    return seen
+    return [
+        one._replace(appearance=appearance_at(one.image, one.points, sigma=config.network_sigma))
+        for one in samples
+    ]
 
 
 def choose_data_term(samples: Sequence[Sample], config: Config) -> Config:
