@@ -11,7 +11,7 @@ from scipy import ndimage
 from wsis_jax.core.config import Config
 from wsis_jax.core.geometry import nearest_peak
 from wsis_jax.core.types import WinnerMap
-from wsis_jax.core.windows import grid_windows
+from wsis_jax.core.windows import grid_windows, grow, relative_to, whole_window
 from wsis_jax.cutting.appearance import (
     ChannelMoments,
     MapHistograms,
@@ -20,6 +20,7 @@ from wsis_jax.cutting.appearance import (
     channel_moments,
     fit_appearance,
     levels_of,
+    local_variance,
     map_histograms,
     with_channels,
 )
@@ -65,8 +66,9 @@ def dice(found, true):
         {"cell": 0.1, "ground": 0.9},
         {"cell": 0.6, "ground": 0.1, "tilt": 0.3},
         {"cell": 0.9, "ground": 0.1, "dim": 0.4},
+        {"cell": 0.9, "ground": 0.5, "dim": -1.0, "tilt": 0.2},
     ],
-    ids=["bright", "dark", "uneven light", "dim beside bright"],
+    ids=["bright", "dark", "uneven light", "dim beside bright", "dark beside bright"],
 )
 def test_stained_cells_are_cut_out_without_a_setting(look):
     image, peaks, labels = stained(0, **look)
@@ -105,26 +107,29 @@ def test_parts_look_as_the_whole_does(seed, channels, side):
         reduce(ChannelMoments.join, [channel_moments(pixels[part], distance[part], sigma=SIGMA) for part in parts])
     )
     np.testing.assert_allclose(axis.weights, whole.axis.weights, atol=2e-6)
-    sums = (
-        map_histograms(whole.axis.map(pixels[part]), distance[part], axis=whole.axis, sigma=SIGMA)
-        for part in parts
-    )
+    values = whole.axis.map(pixels)
+    sums = []
+    for part in parts:
+        around = grow(part, int(2 * SIGMA) + 1, whole_window(image.shape))
+        variance = local_variance(values[around], sigma=SIGMA)[relative_to(part, around)]
+        sums.append(map_histograms(values[part], variance, distance[part], axis=whole.axis, sigma=SIGMA))
     found = appearance_of(whole.axis, reduce(MapHistograms.join, sums))
     np.testing.assert_array_equal(found.odds, whole.odds)
     assert found.rim == pytest.approx(whole.rim)
+    assert found.texture == pytest.approx(whole.texture)
 
 
 @settings(deadline=None, max_examples=30)
-@given(st.integers(0, 2**32 - 1), st.integers(1, 6))
-def test_levels_against_a_loop(seed, cells):
+@given(st.integers(0, 2**32 - 1), st.integers(1, 6), st.sampled_from([0.2, 0.5]))
+def test_levels_against_a_loop(seed, cells, low):
     rng = np.random.default_rng(seed)
     peaks = rng.integers(0, 40, (cells, 2))
     values, (index, distance) = rng.uniform(-1, 3, (40, 40)), nearest_peak(peaks, (40, 40))
-    found = levels_of(values, index, distance, sigma=SIGMA)
+    found = levels_of(values, index, distance, sigma=SIGMA, ground_quantile=low)
     for cell in range(int(index.max()) + 1):
         for level, near, q in (
             (found.cell, distance <= 0.8 * SIGMA, 0.5),
-            (found.ground, (distance > SIGMA) & (distance <= 4 * SIGMA), 0.2),
+            (found.ground, (distance > SIGMA) & (distance <= 4 * SIGMA), low),
         ):
             own = np.sort(values[near & (index == cell)])
             assert level[cell] == (own[int(len(own) * q)] if len(own) else 0)

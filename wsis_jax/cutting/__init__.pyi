@@ -1,6 +1,7 @@
 from .appearance import LEAST_CONTRAST as LEAST_CONTRAST
 from .appearance import LEAST_SEPARATION as LEAST_SEPARATION
 from .appearance import MOST_RIM as MOST_RIM
+from .appearance import MOST_TEXTURE as MOST_TEXTURE
 from .appearance import Appearance as Appearance
 from .appearance import Axis as Axis
 from .appearance import ChannelMoments as ChannelMoments
@@ -9,6 +10,7 @@ from .appearance import appearance_of as appearance_of
 from .appearance import axis_of as axis_of
 from .appearance import channel_moments as channel_moments
 from .appearance import fit_appearance as fit_appearance
+from .appearance import local_variance as local_variance
 from .appearance import map_histograms as map_histograms
 from .appearance import with_channels as with_channels
 from .cell_cuts import CellMask as CellMask

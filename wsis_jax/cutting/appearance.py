@@ -5,7 +5,8 @@ best (Fisher 1936, Annals of Eugenics 7, 179-188) makes one map of an image of a
 ground and 1 in cells, so that bright cells, dark cells and cells of another colour look alike. How far the two
 histograms of that map are apart (1 minus their overlap) says whether its values tell cells at all: they do for
 stained cells, and do not in phase contrast. There cells and ground differ by less than the image does within them,
-and cells have a rim or a halo: a ring that is brighter, or darker, than both.
+so that the middle of a cell has texture, and cells have a rim or a halo: a ring that is brighter, or darker, than
+both. Where cells and ground have the same mean, cells may be on both sides of it, some darker and some brighter.
 
 All is made of sums over pixels, so that the parts of an image give what the whole does.
 """
@@ -15,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int, Int64
 from scipy import ndimage
+from scipy.linalg import eigh
 
 _BINS, _LEAST, _MOST = 64, -1.0, 3.0  # of the histograms of the map
 _SMOOTH = 1.5  # bins
@@ -25,6 +27,9 @@ FEWEST = 200  # pixels to fit a distribution to
 _LEAST_VARIANCE = 1e-6  # of a feature: where the background, or a body, is one grey value, it has none
 LEAST_SEPARATION = 0.65  # from which grey values or colours tell cells from ground
 LEAST_CONTRAST = 1.0  # standard deviations of the image between cells and ground, from which they are stained
+MOST_TEXTURE = 0.27  # of the squared distance from the ground: the local variance in the middle of stained cells
+_WINDOW = 0.5  # × sigma: of the Gaussian in which that variance is taken
+_ONE_SIDED = 0.5  # of the root of the mean square: a mean from which cells are on one side of the ground
 _RINGS = np.arange(0.0, 4.5, 0.5)  # × sigma from the peaks: rings in which a rim or halo is looked for
 MOST_RIM = 0.25  # where a ring is so far above the middle, or below the ground, cells have a rim or a halo
 
@@ -91,30 +96,40 @@ class Axis(NamedTuple):
         weights, offset: of the map.
         ground: × sigma from all peaks, where the ground begins.
         contrast: the difference of cells and ground, in standard deviations of the map over the image.
+        two_sided: some cells are darker than the ground and others brighter: the map is 0 at the ground, negative
+            in the ones and positive in the others, and the root of its mean square in cells is 1.
     """
 
     weights: Float64[np.ndarray, " channels"]
     offset: float
     ground: float
     contrast: float
+    two_sided: bool = False
 
     def map(self, pixels: _Pixels) -> _Map:
-        """Returns the map, clipped to -1..3."""
-        return np.clip(pixels.astype(np.float64) @ self.weights + self.offset, _LEAST, _MOST)
+        """Returns the map, clipped to -1..3, or to -3..3 if it is two-sided."""
+        values = pixels.astype(np.float64) @ self.weights + self.offset
+        return np.clip(values, -_MOST if self.two_sided else _LEAST, _MOST)
+
+    def away(self, values: _Map) -> _Map:
+        """Returns how far values of the map are from the ground."""
+        return np.abs(values) if self.two_sided else values
 
 
 class MapHistograms(NamedTuple):
     """Sums over the pixels of an image.
 
     Attributes:
-        counts: the histograms of the map in cells and in the ground.
-        rings: the sum of the map in each ring around the peaks.
+        counts: the histograms, in cells and in the ground, of how far the map is from the ground.
+        rings: the sum of that in each ring around the peaks.
         pixels: of each ring.
+        squares: the sums, in cells, of the local variance of the map and of the squared map.
     """
 
     counts: Int64[np.ndarray, "2 bins"]
     rings: Float64[np.ndarray, " rings"]
     pixels: Int64[np.ndarray, " rings"]
+    squares: Float64[np.ndarray, "2"]
 
     def join(self, other: "MapHistograms") -> "MapHistograms":
         """Returns the sums over two parts of an image together."""
@@ -126,25 +141,28 @@ class Appearance(NamedTuple):
 
     Attributes:
         axis: of the map.
-        odds: log odds that a pixel with the map's value is of a cell, for 64 values from -1 to 3.
+        odds: log odds that a pixel so far from the ground is of a cell, for 64 distances from -1 to 3.
         separation: 1 minus the overlap of the two histograms, 0..1.
         rim: how far the map exceeds that in the middle of cells, or falls below that of the ground, in any ring
             around the peaks: phase contrast draws dark cells in a bright halo, and bright rims.
+        texture: the local variance of the map in the middle of cells, over its mean square there.
     """
 
     axis: Axis
     odds: Float64[np.ndarray, " bins"]
     separation: float
     rim: float
+    texture: float
 
     @property
     def is_stained(self) -> bool:
         """Whether grey values or colours tell cells from ground: in stained cells, not in phase contrast."""
-        return self.separation >= LEAST_SEPARATION and self.axis.contrast >= LEAST_CONTRAST and self.rim < MOST_RIM
+        apart = self.separation >= LEAST_SEPARATION and self.axis.contrast >= LEAST_CONTRAST
+        return apart and self.rim < MOST_RIM and self.texture < MOST_TEXTURE
 
     def odds_of(self, values: _Map) -> _Map:
         """Returns the log odds of the values of the map."""
-        return self.odds[_bin(values)]
+        return self.odds[_bin(self.axis.away(values))]
 
 
 def with_channels(image: np.ndarray) -> _Pixels:
@@ -162,7 +180,10 @@ def channel_moments(pixels: _Pixels, distance: _Distance, *, sigma: float) -> Ch
 
 
 def axis_of(moments: ChannelMoments) -> Axis | None:
-    """Returns the axis that tells cells from ground best; None where too little of either is seen."""
+    """Returns the axis that tells cells from ground best; None where too little of either is seen.
+
+    It is Fisher's, by the means of both, unless these are so near that cells may be on both sides of the ground.
+    """
     far, ground = next(
         (
             one
@@ -178,22 +199,60 @@ def axis_of(moments: ChannelMoments) -> Axis | None:
     scatter = cells.scatter / cells.count + ground.scatter / ground.count
     weights = np.linalg.solve(scatter + 1e-4 * np.eye(len(apart)), apart)
     length = float(weights @ apart)
-    if length <= 0:
-        return None
+    axis = _axis(weights / length, moments, ground, far) if length > 0 else None
+    if axis is not None and axis.contrast >= LEAST_CONTRAST:
+        return axis
+    # The direction in which cells are farthest from the ground, whatever their sign, in deviations of the ground.
+    spread = cells.scatter / cells.count + np.outer(apart, apart)
+    _, vectors = eigh(spread, ground.scatter / ground.count + 1e-4 * np.eye(len(apart)))
+    weights = vectors[:, -1] * (1 if vectors[:, -1].sum() >= 0 else -1)
+    length = float(np.sqrt(weights @ spread @ weights))
+    if length == 0 or abs(weights @ apart) > _ONE_SIDED * length:
+        return axis
+    return _axis(weights / length, moments, ground, far, two_sided=True)
+
+
+def _axis(
+    weights: Float64[np.ndarray, " channels"],
+    moments: ChannelMoments,
+    ground: Moments,
+    far: float,
+    *,
+    two_sided: bool = False,
+) -> Axis:
+    """Returns the axis of some weights, with which the map differs by 1 between cells and ground."""
     # Sums over parts end in other last digits than the sum over the whole.
-    weights = np.round(weights / length, 6)
+    weights = np.round(weights, 6)
     deviation = float(np.sqrt(weights @ moments.image.scatter @ weights / moments.image.count))
-    return Axis(weights, round(float(-weights @ ground.mean), 6), far, 1 / max(deviation, 1e-6))
+    return Axis(weights, round(float(-weights @ ground.mean), 6), far, 1 / max(deviation, 1e-6), two_sided)
 
 
-def map_histograms(values: _Map, distance: _Distance, *, axis: Axis, sigma: float) -> MapHistograms:
-    """Returns the sums over an image, or a part, by its map and each pixel's distance from the nearest peak."""
-    bins, rings = _bin(values), np.digitize(distance, _RINGS * sigma)
+def local_variance(values: _Map, *, sigma: float) -> _Map:
+    """Returns the variance of a map around each pixel; a margin of two sigma around a part of it is enough."""
+    mean, square = (ndimage.gaussian_filter(one, _WINDOW * sigma) for one in (values, values * values))
+    return np.maximum(square - mean * mean, 0)
+
+
+def map_histograms(
+    values: _Map, variance: _Map, distance: _Distance, *, axis: Axis, sigma: float
+) -> MapHistograms:
+    """Returns the sums over an image, or a part.
+
+    Args:
+        values: of the map.
+        variance: `local_variance` of the map.
+        distance: of each pixel from the nearest peak.
+        axis: of the map.
+        sigma: of the likelihood map, in pixels.
+    """
+    away = axis.away(values)
+    bins, rings = _bin(away), np.digitize(distance, _RINGS * sigma)
     masks = distance <= sigma, distance > axis.ground * sigma
     counts = np.stack([np.bincount(bins[mask], minlength=_BINS) for mask in masks]).astype(np.int64)
-    sums = np.bincount(rings.ravel(), values.ravel(), len(_RINGS) + 1)[1:-1]
+    sums = np.bincount(rings.ravel(), away.ravel(), len(_RINGS) + 1)[1:-1]
     pixels = np.bincount(rings.ravel(), minlength=len(_RINGS) + 1)[1:-1].astype(np.int64)
-    return MapHistograms(counts, sums, pixels)
+    squares = np.array([variance[masks[0]].sum(), (values[masks[0]] ** 2).sum()])
+    return MapHistograms(counts, sums, pixels, squares)
 
 
 def appearance_of(axis: Axis, histograms: MapHistograms) -> Appearance:
@@ -203,7 +262,9 @@ def appearance_of(axis: Axis, histograms: MapHistograms) -> Appearance:
     odds = np.log((shares[0] + 1e-3) / (shares[1] + 1e-3))
     profile = histograms.rings / np.maximum(histograms.pixels, 1)
     rim = float(max(profile.max() - profile[0], -profile.min()))
-    return Appearance(axis, np.clip(odds, -_SURE, _SURE), float(1 - np.minimum(*shares).sum()), rim)
+    separation = float(1 - np.minimum(*shares).sum())
+    texture = float(histograms.squares[0] / max(histograms.squares[1], 1e-12))
+    return Appearance(axis, np.clip(odds, -_SURE, _SURE), separation, rim, texture)
 
 
 def fit_appearance(pixels: _Pixels, distance: _Distance, *, sigma: float) -> Appearance | None:
@@ -217,7 +278,9 @@ def fit_appearance(pixels: _Pixels, distance: _Distance, *, sigma: float) -> App
     axis = axis_of(channel_moments(pixels, distance, sigma=sigma))
     if axis is None:
         return None
-    return appearance_of(axis, map_histograms(axis.map(pixels), distance, axis=axis, sigma=sigma))
+    values = axis.map(pixels)
+    variance = local_variance(values, sigma=sigma)
+    return appearance_of(axis, map_histograms(values, variance, distance, axis=axis, sigma=sigma))
 
 
 class Levels(NamedTuple):
@@ -228,7 +291,12 @@ class Levels(NamedTuple):
 
 
 def levels_of(
-    values: _Map, index: Int[np.ndarray, "height width"], distance: _Distance, *, sigma: float
+    values: _Map,
+    index: Int[np.ndarray, "height width"],
+    distance: _Distance,
+    *,
+    sigma: float,
+    ground_quantile: float,
 ) -> Levels:
     """Returns the levels of every cell.
 
@@ -237,10 +305,12 @@ def levels_of(
         index: of the nearest peak of each pixel.
         distance: from it.
         sigma: of the likelihood map, in pixels.
+        ground_quantile: of the values around a cell that is the level of the ground, 0..1. Neighbours are among
+            them.
     """
     cells = int(index.max(initial=-1)) + 1
     middle = _quantiles(values, index, distance <= 0.8 * sigma, cells, 0.5)
-    ground = _quantiles(values, index, (distance > sigma) & (distance <= 4 * sigma), cells, 0.2)
+    ground = _quantiles(values, index, (distance > sigma) & (distance <= 4 * sigma), cells, ground_quantile)
     return Levels(middle, ground)
 
 

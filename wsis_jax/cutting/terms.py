@@ -41,6 +41,7 @@ _BACKGROUND_FROM = 4.0  # × sigma from every peak: where the background begins 
 # A dark one absorbs light, and half of the absorbance, a logarithm, is more than half of the grey values.
 _HEIGHT, _HEIGHT_DARK = 0.5, 0.6
 _SLOPE = 2.0  # of the data term around that height
+_GROUND, _GROUND_OF_TWO = 0.2, 0.5  # quantiles around a cell: of cells on one side of the ground, on both sides
 _LEAST_RISE = 0.1  # from ground to middle, where 1 is that of a typical cell
 _ODDS = 0.2  # weight of the log odds beside the levels
 _EDGE_BLUR = 0.7  # pixels
@@ -146,16 +147,21 @@ def levels(seen: TermInput, settings: CutConfig) -> _Map:
 
     m goes from -1 to 1 around half of the way from the level of the ground around the pixel's cell to that of its
     middle, 0.6 of it where cells are darker than the ground: dim and bright cells, on a ground that is uneven, are
-    bounded at the same height of their edges. Farther than 4 sigma from every peak m is -1. The appearance must be
-    known, see `label_cells.chosen_settings`.
+    bounded at the same height of their edges. Where some cells are darker than the ground and others brighter,
+    each has its own sign. Farther than 4 sigma from every peak m is -1. The appearance must be known, see
+    `label_cells.chosen_settings`.
     """
     assert seen.appearance is not None
     assert seen.map is not None
     assert seen.index is not None
     assert seen.distance is not None
-    level = levels_of(seen.map, seen.index, seen.distance, sigma=seen.sigma)
-    rise = np.maximum(level.cell - level.ground, _LEAST_RISE)
-    height = _HEIGHT if seen.appearance.axis.weights.sum() > 0 else _HEIGHT_DARK
+    axis = seen.appearance.axis
+    low = _GROUND_OF_TWO if axis.two_sided else _GROUND
+    level = levels_of(seen.map, seen.index, seen.distance, sigma=seen.sigma, ground_quantile=low)
+    rise = level.cell - level.ground
+    sign = np.where(rise < 0, -1, 1) if axis.two_sided else 1
+    rise = sign * np.maximum(sign * rise, _LEAST_RISE)
+    height = _HEIGHT if axis.two_sided or axis.weights.sum() > 0 else _HEIGHT_DARK
     middle = (level.ground + height * rise)[seen.index]
     own = np.clip(_SLOPE * (seen.map - middle) / rise[seen.index], -1, 1)
     own[seen.distance > _BACKGROUND_FROM * seen.sigma] = -1

@@ -5,7 +5,7 @@ from statistics import median
 from typing import Any, NamedTuple
 
 from wsis_jax.core import SIGMA_PER_DIAMETER, Config, fill_weights, in_words
-from wsis_jax.cutting import LEAST_CONTRAST, LEAST_SEPARATION, MOST_RIM
+from wsis_jax.cutting import LEAST_CONTRAST, LEAST_SEPARATION, MOST_RIM, MOST_TEXTURE
 
 _CUTS = {
     "levels": "by grey value or colour: each cell up to a level between its own and that of the ground around it",
@@ -58,12 +58,14 @@ def _how_cut(config: Config, images: Sequence[dict[str, Any]]) -> str:
     if not looks:
         return how
     stained, count = sum(image["stained"] for image in looks), len(looks)
-    figures = {name: median(image[name] for image in looks) for name in ("separation", "contrast", "rim")}
+    names = ("separation", "contrast", "rim", "texture")
+    figures = {name: median(image.get(name, 0.0) for image in looks) for name in names}
     which = f"{stained} of {count} images" if count > 1 else "the image" if stained else "no image"
     return (
         f"{how}. Cells look stained in {which}: grey value or colour at clicks and far from them has a "
         f"separation of {figures['separation']:.2f} (stained from {LEAST_SEPARATION}), a contrast of "
-        f"{figures['contrast']:.1f} (from {LEAST_CONTRAST:g}) and a rim of {figures['rim']:.2f} (below {MOST_RIM})"
+        f"{figures['contrast']:.1f} (from {LEAST_CONTRAST:g}), a rim of {figures['rim']:.2f} (below {MOST_RIM}) and "
+        f"a texture of {figures['texture']:.2f} (below {MOST_TEXTURE})"
         + (", in the median." if count > 1 else ".")
     )
 

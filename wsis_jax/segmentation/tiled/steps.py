@@ -63,6 +63,7 @@ from wsis_jax.cutting import (
     fit_background,
     greatest_contributions,
     label_nearest,
+    local_variance,
     map_histograms,
     reassign_fragments,
     rim_contrast,
@@ -256,8 +257,11 @@ def _channel_moments(part: Window, *, tiled: TiledImage, peaks: Peaks) -> Channe
 def _map_histograms(part: Window, *, tiled: TiledImage, peaks: Peaks, axis: Axis) -> MapHistograms:
     """Returns the sums over a part that say how cells and ground look."""
     distance = nearest_peak(peaks, window_shape(part), corner=corner_of(part))[1]
-    values = axis.map(with_channels(tiled.image[part]))
-    return map_histograms(values, distance, axis=axis, sigma=tiled.config.network_sigma)
+    sigma = tiled.config.network_sigma
+    around = grow(part, CellExtent.of(tiled.config).margin, whole_window(tiled.shape))
+    values, inner = axis.map(with_channels(tiled.image[around])), relative_to(part, around)
+    variance = local_variance(values, sigma=sigma)
+    return map_histograms(values[inner], variance[inner], distance, axis=axis, sigma=sigma)
 
 
 def _observe(
