@@ -8,7 +8,7 @@ from wsis_jax.training.choices import choices
 CONFIG = Config().override(
     ["image.diameter=40", "likelihood.sigma=10", "image.scale=0.5", "image.channels=colours", "cut.data=levels"]
 )
-STAINED = {"stained": True, "separation": 0.84, "contrast": 1.93, "rim": 0.1}
+STAINED = {"stained": True, "separation": 0.84, "contrast": 1.93, "rim": 0.1, "texture": 0.05}
 
 
 def told(config=CONFIG, images=()):
@@ -35,7 +35,8 @@ def test_a_stained_set_is_cut_by_levels_and_says_why():
     assert why == (
         "by grey value or colour: each cell up to a level between its own and that of the ground around it. Cells "
         "look stained in 2 of 2 images: grey value or colour at clicks and far from them has a separation of 0.87 "
-        "(stained from 0.65), a contrast of 1.9 (from 1) and a rim of 0.10 (below 0.25), in the median."
+        "(stained from 0.65), a contrast of 1.9 (from 1), a rim of 0.10 (below 0.25) and a texture of 0.05 (below 0.27), in the "
+        "median."
     )
     assert told()["Outlines"] == (
         "at the steepest change",
@@ -48,7 +49,7 @@ def test_phase_contrast_is_cut_by_contributions():
     found = told(config, [STAINED | {"stained": False, "rim": 0.4}])
     assert found["Cells are cut"][0] == "inverse"
     assert "look stained in no image: " in found["Cells are cut"][1]
-    assert "a rim of 0.40 (below 0.25)." in found["Cells are cut"][1]
+    assert "a rim of 0.40 (below 0.25) and a texture of 0.05 (below 0.27)." in found["Cells are cut"][1]
     assert found["Outlines"] == (
         "at rims",
         "a cell holds what contributed above 5% of its greatest to its peak",

@@ -64,8 +64,8 @@ def _how_cut(config: Config, images: Sequence[dict[str, Any]]) -> str:
     return (
         f"{how}. Cells look stained in {which}: grey value or colour at clicks and far from them has a "
         f"separation of {figures['separation']:.2f} (stained from {LEAST_SEPARATION}), a contrast of "
-        f"{figures['contrast']:.1f} (from {LEAST_CONTRAST:g}), a rim of {figures['rim']:.2f} (below {MOST_RIM}) and "
-        f"a texture of {figures['texture']:.2f} (below {MOST_TEXTURE})"
+        f"{figures['contrast']:.1f} (from {LEAST_CONTRAST:g}), a rim of {figures['rim']:.2f} (below {MOST_RIM}) "
+        f"and a texture of {figures['texture']:.2f} (below {MOST_TEXTURE})"
         + (", in the median." if count > 1 else ".")
     )
 

@@ -171,12 +171,8 @@ def _look(sample: Sample) -> dict[str, float | bool]:
     look = sample.appearance
     if look is None:
         return {}
-    told = {
-        "separation": look.separation,
-        "contrast": look.axis.contrast,
-        "rim": look.rim,
-        "texture": look.texture,
-    }
+    told = {"separation": look.separation, "contrast": look.axis.contrast}
+    told |= {"rim": look.rim, "texture": look.texture}
     return {name: round(value, 3) for name, value in told.items()} | {"stained": look.is_stained}
 
 
