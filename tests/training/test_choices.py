@@ -35,8 +35,8 @@ def test_a_stained_set_is_cut_by_levels_and_says_why():
     assert why == (
         "by grey value or colour: each cell up to a level between its own and that of the ground around it. Cells "
         "look stained in 2 of 2 images: grey value or colour at clicks and far from them has a separation of 0.87 "
-        "(stained from 0.65), a contrast of 1.9 (from 1), a rim of 0.10 (below 0.25) and a texture of 0.05 (below 0.27), in the "
-        "median."
+        "(stained from 0.65), a contrast of 1.9 (from 1), a rim of 0.10 (below 0.25) and a texture of 0.05 (below "
+        "0.27), in the median."
     )
     assert told()["Outlines"] == (
         "at the steepest change",
