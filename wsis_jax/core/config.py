@@ -156,7 +156,7 @@ class CutConfig:
     min_area: float = number(0.05, 0, 100)  # × area of a disc of `image.diameter`: smaller cells are dropped
     overlap: Literal["nearest", "sequential"] = "nearest"  # order-free, or as in the authors' code
     # × sigma: blur of each outline on its way to the pixels of the image; 0: none
-    smooth: float = number(0.2, 0, 100)
+    smooth: float = number(0.25, 0, 100)
 
 
 _SUITED: dict[str, dict[str, Any]] = {
@@ -166,7 +166,7 @@ _SUITED: dict[str, dict[str, Any]] = {
         "data_weight": 0.75,
         "background_weight": 0.3,
         "edge": "rim",
-        "edge_weight": 20.0,
+        "edge_weight": 60.0,
         "edge_falloff": 9.0,
     },
     # Where grey values are sure, contributions are trusted less: they lie on both sides of an edge.

@@ -24,6 +24,7 @@ _GROUNDS = (4.0, 3.0, 2.0)  # × sigma from all peaks: where the ground begins, 
 _SHARE = 0.15  # of the image that the ground should take
 _SURE = 2.0  # log odds are clipped to this
 FEWEST = 200  # pixels to fit a distribution to
+_FEWEST_OF_CELLS = 50  # pixels near peaks, of which there may be few
 _LEAST_VARIANCE = 1e-6  # of a feature: where the background, or a body, is one grey value, it has none
 LEAST_SEPARATION = 0.65  # from which grey values or colours tell cells from ground
 LEAST_CONTRAST = 1.0  # standard deviations of the image between cells and ground, from which they are stained
@@ -193,7 +194,7 @@ def axis_of(moments: ChannelMoments) -> Axis | None:
         (_GROUNDS[-1], moments.grounds[-1]),
     )
     cells = moments.cells
-    if min(cells.count, ground.count) < FEWEST:
+    if cells.count < _FEWEST_OF_CELLS or ground.count < FEWEST:
         return None
     apart = cells.mean - ground.mean
     scatter = cells.scatter / cells.count + ground.scatter / ground.count
