@@ -6,12 +6,12 @@
 DATA holds a folder for each kind with `images/`, `points/` and `masks/`, files paired by name. Sizes and looks are
 read at the clicks, as a training does; the masks tell the true diameter alone. Prints a row for each kind: the
 diameter found, that by each of the four measures, the true median; then, over the images, the least and greatest
-separation, contrast and rim (`wsis_jax/cutting/appearance.py`), and how many count as stained. Some seconds a
+separation, contrast, rim and texture (`wsis_jax/cutting/appearance.py`), and how many count as stained. Some seconds a
 million pixels.
 """
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,16 @@ import numpy as np
 from experiments.crossval import half_diameter
 from experiments.folds import read_cases
 from wsis_jax.core import ImageConfig, normalize_by
+from wsis_jax.cutting import Appearance
+from wsis_jax.points import CellSize
 from wsis_jax.training import find_size, look_at
+
+_LOOKS: dict[str, Callable[[Appearance], float]] = {
+    "separation": lambda look: look.separation,
+    "contrast": lambda look: look.axis.contrast,
+    "rim": lambda look: look.rim,
+    "texture": lambda look: look.texture,
+}
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -29,18 +38,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--kinds", nargs="+", metavar="KIND", help="folders of DATA (all)")
     arguments = parser.parse_args(argv)
     kinds = arguments.kinds or sorted(path.parent.name for path in arguments.data.glob("*/masks"))
-    header = (
-        "kind",
-        "found",
-        "spacing, blob, structure, covered",
-        "true",
-        "ratio",
-        "separation",
-        "contrast",
-        "rim",
-    )
-    print("\n| " + " | ".join([*header, "stained"]) + " |")
-    print("|---|---|---|---|---|---|---|---|---|")
+    measures, told = ", ".join(CellSize._fields), " | ".join(_LOOKS)
+    print(f"\n| kind | found | {measures} | true | ratio | {told} | stained |")
+    print("|---|---|---|---|---|---|---|---|---|---|")
     for kind in kinds:
         cases = read_cases(arguments.data / kind)
         size = find_size([case.image for case in cases], [case.points for case in cases], ImageConfig())
@@ -50,12 +50,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         known = [one for one in looks if one is not None]
         each = ", ".join("-" if one is None else f"{one:.0f}" for one in size.measures)
         ranges = [
-            "-" if not known else f"{min(values):.2f} to {max(values):.2f}"
-            for values in (
-                [one.separation for one in known],
-                [one.axis.contrast for one in known],
-                [one.rim for one in known],
-            )
+            f"{min(values):.2f} to {max(values):.2f}" if known else "-"
+            for values in ([read(one) for one in known] for read in _LOOKS.values())
         ]
         stained = f"{sum(one.is_stained for one in known)} of {len(cases)}"
         shown = " | ".join([f"{found:.0f}", each, f"{true:.0f}", f"{found / true:.2f}", *ranges, stained])
