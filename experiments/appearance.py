@@ -6,8 +6,8 @@
 DATA holds a folder for each kind with `images/`, `points/` and `masks/`, files paired by name. Sizes and looks are
 read at the clicks, as a training does; the masks tell the true diameter alone. Prints a row for each kind: the
 diameter found, that by each of the four measures, the true median; then, over the images, the least and greatest
-separation, contrast, rim and texture (`wsis_jax/cutting/appearance.py`), and how many count as stained. Some seconds a
-million pixels.
+separation, contrast, rim and texture (`wsis_jax/cutting/appearance.py`), and how many count as stained. Some
+seconds a million pixels.
 """
 
 import argparse
