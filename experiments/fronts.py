@@ -54,7 +54,15 @@ def front(run: Model, case: Case, folder: Path, settings: Sequence[str] = (), *,
     seen = hashlib.sha256(
         np.ascontiguousarray(case.image).data
     ).hexdigest()  # a name may come to mean another crop
-    described = [seen, weights, parts["detect"], parts["contribution"], parts["cut"]["reach"], peaks]
+    described = [
+        seen,
+        weights,
+        parts["image"],
+        parts["detect"],
+        parts["contribution"],
+        parts["cut"]["reach"],
+        peaks,
+    ]
     key = hashlib.sha256(json.dumps(described).encode()).hexdigest()[:12]
     file = folder / "fronts" / f"{case.name}-{key}.npz"
     if not file.exists():

@@ -29,7 +29,7 @@ TOYS = {
     "student, own": "student DATA --work WORK --labels own --steps 80",
     "student, masks": "student DATA --work WORK --labels masks --steps 80",
     "generalist": "generalist SETS --work WORK/drawn --kinds drawn --most 2 --set train.steps=80",
-    "generalist, scored": "generalist SETS --work OUT --kinds drawn --model generalist",
+    "generalist, scored": "generalist SETS --work OUT --kinds drawn --model generalist --unseen",
     "appearance": "appearance SETS --kinds drawn",
     "sizes": "sizes DATA --model WORK/drawn/fold0 --factors 1",
     "point_faults": "point_faults DATA",
