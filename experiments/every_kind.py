@@ -28,7 +28,7 @@ from experiments.folds import Case, experiment_config, halves, read_cases, split
 from experiments.fronts import Front, front
 from experiments.student import drawing_settings, flood, inside_map, insides
 from wsis_jax.cli.terminal import training_progress
-from wsis_jax.core import SIGMA_PER_DIAMETER, normalize_by, preset, resize_labels, write_text
+from wsis_jax.core import SIGMA_PER_DIAMETER, Channels, normalize_by, preset, resize_labels, write_text
 from wsis_jax.network import Model, load_model
 from wsis_jax.training import make_sample, read_metrics, train_on_samples
 
@@ -55,9 +55,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     _print(scores)
 
 
-def cases_of(data: Path) -> list[Case]:
-    """Reads a kind, in colour where its images are; of a single image the halves."""
-    cases = read_cases(data)
+def cases_of(data: Path, *, channel: Channels | None = None) -> list[Case]:
+    """Reads a kind, as `read_cases` does; of a single image the halves."""
+    cases = read_cases(data, channel=channel)
     return halves(cases[0]) if len(cases) == 1 else cases
 
 

@@ -5,15 +5,18 @@ the order of names, beginning with the k-th, and trains on the others. What is t
 used again by every experiment; an interrupted training goes on where it stopped.
 """
 
+import json
+import shutil
+import time
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Float64, Int
 from skimage.segmentation import relabel_sequential
 
 from wsis_jax.cli.terminal import training_progress
-from wsis_jax.core import Channels, Config, preset, small_network
+from wsis_jax.core import Channels, Config, UserError, preset, replacing_folder, small_network, write_text
 from wsis_jax.io import (
     IMAGE_SUFFIXES,
     LABEL_SUFFIXES,
@@ -25,8 +28,8 @@ from wsis_jax.io import (
     read_points,
     stem,
 )
-from wsis_jax.network import Model, load_config, load_model
-from wsis_jax.training import TrainingSet, read_metrics, train_on_set, with_uncertain
+from wsis_jax.network import Model, load_config, load_model, model_folder
+from wsis_jax.training import Callbacks, TrainingSet, read_metrics, train_on_set, with_uncertain
 
 
 class Case(NamedTuple):
@@ -109,3 +112,75 @@ def trained(cases: list[Case], folder: Path, config: Config, *, tolerant: bool =
         with training_progress() as callbacks:
             train_on_set(data, config=config, run=folder, resume=begun, callbacks=callbacks)
     return load_model(folder)
+
+
+class TimedModel(NamedTuple):
+    """A trained model, its run folder, and the seconds that its training took."""
+
+    model: Model
+    folder: Path
+    seconds: float
+
+
+def trained_in_time(cases: list[Case], folder: Path, config: Config, *, after: Path | None = None) -> TimedModel:
+    """Returns the model that is learnt from the clicks of cases, or the one that is there, and how long it took.
+
+    Seconds are those of a clock on the wall, up to the last validation, with the compilation of the programs; they
+    are kept in `seconds.json`, so that an interrupted training goes on counting.
+
+    Args:
+        cases: to learn from.
+        folder: the run folder.
+        config: settings, of which a training that was begun takes the number of steps alone.
+        after: the run folder of a training of fewer steps, of the same cases, that this one makes longer: it
+            begins as a copy, and its seconds count.
+
+    Raises:
+        UserError: if the folder holds a training that started from another model.
+    """
+    if after is not None and not folder.exists():
+        with replacing_folder(folder) as copy:
+            shutil.copytree(after, copy)
+    begun = (folder / "config.json").exists()
+    if begun:
+        kept = load_config(folder)
+        if kept.train.start != config.train.start:
+            raise UserError(
+                f"{folder}: started from {kept.train.start or 'nothing'}, not from "
+                f"{config.train.start or 'nothing'}; choose another --work"
+            )
+        config = kept.override([f"train.steps={config.train.steps}"])
+    done = [line["step"] for line in read_metrics(folder)]
+    if not done or done[-1] < config.train.steps:
+        print(f"training {folder} on {', '.join(case.name for case in cases)}", flush=True)
+        data = TrainingSet(*([getattr(case, key) for case in cases] for key in ("image", "points", "name")))
+        before, begin = _seconds(folder), time.perf_counter()
+        with training_progress() as shown:
+
+            def on_metrics(metrics: dict[str, Any]) -> None:
+                write_text(folder / "seconds.json", json.dumps(before + time.perf_counter() - begin) + "\n")
+                shown.on_metrics(metrics)
+
+            callbacks = Callbacks(shown.on_step, on_metrics)
+            train_on_set(data, config=config, run=folder, resume=begun, callbacks=callbacks)
+    return TimedModel(load_model(folder), folder, _seconds(folder))
+
+
+def copied(start: str, work: Path) -> tuple[Model, Path]:
+    """Returns a model of the package, or of a run folder, as it is, by the settings of now for its use.
+
+    What is computed is kept beside the weights, so they are copied to a folder in `work`, which is returned, too.
+    """
+    folder = work / Path(start).name
+    if not folder.exists():
+        with replacing_folder(folder) as copy:
+            shutil.copytree(model_folder(start) / "weights", copy / "weights")
+            shutil.copy(model_folder(start) / "config.json", copy)
+    model = load_model(folder)
+    return model.using(preset("default", model.config)), folder
+
+
+def _seconds(folder: Path) -> float:
+    """Returns the seconds that the training in a folder took so far."""
+    file = folder / "seconds.json"
+    return float(json.loads(file.read_text())) if file.exists() else 0.0

@@ -18,6 +18,7 @@ from wsis_jax.network import packaged
 _STEPS = "train.steps=2 train.warmup=1 train.batch=2 train.patch=32 train.evaluate_every=2"
 _TINY = f"image.scale=1 likelihood.sigma=3 unet.encoder=[2,4] unet.decoder=[2] {_STEPS}"
 _SET = " ".join(f"--set {setting}" for setting in _TINY.split())
+_SMALL = "--set train.batch=2 --set train.patch=32 --set train.warmup=1"
 TOYS = {
     "crossval": "crossval DATA --work WORK --folds 3 --set train.steps=80",
     "every_kind": "every_kind SETS --work WORK --kinds drawn --steps 80 --ceilings first --set train.steps=80",
@@ -28,6 +29,8 @@ TOYS = {
     "detector": f"detector DATA --work WORK --rows '{_TINY}'",
     "student, own": "student DATA --work WORK --labels own --steps 80",
     "student, masks": "student DATA --work WORK --labels masks --steps 80",
+    "clicks": f"clicks DATA --work WORK --from WORK/drawn/run --counts 1 --steps 80 --warm-steps 1 2 {_SMALL}",
+    "loop": f"loop DATA --work WORK --from WORK/drawn/run --ways panel --turns 2 --looks 2 --steps 1 {_SMALL}",
     "generalist": "generalist SETS --work WORK/drawn --kinds drawn --most 2 --set train.steps=80",
     "generalist, scored": "generalist SETS --work OUT --kinds drawn --model generalist --unseen",
     "appearance": "appearance SETS --kinds drawn",
@@ -46,7 +49,7 @@ _TRAINED = [f"{teacher}{fold}" for teacher in ("fold", "nuclei", "tolerant-0.2-h
 _TRAINED.remove("tolerant-0.2-hidden-0")
 _TRAINED += [f"fold{fold}/student_{labels}" for labels in ("own", "masks") for fold in range(3)]
 _TRAINED.remove("fold0/student_own")
-_TRAINED += ["run", "fold0/masks"]  # of generalist and every_kind
+_TRAINED += ["run", "fold0/masks", "1of2/1-images/cold-80"]  # of generalist, every_kind and clicks
 
 
 @pytest.fixture(scope="module")
