@@ -11,7 +11,8 @@ from PIL import Image
 from wsis_jax.core.errors import UserError
 from wsis_jax.io.image_file import open_frames
 from wsis_jax.io.label_file import read_image, read_pixel_size
-from wsis_jax.io.paths import named_images, pair_by_name
+from wsis_jax.io.pairing import pair_by_name
+from wsis_jax.io.paths import named_images
 
 GREY = np.random.default_rng(0).integers(100, 60_000, (40, 48)).astype(np.uint16)
 STACK = np.random.default_rng(1).integers(100, 60_000, (6, 40, 48)).astype(np.uint16)

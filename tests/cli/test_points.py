@@ -1,6 +1,7 @@
 """`wsis points`: planted faults are named, and points come from wherever they are."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -118,6 +119,29 @@ def test_points_on_the_very_border_are_no_fault(tmp_path, images, capsys):
     said = "wsis: warning: a: 1 point was less than a pixel outside of the image, and moved to its border\n"
     assert capsys.readouterr().err == said
     assert json.loads((tmp_path / "report.json").read_text())["images"][0]["outside"] == []
+
+
+@pytest.mark.filterwarnings("always")
+def test_a_folder_that_may_not_be_read_is_told_once(tmp_path, images, capsys, monkeypatch):
+    iterdir = Path.iterdir
+
+    def refusing(folder):
+        if folder.name == "lost+found":
+            raise PermissionError(13, "Permission denied", str(folder))
+        return iterdir(folder)
+
+    monkeypatch.setattr(Path, "iterdir", refusing)
+    write_points(tmp_path / "clicks" / "a.csv", SCENES["a"].points)
+    for folder in (tmp_path / "clicks", images):
+        (folder / "lost+found").mkdir()
+    for name in "bcde":
+        (images / f"{name}.tif").unlink()
+    command = ["points", str(tmp_path / "clicks"), "--images", str(images), "--out", str(tmp_path / "out")]
+    assert main(command) == 0
+    said = capsys.readouterr().err.splitlines()
+    assert [line.partition(": left out, since it may not be read")[0] for line in said] == [
+        f"wsis: warning: {folder / 'lost+found'}" for folder in (tmp_path / "clicks", images)
+    ]
 
 
 def test_of_many_errors_ten_are_told(tmp_path, capsys):

@@ -96,4 +96,4 @@ def test_of_many_differences_some_are_named():
     many = TrainingSet(images, [np.empty((0, 2))] * 10, names)
     moved = many._replace(points=[np.ones((1, 2))] * 10)
     said = differences(learned_from(many), learned_from(moved))
-    assert said == [*(f"image {number}: 0 points, 1 now" for number in range(4)), "and 6 more images"]
+    assert said == [*(f"image {number}: 0 points, 1 now" for number in range(4)), "and 6 more"]

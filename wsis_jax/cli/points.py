@@ -3,13 +3,14 @@
 import argparse
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from wsis_jax.cli.arguments import add_axes, add_channel, add_components, add_points_in
 from wsis_jax.cli.terminal import print_point_reports, print_suggestion, progress_bar, show_error
-from wsis_jax.core import UserError, first_ten, so_many
+from wsis_jax.core import UserError, first_of, so_many
 
 if TYPE_CHECKING:
+    from wsis_jax.io import Named
     from wsis_jax.training import PointFiles
 
 SUMMARY = "make, convert and check points"
@@ -120,16 +121,16 @@ def run(arguments: argparse.Namespace) -> int:
             "images": [one.to_dict() for one in reports],
         }
         write_text(arguments.json, json.dumps(tree, indent=2) + "\n")
-    for error in first_ten(errors):
+    for error in first_of(errors):
         show_error(error)
     pictures = "" if images is None else " and pictures of them on their images"
     print(f"{arguments.out} holds the points of {so_many(len(points.by_file), 'file')}{pictures}.")
     return 3 if errors or any(one.faults for one in reports) else 0
 
 
-def _point_source(arguments: argparse.Namespace) -> tuple["PointFiles", list[Path], Any]:
-    """Returns the points asked for, the point files among what was given, and the images."""
-    from wsis_jax.io import named_points
+def _point_source(arguments: argparse.Namespace) -> tuple["PointFiles", list[Path], "Named | None"]:
+    """Returns the points asked for, the point files among what was given, and the images with their names."""
+    from wsis_jax.io import named_images, named_points
     from wsis_jax.training import points_from_ctc, points_from_files, points_from_labels, points_from_stains
 
     ways = {"POINTS": arguments.points, "--nuclei": arguments.nuclei, "--labels": arguments.labels}
@@ -143,23 +144,25 @@ def _point_source(arguments: argparse.Namespace) -> tuple["PointFiles", list[Pat
     if arguments.components and not arguments.labels:
         raise UserError("--components is of masks; give them by --labels")
     if arguments.ctc:
-        points, images = points_from_ctc(arguments.ctc)
-        return points, [], arguments.images or images
+        points, own = points_from_ctc(arguments.ctc)
+        return points, [], named_images(arguments.images or own)
+    files = named_points(arguments.points) if arguments.points else {}
+    images = None if arguments.images is None else named_images(arguments.images)
     if arguments.nuclei:
         channel, diameter = arguments.nuclear_channel, arguments.diameter
         return (
             points_from_stains(arguments.nuclei, channel=channel, diameter=diameter, axes=arguments.axes),
             [],
-            arguments.images,
+            images,
         )
     if arguments.labels:
-        return points_from_labels(arguments.labels, components=arguments.components), [], arguments.images
+        return points_from_labels(arguments.labels, components=arguments.components), [], images
     points = points_from_files(
-        arguments.points,
-        images=arguments.images,
+        files,
+        images=images,
         channel=arguments.channel,
         points_in=arguments.points_in,
         pixel_size=arguments.pixel_size,
         axes=arguments.axes,
     )
-    return points, [*named_points(arguments.points)], arguments.images
+    return points, [*files], images

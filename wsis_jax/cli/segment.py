@@ -20,7 +20,7 @@ from wsis_jax.cli.arguments import (
     which_run,
 )
 from wsis_jax.cli.terminal import one_line, progress_bar, show_error, show_warning
-from wsis_jax.core import UserError, so_many
+from wsis_jax.core import UserError, in_short, so_many
 from wsis_jax.io import stem
 from wsis_jax.output import DEFAULT_FORMATS, choose_formats, help_lines, tiled_kinds
 
@@ -207,8 +207,7 @@ def run(arguments: argparse.Namespace) -> int:
     done = f"{len(outcomes) - len(failed)} of {so_many(len(outcomes), 'image')} segmented{before}"
     print(f"{done}; results are in {arguments.out}")
     if failed:
-        more = f" and {len(failed) - _NAMED} more" if len(failed) > _NAMED else ""
-        print(f"Failed: {', '.join(map(_called, failed[:_NAMED]))}{more}; the errors are above.")
+        print(f"Failed: {in_short([*map(_called, failed)], _NAMED)}; the errors are above.")
     if "report" in format.kinds and len(failed) < len(outcomes):
         print(f"A page to look at: {segmentation_report(arguments.out, summary)}")
     return 3 if failed else 0

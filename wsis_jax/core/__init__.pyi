@@ -4,7 +4,6 @@ from .channels import channel_count as channel_count
 from .channels import channels_of as channels_of
 from .channels import channels_seen as channels_seen
 from .channels import in_words as in_words
-from .channels import so_many as so_many
 from .config import SIGMA_PER_DIAMETER as SIGMA_PER_DIAMETER
 from .config import Config as Config
 from .config import ContributionConfig as ContributionConfig
@@ -40,7 +39,6 @@ from .errors import UserError as UserError
 from .errors import WriteError as WriteError
 from .errors import collecting_faults as collecting_faults
 from .errors import collecting_warnings as collecting_warnings
-from .errors import first_ten as first_ten
 from .errors import sentence as sentence
 from .errors import sentences as sentences
 from .errors import warn_about_image as warn_about_image
@@ -118,3 +116,6 @@ from .windows import relative_to as relative_to
 from .windows import serial_map as serial_map
 from .windows import whole_window as whole_window
 from .windows import window_shape as window_shape
+from .words import first_of as first_of
+from .words import in_short as in_short
+from .words import so_many as so_many

@@ -63,8 +63,3 @@ def channel_count(channels: Channels) -> int:
 def in_words(channels: Channels) -> str:
     """Returns the channels as --channel takes them."""
     return channels if isinstance(channels, str) else ",".join(map(str, channels))
-
-
-def so_many(count: int, what: str = "channel") -> str:
-    """Returns a number of things for a message, as `1 image` and `3200 images`."""
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"

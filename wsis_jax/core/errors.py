@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 
-_TOLD = 10  # faults; of more their number
+from wsis_jax.core.words import first_of
 
 
 class UserError(ValueError):
@@ -43,7 +43,7 @@ class Faults(UserError):
         self.sentences = tuple(sentences)
 
     def __str__(self) -> str:
-        return "\n".join(first_ten(self.sentences))
+        return "\n".join(first_of(self.sentences))
 
 
 # What the system refuses is no fault of the program either.
@@ -67,12 +67,7 @@ def sentence(error: BaseException) -> str:
 
 def sentences(error: BaseException) -> list[str]:
     """Returns what an error says, a sentence for each of its faults, of more than ten their number."""
-    return first_ten(error.sentences) if isinstance(error, Faults) else [sentence(error)]
-
-
-def first_ten(told: Sequence[str]) -> list[str]:
-    """Returns the first ten of what is to be told, and of more how many there are."""
-    return [*told[:_TOLD], *([f"and {len(told) - _TOLD} more"] if len(told) > _TOLD else [])]
+    return first_of(error.sentences) if isinstance(error, Faults) else [sentence(error)]
 
 
 @contextmanager

@@ -14,12 +14,13 @@ from jaxtyping import Bool, Float, Float32, Float64, Int, Int32, Int64, Real, Sh
 from scipy import ndimage
 from skimage.transform import resize
 
-from wsis_jax.core.channels import Channels, channel_count, so_many
+from wsis_jax.core.channels import Channels, channel_count
 from wsis_jax.core.config import ImageConfig
 from wsis_jax.core.errors import UserError
 from wsis_jax.core.geometry import inside
 from wsis_jax.core.unscanned import SHARE, LeftOut, Reach, range_of_scanned
 from wsis_jax.core.windows import Window, corner_of, grow, intersect, relative_to, whole_window, window_shape
+from wsis_jax.core.words import so_many
 
 # Above one half no two cells can claim a pixel; a little more, since cuts run on the outer flank of a rim.
 _LEVEL = 0.6

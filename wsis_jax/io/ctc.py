@@ -14,9 +14,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float64
 
-from wsis_jax.core import MissingFile, UserError
+from wsis_jax.core import MissingFile, UserError, in_short
 from wsis_jax.io.label_file import count_frames, read_labels, read_shape
-from wsis_jax.io.paths import name_some
 from wsis_jax.metrics import centroids
 
 
@@ -58,9 +57,9 @@ def read_ctc_points(sequence: str | Path) -> list[MarkedImage]:
     if not common:
         raise UserError(f"{markers}: no frame is one of {sequence}; give folders of the same sequence")
     if unmarked := [path for frame, path in image_of.items() if frame not in markers_of]:
-        warnings.warn(f"{name_some(unmarked)}: left out, since the frame has no markers", stacklevel=2)
+        warnings.warn(f"{in_short(unmarked)}: left out, since the frame has no markers", stacklevel=2)
     if lonely := [path for frame, path in markers_of.items() if frame not in image_of]:
-        warnings.warn(f"{name_some(lonely)}: left out, since the frame has no image", stacklevel=2)
+        warnings.warn(f"{in_short(lonely)}: left out, since the frame has no image", stacklevel=2)
     return [_read_frame(image_of[frame], markers_of[frame]) for frame in common]
 
 

@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from jaxtyping import Float64, Int64
 
-from wsis_jax.core import MissingFile, UserError, area_centroid, first_ten, inside, warn_about_image, write_text
+from wsis_jax.core import MissingFile, UserError, area_centroid, first_of, inside, warn_about_image, write_text
 from wsis_jax.io.paths import Files, Named, corrected_first, named_files, points_of_results
 from wsis_jax.io.point_table import Table, read_table
 from wsis_jax.io.roi_file import Rois, holds_rois, read_rois
@@ -514,7 +514,7 @@ def check_points(points: Float64[np.ndarray, "points 2"], shape: tuple[int, int]
     (row, column), others = points[outside[0]], outside[1:]
     if len(others):
         told = [f"{number} at row {points[number][0]:g}, column {points[number][1]:g}" for number in others]
-        image += f", and so {'is' if len(others) == 1 else 'are'} {'; '.join(first_ten(told))}"
+        image += f", and so {'is' if len(others) == 1 else 'are'} {'; '.join(first_of(told))}"
         remedy = remedy.replace("correct it", "correct them")
     raise UserError(
         f"{of}point {outside[0]} (counted from 0) at row {row:g}, column {column:g} is {image}; {remedy}"

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float64
 
-from wsis_jax.core import MissingFile, UserError, first_ten, read_text, reading
+from wsis_jax.core import MissingFile, UserError, first_of, read_text, reading
 
 _FARTHEST = 1e9  # no image has so many pixels a side, or frames; squares of it can still be summed
 _WIDE = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)  # the first bytes of what Excel calls Unicode text
@@ -73,7 +73,7 @@ class Table(NamedTuple):
                     break
                 values[row, place] = number
         if faults:
-            told = "; ".join(first_ten([faults[line] for line in sorted(faults)]))
+            told = "; ".join(first_of([faults[line] for line in sorted(faults)]))
             raise UserError(f"{self.path}: {told}; {remedy if len(faults) == 1 else 'correct these lines'}")
         return values
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from jaxtyping import Float64, Int64
 
-from wsis_jax.core import UserError, area_centroid, check_bytes, reading, signed_area, warn_about_image
+from wsis_jax.core import UserError, area_centroid, check_bytes, in_short, reading, signed_area, warn_about_image
 from wsis_jax.io.readers import silent_libraries
 
 if TYPE_CHECKING:
@@ -74,9 +74,8 @@ def read_rois(path: Path) -> Rois:
         if parts > 1:
             divided.append(name)
     if divided:
-        more = f" and {len(divided) - 1} more" if len(divided) > 1 else ""
         warn_about_image(
-            f"{path}: the ROI {divided[0]}{more} lies in several parts and counts as one cell; if they are "
+            f"{path}: the ROI {in_short(divided)} lies in several parts and counts as one cell; if they are "
             "several cells, split it in ImageJ (ROI Manager, More, Split)"
         )
     return Rois(*(np.concatenate(values) for values in zip(*found, strict=True)))

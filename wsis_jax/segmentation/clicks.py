@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float64, Int64, Real
 
-from wsis_jax.core import Config, Resizing, UserError, pixels_taken, scaled_shape, warn_about_image
+from wsis_jax.core import Config, Resizing, UserError, in_short, pixels_taken, scaled_shape, warn_about_image
 from wsis_jax.io import Files, Named, moved_inside, named_points, pair_with_partners
 
 
@@ -36,12 +36,11 @@ def place_clicks(points: Real[np.ndarray, "_ 2"], shape: tuple[int, int], *, con
     points = moved_inside(points, shape, name="points")
     peaks = pixels_taken(_pixels_of(points), Resizing(scaled_shape(shape, config.network_scale), shape))
     kept = np.sort(np.unique(peaks, axis=0, return_index=True)[1])
-    if doubled := len(points) - len(kept):
-        row, column = points[np.setdiff1d(np.arange(len(points)), kept)[0]]
-        others = f" and {doubled - 1} more" if doubled > 1 else ""
+    if len(kept) < len(points):
+        doubled = [f"row {row:g}, column {column:g}" for row, column in np.delete(points, kept, axis=0)]
         warn_about_image(
-            f"the point at row {row:g}, column {column:g}{others} lies in the same pixel of the network as an "
-            "earlier one, so it is left out"
+            f"the point at {in_short(doubled)} lies in the same pixel of the network as an earlier one, so it is "
+            "left out"
         )
     return Clicks(points[kept], peaks[kept])
 

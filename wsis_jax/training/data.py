@@ -1,7 +1,7 @@
-"""Images and their points: read from files, found in nuclear stains, taken from label images or CTC folders."""
+"""Images and their points, to be learned from: read from files, or found in nuclear stains."""
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -10,52 +10,31 @@ import numpy as np
 from jaxtyping import Float32, Float64
 
 from wsis_jax.core import (
-    EXPECTED_ERRORS,
     ChannelChoice,
     Channels,
     UserError,
     channels_of,
     collecting_faults,
-    sentence,
+    in_short,
 )
 from wsis_jax.io import (
-    LABEL_SUFFIXES,
-    MASK_SUFFIXES,
-    ByFrame,
     Files,
-    ImageFacts,
     Named,
-    PointFormat,
     PointUnit,
-    frames_beyond,
     is_in_colours,
     moved_inside,
-    moved_near,
-    named_files,
     named_images,
     named_points,
-    near,
-    pair_by_name,
     pair_with_partners,
     points_of_frames,
-    read_ctc_points,
     read_facts,
     read_image,
-    read_labels,
     read_points,
-    renumber_frames,
-    stem,
-    write_picture,
-    write_points,
 )
-from wsis_jax.metrics import centroids
-from wsis_jax.output import points_picture
-from wsis_jax.points import PointReport, check_unit, find_nuclei, inspect_points
+from wsis_jax.points import check_unit, find_nuclei, inspect_points
 
 # Frame, row, column, and channels if there are several: of an image and of its stain they may differ.
 _Frames = Float32[np.ndarray, "_ _ _ *channels"]
-
-# Training sets
 
 
 class TrainingSet(NamedTuple):
@@ -162,9 +141,10 @@ def _read_pair(
                     check_unit(frame, own, size, name=name)
                 found.append((frame, moved_inside(own, (frame.shape[0], frame.shape[1]), name=name), name))
     if left_out := sorted(set(range(len(frames))) - set(by_frame)):
-        more, have = f" and {len(left_out) - 1} more are", "they have"
-        more, have = (" is", "it has") if len(left_out) == 1 else (more, have)
-        warnings.warn(f"{image_path}: page {left_out[0]}{more} left out, since {have} no points", stacklevel=3)
+        are, have = ("is", "it has") if len(left_out) == 1 else ("are", "they have")
+        warnings.warn(
+            f"{image_path}: page {in_short(left_out)} {are} left out, since {have} no points", stacklevel=3
+        )
     return found
 
 
@@ -215,7 +195,7 @@ def read_stained_set(
                 frames, stain = _read_both(image_path, stain_path, channel, nuclear_channel, axes)
                 for index, frame in enumerate(frames):
                     name = _name(image_path, stain_path, index, len(frames))
-                    points = _nuclear_points(stain[index], stain_path, nuclear_diameter)
+                    points = nuclear_points(stain[index], stain_path, nuclear_diameter)
                     if len(points):
                         result.add(frame, points, name)
                     else:
@@ -226,8 +206,7 @@ def read_stained_set(
             "check that it is the stain, and the channel of it (--nuclear-channel)"
         )
     if empty:
-        more = f" and {len(empty) - 1} more" if len(empty) > 1 else ""
-        warnings.warn(f"{empty[0]}{more}: left out, since no nucleus was found in its stain", stacklevel=2)
+        warnings.warn(f"{in_short(empty)}: left out, since no nucleus was found in its stain", stacklevel=2)
     return result
 
 
@@ -263,7 +242,7 @@ def _read_both(
     return frames, of_stain
 
 
-def _nuclear_points(
+def nuclear_points(
     stain: Float32[np.ndarray, "height width"], path: Path, diameter: float | None
 ) -> Float64[np.ndarray, "nuclei 2"]:
     """Returns the centres of the nuclei; an error names the file of the stain."""
@@ -302,188 +281,3 @@ def _name(image_path: Path, partner: Path, frame: int, frames: int) -> str:
     """Returns what to call an image in messages: its file, that of its points if it is another, and the frame."""
     name = str(image_path) if image_path == partner else f"{image_path} with {partner}"
     return name if frames == 1 else f"{name}, frame {frame}"
-
-
-# Points on their way between files
-
-
-class PointFiles(NamedTuple):
-    """Points by the file that they come from, and a sentence on each file that could not be read.
-
-    The names are those of the files that could, as `named_files` returns them.
-    """
-
-    by_file: dict[Path, ByFrame]
-    errors: list[str]
-    names: dict[Path, str]
-
-
-class PointSet(NamedTuple):
-    """The points of one frame, (row, column), and its image, if there is one, with the values as stored."""
-
-    name: str  # that of the file, and the frame where there are several
-    points: Float64[np.ndarray, "points 2"]
-    image: Float32[np.ndarray, "height width *channels"] | None
-
-
-def points_from_files(
-    points: Files,
-    *,
-    images: Files | None = None,
-    channel: ChannelChoice = None,
-    points_in: PointUnit | None = None,
-    pixel_size: float | None = None,
-    axes: str | None = None,
-) -> PointFiles:
-    """Reads point files, of whatever kind; see `read_points`.
-
-    `points_in` and `pixel_size` are as in `read_training_set`; `images`, of which `channel` and `axes` are read,
-    are those whose files may tell the latter, and which plane of a stack is which frame.
-    """
-    files = named_points(points)
-    paths = {} if images is None else named_images(images)
-    facts = {file: _facts_of(path, channel, axes) for path, file in pair_by_name(paths, files)[0]}
-
-    def read(file: Path) -> ByFrame:
-        known = facts.get(file) or ImageFacts(None, None)
-        size = pixel_size or known.pixel_size
-        return read_points(file, unit=points_in, pixel_size=size, planes=known.planes)
-
-    return _read(files, read)
-
-
-def _facts_of(path: Path, channel: ChannelChoice, axes: str | None) -> ImageFacts:
-    """Returns what an image file tells; nothing where it cannot be read."""
-    try:
-        return read_facts(path, channel=channel, axes=axes)
-    except EXPECTED_ERRORS:
-        return ImageFacts(None, None)
-
-
-def points_from_stains(
-    stains: Files, *, channel: int | None = None, diameter: float | None = None, axes: str | None = None
-) -> PointFiles:
-    """Finds the nuclei in images of a nuclear stain.
-
-    `channel` and `axes` are as `read_image` takes them; `diameter` is that of a typical nucleus in pixels,
-    None to estimate it from each image.
-    """
-
-    def read(path: Path) -> ByFrame:
-        frames = read_image(path, channel=channel, axes=axes)
-        return {index: _nuclear_points(frame, path, diameter) for index, frame in enumerate(frames)}
-
-    return _read(named_images(stains), read)
-
-
-def points_from_labels(labels: Files, *, components: bool = False) -> PointFiles:
-    """Takes the centroids of label images, or, with `components`, of the parts of masks; see `read_labels`."""
-    files = named_files(labels, suffixes=MASK_SUFFIXES if components else LABEL_SUFFIXES)
-    return _read(files, lambda path: {0: centroids(read_labels(path, components=components))})
-
-
-def points_from_ctc(sequence: Path) -> tuple[PointFiles, list[Path]]:
-    """Takes the markers of a sequence of the Cell Tracking Challenge; returns its images, too."""
-    frames = read_ctc_points(sequence)
-    names = {one.image: stem(one.image) for one in frames}
-    return PointFiles({one.image: {0: one.points} for one in frames}, [], names), [*names]
-
-
-def _read(files: Named, read: Callable[[Path], ByFrame]) -> PointFiles:
-    """Reads files one by one; a bad one does not stop the others."""
-    result, first = PointFiles({}, [], {}), dict[str, Path]()
-    for path, name in files.items():
-        if name in first:
-            raise UserError(
-                f"{path}: {first[name]} has that name, too, and so would its points; rename one, or give the "
-                "folder that holds both folders"
-            )
-        first[name] = path
-        try:
-            result.by_file[path] = read(path)
-            result.names[path] = name
-        except EXPECTED_ERRORS as error:
-            result.errors.append(sentence(error))
-    return result
-
-
-def pair_points_with_images(
-    points: PointFiles,
-    images: Files | None,
-    *,
-    channel: ChannelChoice = None,
-    points_in: PointUnit | None = None,
-    axes: str | None = None,
-) -> tuple[list[PointSet], list[str]]:
-    """Pairs points with images by name and frame, and says what has no partner.
-
-    An image without a file of points has none. `images` is None for points alone; `channel` and `axes` are as
-    `read_image` takes them. Unless `points_in` tells what the points are in, those that look as if they
-    were in micrometres are an error, too, as `check_unit` tells it.
-
-    Returns:
-        The sets, and errors: of `points`, of images that cannot be read, and of points that have no image.
-    """
-    errors, sets = list(points.errors), []
-    paths = {} if images is None else named_images(images)
-    pairs, without, alone = pair_by_name(paths, points.names)
-    file_of = dict(pairs)
-    for path, image_name in paths.items():
-        try:
-            frames = read_image(path, channel=channel, axes=axes)
-        except EXPECTED_ERRORS as error:
-            errors.append(sentence(error))
-            continue
-        by_frame: ByFrame = {}
-        size = _facts_of(path, channel, axes).pixel_size if points_in is None and path in file_of else None
-        if path in file_of:
-            by_frame = renumber_frames(points.by_file[file_of[path]], len(frames))
-            if fault := frames_beyond(by_frame, file_of[path], len(frames), image=path):
-                errors.append(fault)
-        for index, frame in enumerate(frames):
-            name = _frame_name(image_name, index, len(frames))
-            own = moved_near(by_frame.get(index, np.empty((0, 2))), (frame.shape[0], frame.shape[1]), name=name)
-            sets.append(PointSet(name, own, frame))
-            if points_in is None and path in file_of:
-                try:
-                    check_unit(frame, own, size, name=name)
-                except UserError as error:
-                    errors.append(str(error))
-    for path, name in alone.items():
-        if images is not None:
-            errors.append(f"{path}: no image has the name of these points{near(name, without)}")
-        by_frame = points.by_file[path]
-        sets += [PointSet(_frame_name(name, frame, len(by_frame)), own, None) for frame, own in by_frame.items()]
-    return sets, errors
-
-
-def _frame_name(name: str, frame: int, frames: int) -> str:
-    """Returns the name of a file, and the frame where there are several."""
-    return name if frames == 1 else f"{name}_{frame:04d}"
-
-
-def write_point_files(out: Path, points: PointFiles, *, format: PointFormat, keep: Sequence[Path] = ()) -> None:
-    """Writes a file of points for each file read, of the same name.
-
-    Raises:
-        UserError: if one of them would replace a file of `keep`.
-    """
-    kept = {path.resolve() for path in keep}
-    files = {path: out / f"{name}.csv" for path, name in points.names.items()}
-    for file in files.values():
-        if file.resolve() in kept:
-            raise UserError(f"{file}: is one of the files given; choose another folder to write to")
-    for path, by_frame in points.by_file.items():
-        only = len(by_frame) == 1 and 0 in by_frame
-        write_points(files[path], by_frame[0] if only else by_frame, format=format)
-
-
-def write_point_pictures(
-    out: Path, sets: Sequence[PointSet], reports: Sequence[PointReport], *, radius: float
-) -> None:
-    """Draws the points on each image; `radius` of the rings is in pixels of the images."""
-    for one, report in zip(sets, reports, strict=True):
-        if one.image is not None:
-            doubled, missing = one.points[np.unique(report.doubled)], report.missing
-            picture = points_picture(one.image, one.points, doubled=doubled, missing=missing, radius=radius)
-            write_picture(out / f"{one.name}_points.png", picture)

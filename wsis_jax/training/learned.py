@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float, Float64, Shaped
 
-from wsis_jax.core import Config, UserError, by_first, read_json, scale_points, write_text
+from wsis_jax.core import Config, UserError, by_first, first_of, read_json, scale_points, so_many, write_text
 from wsis_jax.training.data import TrainingSet
 from wsis_jax.training.patches import Sample
 
@@ -133,15 +133,15 @@ def differences(begun: Sequence[LearnedImage], now: Sequence[LearnedImage]) -> l
     told += [f"{_image(one)}: is new" for one in now if one.digest not in known and one.name not in known]
     if not told and [one.digest for one in begun] != [one.digest for one in now]:
         told = ["the images are in another order"]
-    return told if len(told) <= _MOST + 1 else [*told[:_MOST], f"and {len(told) - _MOST} more images"]
+    return first_of(told, _MOST)
 
 
 def _other_points(begun: LearnedImage, now: LearnedImage) -> list[str]:
     """Returns how the points of an image differ, and the places left out."""
     if len(begun.points) != len(now.points):
-        return [f"{_image(begun)}: {_so_many(begun.points)}, {len(now.points)} now"]
+        return [f"{_image(begun)}: {so_many(len(begun.points), 'point')}, {len(now.points)} now"]
     if not _same(begun.points, now.points):
-        return [f"{_image(begun)}: {_so_many(begun.points)}, in other places now"]
+        return [f"{_image(begun)}: {so_many(len(begun.points), 'point')}, in other places now"]
     if not _same(begun.left_out, now.left_out):
         return [f"{_image(begun)}: {len(begun.left_out)} places left out of the loss, {len(now.left_out)} now"]
     return []
@@ -150,10 +150,6 @@ def _other_points(begun: LearnedImage, now: LearnedImage) -> list[str]:
 def _image(one: LearnedImage) -> str:
     """Returns what a message calls an image."""
     return one.name if one.name.startswith("image ") else f"image {one.name}"
-
-
-def _so_many(points: Float[np.ndarray, "_ 2"]) -> str:
-    return "1 point" if len(points) == 1 else f"{len(points)} points"
 
 
 def _same(one: Float[np.ndarray, "_ 2"], other: Float[np.ndarray, "_ 2"]) -> bool:

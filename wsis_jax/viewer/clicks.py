@@ -43,12 +43,6 @@ def layers_of_clicks(viewer: ViewerModel, run: Path) -> tuple[list[LayerData], l
     return layers, [one.name for digest, one in learned.items() if digest not in seen]
 
 
-def in_short(names: Sequence[str]) -> str:
-    """Returns a few names, and how many more there are."""
-    shown = ", ".join(names[:3])
-    return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"
-
-
 def _digest(shown: Shown, step: tuple[int, ...], channels: Channels | None) -> str | None:
     """Returns the digest of a plane as the network sees it; None where it has not the channels."""
     from wsis_jax.core import UserError

@@ -9,8 +9,8 @@ from napari.components import ViewerModel
 from napari.layers import Image, Layer, Points
 from qtpy.QtWidgets import QFileDialog
 
-from wsis_jax.core import EXPECTED_ERRORS, UserError, sentence
-from wsis_jax.viewer.clicks import in_short, layers_of_clicks
+from wsis_jax.core import EXPECTED_ERRORS, UserError, in_short, sentence
+from wsis_jax.viewer.clicks import layers_of_clicks
 from wsis_jax.viewer.layers import pixels_of, shown_step, steps_of
 from wsis_jax.viewer.marks import CHANGES, Made, mark_of, offered
 from wsis_jax.viewer.models import MODELS
@@ -122,8 +122,8 @@ class SegmentWidget(Panel):
         self.work.status.value = f"opened {folder.name}"
         if closed:
             self.work.problem.say(
-                f"{folder}: its clicks are in {in_short(closed)}; open these images, and then this folder again, "
-                "to see the clicks"
+                f"{folder}: its clicks are in {in_short(closed, 3)}; open these images, and then this folder "
+                "again, to see the clicks"
             )
 
     def _outlining(self) -> Outlining:

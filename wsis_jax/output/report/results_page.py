@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from wsis_jax.core import Config, UserError, check_inside, check_place, read_json, write_text
+from wsis_jax.core import Config, UserError, check_inside, check_place, in_short, read_json, write_text
 from wsis_jax.output.cell_table import read_columns
 from wsis_jax.output.formats import FORMATS
 from wsis_jax.output.report.gallery import SHOWN, Item, evenly, gallery, layer_files
@@ -135,9 +135,7 @@ def _warnings(images: Sequence[dict[str, Any]]) -> str:
     if not named:
         return ""
     lines = [
-        f'<li>{text(message)}<span class="who">{text(", ".join(names[:5]))}'
-        + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-        + "</span></li>"
+        f'<li>{text(message)}<span class="who">{text(in_short(names, 5))}</span></li>'
         for message, names in list(named.items())[:_SAID]
     ]
     return section("Warnings", f'<ul class="said mild">{"".join(lines)}</ul>', and_more(len(named), _SAID))
