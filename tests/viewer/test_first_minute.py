@@ -114,6 +114,45 @@ def test_our_reader_is_the_first_that_napari_offers():
     assert sorted([theirs, ours])[0] == ours
 
 
+@pytest.fixture
+def preferred(monkeypatch):
+    """The readers that napari prefers, of a user who has no preference yet and whose plugins are these two."""
+    from napari.settings import get_settings
+    from npe2 import PluginManager, PluginManifest
+
+    plugins = PluginManager()
+    for name in ("wsis-jax", "napari"):
+        plugins.register(PluginManifest.from_distribution(name))
+    monkeypatch.setattr(PluginManager, "instance", lambda: plugins)
+    settings = get_settings().plugins
+    before = settings.extension2reader
+    settings.extension2reader = {}
+    yield settings
+    settings.extension2reader = before
+
+
+def test_a_folder_that_was_opened_is_dropped_without_a_question(segmenting, viewer, results, tmp_path, preferred):
+    from napari.errors import MultipleReaderError
+
+    folder = tmp_path / "day [1]"
+    shutil.copytree(results[0], folder)
+    with pytest.raises(MultipleReaderError):
+        viewer.open(str(folder))
+    segmenting.open_folder(folder)
+    viewer.layers.clear()
+    viewer.open(str(folder))
+    assert f"{folder.name} cells" in viewer.layers
+    assert list(preferred.extension2reader.values()) == ["wsis-jax"]
+    with pytest.raises(MultipleReaderError):  # only that one
+        viewer.open(str(results[0]))
+
+
+def test_what_a_user_prefers_stays(segmenting, results, preferred):
+    preferred.extension2reader = {f"{results[0].resolve().parent}/*": "napari"}
+    segmenting.open_folder(results[0])
+    assert list(preferred.extension2reader.values()) == ["napari"]
+
+
 def test_corrections_go_back_to_their_folder_and_win_when_it_is_opened_again(
     segmenting, viewer, results, tiny_run, tmp_path, finish, press
 ):

@@ -1,7 +1,9 @@
 """The reader of folders: of results, whose images become one stack of layers, and of trainings."""
 
+import glob
+import os
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -172,6 +174,20 @@ def get_reader(path: str | Sequence[str]) -> Read | None:
 
         return napari_get_reader(str(folder))
     return _showing_errors(layers_of_folder)
+
+
+def prefer_here(folder: Path) -> None:
+    """Lets napari open a folder with this plugin from now on, as *Remember this choice* of its question does.
+
+    Whatever somebody prefers already for the folder, by itself or by a pattern, stays.
+    """
+    from napari.plugins.utils import get_preferred_reader
+    from napari.settings import get_settings
+
+    path, settings = f"{folder.resolve()}{os.sep}", get_settings().plugins
+    if get_preferred_reader(path) is None:
+        with suppress(OSError):  # of settings that cannot be saved
+            settings.extension2reader = {**settings.extension2reader, glob.escape(path): "wsis-jax"}
 
 
 def is_ours(folder: Path) -> bool:

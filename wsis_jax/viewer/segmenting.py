@@ -16,7 +16,7 @@ from wsis_jax.viewer.marks import CHANGES, Made, mark_of, offered
 from wsis_jax.viewer.models import MODELS
 from wsis_jax.viewer.outlining import Outlining, cut_edited, telling
 from wsis_jax.viewer.panels import Panel
-from wsis_jax.viewer.reading import layers_of_folder
+from wsis_jax.viewer.reading import layers_of_folder, prefer_here
 from wsis_jax.viewer.results import Place, count_edits, create, outline_when_added, results_with
 from wsis_jax.viewer.work import Work
 
@@ -109,7 +109,10 @@ class SegmentWidget(Panel):
             self.open_folder(Path(folder))
 
     def open_folder(self, folder: Path) -> None:
-        """Opens a folder of results, whose layers are added, or a run, whose model is chosen."""
+        """Opens a folder of results, whose layers are added, or a run, whose model is chosen.
+
+        napari then opens it without a question where it is dropped.
+        """
         self.work.problem.say("")
         try:
             layers = layers_of_folder(folder)
@@ -119,6 +122,7 @@ class SegmentWidget(Panel):
             return
         for data in [*layers, *clicks]:
             self._viewer.add_layer(create(data))
+        prefer_here(folder)
         self.work.status.value = f"opened {folder.name}"
         if closed:
             self.work.problem.say(
