@@ -286,7 +286,8 @@ def played(game: Game, way: str) -> Iterator[Turn]:
     model, begin = game.start, options.start
     known = [Known() for _ in game.training]
     for turn in range(1, turns + 1):
-        folder = game.work / f"{way.replace(' ', '-')}-{options.seed}" / f"turn{turn}"
+        played = f"{way.replace(' ', '-')}-{options.looks}-looks-{options.steps}-steps-{options.seed}"
+        folder = game.work / played / f"turn{turn}"
         file = folder.with_suffix(".json")
         if not file.exists():
             shown = _shown(game, model, known)
