@@ -27,7 +27,7 @@ folder.
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -83,27 +83,30 @@ def main(argv: Sequence[str] | None = None) -> None:
     rows = []
     if start is not None:
         model, folder = copied(start, work)
-        rows.append(
-            Row(0, 0, start, 0, 0.0, scored(model.using(model.config.for_diameter(diameter(training))), folder))
-        )
-    for count in sorted({min(count, len(training)) for count in (*arguments.counts, len(training))}):
-        taught, folder = training[:count], work / f"{count}-images"
-        clicks = sum(len(case.points) for case in taught)
-        ways: list[tuple[str | None, Config, list[int]]] = [
-            (None, experiment_config(arguments.set), arguments.steps)
-        ]
-        if start is not None:
-            ways.append((start, going_on(start).override(arguments.set), arguments.warm_steps))
-        for begun, config, steps in ways:
-            for one in _at_steps(taught, folder / ("cold" if begun is None else Path(begun).name), config, steps):
-                model = one.model.using(preset("default", one.model.config))
-                last = one.model.config.train.steps
-                rows.append(Row(count, clicks, begun, last, one.seconds, scored(model, one.folder)))
-                write_text(work / "scores.json", json.dumps([row._asdict() for row in rows], indent=2) + "\n")
+        model = model.using(model.config.for_diameter(diameter(training)))
+        rows.append(Row(0, 0, start, 0, 0.0, scored(model, folder)))
+    for taught, begun, one in _trained(training, work, arguments):
+        model = one.model.using(preset("default", one.model.config))
+        clicks, steps = sum(len(case.points) for case in taught), model.config.train.steps
+        rows.append(Row(len(taught), clicks, begun, steps, one.seconds, scored(model, one.folder)))
+        write_text(work / "scores.json", json.dumps([row._asdict() for row in rows], indent=2) + "\n")
     print(f"\n{len(test)} images held out: {', '.join(case.name for case in test)}")
     _print(rows, half)
     if start is not None:
         _print_reached(rows)
+
+
+def _trained(
+    training: list[Case], work: Path, arguments: argparse.Namespace
+) -> Iterator[tuple[list[Case], str | None, TimedModel]]:
+    """Yields each model, trained anew or from its folder, with what it learned from, and what it started from."""
+    start, ways = arguments.start, [(None, "cold", experiment_config(arguments.set), arguments.steps)]
+    if start is not None:
+        ways.append((start, Path(start).name, going_on(start).override(arguments.set), arguments.warm_steps))
+    for count in sorted({min(count, len(training)) for count in (*arguments.counts, len(training))}):
+        for begun, name, config, steps in ways:
+            for one in _at_steps(training[:count], work / f"{count}-images" / name, config, steps):
+                yield training[:count], begun, one
 
 
 def _at_steps(cases: list[Case], folder: Path, config: Config, steps: list[int]) -> list[TimedModel]:

@@ -165,10 +165,9 @@ def panel_places(shown: Sequence[Shown], model: Model) -> Iterator[Place]:
         (doubt, image) for image, one in enumerate(shown) for doubt in doubts_in(one.found, config=model.config)
     ]
     for doubt, image in sorted(doubts, key=lambda pair: (-pair[0].score, pair[1], pair[0].point)):
-        if not doubt.number:
-            yield Place(image, None, doubt.point)
-        for cell in np.flatnonzero(shown[image].numbers == doubt.number) if doubt.number else ():
-            yield Place(image, int(cell), doubt.point)
+        cells = np.flatnonzero(shown[image].numbers == doubt.number).tolist() if doubt.number else [None]
+        for cell in cells:
+            yield Place(image, cell, doubt.point)
 
 
 def random_places(shown: Sequence[Shown], draw: np.random.Generator) -> Iterator[Place]:
@@ -180,8 +179,8 @@ def random_places(shown: Sequence[Shown], draw: np.random.Generator) -> Iterator
         image = int(draw.choice(len(shown), p=areas / areas.sum()))
         pixel = draw.integers(shown[image].found.labels.shape)
         number = shown[image].found.labels[tuple(pixel)]
-        there = np.flatnonzero(shown[image].numbers == number) if number else ()
-        yield Place(image, int(there[0]) if len(there) else None, tuple(pixel.astype(float).tolist()))
+        there = np.flatnonzero((shown[image].numbers == number) & (number > 0)).tolist()
+        yield Place(image, there[0] if there else None, tuple(pixel.astype(float).tolist()))
 
 
 def _near(
