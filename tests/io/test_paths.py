@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from wsis_jax.core import files
-from wsis_jax.io import named_points, paths
+from wsis_jax.io import named_points, pair_by_name, paths
 
 TIFF = (".tif", ".tiff")
 
@@ -180,7 +180,7 @@ def test_of_results_in_folders_points_count_and_corrections_win(tmp_path):
     assert named_points(tmp_path) == {path: f"out/{name}" for path, name in points.items()}
     assert list(named_points(tmp_path / "out" / "A1").values()) == ["img_points"]
     images = {tmp_path / "plate" / well / "img.tif": f"{well}/img" for well in ("A1", "A2")}
-    assert paths.pair_by_name(images, points) == (list(zip(images, points, strict=True)), {}, {})
+    assert pair_by_name(images, points) == (list(zip(images, points, strict=True)), {}, {})
     (mine,) = touch(tmp_path, "mine.csv")  # corrections of results below are no clicks either
     assert named_points(tmp_path) == {mine: "mine"}
 
