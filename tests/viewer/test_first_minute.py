@@ -137,14 +137,14 @@ def test_a_folder_that_was_opened_is_dropped_without_a_question(segmenting, view
     folder = tmp_path / "day [1]"
     shutil.copytree(results[0], folder)
     with pytest.raises(MultipleReaderError):
-        viewer.open(str(folder))
+        viewer.open(str(folder), plugin=None)  # as what is dropped
     segmenting.open_folder(folder)
     viewer.layers.clear()
-    viewer.open(str(folder))
+    viewer.open(str(folder), plugin=None)
     assert f"{folder.name} cells" in viewer.layers
     assert list(preferred.extension2reader.values()) == ["wsis-jax"]
     with pytest.raises(MultipleReaderError):  # only that one
-        viewer.open(str(results[0]))
+        viewer.open(str(results[0]), plugin=None)
 
 
 def test_what_a_user_prefers_stays(segmenting, results, preferred):
