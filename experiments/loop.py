@@ -176,7 +176,7 @@ def random_places(shown: Sequence[Shown], draw: np.random.Generator) -> Iterator
     areas = np.array([one.found.labels.size for one in shown])
     for image, cell in (cells[index] for index in draw.permutation(len(cells))):
         yield Place(image, cell, tuple(shown[image].points[cell].tolist()))
-        image = int(draw.choice(len(shown), p=areas / areas.sum()))
+        image = draw.choice(len(shown), p=areas / areas.sum())
         pixel = draw.integers(shown[image].found.labels.shape)
         number = shown[image].found.labels[tuple(pixel)]
         there = np.flatnonzero((shown[image].numbers == number) & (number > 0)).tolist()
