@@ -72,7 +72,7 @@ def write_signature(
 
 
 def leave_out_fields(app: Sphinx, what: str, name: str, thing: Any, skip: bool, options: Any) -> bool | None:
-    """Leaves out the fields of named tuples, which the docstring of the class tells, and what is of other packages."""
+    """Leaves out the fields of named tuples, which the docstring of the class tells, and what is not ours."""
     is_ours = str(getattr(thing, "__module__", None) or "wsis_jax").startswith("wsis_jax")
     return True if type(thing).__name__ == "_tuplegetter" or (callable(thing) and not is_ours) else None
 

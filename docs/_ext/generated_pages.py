@@ -224,7 +224,9 @@ class Setting(NamedTuple):
 
 def setting_pages() -> Iterator[tuple[str, str]]:
     """Yields the name and the text of the page of each section of settings, and of one that lists them."""
-    sections = {one.name: typing.get_type_hints(settings.Config)[one.name] for one in dataclasses.fields(settings.Config)}
+    sections = {
+        one.name: typing.get_type_hints(settings.Config)[one.name] for one in dataclasses.fields(settings.Config)
+    }
     for section, kind in sections.items():
         text = heading(f"Settings: {section}") + "\n" + prose_of_docstring(kind) + "\n\n"
         for one in settings_of(section, kind):
@@ -239,7 +241,8 @@ def setting_pages() -> Iterator[tuple[str, str]]:
     how = "A setting is changed by ``--set section.key=value``, in Python by ``config.override([...])``."
     yield (
         "settings/index.rst",
-        f"{heading('Settings')}\n{how}\n{intro}\n\n{table}\n" + contents(sections).replace(":maxdepth: 1", ":hidden:"),
+        f"{heading('Settings')}\n{how}\n{intro}\n\n{table}\n"
+        + contents(sections).replace(":maxdepth: 1", ":hidden:"),
     )
 
 
@@ -375,7 +378,9 @@ def entry(module: str, name: str, one: Exported, elsewhere: dict[str, Exported])
     """Returns the entry of a public name on the page of its module."""
     kind = "class" if inspect.isclass(one.value) else "function" if is_function(one.value) else "data"
     if kind == "data" or "[" in getattr(one.value, "__name__", ""):  # a type of arrays is no class of ours
-        return f".. py:data:: {name}\n   :module: {module}\n\n{textwrap.indent(said_of(one.module, name), '   ')}\n"
+        return (
+            f".. py:data:: {name}\n   :module: {module}\n\n{textwrap.indent(said_of(one.module, name), '   ')}\n"
+        )
     same = elsewhere.get(name)
     if same is not None and same.value is one.value:
         role = "class" if kind == "class" else "func"
@@ -403,7 +408,9 @@ def said_of(module: str, name: str) -> str:
             above.insert(0, lines[at].removeprefix("# "))
         said = [*above, *([beside[1]] if beside else [])]
     text = "\n".join(said).strip()
-    return re.sub(r"(?<![`\w])`([^`]+)`", r"``\1``", text[:1].upper() + text[1:]) + ("" if text.endswith(".") else ".")
+    return re.sub(r"(?<![`\w])`([^`]+)`", r"``\1``", text[:1].upper() + text[1:]) + (
+        "" if text.endswith(".") else "."
+    )
 
 
 def setup(app: Sphinx) -> ExtensionMetadata:

@@ -11,7 +11,11 @@ ROOT = Path(__file__).parents[2]
 DOCUMENTS = [
     *("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "benchmarks/README.md"),
     *("experiments/README.md", "experiments/LOG.md"),
-    *(str(path.relative_to(ROOT)) for path in sorted(ROOT.glob("docs/**/*.md")) if path.name != "bad-input.md"),
+    *(
+        str(path.relative_to(ROOT))
+        for path in sorted(ROOT.glob("docs/**/*.md"))
+        if path.name != "bad-input.md" and "generated" not in path.parts  # made of the others
+    ),
     *(str(path.relative_to(ROOT)) for path in sorted(ROOT.glob("wsis_jax/network/models/*/README.md"))),
 ]
 _COMMENTS = 58  # the column of comments in help texts
@@ -43,7 +47,9 @@ def lines() -> list[Example]:
     """Returns the lines that are a `wsis` command, alone or at the end of several; each is complete."""
     found = []
     for where, text in _documents().items():
-        for line in re.findall(r"^    ((?:.*/)?wsis .*|.* && .*/wsis .*)$", text, re.MULTILINE):
+        shell = "".join(re.findall(r"^```(?:sh|powershell)\n(.*?)^```", text, re.MULTILINE | re.DOTALL))
+        typed = re.findall(r"^    ((?:.*/)?wsis .*|.* && .*/wsis .*)$", text, re.MULTILINE)
+        for line in [*typed, *re.findall(r"^wsis .*$", shell, re.MULTILINE)]:
             command = line.split("#")[0].split("&&")[-1].strip()
             found.append(Example(where, re.sub(r"^\S*wsis", "wsis", command)))
     for where, text in _helps().items():
@@ -51,6 +57,13 @@ def lines() -> list[Example]:
             command = line[:_COMMENTS] if line[_COMMENTS - 2 : _COMMENTS] == "  " else line
             found.append(Example(where, command.strip()))
     return found
+
+
+def blocks(page: str) -> list[str]:
+    """Returns the blocks of Python of a document."""
+    return re.findall(
+        r"^```python\n(.*?)^```", (ROOT / page).read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
+    )
 
 
 def mentions() -> list[Example]:

@@ -105,8 +105,8 @@ class DetectConfig:
     min_distance: int = number(3, 1, 1000)  # a peak is the greatest value this far around (Chebyshev)
     exclude_border: int = number(0, 0, 10_000)  # peaks nearer to the image's border are dropped
     quantize: bool = False  # look for peaks in the map rounded down to 8 bits
-    # The centre region of a peak: a disc around it, without what is nearer to another peak, as in the authors' code;
-    # or the connected part of the likelihood map above `response`, as in the paper
+    # The centre region of a peak: a disc around it, without what is nearer to another peak, as in the authors'
+    # code; or the connected part of the likelihood map above `response`, as in the paper
     region: Literal["disc", "response"] = "disc"
     radius: float = positive(2.58, 100)  # of the discs, × sigma
     response: float = number(0.1, 0, 1)  # with "response": likelihood above which a pixel belongs to a region
@@ -136,7 +136,7 @@ class CutConfig:
     What chose each default is in experiments/README.md, "Which cut", in the row of its name.
     """
 
-    # What contributions are divided by: the greatest of the cell, that of the image, or 255 as in the authors' code
+    # What contributions are divided by: the greatest of the cell, that of the image, or 255 (the authors' code)
     seed_scale: Literal["cell", "max", "raw"] = "cell"
     # Scaled contributions above this are foreground seeds. None: suits `data`
     seed_threshold: float | None = number(None)
@@ -144,7 +144,8 @@ class CutConfig:
     # Holes in the seeds of all other cells together are background to a cell, too, as in the authors' code
     fill_others: bool = False
     conflict: Literal["foreground", "background"] = "foreground"  # which seed wins where both claim a pixel
-    # Cost of cutting away from a cell a pixel that contributes to it, or of giving it to another. None: suits `data`
+    # Cost of cutting a pixel away from the cell that it contributes to, or of giving it to another.
+    # None: suits `data`
     claim_weight: float | None = number(None)
     claim_full: float = positive(0.1)  # scaled contribution from which on that cost is whole
     # × sigma: pixels farther from the peak are background; None: no such seeds
@@ -167,7 +168,7 @@ class CutConfig:
     dilate: int = number(0, 0, 100)  # radius of the dilation of each cut, before holes are filled
     erode: int = number(0, 0, 100)  # radius of the erosion after it
     min_area: float = number(0.05, 0, 100)  # × area of a disc of `image.diameter`: smaller cells are dropped
-    # Who gets a pixel that two cuts claim: the cell of the nearest peak, or, cell after cell, as in the authors' code
+    # Who gets a pixel that two cuts claim: the cell of the nearest peak, or cell after cell (the authors' code)
     overlap: Literal["nearest", "sequential"] = "nearest"
     # × sigma: blur of each outline on its way to the pixels of the image; 0: none
     smooth: float = number(0.25, 0, 100)

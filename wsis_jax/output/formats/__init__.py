@@ -1,7 +1,7 @@
 """The formats that a segmentation is written as: one table, `FORMATS`.
 
-The help and the completion of `wsis segment`, the table in the documentation, both ways to segment (in memory and in
-tiles) and the viewer read it. To add a format, write a function and an entry:
+The help and the completion of `wsis segment`, the table in the documentation, both ways to segment (in memory and
+in tiles) and the viewer read it. To add a format, write a function and an entry:
 
     from wsis_jax.output import FORMATS, Format
 
