@@ -33,9 +33,10 @@ nb_merge_streams = True
 
 # Docstrings are of Google's style, and write code between single backticks.
 default_role = "code"
+smartquotes = False  # --option stays what it is
 highlight_language = "none"  # what has no language is a line for a terminal, or what one shows
 autodoc_member_order = "bysource"
-autodoc_default_options = {"members": True, "show-inheritance": False}
+autodoc_default_options = {"members": True}
 autodoc_class_signature = "mixed"
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False

@@ -162,24 +162,25 @@ def described(text: str) -> str:
 
 
 def _block(block: str) -> str:
-    """Returns a paragraph, examples or a list."""
+    """Returns a paragraph, code, examples, or a list of words, or examples, with their meaning."""
     lines = block.split("\n")
     if not all(line.startswith("  ") for line in lines):
         return "\n".join(map(prose, lines)) + "\n"
     if block.startswith("    "):
         return literal(textwrap.dedent(block), "python")
-    if not all(re.match(r"  \S.*?\s{2,}\S|  \w[\w:' -]{0,9} \S|   +", line) for line in lines) or not any(
-        re.match(r"  \S.*?\s{2,}\S", line) for line in lines
-    ):
+    # An example ends where the last gap begins, a word where the first does.
+    gaps = [re.match(r"  (wsis .*\S|\S.*?)\s{2,}(\S.*)$", line) for line in lines]
+    if not gaps[0]:
         return literal(textwrap.dedent(block))
     items: list[list[str]] = []
-    for line in lines:
-        found = re.match(r"  (\S.*?)(?:\s{2,}|(?<=-measure) |(?<=precision) )(\S.*)$", line)
+    for line, found in zip(lines, gaps, strict=True):
         if found:
             items.append([re.sub(r"\s+", " ", found[1]), found[2]])
-        else:
+        elif line.startswith("   "):
             items[-1][1] += f" {line.strip()}"
-    return "".join(f"``{term}``\n   {prose(meaning)}\n" for term, meaning in items)
+        else:  # an example that needs no explanation
+            items.append([line.strip(), ""])
+    return "".join(f"``{term}``\n   {prose(meaning) or '..'}\n" for term, meaning in items)
 
 
 def options_of(parser: argparse.ArgumentParser) -> str:
