@@ -54,8 +54,8 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "--distance",
         type=float,
         metavar="PIXELS",
-        help="a detected point finds a cell if it is at most this far from its true point (default: half the "
-        "median diameter of the true cells)",
+        help="greatest distance of a detected point from the true one (default: half the median diameter of the "
+        "true cells)",
     )
     add_components(command, "MASKS")
     command.add_argument("--json", type=Path, metavar="FILE", help="also write all scores to a file")
