@@ -1,6 +1,7 @@
 """Reads what documents and help texts tell users to type."""
 
 import re
+import textwrap
 from pathlib import Path
 from typing import NamedTuple
 
@@ -47,9 +48,10 @@ def lines() -> list[Example]:
     """Returns the lines that are a `wsis` command, alone or at the end of several; each is complete."""
     found = []
     for where, text in _documents().items():
-        shell = "".join(re.findall(r"^```(?:sh|powershell)\n(.*?)^```", text, re.MULTILINE | re.DOTALL))
-        typed = re.findall(r"^    ((?:.*/)?wsis .*|.* && .*/wsis .*)$", text, re.MULTILINE)
-        for line in [*typed, *re.findall(r"^wsis .*$", shell, re.MULTILINE)]:
+        # Blocks of a shell become indented ones, in their places.
+        for shell in re.findall(r"^```(?:sh|powershell)\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+            text = text.replace(shell, textwrap.indent(shell, "    "))
+        for line in re.findall(r"^    ((?:.*/)?wsis .*|.* && .*/wsis .*)$", text, re.MULTILINE):
             command = line.split("#")[0].split("&&")[-1].strip()
             found.append(Example(where, re.sub(r"^\S*wsis", "wsis", command)))
     for where, text in _helps().items():
