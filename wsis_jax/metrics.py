@@ -17,12 +17,12 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import min_weight_full_bipartite_matching
 from scipy.spatial import KDTree
 
-Labels = Integer[np.ndarray, "height width"]  # 0 is background; the values need not be contiguous
-Pairs, Weights = Int[np.ndarray, " pairs"], Float[np.ndarray, " pairs"]
+Labels = Integer[np.ndarray, "height width"]  # label images; 0 is background, the values need not be contiguous
+_Pairs, _Weights = Int[np.ndarray, " pairs"], Float[np.ndarray, " pairs"]
 
-AP_THRESHOLDS = np.arange(50, 100, 5) / 100  # quotients, so that an IoU of 11/20 reaches 0.55
-CLOSENESS_DECAY = 0.01  # per pixel, as in the reference
-SPLIT_COST, MISS_COST, FALSE_COST = 5, 10, 1  # AOGM-D, Matula et al. 2015
+AP_THRESHOLDS = np.arange(50, 100, 5) / 100  # of the IoU; quotients, so that 11/20 reaches 0.55
+CLOSENESS_DECAY = 0.01  # of what a pair of points is worth, per pixel, as in the authors' code
+SPLIT_COST, MISS_COST, FALSE_COST = 5, 10, 1  # of a repair, for DET: AOGM-D, Matula et al. 2015
 
 
 class PointMatch(NamedTuple):
@@ -98,7 +98,7 @@ class Scores:
 def match_points(
     predicted: Real[np.ndarray, "predicted 2"], truth: Real[np.ndarray, "truth 2"], *, distance: float | int
 ) -> PointMatch:
-    """Pairs predicted with true points one to one, as many as possible and then as close as possible.
+    """_Pairs predicted with true points one to one, as many as possible and then as close as possible.
 
     Of all pairings within `distance` pixels (inclusive; the reference takes 10 for detection and 40 for the
     centroids of segmented cells), those with most pairs are kept, and of these the one with the greatest sum
@@ -169,7 +169,7 @@ def match_labels(labels: Labels, masks: Labels, *, min_cell_area: int = 0) -> La
     sums = areas[rows] + predicted_areas[columns]
     dice, iou = 2 * overlaps / sums, overlaps / (sums - overlaps)
 
-    def terms(quality: Weights, chosen: Int[np.ndarray, " chosen"]) -> np.ndarray:
+    def terms(quality: _Weights, chosen: Int[np.ndarray, " chosen"]) -> np.ndarray:
         result = np.zeros(cells)
         result[rows[chosen]] = quality[chosen]
         return result
@@ -265,13 +265,13 @@ def _runs(*images: Labels) -> tuple[Int[np.ndarray, " runs"], Int[np.ndarray, " 
     return starts, np.diff(starts, append=new.size)
 
 
-def _first_of_row(rows: Pairs, *keys: Real[np.ndarray, " pairs"]) -> np.ndarray:
+def _first_of_row(rows: _Pairs, *keys: Real[np.ndarray, " pairs"]) -> np.ndarray:
     """Returns, for each row that occurs, its pair with the smallest keys, the last one foremost."""
     order = np.lexsort((*keys, rows))
     return order[np.unique(rows[order], return_index=True)[1]]
 
 
-def _assign(rows: Pairs, columns: Pairs, weights: Weights, shape: tuple[int, int]) -> np.ndarray:
+def _assign(rows: _Pairs, columns: _Pairs, weights: _Weights, shape: tuple[int, int]) -> np.ndarray:
     """Returns the indices of the pairs, no row or column twice, with the greatest sum of positive weights."""
     if len(rows) == 0:
         return np.empty(0, np.int64)

@@ -73,7 +73,7 @@ def test_the_help_explains_each_metric_in_80_columns():
     lines = in_terminal(["evaluate", "--help"], columns=80)
     assert max(map(len, lines)) <= 80
     for name, meaning in METRICS.values():
-        assert f"  {name:<10}{meaning}" in lines
+        assert f"  {name:<11}{meaning}" in lines
     assert any("half the median diameter" in line for line in lines)
 
 

@@ -1,4 +1,4 @@
-"""Exit codes and environment variables: those of the source are told in the help and the README."""
+"""Exit codes and environment variables: those of the source are told in the help and in docs/running.md."""
 
 import ast
 import os
@@ -13,8 +13,8 @@ import pytest
 from wsis_jax import cli
 
 ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-TOLD = {"wsis --help": cli._EPILOG, "README.md": README.split("## Exit codes")[1].split("\n## ")[0]}
+PAGE = (ROOT / "docs" / "running.md").read_text(encoding="utf-8")
+TOLD = {"wsis --help": cli._EPILOG, "docs/running.md": PAGE.split("## Exit codes")[1].split("\n## ")[0]}
 VARIABLE = r"\b(?:[A-Z]+_[A-Z_]+|COLUMNS|TMPDIR|LOCALAPPDATA)\b"
 
 
@@ -50,7 +50,7 @@ def test_every_variable_is_told(where):
     assert variables_of_the_source() - set(re.findall(VARIABLE, TOLD[where])) == set()
 
 
-def test_help_and_readme_tell_the_same_variables():
+def test_help_and_page_tell_the_same_variables():
     helped, read = (set(re.findall(VARIABLE, text)) for text in TOLD.values())
     assert helped == read
 

@@ -1,6 +1,7 @@
 """Reads what documents and help texts tell users to type."""
 
 import re
+import textwrap
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,7 +12,11 @@ ROOT = Path(__file__).parents[2]
 DOCUMENTS = [
     *("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "benchmarks/README.md"),
     *("experiments/README.md", "experiments/LOG.md"),
-    *(str(path.relative_to(ROOT)) for path in sorted(ROOT.glob("docs/**/*.md")) if path.name != "bad-input.md"),
+    *(
+        str(path.relative_to(ROOT))
+        for path in sorted(ROOT.glob("docs/**/*.md"))
+        if path.name != "bad-input.md" and "generated" not in path.parts  # made of the others
+    ),
     *(str(path.relative_to(ROOT)) for path in sorted(ROOT.glob("wsis_jax/network/models/*/README.md"))),
 ]
 _COMMENTS = 58  # the column of comments in help texts
@@ -43,6 +48,9 @@ def lines() -> list[Example]:
     """Returns the lines that are a `wsis` command, alone or at the end of several; each is complete."""
     found = []
     for where, text in _documents().items():
+        # Blocks of a shell become indented ones, in their places.
+        for shell in re.findall(r"^```(?:sh|powershell)\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+            text = text.replace(shell, textwrap.indent(shell, "    "))
         for line in re.findall(r"^    ((?:.*/)?wsis .*|.* && .*/wsis .*)$", text, re.MULTILINE):
             command = line.split("#")[0].split("&&")[-1].strip()
             found.append(Example(where, re.sub(r"^\S*wsis", "wsis", command)))
@@ -51,6 +59,13 @@ def lines() -> list[Example]:
             command = line[:_COMMENTS] if line[_COMMENTS - 2 : _COMMENTS] == "  " else line
             found.append(Example(where, command.strip()))
     return found
+
+
+def blocks(page: str) -> list[str]:
+    """Returns the blocks of Python of a document."""
+    return re.findall(
+        r"^```python\n(.*?)^```", (ROOT / page).read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
+    )
 
 
 def mentions() -> list[Example]:

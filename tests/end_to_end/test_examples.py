@@ -11,7 +11,7 @@ from unittest.mock import MagicMock
 import pytest
 
 from tests.benchmarks import test_commands as benchmarks
-from tests.end_to_end.examples import DOCUMENTS, ROOT, lines, mentions, scripts
+from tests.end_to_end.examples import DOCUMENTS, ROOT, blocks, lines, mentions, scripts
 from tests.experiments import test_commands as experiments
 from wsis_jax import cli
 
@@ -36,6 +36,12 @@ def test_the_examples_are_found():
 @pytest.mark.parametrize("text", shown(lines()))
 def test_a_line_is_a_command_that_wsis_understands(text):
     cli.parser().parse_args(shlex.split(text)[1:])
+
+
+@pytest.mark.parametrize("page", [page for page in DOCUMENTS if blocks(page)])
+def test_blocks_of_python_are_understood(page):
+    for code in blocks(page):
+        compile(code, page, "exec")
 
 
 @pytest.mark.parametrize("text", shown(mentions()))

@@ -9,19 +9,23 @@ import numpy as np
 import pytest
 import tifffile
 
+import wsis_jax
 import wsis_jax.cli.demo
 import wsis_jax.cli.doctor
 import wsis_jax.cli.measure
 import wsis_jax.training
-from tests.end_to_end.examples import ROOT, lines
+from tests.end_to_end.examples import ROOT, blocks, lines
 from tests.zarr_images import write_image
 from wsis_jax.cli import main
+from wsis_jax.cutting import DATA_TERMS
 from wsis_jax.io.label_file import read_labels
+from wsis_jax.io.readers import READERS
+from wsis_jax.network.rules import RULES
 from wsis_jax.network.unet import UNet
+from wsis_jax.output import FORMATS
 from wsis_jax.output.formats.imagej import write_rois
 from wsis_jax.segmentation.evaluation import evaluate
 
-TEXT = (ROOT / "README.md").read_text()
 CARDS = sorted((ROOT / "wsis_jax" / "network" / "models").glob("*/README.md"))
 # Lines about points may end with 3: something is wrong with so few points.
 CODES = {"points": {0, 3}}
@@ -117,9 +121,33 @@ def test_the_lines_run(where, a_users_folder, learned, phase_contrast, capsys):
 
 
 def test_the_lines_of_python(a_users_folder, phase_contrast):
-    (code,) = re.findall(r"```python\n(.*?)```", TEXT, flags=re.DOTALL)
+    (code,) = blocks("README.md")
     exec(compile(code, "README.md", "exec"), {})
     assert read_labels(a_users_folder / "labels.tif").max() > 0
+
+
+@pytest.mark.parametrize("page", ["docs/tutorials/python.md", "docs/tutorials/large.md", "docs/extend.md"])
+def test_the_lines_of_python_of_a_page(page, a_users_folder, monkeypatch):
+    trained = []
+    monkeypatch.setattr(wsis_jax, "train", lambda *given, **named: trained.append((given, named)))
+    # What is added to them is gone after the test.
+    for table in (RULES, DATA_TERMS, FORMATS, READERS):
+        for name in ("open", "bright cells", "count", "NPY"):
+            monkeypatch.setitem(table, name, None)
+            del table[name]
+    monkeypatch.setattr("wsis_jax.io.readers.IMAGE_SUFFIXES", [])
+    for code in blocks(page):
+        names = {}
+        exec(compile(code, page, "exec"), names)
+        if "cells" in names:
+            assert len(names["cells"].points) > 0
+    if page.endswith("python.md"):
+        ((images, points), _) = trained[0]
+        assert images[0].ndim == 2
+        assert points[0].shape == (6, 2)
+    if page.endswith("extend.md"):
+        np.save("a.npy", np.zeros((4, 5), np.uint8))
+        assert wsis_jax.read_image("a.npy").shape == (1, 4, 5)
 
 
 @pytest.mark.parametrize("card", CARDS, ids=[card.parent.name for card in CARDS])

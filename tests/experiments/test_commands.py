@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 import tifffile
 
-from experiments import box_model, drawn
+from experiments import box_model, drawn, gallery
 from wsis_jax.core import UserError
 from wsis_jax.network import packaged
+from wsis_jax.output import FORMATS
 
 _STEPS = "train.steps=2 train.warmup=1 train.batch=2 train.patch=32 train.evaluate_every=2"
 _TINY = f"image.scale=1 likelihood.sigma=3 unet.encoder=[2,4] unet.decoder=[2] {_STEPS}"
@@ -40,7 +41,7 @@ TOYS = {
     "drawn": "drawn OUT --images 1 --side 64 --cells 4",
     "drawn, sparse": "drawn OUT --kind sparse --images 1 --side 160 --cells 2",
     "drawn, mixed": "drawn OUT --kind mixed --images 1 --side 160 --cells 2",
-    "microscopes": "microscopes OUT/microscopes.png",
+    "gallery": "gallery OUT/gallery",
     "box_model": "box_model WORK/drawn/fold0 boxed",
 }
 # Run by tests of their own, `test_kills.py` and `test_table1.py`, with these options.
@@ -76,17 +77,20 @@ def places(tiny_run, write_scene, draw_small, tmp_path_factory):
 @pytest.mark.filterwarnings("ignore:no image is held out")
 @pytest.mark.parametrize("name", TOYS)
 def test_an_experiment_runs_to_its_end(name, places, monkeypatch, capsys):
-    monkeypatch.setattr(box_model, "MODELS", places["MODELS"])
-    monkeypatch.setattr(packaged, "MODELS", places["MODELS"])
     script, *words = shlex.split(TOYS[name])
+    monkeypatch.setattr(box_model, "MODELS", places["MODELS"])
+    if script != "gallery":  # which shows what the models of the package do
+        monkeypatch.setattr(packaged, "MODELS", places["MODELS"])
     for place, folder in places.items():
         words = [word.replace(place, str(folder)) for word in words]
     importlib.import_module(f"experiments.{script}").main(words)
     printed = capsys.readouterr().out
     if script == "drawn":
         assert (places["OUT"] / "masks" / "scene00.tif").is_file()
-    elif script == "microscopes":
-        assert (places["OUT"] / "microscopes.png").is_file()
+    elif script == "gallery":  # a picture of each kind and of each format that the page shows opened
+        drawn_pictures = {path.stem for path in (places["OUT"] / "gallery").glob("*.png")} | {"report"}
+        assert drawn_pictures == {path.stem for path in (gallery.PAGE.parent / "gallery").glob("*.png")}
+        assert set(FORMATS) < drawn_pictures
     elif script == "box_model":
         assert (places["MODELS"] / "boxed" / "config.json").is_file()
     else:

@@ -4,7 +4,6 @@ import importlib.util
 import json
 import re
 import textwrap
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,7 +17,7 @@ from wsis_jax.io.image_file import SourceImage
 from wsis_jax.io.label_file import read_labels
 from wsis_jax.output import formats
 from wsis_jax.output.cell_table import measure_cells
-from wsis_jax.output.formats import DEFAULT_FORMATS, FORMATS, choose_formats, help_lines, readme_table
+from wsis_jax.output.formats import DEFAULT_FORMATS, FORMATS, choose_formats, formats_table, help_lines
 from wsis_jax.output.result import Result
 from wsis_jax.segmentation.batch import BatchOptions, segment_files
 from wsis_jax.segmentation.pipeline import segment
@@ -58,10 +57,6 @@ def test_every_kind_is_written_and_explained():
     assert help_lines() in TEXT
 
 
-def test_the_table_in_readme_is_that_of_the_formats():
-    assert readme_table() in (Path(formats.__file__).parents[3] / "README.md").read_text()
-
-
 def test_a_format_is_added_in_one_place(of_a_scene, monkeypatch, tmp_path, capsys):
     """By the lines that the docstring shows; help, completion, choice and writing know of it."""
     (example,) = re.findall(r"^    (?:.|\n(?=    |\n))*", formats.__doc__, re.MULTILINE)
@@ -73,7 +68,7 @@ def test_a_format_is_added_in_one_place(of_a_scene, monkeypatch, tmp_path, capsy
     assert (tmp_path / "a_count.txt").read_text() == f"{len(of_a_scene[1].points)} cells"
     assert "count" in formats.tiled_kinds()
     assert "  count          <name>_count.txt: how many cells there are" in help_lines()
-    assert "| `count` | `<name>_count.txt` |" in readme_table()
+    assert "| `count` | `<name>_count.txt` |" in formats_table()
     with pytest.raises(SystemExit):
         main(["--print-completion", "bash"])
     assert " count" in capsys.readouterr().out

@@ -35,9 +35,9 @@ Tab completes commands, options and files after: eval "$(wsis --print-completion
 _EPILOG = """\
 exit codes:
   0  done
-  1  interrupted, or a fault of wsis, with a traceback
+  1  interrupted, or an error in wsis itself, with a traceback
   2  bad input: arguments, files, settings, or a device in JAX_PLATFORMS that is not there;
-     or no room, on the disk or in memory
+     or no space left, on the disk or in memory
   3  done, but segment failed on some images, or points or doctor found something wrong
   above 128: ended by a signal; 130 by Ctrl-C before the command began, 137 mostly by the system because memory ran
      out, 143 by SIGTERM; a training treats SIGTERM like Ctrl-C: it saves and returns 1

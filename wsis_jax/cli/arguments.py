@@ -108,7 +108,7 @@ def length(text: str) -> float:
 
 def add_verbose(command: argparse.ArgumentParser) -> None:
     """Adds --verbose, for the commands that compile programs."""
-    command.add_argument("--verbose", action="store_true", help="say at the end which programs were compiled")
+    command.add_argument("--verbose", action="store_true", help="print at the end which programs were compiled")
 
 
 def add_settings(command: argparse.ArgumentParser, purpose: str, sections: Sequence[str]) -> None:
@@ -117,7 +117,7 @@ def add_settings(command: argparse.ArgumentParser, purpose: str, sections: Seque
     lines = [
         f"  {section}.{key}={json.dumps(value)}" for section in sections for key, value in tree[section].items()
     ]
-    command.epilog = "settings and their defaults (null: chosen from the data; explained in config.py):\n"
+    command.epilog = "settings and their defaults (null: chosen from the data; docs/ explains each):\n"
     command.epilog += "\n".join(lines)
     command.add_argument(
         "--preset",

@@ -11,11 +11,19 @@ from wsis_jax.core import UserError
 SUMMARY = "measure how fast it is here"
 
 TEXT = """\
-Measure the ways to contribution maps: through windows, as far as a cell reaches (window) or all of them
-(window-all), and through the whole image, several cells at a time (vmap) or one after the other (loop).
+Measure how fast contribution maps are computed here, in four ways that give the same numbers:
 
-Cells are discs around random pixels. The times are the least of some rounds, and compilation is apart. GFLOP/s is
-the arithmetic that a cell takes at least, by the time that it takes. "In all" has the pass forward in.
+  window      through windows of the network, as far from the peak as a cell may reach; the default
+  window-all  the same, as far as the network sees
+  vmap        through the whole image, several cells at a time
+  loop        through the whole image, one cell after the other
+
+  wsis bench run
+  wsis bench --width 64 --side 1024
+
+The cells are discs around random pixels. Each time is the least of some rounds; the time to compile has a column
+of its own. GFLOP/s is the least arithmetic that a cell needs, divided by its time. "In all" counts the forward
+pass of the image, too.
 """
 
 
@@ -23,12 +31,14 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     """Adds the arguments of the command."""
     command.add_argument("run", nargs="?", type=Path, metavar="RUN", help=which_run())
     command.add_argument(
-        "--width", type=int, help="without RUN: channels of the first level of a fresh network (16)"
+        "--width", type=int, help="without RUN: channels of the first level of an untrained network (16)"
     )
     source = command.add_mutually_exclusive_group()
     source.add_argument("--image", type=Path, metavar="FILE", help="an image to measure with; its first frame")
-    source.add_argument("--side", type=int, default=512, help="of a random image, in pixels (default 512)")
-    command.add_argument("--cells", type=int, default=32, help="in the image (default 32)")
+    source.add_argument(
+        "--side", type=int, default=512, help="side of a random image to measure with, in pixels (default 512)"
+    )
+    command.add_argument("--cells", type=int, default=32, help="number of cells in the image (default 32)")
     command.add_argument("--json", action="store_true", help="print one line of JSON instead of a table")
 
 

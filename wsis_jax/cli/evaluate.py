@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 SUMMARY = "compare results with hand-made masks"
 
-_METRICS = "\n".join(f"  {name:<10}{meaning}" for name, meaning in METRICS.values())
+_METRICS = "\n".join(f"  {name:<11}{meaning}" for name, meaning in METRICS.values())
 
 TEXT = f"""\
 Compare label images with hand-made masks, paired by name: a_labels.tif and
-a.tif. A trailing _labels, _mask, _masks or _cp_masks of a name, or _points of
-point files, does not count.
+a.tif. Endings of names do not count: _labels, _mask, _masks and _cp_masks of
+label images, _points of point files.
 
 Scores are of all cells of all images together, from 0 to 1; higher is better:
 
@@ -40,8 +40,12 @@ median diameter of the true cells, unless --distance says otherwise.
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Adds the arguments of the command."""
-    command.add_argument("labels", metavar="LABELS", help="a file, a folder or a quoted pattern")
-    command.add_argument("masks", metavar="MASKS", help="a file, a folder or a quoted pattern")
+    command.add_argument(
+        "labels", metavar="LABELS", help="label images to score: a file, a folder or a quoted pattern"
+    )
+    command.add_argument(
+        "masks", metavar="MASKS", help="hand-made label images: a file, a folder or a quoted pattern"
+    )
     command.add_argument(
         "--points", metavar="POINTS", help="the true centroids of the cells: point files, as of wsis train"
     )
@@ -50,8 +54,8 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "--distance",
         type=float,
         metavar="PIXELS",
-        help="how near a point is to the true one of the cell that it finds (default: half the median diameter of "
-        "the true cells)",
+        help="greatest distance of a detected point from the true one (default: half the median diameter of the "
+        "true cells)",
     )
     add_components(command, "MASKS")
     command.add_argument("--json", type=Path, metavar="FILE", help="also write all scores to a file")

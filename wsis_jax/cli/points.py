@@ -20,15 +20,15 @@ Make, convert and check points: the rough centroids of cells.
 
   wsis points clicks --images images                      check these points
   wsis points --nuclei stains --images images             points from a nuclear stain
-  wsis points --nuclei stains --diameter 30               the same, if their size is told wrongly
+  wsis points --nuclei stains --diameter 30               the same, for nuclei 30 pixels wide
   wsis points --labels masks                              points from label images
   wsis points --ctc data/01                               points from the markers in data/01_GT/TRA
   wsis points clicks --format imagej                      the same points for ImageJ
-  wsis points RoiSet.zip --images image.tif               points from ROIs of ImageJ, areas by their centroids
+  wsis points RoiSet.zip --images image.tif               points from ROIs of ImageJ; centroids of areas
 
-POINTS are files that `wsis train` reads, too: its help names them. Writes to DIR a table of points for each image,
-and prints the point report. With images it also draws each image with its points: a cyan cross for each point, an
-orange ring around two points on one cell, a magenta ring around a place that looks like a cell and has no point.
+POINTS are the files that `wsis train` takes; its help lists them. The command writes a table of points for each
+image to DIR and prints a report. With images it also draws each image with its points: a cyan cross for each
+point, an orange ring around two points on one cell, a magenta ring around what looks like a cell and has no point.
 
   per Mpixel   points in a million pixels
   spacing      median distance to the nearest other point, in pixels
@@ -38,9 +38,8 @@ orange ring around two points on one cell, a magenta ring around a place that lo
   fit          how much better than chance the points fit their image: usually above 10, and about 0 for points of
                another image
 
-Missing points and the fit come from a draft of the likelihood map, a regression that learns from the points of all
-other images what cells look like; it takes about two seconds for a million pixels. The exit code is 3 if something
-is wrong.
+For missing points and the fit, a quick regression learns from the points of all other images what cells look like.
+That takes about two seconds for a million pixels. The exit code is 3 if something is wrong.
 """
 
 

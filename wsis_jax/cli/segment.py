@@ -121,9 +121,9 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--tiles",
         action=argparse.BooleanOptionalAction,
-        help="segment images in tiles, so that they need not fit into memory, or not; by default those of more "
-        f"than 16 million pixels of the network. Of these, {', '.join(tiled_kinds())} are written, the labels as "
-        "OME-Zarr",
+        help="segment all images in tiles, so that they need not fit into memory, or none (--no-tiles). By "
+        "default images of more than 16 million pixels of the network are. Of an image in tiles these formats are "
+        f"written: {', '.join(tiled_kinds())}, the labels as OME-Zarr",
     )
     command.add_argument(
         "--dask",
@@ -135,11 +135,11 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "--format",
         type=_format,
         metavar="KINDS",
-        help="kinds of files to write, separated by commas, or one that stands alone "
+        help="formats to write, separated by commas, or one that stands alone "
         f"(default {','.join(DEFAULT_FORMATS.kinds)})",
     )
     command.add_argument(
-        "--json", type=Path, metavar="FILE", help="write what became of each image to a file, too"
+        "--json", type=Path, metavar="FILE", help="also write the outcome for each image to a file"
     )
     add_verbose(command)
     add_settings(command, "how to detect and cut", ("unet", "detect", "contribution", "cut"))

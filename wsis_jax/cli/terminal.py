@@ -18,13 +18,13 @@ METRICS = {
     "precision": ("precision", "share of the detected points that are a true cell's"),
     "recall": ("recall", "share of the true cells that a detected point found"),
     "mdice": ("mDice", "Dice of each true cell with the label that has most of it"),
-    "dice_one_to_one": ("Dice 1:1", "the same, a label for one cell; false cells count as 0"),
+    "dice_one_to_one": ("Dice 1:1", "mDice with each label used once; false cells count as 0"),
     "ap50": ("AP50", "right / (right + missed + false); right is IoU 0.5 or more"),
     "ap": ("AP", "mean of that at IoU 0.50, 0.55 ... 0.95: exact outlines"),
     "pq": ("PQ", "panoptic quality: F-measure at IoU 0.5, times mean IoU"),
     "aji": ("AJI", "aggregated Jaccard index: shared pixels / all of either"),
-    "seg": ("SEG", "Cell Tracking Challenge: mean IoU, 0 below half a cell"),
-    "det": ("DET", "the same: 1 - repairs that its cells need / all cells"),
+    "seg": ("SEG", "Cell Tracking Challenge: mean IoU; 0 unless half is covered"),
+    "det": ("DET", "Cell Tracking Challenge: 1 - repairs needed / of no result"),
 }
 """What a field of `metrics.Scores` is called, and what it says, in a line of 80 columns."""
 

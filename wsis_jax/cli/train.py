@@ -41,9 +41,9 @@ Learn to find cells from images and the rough centroids of their cells: clicks, 
 IMAGES and POINTS are files, folders or quoted patterns, paired by name: a.tif and a.csv. Images may be PNG,
 TIFF or JPEG, grey or colour; the pages of a TIFF are frames. Point files may be a napari points layer
 (axis-0, axis-1), an ImageJ results table (X, Y), ROIs of ImageJ (.roi, or the .zip of its ROI manager), tables of
-TrackMate, QuPath or CellProfiler, or any table with columns row, column or x, y; of shapes and of ROIs that are
-areas the centroids count. A column frame, slice, page, plane, z, t or time, or the position of a ROI, says which
-frame a point is in.
+TrackMate, QuPath or CellProfiler, or any table with columns row, column or x, y. A shape, or a ROI that is an
+area, is a point at its centroid. A column frame, slice, page, plane, z, t or time, or the position of a ROI, says
+which frame a point is in.
 
 STAINS are images of a nuclear stain in the same places and of the same size, paired by name, too: images/a.tif and
 stains/a.tif. Nuclei are bright and of about one size, which is estimated from each image; each stands for a
@@ -58,22 +58,23 @@ learned from in colour (with --channel grey in grey values), and an image of sev
 stretched alike, so that hues stay what they are. A model remembers its channels, and wsis segment reads them of
 images without being told.
 
-Points are checked first, as wsis points does: what looks like a cell without a point, two points on one cell,
-points of another image. After the first steps it is told how long the training will take on this machine: an
-estimate, which validations, other programs and an early end change. In the end it says whether the model is good
-enough to use, and what would help; RUN/report.html says so, too.
+Points are checked first, as by wsis points: cells without a point, two points on one cell, points of another
+image. After the first steps an estimate is printed of how long the training will take on this machine; validations
+and other programs make it longer, an early end shorter. At the end it is printed whether the model is good enough
+to use, and what would help; RUN/report.html says so, too.
 
 POINTS may be a folder of results of wsis segment: a_points.csv belongs to a.tif. Points that you corrected, saved
 beside them as a_corrections.csv, take their place; wsis segment never writes these.
 
---from starts from a trained model, RUN or NAME, which takes fewer steps and clicks than learning from nothing:
-with its network, channels and costs, and images scaled so that the cells are as large as those that it learned.
-The model of least loss on held-out images is kept, which is the one to start from if none is better.
+--from starts from a trained model: a folder, or the name of a model of the package. That takes fewer steps and
+clicks than learning from nothing. The network, the channels that it sees and how cells are cut stay those of that
+model, and images are scaled so that your cells are as large as those that it knows. Kept is the model with the
+least loss on held-out images; if training makes none better, that is the model that it started from.
 
-Ctrl-C ends the training after the step under way and saves it; --resume goes on from there, to the very weights
-that it would have had. It takes the settings of RUN, and the same images and points: RUN keeps them (clicks.json).
---resume --set train.steps=1200 makes a training longer, even a finished one: from there on the learning rate is
-that of a training of 1200 steps, so it rises once more before it falls to 0.
+Ctrl-C ends the training after the current step and saves it. --resume goes on from there, and ends with the same
+weights as a training that was never stopped. It takes the settings of RUN and needs the same images and points,
+which RUN remembers (clicks.json). --resume --set train.steps=1200 makes a training longer, even a finished one:
+from there on the learning rate is that of a training of 1200 steps, so it rises once more before it falls to 0.
 
 RUN/report.html shows curves, pictures of held-out images and settings; wsis report RUN makes it while a training
 runs.
@@ -85,7 +86,9 @@ All devices of the machine share the batch, with nothing to set; so do several h
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Adds the arguments of the command."""
-    command.add_argument("images", nargs="+", metavar="IMAGES")
+    command.add_argument(
+        "images", nargs="+", metavar="IMAGES", help="images to learn from: files, folders or quoted patterns"
+    )
     teacher = command.add_mutually_exclusive_group(required=True)
     teacher.add_argument("--points", nargs="+", metavar="POINTS", help="point files, named like the images")
     teacher.add_argument(
@@ -107,8 +110,8 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "--diameter",
         type=length,
         metavar="PIXELS",
-        help="typical diameter of the cells, in pixels of IMAGES, which the width of the likelihood map and the "
-        "scale of the images follow from; by default it is found from images and points",
+        help="typical diameter of the cells, in pixels of IMAGES; the width of the likelihood map and the scale "
+        "of the images follow from it (default: found from images and points)",
     )
     command.add_argument("--run", type=Path, required=True, metavar="RUN", help="folder for the trained model")
     command.add_argument("--from", dest="start", metavar="NAME", help=f"start from a trained model: {which_run()}")
@@ -118,14 +121,16 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         help="go on with the training of RUN that was interrupted, or make it longer (--set train.steps=...)",
     )
     command.add_argument(
-        "--tensorboard", action="store_true", help="write curves and samples to RUN/tensorboard, too (an extra)"
+        "--tensorboard",
+        action="store_true",
+        help="also write curves and samples to RUN/tensorboard (needs wsis-jax[tensorboard])",
     )
     command.add_argument(
         "--size",
         choices=["auto", "small", "full"],
         default="auto",
-        help="of the network and its training: full is the paper's; small is for a computer without an "
-        "accelerator; auto (the default) chooses between them",
+        help="size of the network and length of the training: full is the paper's; small is for a computer "
+        "without a GPU or TPU; auto (the default) chooses between them",
     )
     add_verbose(command)
     add_settings(command, "settings to start from", ("image", "likelihood", "unet", "train", "detect"))

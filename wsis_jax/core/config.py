@@ -42,6 +42,7 @@ class ImageConfig:
     # What the network sees: "grey" for one channel, "colours" for red, green and blue, or numbers of channels.
     # None: colours where all images have them, else grey values
     channels: Channels | None = None
+    # How grey values become 0..1: by the percentiles below, or divided by the greatest as in the authors' code
     normalization: Literal["percentile", "max"] = "percentile"
     low: float = number(1.0, 0, 100)  # percentile that becomes 0
     high: float = number(99.8, 0, 100)  # percentile that becomes 1
@@ -60,7 +61,7 @@ class ImageConfig:
 class LikelihoodConfig:
     """The training target (paper §3.1)."""
 
-    # None: a quarter of `image.diameter`
+    # Standard deviation of the Gaussian at each point; None: a quarter of `image.diameter`
     sigma: float | None = positive(None, 10_000)
 
 
@@ -68,28 +69,29 @@ class LikelihoodConfig:
 class UNetConfig:
     """The shape of the network."""
 
-    encoder: tuple[int, ...] = (64, 128, 256, 512, 512)
-    decoder: tuple[int, ...] = (256, 128, 64, 64)
-    precision: Literal["float32", "bfloat16"] = "float32"  # of a trained network; training is in float32
-    align_corners: bool = False  # as in the authors' code; needed to run weights trained by it
+    encoder: tuple[int, ...] = (64, 128, 256, 512, 512)  # channels of each level on the way down
+    decoder: tuple[int, ...] = (256, 128, 64, 64)  # channels of each level on the way up, one level fewer
+    precision: Literal["float32", "bfloat16"] = "float32"  # numbers of a trained network; training is in float32
+    # Bilinear upsampling maps corners to corners, as in the authors' code; needed to run weights trained by it
+    align_corners: bool = False
 
 
 @dataclass(frozen=True)
 class TrainConfig:
     """How the network is trained. Patches are in pixels of the network, after `image.scale`."""
 
-    steps: int = number(4000, 1, 10**9)
-    batch: int = number(16, 1, 10_000)
-    patch: int = number(320, 1, 10_000)
-    learning_rate: float = positive(1e-3)
-    schedule: Literal["cosine", "constant"] = "cosine"
+    steps: int = number(4000, 1, 10**9)  # how long to train: one batch a step
+    batch: int = number(16, 1, 10_000)  # patches in a batch
+    patch: int = number(320, 1, 10_000)  # side of a patch
+    learning_rate: float = positive(1e-3)  # of Adam, where it is greatest
+    schedule: Literal["cosine", "constant"] = "cosine"  # of the learning rate: falls to 0, or stays
     warmup: int = number(100, 0, 10**9)  # steps of linear warm-up before the schedule
-    # exact: quarter turns, flips, intensity; free: any angle, zoom
+    # How patches are varied. exact: quarter turns, flips, intensity; free: any angle and zoom as well
     augment: Literal["none", "exact", "free"] = "free"
     validation: float = number(0.2, 0, 1)  # share of the images held out, rounded down
     evaluate_every: int = number(100, 1, 10**9)  # steps between validations and checkpoints
     patience: int = number(20, 1, 10**9)  # validations without a better model before the training stops
-    seed: int = number(0, 0, 2**32 - 1)
+    seed: int = number(0, 0, 2**32 - 1)  # of the random numbers: of weights, patches and the images held out
     # A trained model to start from: its folder, or its name in the package; None: from nothing
     start: str | None = None
 
@@ -103,19 +105,24 @@ class DetectConfig:
     min_distance: int = number(3, 1, 1000)  # a peak is the greatest value this far around (Chebyshev)
     exclude_border: int = number(0, 0, 10_000)  # peaks nearer to the image's border are dropped
     quantize: bool = False  # look for peaks in the map rounded down to 8 bits
+    # The centre region of a peak: a disc around it, without what is nearer to another peak, as in the authors'
+    # code; or the connected part of the likelihood map above `response`, as in the paper
     region: Literal["disc", "response"] = "disc"
-    radius: float = positive(2.58, 100)  # "disc": × sigma; "Voronoi ∩ disc" of the authors' code
-    response: float = number(0.1, 0, 1)  # "response": likelihood above which a pixel belongs to a component
+    radius: float = positive(2.58, 100)  # of the discs, × sigma
+    response: float = number(0.1, 0, 1)  # with "response": likelihood above which a pixel belongs to a region
 
 
 @dataclass(frozen=True)
 class ContributionConfig:
     """From centre regions to contribution maps (paper Eq. 1-3)."""
 
-    method: Literal["window", "vmap", "loop"] = "window"  # the same numbers; see `contribution_maps`
-    rule: str = "guided"  # of `network.rules.RULES`: guided, gradient, deconvnet
-    start: Literal["one", "likelihood"] = "one"  # inside the region: 1, as in the code, or y, as in Eq. 1
-    start_at: Literal["likelihood", "logit"] = "likelihood"  # enters after or before the sigmoid
+    # How they are computed, with the same numbers: in windows of one recorded forward pass, or through the whole
+    # image, several cells at a time ("vmap") or one after the other ("loop")
+    method: Literal["window", "vmap", "loop"] = "window"
+    rule: str = "guided"  # backward rule, a name in `network.RULES`: guided, gradient, deconvnet
+    # The signal inside the centre region: 1, as in the authors' code, or the likelihood, as in Eq. 1
+    start: Literal["one", "likelihood"] = "one"
+    start_at: Literal["likelihood", "logit"] = "likelihood"  # where it enters: after or before the sigmoid
     # Working memory of the cells propagated at a time, in GiB; one cell may pass it
     memory: float = positive(0.5, 10_000)
     # Cells propagated at a time, one a device at least; None: as the memory allows
@@ -129,32 +136,40 @@ class CutConfig:
     What chose each default is in experiments/README.md, "Which cut", in the row of its name.
     """
 
-    seed_scale: Literal["cell", "max", "raw"] = "cell"  # relative to the cell's greatest, the image's, or 255
-    # Scaled contributions above this are foreground seeds. None, here and below: what suits `data`
+    # What contributions are divided by: the greatest of the cell, that of the image, or 255 (the authors' code)
+    seed_scale: Literal["cell", "max", "raw"] = "cell"
+    # Scaled contributions above this are foreground seeds. None: suits `data`
     seed_threshold: float | None = number(None)
     min_seed_area: int = number(3, 0, 10**9)  # smaller seed components are dropped, pixels of the network
-    fill_others: bool = False  # fill holes in the union of the other cells' seeds too
+    # Holes in the seeds of all other cells together are background to a cell, too, as in the authors' code
+    fill_others: bool = False
     conflict: Literal["foreground", "background"] = "foreground"  # which seed wins where both claim a pixel
-    # Cost of cutting from a cell what it contributes to, or giving it to another
+    # Cost of cutting a pixel away from the cell that it contributes to, or of giving it to another.
+    # None: suits `data`
     claim_weight: float | None = number(None)
-    claim_full: float = positive(0.1)  # scaled contribution from which that cost is whole
+    claim_full: float = positive(0.1)  # scaled contribution from which on that cost is whole
     # × sigma: pixels farther from the peak are background; None: no such seeds
     reach: float | None = positive(6.0, 1000)
     # A name in `cutting.DATA_TERMS`: "inverse": dark is cell; "levels": stained is cell, by grey value or colour;
     # "flat": all prefer background a little. "auto": levels where cells are stained, else inverse.
     data: str = "auto"
-    data_weight: float | None = number(None)
-    # Cost of a pixel that looks like the ground beyond all cells
+    data_weight: float | None = number(None)  # weight of the data term. None: suits `data`
+    # Cost of a pixel that looks like the ground beyond all cells. None: suits `data`
     background_weight: float | None = number(None)
-    edge: Literal["rim", "gradient"] | None = None  # outlines follow rims, or the steepest change of grey value
-    edge_weight: float | None = number(None)  # what it costs to cut between two pixels without any edge
-    edge_falloff: float | None = number(None)  # how fast that falls towards a rim, or with the difference squared
-    edge_pixel: Literal["max", "first"] = "max"  # of the pair: the more like a rim, or the top/left one
-    rim: Literal["auto", "bright", "dark"] = "auto"  # of cells: estimated from the image, or known
+    # Outlines follow rims, or the steepest change of grey value. None: suits `data`
+    edge: Literal["rim", "gradient"] | None = None
+    # What it costs to cut between two pixels without any edge. None: suits `data`
+    edge_weight: float | None = number(None)
+    # How fast that falls towards a rim, or with the difference squared. None: suits `data`
+    edge_falloff: float | None = number(None)
+    # Which of two neighbours tells whether a rim is there: the more like one, or the upper or left one
+    edge_pixel: Literal["max", "first"] = "max"
+    rim: Literal["auto", "bright", "dark"] = "auto"  # what rims of cells look like: read from the image, or known
     dilate: int = number(0, 0, 100)  # radius of the dilation of each cut, before holes are filled
     erode: int = number(0, 0, 100)  # radius of the erosion after it
     min_area: float = number(0.05, 0, 100)  # × area of a disc of `image.diameter`: smaller cells are dropped
-    overlap: Literal["nearest", "sequential"] = "nearest"  # order-free, or as in the authors' code
+    # Who gets a pixel that two cuts claim: the cell of the nearest peak, or cell after cell (the authors' code)
+    overlap: Literal["nearest", "sequential"] = "nearest"
     # × sigma: blur of each outline on its way to the pixels of the image; 0: none
     smooth: float = number(0.25, 0, 100)
 
@@ -414,7 +429,7 @@ def preset(name: PresetName, base: Config | None = None) -> Config:
     """Returns the named preset; of `base`, only what concerns a trained model's use is replaced.
 
     "default" is the project's choice, "paper" follows the text, "reference" the authors' released code
-    (wherever the two differ; the README lists the differences that are not copied). With a `base`, the
+    (wherever the two differ; docs/method.md lists the differences that are not copied). With a `base`, the
     configuration of a trained model, image, likelihood, network and training stay what the model was made with.
 
     Raises:

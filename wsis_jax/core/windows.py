@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 Window = tuple[slice, slice]
+"""The part of an image between two rows and two columns, as slices."""
 
 ParallelMap = Callable[..., Iterable[Any]]
 """`parallel_map(function, parts, **same)` calls `function(part, **same)` for each part.

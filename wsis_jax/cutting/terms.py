@@ -29,6 +29,7 @@ from wsis_jax.core import Config, CutConfig, UserError, Window
 from wsis_jax.cutting.appearance import FEWEST, Appearance, Moments, levels_of
 
 Rim = Literal["bright", "dark"]
+"""What the rims of cells look like."""
 
 _Map = Float[np.ndarray, "height width"]
 _Map32 = Float32[np.ndarray, "height width"]

@@ -11,6 +11,7 @@
 from pathlib import Path
 
 MODELS = Path(__file__).parent / "models"
+"""The folder of the models that come with the package."""
 
 
 def packaged_models() -> list[str]:

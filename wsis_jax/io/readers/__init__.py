@@ -17,7 +17,8 @@ import numpy as np
 
 from wsis_jax.core import MissingFile, UserError, Window, check_chunks, check_values, reading
 
-# ITU-R BT.601, as in Pillow and OpenCV; they sum to 1, so a grey picture saved as RGB keeps its values.
+# What red, green and blue weigh in a grey value: ITU-R BT.601, as in Pillow and OpenCV. They sum to 1, so a grey
+# picture saved as RGB keeps its values.
 LUMINANCE = np.array([0.299, 0.587, 0.114])
 WHOLE = slice(None), slice(None)
 TOO_LARGE = "cut the image into parts, or segment it in tiles, as OME-Zarr"

@@ -1,7 +1,7 @@
 """The formats that a segmentation is written as: one table, `FORMATS`.
 
-The help and the completion of `wsis segment`, the table in README, both ways to segment (in memory and in tiles)
-and the viewer read it. To add a format, write a function and an entry:
+The help and the completion of `wsis segment`, the table in the documentation, both ways to segment (in memory and
+in tiles) and the viewer read it. To add a format, write a function and an entry:
 
     from wsis_jax.output import FORMATS, Format
 
@@ -46,7 +46,7 @@ class Format(NamedTuple):
 
     Attributes:
         file: the name of the file, in which `<name>` stands for that of the image.
-        content: what is in it, for help and README.
+        content: what is in it, for help and documentation.
         opens_in: programs that open it.
         write: writes it.
         tiled: whether it is written of an image in tiles; the name of its file, if that is another.
@@ -179,8 +179,8 @@ def help_lines() -> str:
     return "\n".join(lines)
 
 
-def readme_table() -> str:
-    """Returns the table of the formats in README."""
+def formats_table() -> str:
+    """Returns a table of the formats, in Markdown, for the documentation."""
     lines = ["| `--format` | file | content | opens in |", "|---|---|---|---|"]
     for kind, format in listed().items():
         when = ", by default" if format.default else ", alone" if format.opening else ""
@@ -249,7 +249,7 @@ _DATA, _BROWSERS = "pandas, Polars, R, DuckDB", "napari, viewers in a browser"
 _TRACKING = "programs of the Cell Tracking Challenge"
 _ROIFILE, _PYARROW = ("roifile", "imagej"), ("pyarrow", "parquet")
 
-# In the order in which they are written. The labels are written last: where they are, all is.
+# All formats by name, in the order in which they are written. The labels are written last: where they are, all is.
 FORMATS: dict[str, Format] = {
     "report": Format("report.html", _PAGE, "every browser", _report, tiled=True, default=True, gallery_only=True),
     "overlay": Format("<name>_overlay.png", "the image with outlines", "every viewer", _overlay, default=True),
@@ -274,3 +274,4 @@ FORMATS: dict[str, Format] = {
 }
 
 DEFAULT_FORMATS = choose_formats([kind for kind, format in FORMATS.items() if format.default])
+"""What is written where nothing is chosen."""
