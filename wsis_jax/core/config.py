@@ -172,6 +172,8 @@ class CutConfig:
     overlap: Literal["nearest", "sequential"] = "nearest"
     # × sigma: blur of each outline on its way to the pixels of the image; 0: none
     smooth: float = number(0.25, 0, 100)
+    # Library that solves the cuts; the cells are the same. "auto": PyMaxflow, or SciPy where that is not installed
+    solver: Literal["auto", "pymaxflow", "scipy"] = "auto"
 
 
 _SUITED: dict[str, dict[str, Any]] = {

@@ -27,6 +27,7 @@ from skimage import measure
 
 from wsis_jax.core import Config, CutConfig, UserError, Window
 from wsis_jax.cutting.appearance import FEWEST, Appearance, Moments, levels_of
+from wsis_jax.cutting.graphcut import UNIT
 
 Rim = Literal["bright", "dark"]
 """What the rims of cells look like."""
@@ -72,6 +73,8 @@ class Costs(NamedTuple):
         right, down: what it costs to cut between pixels, as `edge_weights` gives it.
         seeds: i + 1 at the foreground seeds of cell i; to every other cell they are background.
         claims: what is likely to be whose, beside the seeds; added to the preference of each cell.
+        unit: that costs are rounded to where cells are cut, see `graphcut.cut_graph`. The same for all parts of an
+            image, so that a cell is the same in each.
     """
 
     preference: _Map
@@ -79,6 +82,7 @@ class Costs(NamedTuple):
     down: _Map
     seeds: Integer[np.ndarray, "height width"]
     claims: Claims | None = None
+    unit: float = UNIT
 
     def preference_of(self, label: int, window: Window) -> Float[np.ndarray, "rows columns"]:
         """Returns the preference for the cell of a label in a window."""
@@ -90,11 +94,6 @@ class Costs(NamedTuple):
     def unclaimed_preference(self) -> _Map:
         """Returns the preference for a cell that claims no pixel."""
         return self.preference if self.claims is None else self.preference - self.claims.weight
-
-    def greatest_preference(self) -> float:
-        """Returns what the preference for no cell exceeds, whatever its sign."""
-        weight = 0 if self.claims is None else self.claims.weight
-        return float((np.abs(self.preference) + weight).max(initial=0))
 
 
 # Data terms
@@ -172,12 +171,6 @@ def levels(seen: TermInput, settings: CutConfig) -> _Map:
 DATA_TERMS: dict[str, DataTerm] = {"inverse": inverse_image, "flat": flat, "levels": levels}
 """What `cut.data` may be, beside "auto": "levels" where grey values or colours tell cells from ground, else
 "inverse"."""
-
-
-def check_data_term(name: str) -> None:
-    """Raises UserError for a name that `cut.data` does not know."""
-    if name != "auto":
-        data_term(name)
 
 
 def data_term(name: str) -> DataTerm:
