@@ -8,9 +8,10 @@ Times are the least of --rounds. The label images must be identical.
 
 Prediction: with a reach, some times slower; without, tens of times, as no flow is shared.
 
-Outcome (--rounds 2, two cores of an Intel Xeon with much other work beside it, 2026-11-29; 75 cells in 520 × 696 for
-the first, 19 in 260 × 348 for the others): with the reach 1.7 ms a cell by PyMaxflow and 3.3 ms by SciPy, twice as
-long. Without, 0.18 s and 4.0 s, 23 times as long; as the paper 0.029 s and 0.95 s, 33 times. All identical.
+Outcome (--rounds 2, two cores of an Intel Xeon with much other work beside it, 2026-11-29; 75 cells in 520 × 696
+for the first, 19 in 260 × 348 for the others): with the reach 1.7 ms a cell by PyMaxflow and 3.3 ms by SciPy,
+twice as long. Without, 0.18 s and 4.0 s, 23 times as long; as the paper 0.029 s and 0.95 s, 33 times. All
+identical.
 
     python -m benchmarks.solvers
 """
