@@ -35,13 +35,14 @@ def channels_of(given: ChannelChoice) -> Channels:
         chosen = tuple(int(number) for number in numbers)
     except ValueError as error:
         raise UserError(
-            f"'{str(given)[:60]}' names no channels; give their numbers, as in 0,2, or colours, or grey"
+            f"'{str(given)[:60]}' is not a choice of channels; give their numbers, as in 0,2, or colours, or grey"
         ) from error
     if negative := [number for number in chosen if number < 0]:
         raise UserError(f"there is no channel {negative[0]}; count the channels from 0")
     if not 1 <= len(chosen) <= _MOST or len(set(chosen)) < len(chosen):
         raise UserError(
-            f"channels {in_words(chosen)[:60]} are no choice; give 1 to {_MOST} different ones, as in 0,2"
+            f"channels {in_words(chosen)[:60]} cannot be chosen together; "
+            f"give 1 to {_MOST} different ones, as in 0,2"
         )
     return chosen
 

@@ -313,7 +313,10 @@ class Config:
             path, equals, text = assignment.partition("=")
             section, dot, key = path.strip().partition(".")
             if not (equals and dot):
-                raise UserError(f"'{assignment}' is no assignment; write section.key=value, as in train.steps=500")
+                raise UserError(
+                    f"'{assignment}' is not a setting with its value; "
+                    "write section.key=value, as in train.steps=500"
+                )
             if section not in tree:
                 raise UserError(f"unknown section '{section}' in '{assignment}'; known are {', '.join(tree)}")
             if key not in tree[section]:

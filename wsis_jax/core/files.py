@@ -35,14 +35,14 @@ def _is_name(name: object) -> TypeGuard[str]:
 def check_name(name: object) -> str:
     """Returns a name that a file gives to another file; UserError if it is no text, or may be a path."""
     if not _is_name(name):
-        raise UserError(f"{str(name)[:80]!r} is no name of a file in this folder")
+        raise UserError(f"{str(name)[:80]!r} is not a plain file name, and might lead out of this folder")
     return name
 
 
 def check_place(place: object) -> str:
     """Returns the place of a file in folders below one, as `A1/img`; UserError if it may lead elsewhere."""
     if not isinstance(place, str) or not all(map(_is_name, place.split("/"))):
-        raise UserError(f"{str(place)[:80]!r} is no name of a file in this folder")
+        raise UserError(f"{str(place)[:80]!r} is not a plain file name, and might lead out of this folder")
     return place
 
 

@@ -49,15 +49,18 @@ def check_channels(shape: Sequence[int], channels: Channels | None, *, name: str
     channels = channels or "grey"
     shape = tuple(shape)
     if len(shape) not in (2, 3) or 0 in shape:
-        raise UserError(f"{name} is of shape {shape}; give one of rows and columns, and perhaps channels")
+        raise UserError(
+            f"{name} is of shape {shape}; give an array of rows and columns, "
+            "and a third axis if it has several channels"
+        )
     have, want = shape[2] if len(shape) == 3 else 1, channel_count(channels)
     if shape[2:] == (1,):
-        raise UserError(f"{name} is of shape {shape}; leave out the axis of its only channel")
+        raise UserError(f"{name} is of shape {shape}; remove its last axis, which has one channel alone")
     if have != want:
         setting = channels if isinstance(channels, str) else list(channels)
         raise UserError(
-            f"{name} has {so_many(have)}, but the model takes {want} (image.channels={setting}); give as many, or "
-            "train with others (--channel)"
+            f"{name} has {so_many(have)}, but the model takes {want} (image.channels={setting}); "
+            "give an image with as many, or train a model on other channels (--channel)"
         )
 
 
@@ -125,7 +128,7 @@ def normalize_image(
         UserError: If the percentiles are out of order or out of range.
     """
     if method == "percentile" and not 0 <= low < high <= 100:
-        raise UserError(f"percentiles {low:g} and {high:g} are no range; choose 0 <= low < high <= 100")
+        raise UserError(f"percentiles {low:g} and {high:g} cannot be used; choose 0 <= low < high <= 100")
     values = image.astype(np.float64)  # A difference of two float32 may overflow, a quotient lose digits.
     areas = _outer_areas(values, alike=alike) if method == "percentile" else (0, 0)
 

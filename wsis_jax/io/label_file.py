@@ -209,7 +209,9 @@ def write_labels(path: str | Path, labels: Integer[np.ndarray, "height width"]) 
         UserError: If a label is negative.
     """
     if labels.min() < 0:
-        raise UserError(f"{path}: a label is negative ({labels.min()}); nothing was saved, so number from 1")
+        raise UserError(
+            f"{path}: not saved, as a label is negative ({labels.min()}); number the cells 1, 2, 3 and so on"
+        )
     kind = np.uint16 if labels.max() <= np.iinfo(np.uint16).max else np.uint32
     with replacing(path) as temporary:
         tifffile.imwrite(temporary, labels.astype(kind), photometric="minisblack", compression="zlib")

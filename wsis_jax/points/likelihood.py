@@ -152,7 +152,7 @@ def suggest_sigma(points_per_image: Sequence[Float64[np.ndarray, "_ 2"]]) -> flo
     distances = [nearest_distances(own) for own in places if len(own) > 1]
     if not distances:
         raise UserError(
-            "no image has two points to suggest a sigma from; give the sigma in pixels as `likelihood.sigma`"
+            "sigma cannot be estimated, as no image has two points; give it in pixels as `likelihood.sigma`"
         )
     return float(SIGMA_PER_DIAMETER * np.median(np.concatenate(distances)))
 

@@ -120,7 +120,7 @@ def train_on_samples(
     run = Path(run)
     for sample in samples:
         if not np.isfinite(sample.image).all():
-            raise UserError(f"{sample.name}: the image holds NaN or infinite values; make them numbers")
+            raise UserError(f"{sample.name}: the image holds NaN or infinite values; replace them by numbers")
     network = build_model(config)
     if learned is None:
         learned = learned_from_samples(samples, config)
@@ -200,7 +200,7 @@ def fill_in(data: TrainingSet, config: Config) -> Config:
                 check_channels(image.shape, config.image.channels, name=name)
             with fault():
                 if not np.isfinite(image).all():
-                    raise UserError(f"{name}: the image holds NaN or infinite values; make them numbers")
+                    raise UserError(f"{name}: the image holds NaN or infinite values; replace them by numbers")
             with fault():
                 check_points(own, (image.shape[0], image.shape[1]), name=name)
 

@@ -33,12 +33,12 @@ CASES = {
     "Zarr with 10^8 chunks": (
         "segment RUN dust.zarr --no-tiles --out OUT",
         3,
-        "dust.zarr: lies in 100,020,001 chunks",
+        "dust.zarr: is stored in 100,020,001 chunks",
     ),
     "Zarr of 10^9 times": (
         "segment RUN times.zarr --out OUT",
         3,
-        "times.zarr: says that it holds 1,000,000,000 images",
+        "times.zarr: is described as 1,000,000,000 images",
     ),
     "Zarr whose array is in another folder": ("segment RUN away.zarr --out OUT", 3, f"away.zarr: {_NO_IMAGE}"),
     "Zarr whose array is at an absolute path": ("segment RUN root.zarr --out OUT", 3, f"root.zarr: {_NO_IMAGE}"),

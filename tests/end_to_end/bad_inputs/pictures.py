@@ -10,7 +10,7 @@ from PIL import Image
 
 from tests.end_to_end.bad_inputs.shop import GREY, image
 
-_MANY = "asks for 1,000,000,000,000 values in one piece, but 16 GiB of memory allow 1,073,741,824"
+_MANY = "needs 1,000,000,000,000 values at once, but 16 GiB of memory hold at most 1,073,741,824"
 
 CASES = {
     "PNG of 10^6 × 10^6": ("segment RUN huge.png --out OUT", 3, f"huge.png: {_MANY}"),
@@ -34,7 +34,7 @@ CASES = {
     "TIFF of 10^6 × 10^6, compressed, in tiles": (
         "segment RUN packed.tif --out OUT",
         3,
-        "packed.tif: asks for 1,000,000,000,000 values in one piece",
+        "packed.tif: needs 1,000,000,000,000 values at once",
     ),
     "labels of 10^6 × 10^6": ("evaluate packed.tif packed.tif", 2, f"packed.tif: {_MANY}"),
     "TIFF tile larger than its image": ("segment RUN tile.tif --out OUT", 3, "tile.tif: asks for 10,000,000,000"),

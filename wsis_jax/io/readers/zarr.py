@@ -107,7 +107,7 @@ def open_omezarr(path: str | Path) -> tuple[zarr.Array, str, float | None]:
     except Exception as error:  # of the library, or of metadata of another form
         raise UserError(f"{path}: is no OME-Zarr image of version 0.4 or 0.5; give the folder of one") from error
     if len(set(axes)) != array.ndim or len(axes) != array.ndim or not {"y", "x"} <= set(axes):
-        raise UserError(f"{path}: its axes '{axes[:60]}' do not fit its array; write it again")
+        raise UserError(f"{path}: its axes '{axes[:60]}' do not match its array; write it again")
     _check_storage(path, array)
     return array, axes, pixel_size
 

@@ -221,5 +221,5 @@ def _inline(path: Path) -> str:
                 picture.convert("RGB").save(compressed, format="WEBP", quality=_QUALITY)
                 data = compressed.getvalue()
     except Exception as error:  # of many classes, for a damaged file
-        raise UserError(f"{path}: is no picture of a report; delete it, and make the report again") from error
+        raise UserError(f"{path}: cannot be read as a picture; delete it, and make the report again") from error
     return f"data:image/webp;base64,{base64.b64encode(data).decode()}"
