@@ -48,9 +48,9 @@ def channels_of(given: ChannelChoice) -> Channels:
 
 
 def channels_seen(shapes: Sequence[Sequence[int]]) -> Channels:
-    """Returns what images of some shapes, (height, width) or (height, width, channels), are to be learned from.
+    """Returns the channels to train on, for images of shapes (height, width) or (height, width, channels).
 
-    Three channels are colours, other numbers of channels are themselves; where images differ, the first one tells.
+    Three channels are taken as colours, any other number as numbered channels; the first image decides.
     """
     count = shapes[0][2] if len(shapes[0]) == 3 else 1
     return "grey" if count == 1 else "colours" if count == 3 else tuple(range(count))

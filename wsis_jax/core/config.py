@@ -202,7 +202,7 @@ _SUITED: dict[str, dict[str, Any]] = {
 def fill_weights(settings: CutConfig, data: str) -> CutConfig:
     """Returns settings with a data term, and the values that suit it where they leave them open.
 
-    Terms that are not ours have those of "inverse".
+    Data terms that somebody added get the values of "inverse".
     """
     values = _SUITED.get(data, _SUITED["inverse"])
     opened = {name: value for name, value in values.items() if getattr(settings, name) is None}

@@ -147,7 +147,7 @@ def explaining_out_of_memory(message: str) -> Generator[None, None, None]:
 
 
 def fewer_cells(chunk: int, error: Exception) -> int:
-    """Returns how many cells to take at a time where so many were too many for the memory.
+    """Returns how many cells to process at a time after this many needed too much memory.
 
     Raises:
         OutOfMemory: if it was one.
@@ -169,7 +169,7 @@ def fewer_cells(chunk: int, error: Exception) -> int:
 
 
 def versions(*, device: bool = True) -> dict[str, str]:
-    """Returns what numbers depend on, by name: versions of this package and its libraries, and the device.
+    """Returns what results may depend on, by name: versions of this package and its libraries, and the device.
 
     Packages that are not installed are left out. Without `device` it is left out, too, and JAX is not started.
     """

@@ -37,7 +37,7 @@ NEEDS_APPEARANCE = ("auto", "levels")
 
 
 class ImageStats(NamedTuple):
-    """What the costs of a part of an image take from the whole image.
+    """Statistics of the whole image that the costs of a part of it depend on.
 
     Attributes:
         median: of the grey values.
@@ -132,9 +132,9 @@ def _preference(
 
 
 def chosen_settings(settings: CutConfig, appearance: Appearance | None) -> CutConfig:
-    """Returns the settings of an image: its data term, if it is to be chosen ("auto"), and what suits that.
+    """Returns the settings for an image, with "auto" replaced by a data term, and open settings by what suits it.
 
-    An image that shows too little of cells or ground to learn how they look is cut by "inverse".
+    An image with too few pixels of cells or ground to learn how they look gets "inverse".
     """
     term = settings.data
     if term in NEEDS_APPEARANCE:

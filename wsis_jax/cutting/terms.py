@@ -54,7 +54,7 @@ _CERTAIN = 16.0
 
 
 class Claims(NamedTuple):
-    """Whose each pixel is by its contributions, and how surely.
+    """Which cell each pixel likely belongs to, by its contributions, and how strongly.
 
     Attributes:
         owner: i + 1 where cell i has the greatest contribution, 0 where no cell contributes.
@@ -72,7 +72,7 @@ class Costs(NamedTuple):
         preference: what leaving a pixel out of a cell costs; where negative, what taking it in costs.
         right, down: what it costs to cut between pixels, as `edge_weights` gives it.
         seeds: i + 1 at the foreground seeds of cell i; to every other cell they are background.
-        claims: what is likely to be whose, beside the seeds; added to the preference of each cell.
+        claims: which cell each pixel likely belongs to, beside the seeds; added to the preference of that cell.
         unit: that costs are rounded to where cells are cut, see `graphcut.cut_graph`. The same for all parts of an
             image, so that a cell is the same in each.
     """
@@ -100,7 +100,7 @@ class Costs(NamedTuple):
 
 
 class TermInput(NamedTuple):
-    """What a data term may look at: an image, or a part of one with what is known of the whole.
+    """The input of a data term: an image, or a part of one with statistics of the whole.
 
     Attributes:
         image: grey values, normalised, 0..1.
@@ -256,12 +256,12 @@ class CellExtent(NamedTuple):
 
 
 def rim_of(contrast: float) -> Rim:
-    """Returns which rims cells have by their `rim_contrast`; of none, bright ones, as phase contrast has them."""
+    """Returns whether the rims of cells are bright or dark, from their `rim_contrast`; without rims, bright."""
     return "bright" if contrast >= 0 else "dark"
 
 
 def rim_contrast(image: _Map, peaks: Int[np.ndarray, "cells 2"], extent: CellExtent) -> float:
-    """Returns by how much rims are brighter than they are dark, summed over all ways out of the cells.
+    """Returns how much brighter than dark the rims of cells are, summed over all rays from their peaks.
 
     On a way out of a cell there is a rim somewhere. Where rims are bright, the brightest pixel on that way exceeds
     the brightest one in the middle of the cell by more than the darkest one falls short of the darkest there.
@@ -366,7 +366,7 @@ def scaled_contributions(
 
 
 def greatest_contributions(value: _Map, owner: _Owners, *, owners: int) -> _Greatest:
-    """Returns the greatest contribution of every owner, no owner (0) first; 0 for one that owns nothing."""
+    """Returns the greatest contribution of every owner, 0 where it owns no pixel; index 0 is of no owner."""
     greatest = np.zeros(owners, value.dtype)
     np.maximum.at(greatest, owner, value)
     return greatest

@@ -64,7 +64,7 @@ class Result:
         )
 
     def for_cells(self, function: Callable[..., list[Any]], **same: Any) -> list[Any]:
-        """Returns what a function makes of each cell, by rising label.
+        """Calls a function with the cells, and returns an item for each, by rising label.
 
         Args:
             function: takes a label image, rows of `table`, and as `corner` the (row, column) where in the image
@@ -153,7 +153,7 @@ class TiledResult(Result):
         return {name: np.concatenate([part[name] for part in parts])[self._order] for name in parts[0]}
 
     def for_cells(self, function: Callable[..., list[Any]], **same: Any) -> list[Any]:
-        """Returns what a function makes of each cell, by rising label; see `Result.for_cells`."""
+        """Calls a function with groups of cells, and returns an item for each cell; see `Result.for_cells`."""
         ends = np.cumsum([len(group.labels) for group in self._groups])
         rows = np.split(np.argsort(self._order), ends[:-1])
         parts = [

@@ -75,7 +75,7 @@ class CellSize(NamedTuple):
 
 
 def measure_cells(images: Iterable[_Image | None], points: Sequence[_Points]) -> CellSize:
-    """Returns how large the cells of some images are.
+    """Measures how large the cells of some images are.
 
     Args:
         images: normalised, 0..1; None where there is no image: its points tell the spacing alone.

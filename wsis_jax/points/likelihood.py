@@ -158,5 +158,5 @@ def suggest_sigma(points_per_image: Sequence[Float64[np.ndarray, "_ 2"]]) -> flo
 
 
 def suggest_scale(sigma: float) -> float:
-    """Suggests by what to resize images for the network, from sigma in their pixels; they are never enlarged."""
+    """Suggests the factor by which to resize images for the network, from sigma in their pixels; at most 1."""
     return min(max(round(_NETWORK_SIGMA / sigma, 3), 0.001), 1.0)
