@@ -151,7 +151,7 @@ def write_pictures(
 
 
 def evenly(things: Sequence[_Thing], count: int) -> list[_Thing]:
-    """Returns `count` evenly spaced items of a list, the first and the last among them, or all if there are fewer."""
+    """Returns `count` evenly spaced items of a list, with the first and the last, or all if there are fewer."""
     places = np.linspace(0, len(things) - 1, min(count, len(things)))
     return [things[i] for i in np.round(places).astype(int)]
 
