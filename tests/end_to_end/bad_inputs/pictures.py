@@ -15,7 +15,7 @@ _MANY = "needs 1,000,000,000,000 values at once, but 16 GiB of memory hold at mo
 CASES = {
     "PNG of 10^6 × 10^6": ("segment RUN huge.png --out OUT", 3, f"huge.png: {_MANY}"),
     "PNG of 10^6 × 10^6 to learn from": ("train huge.png --points ok.csv", 2, f"huge.png: {_MANY}"),
-    "JPEG of 65,500 × 65,500": ("segment RUN huge.jpg --out OUT", 3, "huge.jpg: asks for 4,290,250,000 values"),
+    "JPEG of 65,500 × 65,500": ("segment RUN huge.jpg --out OUT", 3, "huge.jpg: needs 4,290,250,000 values"),
     "TIFF of 10^6 × 10^6, cut off": (
         "segment RUN huge.tif --out OUT",
         3,
