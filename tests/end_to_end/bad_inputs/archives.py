@@ -17,18 +17,18 @@ CASES = {
     "Zarr of 10^6 × 10^6 to learn from": (
         "train huge.zarr --points ok.csv",
         2,
-        "huge.zarr: asks for 1,000,000,000,000",
+        "huge.zarr: needs 1,000,000,000,000",
     ),
     "Zarr of 10^6 × 10^6, whole": (
         "segment RUN huge.zarr --no-tiles --out OUT",
         3,
-        "huge.zarr: asks for 1,000,000,",
+        "huge.zarr: needs 1,000,000,",
     ),
     "Zarr of 10^6 × 10^6, in tiles": ("segment RUN huge.zarr --out OUT", 3, "huge: the image needs 18,643 GiB"),
     "Zarr with a chunk of 10^6 × 10^6": (
         "segment RUN chunk.zarr --out OUT",
         3,
-        "chunk.zarr: asks for 1,000,000,000,",
+        "chunk.zarr: needs 1,000,000,000,",
     ),
     "Zarr with 10^8 chunks": (
         "segment RUN dust.zarr --no-tiles --out OUT",

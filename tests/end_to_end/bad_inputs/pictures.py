@@ -37,7 +37,7 @@ CASES = {
         "packed.tif: needs 1,000,000,000,000 values at once",
     ),
     "labels of 10^6 × 10^6": ("evaluate packed.tif packed.tif", 2, f"packed.tif: {_MANY}"),
-    "TIFF tile larger than its image": ("segment RUN tile.tif --out OUT", 3, "tile.tif: asks for 10,000,000,000"),
+    "TIFF tile larger than its image": ("segment RUN tile.tif --out OUT", 3, "tile.tif: needs 10,000,000,000"),
     "TIFF that unpacks to more than it says": (
         "segment RUN bomb.tif --out OUT",
         3,
