@@ -46,7 +46,7 @@ def wheel(session: nox.Session) -> None:
     session.run("uv", "pip", "uninstall", "build", external=True)
     session.install(str(built))
     session.chdir(session.create_tmp())
-    session.env |= {"PYTHONPATH": "", "JAX_PLATFORMS": "cpu"}
+    session.env.update(PYTHONPATH="", JAX_PLATFORMS="cpu")
     where = session.run("python", "-c", "import wsis_jax; print(wsis_jax.__file__)", silent=True)
     if not str(where).startswith(session.virtualenv.location):
         session.error(f"wsis_jax comes from {where}, not from the wheel")
@@ -77,7 +77,8 @@ def pin(session: nox.Session) -> None:
     """Writes constraints.txt: versions of everything that users and contributors install, extras included."""
     extras = [f"--extra={name}" for name in ("dev", "bioio")]
     header = "--custom-compile-command=nox -s pin"
-    session.run("uv", "pip", "compile", "pyproject.toml", *extras, "--universal", "--no-annotate", header,
+    python = "--python-version=3.11.1"  # since ome-zarr wants one above 3.11
+    session.run("uv", "pip", "compile", "pyproject.toml", *extras, "--universal", python, "--no-annotate", header,
                 "--upgrade", "--quiet", "--output-file=constraints.txt")  # fmt: skip
 
 
