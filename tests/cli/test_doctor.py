@@ -167,6 +167,15 @@ def test_the_extras_are_those_of_users():
     assert extras["parquet"] == []  # which the tests need
 
 
+def test_pymaxflow_may_be_missing(monkeypatch):
+    assert "PyMaxflow" not in doctor._versions("versions").text
+    monkeypatch.setitem(sys.modules, "maxflow", None)
+    monkeypatch.setattr(doctor, "requires", lambda name: ["PyMaxflow>=999", "numpy>=1"])
+    finding = doctor._versions("versions")
+    assert finding.status == "ok"
+    assert finding.text.endswith("; cells are cut by SciPy, since PyMaxflow is not installed")
+
+
 def test_an_extra_that_is_not_installed_is_neither_ok_nor_broken(monkeypatch):
     monkeypatch.setattr(doctor, "extras", lambda: {"dask": [], "bioio": ["bioio>=3: not installed"]})
     finding = doctor._extras("extras")

@@ -31,15 +31,15 @@ def test_choices_of_channels(given, channels, count):
 @pytest.mark.parametrize(
     ("given", "sentence"),
     [
-        ("red", "'red' names no channels; give their numbers, as in 0,2, or colours, or grey"),
-        ("0;1", "'0;1' names no channels; give"),
-        ("", "'' names no channels; give"),
-        ("1,", "'1,' names no channels; give"),
+        ("red", "'red' is not a choice of channels; give their numbers, as in 0,2, or colours, or grey"),
+        ("0;1", "'0;1' is not a choice of channels; give"),
+        ("", "'' is not a choice of channels; give"),
+        ("1,", "'1,' is not a choice of channels; give"),
         (-1, "there is no channel -1; count the channels from 0"),
         ("0,-2", "there is no channel -2; count the channels from 0"),
-        ("1,1", "channels 1,1 are no choice; give 1 to 4 different ones, as in 0,2"),
-        ("0,1,2,3,4", "channels 0,1,2,3,4 are no choice; give 1 to 4 different ones"),
-        ((), "channels  are no choice; give 1 to 4 different ones"),
+        ("1,1", "channels 1,1 cannot be chosen together; give 1 to 4 different ones, as in 0,2"),
+        ("0,1,2,3,4", "channels 0,1,2,3,4 cannot be chosen together; give 1 to 4 different ones"),
+        ((), "channels  cannot be chosen together; give 1 to 4 different ones"),
     ],
 )
 def test_what_is_no_choice(given, sentence):
@@ -62,7 +62,7 @@ def test_settings_keep_the_choice(text, channels):
         ("red", "image.channels must be grey, colours or a list, as in [0, 2], not 'red'"),
         (0, "image.channels must be grey, colours or a list, as in [0, 2], not 0"),
         ([0.5], "image.channels must be a list of int"),
-        ([0, 0], "image.channels: channels 0,0 are no choice; give"),
+        ([0, 0], "image.channels: channels 0,0 cannot be chosen together; give"),
         ([-1], "image.channels: there is no channel -1; count"),
     ],
 )

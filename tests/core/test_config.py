@@ -140,7 +140,7 @@ def test_assignments_apply_in_order_and_leave_the_original():
 
 @pytest.mark.parametrize("text", ["train.steps", "steps=5", "train.steps 5", "=", ""])
 def test_text_that_is_no_assignment(text):
-    with pytest.raises(UserError, match=rf"'{text}' is no assignment; write section\.key=value"):
+    with pytest.raises(UserError, match=rf"'{text}' is not a setting with its value; write section\.key=value"):
         Config().override([text])
 
 

@@ -226,7 +226,7 @@ def test_grey_is_the_mean_of_channels():
         ((5, 6, 3), "grey", "the image has 3 channels, but the model takes 1 (image.channels=grey); give"),
         ((5, 6), "colours", "the image has 1 channel, but the model takes 3 (image.channels=colours); give"),
         ((5, 6, 2), (0, 1, 2), "the image has 2 channels, but the model takes 3 (image.channels=[0, 1, 2]); give"),
-        ((5, 6, 1), "grey", "the image is of shape (5, 6, 1); leave out the axis of its only channel"),
+        ((5, 6, 1), "grey", "the image is of shape (5, 6, 1); remove its last axis, which has one channel alone"),
         ((5,), "grey", "the image is of shape (5,); give one of rows and columns"),
         ((5, 0), "grey", "the image is of shape (5, 0); give one of rows and columns"),
     ],

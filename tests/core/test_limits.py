@@ -21,7 +21,7 @@ def test_values_fit_into_memory_or_are_refused(monkeypatch):
     monkeypatch.setattr(limits, "memory", lambda: 1 << 30)
     limits.check_values("a.tif", 1 << 26, remedy="cut it")
     with pytest.raises(
-        UserError, match=r"^a\.tif: asks for 67,108,865 values .* 1 GiB of memory allow 67,108,864; cut it$"
+        UserError, match=r"^a\.tif: needs 67,108,865 values .* 1 GiB of memory hold at most 67,108,864; cut it$"
     ):
         limits.check_values("a.tif", (1 << 26) + 1, remedy="cut it")
     limits.check_bytes("train.batch", 1 << 30, remedy="less")
@@ -53,7 +53,7 @@ def test_the_reason_of_an_error(error, said):
 
 @pytest.mark.parametrize("name", ["", ".", "..", "../a", "/a", "a/b", "a\\b", "a\0b", 3, None])
 def test_names_that_may_be_paths_are_refused(name):
-    with pytest.raises(ValueError, match="is no name of a file in this folder"):
+    with pytest.raises(ValueError, match="is not a plain file name, and might lead out of this folder"):
         check_name(name)
     assert check_name("..a b.tif") == "..a b.tif"
 
@@ -83,5 +83,5 @@ def test_an_index_of_ndtiff_names_no_file_elsewhere(tmp_path, monkeypatch):
     axes, name = b'{"time": 0}', b"../b.tif"
     entry = [struct.pack("<I", len(part)) + part for part in (axes, name)]
     (tmp_path / "NDTiff.index").write_bytes(b"".join([*entry, struct.pack("<IiiiiIii", 0, 5, 4, 0, 0, 0, 0, 0)]))
-    with pytest.raises(ValueError, match=r"names a file of another folder, '\.\./b\.tif'"):
+    with pytest.raises(ValueError, match=r"refers to a file in another folder, '\.\./b\.tif'"):
         read_image(tmp_path / "a.tif")

@@ -13,7 +13,7 @@ from tests.cutting.drawn_cuts import cut_config, cut_drawn, discs, whole
 from wsis_jax.core.config import Config, CutConfig, preset
 from wsis_jax.cutting import cell_cuts
 from wsis_jax.cutting.cell_cuts import CellMask, cut_cells, fuse_nearest, fuse_sequentially
-from wsis_jax.cutting.graphcut import cut
+from wsis_jax.cutting.graphcut import cut, least_cut
 from wsis_jax.cutting.terms import Claims, Costs
 from wsis_jax.synthetic import draw_scene
 
@@ -78,7 +78,7 @@ def test_the_number_of_threads_makes_no_difference(monkeypatch, reach, claimed):
 
 def cut_whole_image(costs, peaks, *, config):
     """What `cut_cells` promises, done as plainly as it can be: every step of every cell on the whole image."""
-    preference, right, down, seeds, claims = costs
+    preference, right, down, seeds, claims, _ = costs
     reach, chosen, masks = config.cell_reach, config.cut, []
     for cell, (row, column) in enumerate(peaks):
         rows, columns = np.indices(seeds.shape)
@@ -130,6 +130,7 @@ def problems(draw, sides=(1, 26)):
         "fill_others": draw(st.booleans()),
         "dilate": draw(st.integers(0, 2)),
         "erode": draw(st.integers(0, 2)),
+        "solver": draw(st.sampled_from(["pymaxflow", "scipy"])),
     }
     return costs, peaks, options
 
@@ -225,29 +226,32 @@ def test_windows_grow_until_they_prove_enough_and_then_the_image_is_cut(monkeypa
     seeds, config = discs(peaks, shape, 2), cut_config(CutConfig(), None)
     seen = []
 
-    def spy(data, *rest):
-        seen.append(data.shape)
-        return cut(data, *rest)
+    def spy(graph, **options):
+        seen.append(graph.data.shape)
+        return least_cut(graph, **options)
 
-    monkeypatch.setattr(cell_cuts, "cut", spy)
+    monkeypatch.setattr(cell_cuts, "least_cut", spy)
     # Where all prefer the background, a cell is its seeds, and that its first window proves in two cuts.
     parts = cut_cells(Costs(np.full(shape, -3, np.float32), right, down, seeds), peaks, config=config)
     assert_whole(parts, [seeds == 1, seeds == 2])
     assert sorted(seen) == [(29, 29)] * 2 + [(37, 37)] * 2
     # Where nothing holds it back it is all but the seeds of the other, a hole; no window proves that.
-    parts = cut_cells(Costs(np.full(shape, 1, np.float32), right, down, seeds), peaks, config=config)
-    assert_whole(parts, [np.ones(shape, bool)] * 2)
-    assert all(part.mask.shape == shape for part in parts)
+    for solver in ("pymaxflow", "scipy"):
+        config = cut_config(CutConfig(), None, solver=solver)
+        parts = cut_cells(Costs(np.full(shape, 1, np.float32), right, down, seeds), peaks, config=config)
+        assert_whole(parts, [np.ones(shape, bool)] * 2)
+        assert all(part.mask.shape == shape for part in parts)
+    assert seen[-1] == shape  # what SciPy cuts in the end
 
 
 def test_with_a_reach_there_is_one_cut_in_one_window(monkeypatch):
     seen = []
 
-    def spy(data, *rest):
-        seen.append(data.shape)
-        return cut(data, *rest)
+    def spy(graph, **options):
+        seen.append(graph.data.shape)
+        return least_cut(graph, **options)
 
-    monkeypatch.setattr(cell_cuts, "cut", spy)
+    monkeypatch.setattr(cell_cuts, "least_cut", spy)
     scene = draw_scene(0, shape=(64, 64), cells=2, diameter=12.0)
     peaks = np.array([[32, 32], [2, 60]])
     cut_drawn(scene.image, peaks, discs(peaks, (64, 64), 2), Config().cut, reach=5.5)

@@ -1,6 +1,8 @@
 """One binary cut: its energy against every mask there is, its seeds, its edges."""
 
+import dataclasses
 import itertools
+import sys
 
 import numpy as np
 import pytest
@@ -9,11 +11,14 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from scipy import ndimage
 
-from tests.cutting.drawn_cuts import cut_config, whole
-from wsis_jax.core.config import CutConfig
-from wsis_jax.cutting.cell_cuts import component_of, cut_cells
-from wsis_jax.cutting.graphcut import SharedCut, cut
+from tests.cutting.drawn_cuts import cut_config, cut_drawn, discs, whole
+from wsis_jax.core import UserError
+from wsis_jax.core.config import CutConfig, preset
+from wsis_jax.cutting.cell_cuts import component_of, cut_cells, fuse_nearest
+from wsis_jax.cutting.graphcut import MOST_UNITS, chosen_solver, cut, cut_graph, least_cut, unit_for
+from wsis_jax.cutting.pymaxflow_solver import SharedCut
 from wsis_jax.cutting.terms import Claims, Costs, edge_weights
+from wsis_jax.synthetic import draw_scene
 
 MASKS_3X3 = np.array(list(itertools.product([False, True], repeat=9))).reshape(-1, 3, 3)
 
@@ -105,7 +110,7 @@ def test_cuts_that_share_a_flow_are_the_cuts_alone(seed, changes):
     random = np.random.default_rng(seed)
     data, right, down = random.integers(-20, 21, (6, 7)) / 8, *random.integers(0, 20, (2, 6, 7)) / 8
     background = random.random((6, 7)) < 0.2
-    shared = SharedCut(data, right, down, background, greatest=300 / 8)
+    shared = SharedCut(data, right, down, background, unit=1 / 8)
     for window, others, seeds in changes:
         here = data.copy()
         if others is not None:
@@ -118,16 +123,68 @@ def test_cuts_that_share_a_flow_are_the_cuts_alone(seed, changes):
         np.testing.assert_array_equal(shared.mask(window), expected[window])
 
 
-def test_data_that_exceed_the_greatest_are_refused():
-    data, edges, nothing = np.array([[1.0, -3.0]]), np.ones((1, 2)), np.zeros((1, 2), bool)
-    with pytest.raises(ValueError, match="the data go up to 3, above 2; give a `greatest`"):
-        SharedCut(data, edges, edges, nothing, greatest=2.0)
-    shared, window = SharedCut(data, edges, edges, nothing, greatest=4.0), (slice(0, 1), slice(0, 1))
-    with pytest.raises(ValueError, match=r"the data go up to 4\.5, above 4"):
-        shared.solve(window, np.array([[-4.5]]), nothing[:, :1], nothing[:, :1])
-    # What was refused has left nothing behind.
-    shared.solve(window, np.array([[4.0]]), nothing[:, :1], nothing[:, :1])
-    np.testing.assert_array_equal(shared.mask((slice(0, 1), slice(0, 2))), [[True, False]])
+def test_edges_too_dear_for_the_unit_are_refused():
+    data, edges, nothing = np.ones((1, 2)), np.full((1, 2), 33.0), np.zeros((1, 2), bool)
+    with pytest.raises(UserError, match="an edge costs 33, which is more than 32; give a greater unit"):
+        cut_graph(data, edges, edges, nothing, nothing)
+    graph = cut_graph(data, edges, edges, nothing, nothing, unit=unit_for(33.0))
+    assert graph.right.max() == 33 * 2**22
+
+
+@given(st.floats(2.0**-20, 1e30))
+def test_a_unit_is_the_finest_power_of_two(edge):
+    unit = unit_for(edge)
+    assert np.frexp(unit)[0] == 0.5
+    assert MOST_UNITS / 2 < edge / unit <= MOST_UNITS
+
+
+# Solvers
+
+
+@pytest.mark.parametrize("rounded", [True, False])
+def test_both_solvers_find_the_same_masks(rounded):
+    """In a thousand graphs; with costs of few values many masks cost the same, and the largest is asked for."""
+    random = np.random.default_rng(int(rounded))
+    for _ in range(500):
+        shape = tuple(random.integers(1, 10, 2))
+        data, right, down = random.normal(size=(3, *shape)) * random.choice([0.1, 1, 10], (3, 1, 1))
+        if rounded:
+            data, right, down = np.round(data), np.round(right), np.round(down)
+        seeds = random.choice([-1, 0, 1], shape, p=[0.1, 0.8, 0.1])
+        graph = cut_graph(data, np.abs(right), np.abs(down), seeds == 1, seeds == -1, unit=2.0**-22)
+        masks = [least_cut(graph, solver=solver) for solver in ("pymaxflow", "scipy")]
+        np.testing.assert_array_equal(*masks)
+
+
+@pytest.mark.parametrize("name", ["default", "paper", "reference"])
+def test_both_solvers_cut_the_drawn_scene_alike(name):
+    scene = draw_scene(4, shape=(72, 60), cells=8, diameter=12.0)
+    peaks, reach = np.round(scene.points).astype(int), preset(name).cut.reach
+    labels = []
+    for solver in ("pymaxflow", "scipy"):
+        chosen = dataclasses.replace(preset(name).cut, solver=solver)
+        cuts = cut_drawn(scene.image, peaks, discs(peaks, (72, 60), 3), chosen, reach=reach and reach * 4)
+        labels.append(fuse_nearest(cuts, peaks, (72, 60)))
+    np.testing.assert_array_equal(*labels)
+    assert labels[0].max() == 8
+
+
+def test_the_greatest_costs_are_within_what_scipy_counts_to():
+    shape = (3, 3)
+    edges = np.full(shape, 32.0)
+    seeds = np.array([[1, 0, -1], [0, 0, 0], [0, 1, 0]])
+    graph = cut_graph(np.full(shape, -1e9), edges, edges, seeds == 1, seeds == -1)
+    assert abs(graph.data).max() == 4 * MOST_UNITS + 1
+    for solver in ("pymaxflow", "scipy"):
+        np.testing.assert_array_equal(least_cut(graph, solver=solver), seeds == 1)
+
+
+def test_without_pymaxflow_scipy_is_chosen(monkeypatch):
+    assert [chosen_solver(name) for name in ("auto", "scipy", "pymaxflow")] == ["pymaxflow", "scipy", "pymaxflow"]
+    monkeypatch.setitem(sys.modules, "maxflow", None)
+    assert [chosen_solver(name) for name in ("auto", "scipy")] == ["scipy", "scipy"]
+    with pytest.raises(UserError, match=r"cut\.solver is pymaxflow, which is not installed; run 'pip install"):
+        chosen_solver("pymaxflow")
 
 
 @settings(deadline=None, max_examples=100)

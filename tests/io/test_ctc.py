@@ -107,7 +107,7 @@ def other_frames(copy):
             "01",
             r"TRA: holds no man_track000\.tif, man_track001\.tif, …; give",
         ),
-        (other_frames, "01", r"TRA: no frame is one of .*01; give folders of the same sequence$"),
+        (other_frames, "01", r"TRA: none of its frames is in .*01; give folders of the same sequence$"),
         (
             lambda copy: (copy / "01" / "t0001.tif").touch(),
             "01",

@@ -130,14 +130,16 @@ def test_axes_that_are_named_are_taken_at_their_word(tmp_path):
     with open_frames(tmp_path / "a.tif", axes="XYTZ") as frames:
         np.testing.assert_array_equal(frames.values(6), values[:, :, 1, 1].T)
     with pytest.raises(
-        ValueError, match=r"a\.tif: axes 'TYX' do not fit its 4 axes of lengths 2, 3, 7, 5; name each"
+        ValueError, match=r"a\.tif: axes 'TYX' do not match its 4 axes of lengths 2, 3, 7, 5; name each"
     ):
         open_frames(tmp_path / "a.tif", axes="TYX").__enter__()
 
 
 @pytest.mark.parametrize("axes", ["TY", "yx", "TTYX", "Y X", ""])
 def test_axes_that_name_no_image_are_refused(tmp_path, axes):
-    with pytest.raises(ValueError, match=f"^axes '{axes}' name no image; give a capital letter for each"):
+    with pytest.raises(
+        ValueError, match=f"^axes '{axes}' do not describe an image; give a capital letter for each"
+    ):
         open_frames(tmp_path / "a.tif", axes=axes).__enter__()
 
 

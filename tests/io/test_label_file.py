@@ -286,7 +286,7 @@ def test_one_pixel_makes_an_image_not_constant():
     ("low", "high"), [(50.0, 50.0), (90.0, 10.0), (-1.0, 99.0), (1.0, 101.0), (float("nan"), 99.0)]
 )
 def test_percentiles_out_of_order(low, high):
-    with pytest.raises(ValueError, match=r"percentiles .* are no range; choose 0 <= low < high <= 100"):
+    with pytest.raises(ValueError, match=r"percentiles .* cannot be used; choose 0 <= low < high <= 100"):
         images.normalize_image(np.eye(2, dtype=np.float32), method="percentile", low=low, high=high)
 
 

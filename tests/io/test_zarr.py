@@ -1,8 +1,13 @@
 """OME-Zarr: what is written is read back, and files of others are understood."""
 
+import itertools
+
 import numpy as np
 import pytest
 import zarr
+from ome_zarr.io import parse_url
+from ome_zarr.reader import Reader
+from ome_zarr_models import v05
 
 from tests.zarr_images import write_image
 from wsis_jax.core import UserError
@@ -50,6 +55,27 @@ def test_labels_beyond_16_bits_come_back_with_their_pixel_size(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["labels.zarr"]
 
 
+@pytest.mark.parametrize("shape", [(101, 70), (33, 64), (90, 1), (16, 16)])
+def test_labels_have_levels_that_viewers_open_at_once(tmp_path, shape):
+    labels = np.random.default_rng(0).integers(0, 2**32, shape).astype(np.uint32)
+    with writing_labels(tmp_path / "labels.ome.zarr", shape, chunks=(16, 16), pixel_size=0.5) as array:
+        array[:] = labels
+    (node,) = Reader(parse_url(tmp_path / "labels.ome.zarr"))()
+    levels = [np.asarray(level) for level in node.data]
+    assert max(levels[-1].shape) <= 16 or min(levels[-1].shape) == 1
+    np.testing.assert_array_equal(levels[0], labels)
+    for larger, smaller in itertools.pairwise(levels):
+        assert smaller.shape == tuple(side // 2 for side in larger.shape)
+        np.testing.assert_array_equal(smaller, larger[1::2, 1::2])
+    v05.ImageLabel.from_zarr(zarr.open_group(tmp_path / "labels.ome.zarr", mode="r"))
+    datasets = zarr.open_group(tmp_path / "labels.ome.zarr").attrs["ome"]["multiscales"][0]["datasets"]
+    for dataset, level in zip(datasets, levels, strict=True):  # levels cover the image, to its corners
+        scale, *shift = (one[one["type"]] for one in dataset["coordinateTransformations"])
+        shift = np.array(*shift) if shift else np.zeros(2)
+        np.testing.assert_allclose(shift - np.array(scale) / 2, -0.25)
+        np.testing.assert_allclose(np.array(scale) * level.shape, np.array(shape) * 0.5)
+
+
 def test_labels_that_were_not_finished_leave_the_old_ones(tmp_path):
     create_labels(tmp_path / "labels.zarr", (4, 5), chunks=(4, 5))[:] = 7
     with pytest.raises(KeyboardInterrupt), writing_labels(tmp_path / "labels.zarr", (4, 5), chunks=(4, 5)):
@@ -69,7 +95,7 @@ def test_what_is_no_image_is_named(tmp_path):
     for name in ("empty", "bare"):
         with pytest.raises(ValueError, match=rf"{name}\.zarr: is no OME-Zarr image"):
             open_omezarr(tmp_path / f"{name}.zarr")
-    with pytest.raises(ValueError, match="do not fit its array"):
+    with pytest.raises(ValueError, match="do not match its array"):
         open_omezarr(write_image(tmp_path / "few.zarr", np.zeros((1, 4, 5)), "yx", scale=1.0))
 
 

@@ -74,7 +74,9 @@ def test_without_cells_the_table_has_all_columns_and_no_row():
 
 
 def test_a_label_beyond_the_scores_is_an_error():
-    with pytest.raises(ValueError, match="the label 3 is beyond the 2 values of score; give all"):
+    with pytest.raises(
+        ValueError, match="the label 3 has none of the 2 values of score; give a value for each label"
+    ):
         measure_cells(np.array([[0, 3], [1, 0]]), scores=np.zeros(2, np.float32))
 
 

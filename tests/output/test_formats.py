@@ -8,13 +8,13 @@ import textwrap
 import numpy as np
 import pytest
 import roifile
-import zarr
 
 from tests.output.odd_labels import many
 from wsis_jax.cli import main, parser
 from wsis_jax.cli.segment import TEXT
 from wsis_jax.io.image_file import SourceImage
 from wsis_jax.io.label_file import read_labels
+from wsis_jax.io.readers.zarr import open_omezarr
 from wsis_jax.output import formats
 from wsis_jax.output.cell_table import measure_cells
 from wsis_jax.output.formats import DEFAULT_FORMATS, FORMATS, choose_formats, formats_table, help_lines
@@ -166,7 +166,7 @@ def test_more_cells_than_16_bits_count_are_written_and_read_back(of_a_scene, tmp
         FORMATS[kind].write_to(tmp_path, Result(frame, result))
     for file in ("a_labels.tif", "a_cp_masks.tif"):
         np.testing.assert_array_equal(read_labels(tmp_path / file), labels)
-    np.testing.assert_array_equal(zarr.open_array(tmp_path / "a.ome.zarr/labels/cells/0", mode="r")[:], labels)
+    np.testing.assert_array_equal(open_omezarr(tmp_path / "a.ome.zarr/labels/cells")[0][:], labels)
 
 
 @pytest.mark.parametrize(

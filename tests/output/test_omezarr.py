@@ -1,5 +1,7 @@
 """Zarr: OME-Zarr as ome-zarr reads it and its models check it; the evidence; more labels than 16 bits count."""
 
+import itertools
+
 import numpy as np
 import pytest
 import zarr
@@ -8,7 +10,10 @@ from ome_zarr.reader import Reader
 from ome_zarr_models import v05
 
 from tests.output.odd_labels import ODD, many
-from wsis_jax.io.image_file import SourceImage
+from tests.zarr_images import write_image
+from wsis_jax.io.image_file import SourceImage, open_frames
+from wsis_jax.io.readers.zarr import half_sides, open_omezarr
+from wsis_jax.output.formats import omezarr
 from wsis_jax.output.formats.omezarr import write_evidence, write_ome_zarr
 from wsis_jax.output.pictures import cell_colours
 from wsis_jax.segmentation.pipeline import segment
@@ -52,13 +57,48 @@ def test_the_metadata_are_those_of_the_specification(pixel_size, tmp_path):
         v05.ImageLabel.from_zarr(zarr.open_group(tmp_path / name / "labels" / "cells", mode="r"))
 
 
+@pytest.mark.parametrize("shape", [(101, 70), (64, 33), (200, 1), (16, 16)])
+def test_viewers_find_levels_of_half_the_sides(shape, tmp_path, monkeypatch):
+    monkeypatch.setattr(omezarr, "_CHUNK", 16)
+    labels = np.random.default_rng(1).integers(0, 9, shape).astype(np.int32)
+    values = write(tmp_path / "a.ome.zarr", labels, 0.5)
+    nodes = list(Reader(parse_url(tmp_path / "a.ome.zarr"))())
+    image, cells = ([np.asarray(level) for level in node.data] for node in (nodes[0], nodes[-1]))
+    assert [level.shape for level in cells] == [shape, *half_sides(shape, 16)]
+    assert [level.shape for level in image] == [(2, *level.shape) for level in cells]
+    assert max(cells[-1].shape) <= 16 or min(cells[-1].shape) == 1
+    np.testing.assert_array_equal(image[0], values)
+    for larger, smaller in itertools.pairwise(cells):  # each pixel has the label of one beside its place
+        places = [np.clip(2 * np.arange(side) + shift, 0, None) for side in smaller.shape for shift in (0, 1)]
+        nearby = [larger[np.ix_(rows, columns)] for rows in places[:2] for columns in places[2:]]
+        assert (np.stack(nearby) == smaller).any(0).mean() > 0.9
+        assert np.isin(smaller, larger).all()
+    for level in image:  # as bright as the image
+        np.testing.assert_allclose(level.mean((1, 2)), values.mean((1, 2)), atol=0.1)
+    for kind, name in ((v05.Image, "."), (v05.ImageLabel, "labels/cells")):
+        kind.from_zarr(zarr.open_group(tmp_path / "a.ome.zarr" / name, mode="r"))
+
+
+def test_an_image_in_a_file_is_written_by_chunks(tmp_path, monkeypatch):
+    monkeypatch.setattr(omezarr, "_CHUNK", 16)
+    values = np.random.default_rng(2).integers(0, 60_000, (2, 50, 41)).astype(np.uint16)
+    labels = zarr.array(np.arange(50 * 41, dtype=np.uint32).reshape(50, 41), chunks=(16, 16))
+    with open_frames(write_image(tmp_path / "in.zarr", values, "cyx"), channel=(0, 1)) as frames:
+        source = frames.source(0)
+        write_ome_zarr(tmp_path / "a.ome.zarr", source, labels, cell_colours(50 * 41)[1:])
+    array, axes, pixel_size = open_omezarr(tmp_path / "a.ome.zarr")
+    assert (axes, pixel_size, array.chunks) == ("cyx", 0.5, (1, 16, 16))
+    np.testing.assert_array_equal(array[:], values)
+    np.testing.assert_array_equal(open_omezarr(tmp_path / "a.ome.zarr" / "labels" / "cells")[0][:], labels[:])
+
+
 def test_more_cells_than_16_bits_count(tmp_path):
     write(tmp_path / "a", many())
-    labels = zarr.open_array(tmp_path / "a" / "labels" / "cells" / "0", mode="r")
+    labels = open_omezarr(tmp_path / "a" / "labels" / "cells")[0]
     assert labels.dtype == np.uint32
     np.testing.assert_array_equal(labels[:], many())
     write(tmp_path / "a", ODD["odd"])  # takes the place of the other
-    labels = zarr.open_array(tmp_path / "a" / "labels" / "cells" / "0", mode="r")
+    labels = open_omezarr(tmp_path / "a" / "labels" / "cells")[0]
     assert labels.dtype == np.uint16
     np.testing.assert_array_equal(labels[:], ODD["odd"])
     assert [path.name for path in tmp_path.iterdir()] == ["a"]

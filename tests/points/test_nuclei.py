@@ -137,7 +137,7 @@ def test_noise_has_none(draw):
 def test_what_is_no_number_is_refused(value: float):
     stain = SMALL.copy()
     stain[3, 4] = value
-    with pytest.raises(ValueError, match=r"^stain holds NaN or infinite values; make them numbers$"):
+    with pytest.raises(ValueError, match=r"^stain holds NaN or infinite values; replace them by numbers$"):
         find_nuclei(stain)
 
 

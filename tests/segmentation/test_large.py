@@ -59,7 +59,7 @@ def test_what_is_written_of_the_cells_is_that_of_the_whole(tiny_run, draw_small,
     monkeypatch.setattr(large, "_BLOCK", 40)
     scenes = [draw_small(seed, shape=(96, 120)).image for seed in (100, 101)]
     path = write_image(tmp_path / "a.ome.zarr", np.round(np.stack(scenes) * 1000).astype(np.uint16), "cyx")
-    kinds, told = ["report", "points", "table", "parquet", "geojson", "labels"], []
+    kinds, told = ["report", "points", "table", "parquet", "geojson", "zarr", "labels"], []
     for way, tiles in (("whole", False), ("tiled", True)):
         (outcome,) = segmented(
             tiny_run,

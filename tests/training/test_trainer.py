@@ -403,7 +403,7 @@ def test_images_of_other_channels_than_the_settings_are_refused(tmp_path, tiny_c
         (
             [colours],
             "grey",
-            r"image 0 has 3 channels, but the model takes 1 \(image.channels=grey\); give as many",
+            r"image 0 has 3 channels, but the model takes 1 \(image.channels=grey\); give an image with as many",
         ),
         ([colours, scene.image], "colours", "image 1 has 1 channel, but the model takes 3"),
     ):
@@ -424,7 +424,7 @@ def test_what_the_network_sees_follows_from_the_images(draw_small, tiny_config):
 def test_grey_values_that_are_no_numbers_are_found_before_a_training(tmp_path):
     samples = trainer._make_samples(DATA, CONFIG)
     samples[0].image[3, 4] = np.inf
-    with pytest.raises(ValueError, match=r"^a: the image holds NaN or infinite values; make them numbers$"):
+    with pytest.raises(ValueError, match=r"^a: the image holds NaN or infinite values; replace them by numbers$"):
         trainer.train_on_samples(samples, config=CONFIG, run=tmp_path / "run")
     assert not (tmp_path / "run").exists()
 

@@ -130,11 +130,11 @@ def add_settings(command: argparse.ArgumentParser, purpose: str, sections: Seque
 def changed_settings(config: Config, arguments: argparse.Namespace) -> Config:
     """Returns the settings of a run with --preset and --set applied."""
     from wsis_jax.core import preset
-    from wsis_jax.cutting import check_data_term
+    from wsis_jax.cutting import check_cut
 
     config = preset(arguments.preset, config) if arguments.preset else config
     config = config.override(arguments.set)
-    check_data_term(config.cut.data)  # an unknown one is refused before the network runs
+    check_cut(config.cut)  # an unknown data term is refused before the network runs
     return config
 
 

@@ -90,10 +90,13 @@ def examine() -> Iterator[Finding]:
 def _versions(name: str) -> Finding:
     """Checks the versions that results depend on, and finds packages that are missing or of a wrong version."""
     from wsis_jax.core import versions
+    from wsis_jax.cutting import chosen_solver
 
     missing, found = missing_packages(), versions(device=False)
     facts = found | {"system": platform.platform(), "lacking": missing}
     text = ", ".join(f"{package} {number}" for package, number in found.items() if package != "system")
+    if chosen_solver("auto") == "scipy":
+        text += "; cells are cut by SciPy, since PyMaxflow is not installed"
     if missing:
         return Finding(name, "broken", f"{text}; {'; '.join(missing)}", install_command(), facts)
     return Finding(name, "ok", text, "", facts)
@@ -254,8 +257,12 @@ _CHECKS: dict[str, Callable[[str], Finding]] = {
 
 
 def missing_packages() -> list[str]:
-    """Returns what wsis_jax itself needs and does not have, as `missing_for` does."""
-    return [line for one in _requirements(_PROJECT, "") for line in missing_for(one)]
+    """Returns what wsis_jax itself needs and does not have, as `missing_for` does.
+
+    PyMaxflow is not in it: it may be left out for its licence, and SciPy does its work.
+    """
+    needed = (one for one in _requirements(_PROJECT, "") if not one.startswith("PyMaxflow"))
+    return [line for one in needed for line in missing_for(one)]
 
 
 def extras() -> dict[str, list[str]]:

@@ -35,21 +35,22 @@ def channels_of(given: ChannelChoice) -> Channels:
         chosen = tuple(int(number) for number in numbers)
     except ValueError as error:
         raise UserError(
-            f"'{str(given)[:60]}' names no channels; give their numbers, as in 0,2, or colours, or grey"
+            f"'{str(given)[:60]}' is not a choice of channels; give their numbers, as in 0,2, or colours, or grey"
         ) from error
     if negative := [number for number in chosen if number < 0]:
         raise UserError(f"there is no channel {negative[0]}; count the channels from 0")
     if not 1 <= len(chosen) <= _MOST or len(set(chosen)) < len(chosen):
         raise UserError(
-            f"channels {in_words(chosen)[:60]} are no choice; give 1 to {_MOST} different ones, as in 0,2"
+            f"channels {in_words(chosen)[:60]} cannot be chosen together; "
+            f"give 1 to {_MOST} different ones, as in 0,2"
         )
     return chosen
 
 
 def channels_seen(shapes: Sequence[Sequence[int]]) -> Channels:
-    """Returns what images of some shapes, (height, width) or (height, width, channels), are to be learned from.
+    """Returns the channels to train on, for images of shapes (height, width) or (height, width, channels).
 
-    Three channels are colours, other numbers of channels are themselves; where images differ, the first one tells.
+    Three channels are taken as colours, any other number as numbered channels; the first image decides.
     """
     count = shapes[0][2] if len(shapes[0]) == 3 else 1
     return "grey" if count == 1 else "colours" if count == 3 else tuple(range(count))

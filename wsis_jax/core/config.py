@@ -172,6 +172,8 @@ class CutConfig:
     overlap: Literal["nearest", "sequential"] = "nearest"
     # × sigma: blur of each outline on its way to the pixels of the image; 0: none
     smooth: float = number(0.25, 0, 100)
+    # Library that solves the cuts; the cells are the same. "auto": PyMaxflow, or SciPy where that is not installed
+    solver: Literal["auto", "pymaxflow", "scipy"] = "auto"
 
 
 _SUITED: dict[str, dict[str, Any]] = {
@@ -200,7 +202,7 @@ _SUITED: dict[str, dict[str, Any]] = {
 def fill_weights(settings: CutConfig, data: str) -> CutConfig:
     """Returns settings with a data term, and the values that suit it where they leave them open.
 
-    Terms that are not ours have those of "inverse".
+    Data terms that somebody added get the values of "inverse".
     """
     values = _SUITED.get(data, _SUITED["inverse"])
     opened = {name: value for name, value in values.items() if getattr(settings, name) is None}
@@ -311,7 +313,10 @@ class Config:
             path, equals, text = assignment.partition("=")
             section, dot, key = path.strip().partition(".")
             if not (equals and dot):
-                raise UserError(f"'{assignment}' is no assignment; write section.key=value, as in train.steps=500")
+                raise UserError(
+                    f"'{assignment}' is not a setting with its value; "
+                    "write section.key=value, as in train.steps=500"
+                )
             if section not in tree:
                 raise UserError(f"unknown section '{section}' in '{assignment}'; known are {', '.join(tree)}")
             if key not in tree[section]:

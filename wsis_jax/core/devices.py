@@ -32,12 +32,12 @@ _Arguments = ParamSpec("_Arguments")
 
 
 def local_mesh(count: int) -> Mesh:
-    """Returns the devices of this process that share `count` items evenly: as many of them as can."""
+    """Returns the most devices of this process among which `count` items can be divided evenly."""
     return _mesh(jax.local_devices()[: _sharing(count, jax.local_device_count())])
 
 
 def training_mesh(batch: int) -> Mesh:
-    """Returns the devices of all processes that share a batch of patches evenly, equally many of each process.
+    """Returns devices among which a batch of patches can be divided evenly, equally many of each process.
 
     Warns if devices are left out.
 
@@ -62,7 +62,7 @@ def training_mesh(batch: int) -> Mesh:
 
 
 def shared_by_all(count: int) -> int:
-    """Returns a count rounded up so that all devices of this process can share it evenly."""
+    """Returns a count rounded up to a multiple of the number of devices of this process."""
     return -(-count // jax.local_device_count()) * jax.local_device_count()
 
 
@@ -94,12 +94,12 @@ def split(tree: _Tree, mesh: Mesh) -> _Tree:
 
 
 def copy(tree: _Tree, mesh: Mesh) -> _Tree:
-    """Returns arrays that every device of this process's mesh has a copy of."""
+    """Returns arrays of which every device of this process's mesh holds a copy."""
     return jax.device_put(tree, in_copies(mesh))
 
 
 def copy_everywhere(tree: _Tree, mesh: Mesh) -> _Tree:
-    """Returns arrays that the devices of all processes have a copy of; every process must give the same."""
+    """Returns arrays of which all devices of all processes hold a copy; every process passes the same values."""
     place = in_copies(mesh)
     return jax.tree.map(lambda x: jax.make_array_from_process_local_data(place, np.asarray(x), x.shape), tree)
 
@@ -113,7 +113,7 @@ def one_copy(tree: _Tree) -> _Tree:
 
 
 def join_processes() -> None:
-    """Makes this process and others one program, if the environment says that there are others.
+    """Connects this process with others to one JAX program, if the environment says that there are others.
 
     It does if Slurm started several tasks (`srun`), or by JAX_COORDINATOR_ADDRESS: the host and a free port of the
     first process. JAX_NUM_PROCESSES and JAX_PROCESS_ID then say how many there are and which one this is, from 0,
@@ -135,7 +135,7 @@ def is_first() -> bool:
 
 
 def by_first(write: Callable[_Arguments, None]) -> Callable[_Arguments, None]:
-    """Makes a function that writes files do so in the first process alone."""
+    """Makes a function run in the first process only, since it writes files."""
 
     @wraps(write)
     def write_if_first(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> None:
@@ -146,7 +146,7 @@ def by_first(write: Callable[_Arguments, None]) -> Callable[_Arguments, None]:
 
 
 def as_first(numbers: _Tree) -> _Tree:
-    """Returns the numbers of the first process; all processes decide by them, so that none waits for ever."""
+    """Returns the numbers of the first process, so that all processes take the same decision and none waits."""
     if jax.process_count() == 1:
         return numbers
     return jax.tree.map(lambda x: x.item(), multihost_utils.broadcast_one_to_all(numbers))
@@ -161,7 +161,7 @@ def wait_for_all(what: str) -> None:
 
 
 def use_compilation_cache() -> Path:
-    """Keeps compiled programs on disk, where the next process finds them, and returns the folder.
+    """Keeps compiled programs on disk, for other processes to use, and returns the folder.
 
     A folder that the user set (JAX_COMPILATION_CACHE_DIR) stays; the default is the user's cache folder.
     """
@@ -184,7 +184,7 @@ def _user_cache() -> Path:
 
 
 class Compilations:
-    """Counts the programs of this process from now on.
+    """Counts the programs that JAX compiles in this process, from now on.
 
     Attributes:
         compiled: how often the program of each name was compiled.

@@ -13,7 +13,7 @@ from wsis_jax.core.words import first_of
 
 
 class UserError(ValueError):
-    """What a user can mend; the text is one sentence: which file or argument, what is wrong, what to do."""
+    """An error that the user can correct; its text says which file or argument, what is wrong, what to do."""
 
 
 # The base that has a memory layout of its own comes first, so that Dask can send the error to another process.
@@ -24,7 +24,7 @@ class MissingFile(FileNotFoundError, UserError):
 
 
 class WriteError(OSError, UserError):
-    """Nothing can be written where results are to go: whatever comes next would fail, too."""
+    """Nothing can be written to the folder of results, so the images that follow would fail, too."""
 
 
 class OutOfMemory(MemoryError, UserError):
@@ -32,7 +32,7 @@ class OutOfMemory(MemoryError, UserError):
 
 
 class Faults(UserError):
-    """Several errors that a user can mend, told at once; the text has a line for each.
+    """Several errors that a user can correct, reported together; the text has a line for each.
 
     Attributes:
         sentences: what each of them says.
@@ -72,10 +72,10 @@ def sentences(error: BaseException) -> list[str]:
 
 @contextmanager
 def collecting_faults() -> Generator[Callable[[], AbstractContextManager[None]], None, None]:
-    """Context manager yielding a function that makes context managers, each of which may fail without the others.
+    """Context manager yielding a function; each block under a context manager that it returns may fail alone.
 
-    Whatever a user can mend in them is raised at the end of the block: one error as it is, several as `Faults`.
-    Errors that all others would fail by, too, of the disk or the memory, are raised at once.
+    Errors of the user in these blocks are raised together at the end: one as it is, several as `Faults`.
+    Errors of the disk or the memory, which would make all blocks fail, are raised at once.
     """
     found: list[UserError] = []
 

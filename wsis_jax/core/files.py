@@ -33,16 +33,16 @@ def _is_name(name: object) -> TypeGuard[str]:
 
 
 def check_name(name: object) -> str:
-    """Returns a name that a file gives to another file; UserError if it is no text, or may be a path."""
+    """Returns a file name that was read from a file; UserError if it is not a plain name but might be a path."""
     if not _is_name(name):
-        raise UserError(f"{str(name)[:80]!r} is no name of a file in this folder")
+        raise UserError(f"{str(name)[:80]!r} is not a plain file name, and might lead out of this folder")
     return name
 
 
 def check_place(place: object) -> str:
-    """Returns the place of a file in folders below one, as `A1/img`; UserError if it may lead elsewhere."""
+    """Returns a relative path read from a file, such as `A1/img`; UserError if it may leave its folder."""
     if not isinstance(place, str) or not all(map(_is_name, place.split("/"))):
-        raise UserError(f"{str(place)[:80]!r} is no name of a file in this folder")
+        raise UserError(f"{str(place)[:80]!r} is not a plain file name, and might lead out of this folder")
     return place
 
 
@@ -59,7 +59,7 @@ def check_inside(folder: Path, path: Path) -> Path:
 
 @contextmanager
 def reading(path: Path, *, damaged: str | None = None) -> Generator[None, None, None]:
-    """Context manager that turns what is raised while a file is opened or read into a UserError that names it.
+    """Context manager that turns an error while a file is opened or read into a UserError that names the file.
 
     Args:
         damaged: what is wrong with the file if a library raises something, as "the image is damaged"; None lets
@@ -108,7 +108,7 @@ def append_text(path: Path, text: str, *, then: str = "do the same again") -> No
 
 @contextmanager
 def explaining_write_errors(path: Path, *, then: str = "do the same again") -> Generator[None, None, None]:
-    """Context manager that turns an error of writing `path` into a sentence.
+    """Context manager that turns an error while `path` is written into a message for the user.
 
     `then` is what to do after the reason is mended, in words.
 
@@ -158,7 +158,7 @@ def temporary_name(path: Path, process: int, end: str = "tmp") -> Path:
 
 @contextmanager
 def replacing(path: str | Path, *, then: str = "do the same again") -> Generator[Path, None, None]:
-    """Context manager yielding a name beside `path`; a file written there replaces `path`, or goes on an error.
+    """Context manager yielding a temporary path; what is written there replaces `path`, or is removed on an error.
 
     `then` and errors are those of `explaining_write_errors`.
     """
@@ -175,9 +175,9 @@ def replacing(path: str | Path, *, then: str = "do the same again") -> Generator
 
 @contextmanager
 def replacing_folder(path: str | Path, *, then: str = "do the same again") -> Generator[Path, None, None]:
-    """Context manager yielding a name beside `path` for a folder, which replaces `path`, or goes on an error.
+    """Context manager yielding a temporary path for a folder, which replaces `path`, or is removed on an error.
 
-    For a moment, while the old folder is set aside, there is none. `then` and errors are those of
+    For a moment between the two there is no folder at `path`. `then` and errors are those of
     `explaining_write_errors`.
     """
     path = Path(path)
@@ -205,7 +205,7 @@ def remove_folder(path: Path) -> None:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Removes what killed processes left half-written under temporary names, in a folder and below."""
+    """Removes temporary files that processes left in a folder, or below it, when they were killed."""
     for path in folder.rglob(".*"):
         match = re.fullmatch(r"\..+\.([0-9]+)\.(tmp|old)", path.name)
         if match is None or _is_running(int(match[1])):

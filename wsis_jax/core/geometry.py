@@ -61,14 +61,14 @@ def nearest_distances(points: Real[np.ndarray, "points 2"]) -> Float64[np.ndarra
 
 
 def signed_area(corners: Float64[np.ndarray, "corners 2"]) -> float:
-    """Returns the area of a polygon, above 0 where it runs from rows to columns, below 0 where the other way."""
+    """Returns the signed area of a polygon; positive if its corners turn from the row to the column axis."""
     here = corners - corners.mean(axis=0)
     there = np.roll(here, -1, axis=0)
     return float((here[:, 0] * there[:, 1] - there[:, 0] * here[:, 1]).sum() / 2)
 
 
 def area_centroid(rings: Sequence[Float64[np.ndarray, "_ 2"]]) -> Float64[np.ndarray, " 2"]:
-    """Returns the centroid of the area in polygons, of which holes run the other way round.
+    """Returns the centroid of the area of polygons; holes have the opposite orientation.
 
     Where there is no area, it is the mean of all corners.
     """

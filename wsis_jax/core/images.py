@@ -44,34 +44,37 @@ MIRRORS = ((-1, 1), (1, -1), (-1, -1))
 def check_channels(shape: Sequence[int], channels: Channels | None, *, name: str = "the image") -> None:
     """Raises UserError unless an array of a shape is an image of as many channels as are to be seen.
 
-    `name` is what the message begins with. None stands for grey values: models older than the choice see these.
+    `name` begins the message. `channels` None means grey values, as for models older than this setting.
     """
     channels = channels or "grey"
     shape = tuple(shape)
     if len(shape) not in (2, 3) or 0 in shape:
-        raise UserError(f"{name} is of shape {shape}; give one of rows and columns, and perhaps channels")
+        raise UserError(
+            f"{name} is of shape {shape}; give an array of rows and columns, "
+            "and a third axis if it has several channels"
+        )
     have, want = shape[2] if len(shape) == 3 else 1, channel_count(channels)
     if shape[2:] == (1,):
-        raise UserError(f"{name} is of shape {shape}; leave out the axis of its only channel")
+        raise UserError(f"{name} is of shape {shape}; remove its last axis, which has one channel alone")
     if have != want:
         setting = channels if isinstance(channels, str) else list(channels)
         raise UserError(
-            f"{name} has {so_many(have)}, but the model takes {want} (image.channels={setting}); give as many, or "
-            "train with others (--channel)"
+            f"{name} has {so_many(have)}, but the model takes {want} (image.channels={setting}); "
+            "give an image with as many, or train a model on other channels (--channel)"
         )
 
 
 def by_channel(
     function: Callable[[np.ndarray], np.ndarray], image: Shaped[np.ndarray, "height width *channels"]
 ) -> np.ndarray:
-    """Returns what a function makes of each channel of an image, as one image again."""
+    """Applies a function to each channel of an image, and returns the results as the channels of one image."""
     if image.ndim == 2:
         return function(image)
     return np.stack([function(image[..., channel]) for channel in range(image.shape[2])], axis=-1)
 
 
 def grey(image: Float[np.ndarray, "height width *channels"]) -> Float[np.ndarray, "height width"]:
-    """Returns the mean of the channels of a normalised image, for what looks at one channel alone.
+    """Returns the mean of the channels of a normalised image, for methods that need a single channel.
 
     It is not the luminance of colours, nearly all of which is green: cells are as often red or blue.
     """
@@ -87,11 +90,11 @@ def is_constant(image: Float[np.ndarray, "height width *channels"]) -> bool:
 
 
 def normalize_by(settings: ImageConfig, image: _Image) -> _Image:
-    """Returns an image as settings normalise it for the network; see `normalize_image`.
+    """Returns an image normalised for the network, as the settings say; see `normalize_image`.
 
-    The three colours of a picture are stretched alike: a colour is a ratio of them, and hues stay what they are.
-    Channels that were chosen by their numbers, such as fluorescent stains, are each stretched alone: they were
-    exposed by themselves, and the faint ones would be lost beside the bright ones.
+    The three colours of a picture are stretched by the same range, so that hues stay as they are.
+    Channels chosen by number, such as fluorescent stains, are each stretched by their own range, since their
+    exposures differ and a faint one would be lost beside a bright one.
     """
     return normalize_image(
         image,
@@ -125,7 +128,7 @@ def normalize_image(
         UserError: If the percentiles are out of order or out of range.
     """
     if method == "percentile" and not 0 <= low < high <= 100:
-        raise UserError(f"percentiles {low:g} and {high:g} are no range; choose 0 <= low < high <= 100")
+        raise UserError(f"percentiles {low:g} and {high:g} cannot be used; choose 0 <= low < high <= 100")
     values = image.astype(np.float64)  # A difference of two float32 may overflow, a quotient lose digits.
     areas = _outer_areas(values, alike=alike) if method == "percentile" else (0, 0)
 

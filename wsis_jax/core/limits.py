@@ -41,8 +41,8 @@ def check_values(name: object, values: int, *, remedy: str) -> None:
     most = memory() // _BYTES_A_VALUE
     if values > most:
         raise UserError(
-            f"{name}: asks for {_count(values)} values in one piece, but {format_bytes(memory())} of memory "
-            f"allow {_count(most)}; {remedy}"
+            f"{name}: needs {_count(values)} values at once, but {format_bytes(memory())} of memory "
+            f"hold at most {_count(most)}; {remedy}"
         )
 
 
@@ -51,8 +51,8 @@ def check_chunks(path: Path, chunks: int) -> None:
     most = memory() // _BYTES_A_CHUNK
     if chunks > most:
         raise UserError(
-            f"{path}: lies in {_count(chunks)} chunks, but {format_bytes(memory())} of memory allow "
-            f"{_count(most)} at a time; write it again with larger chunks"
+            f"{path}: is stored in {_count(chunks)} chunks, but {format_bytes(memory())} of memory hold "
+            f"at most {_count(most)} at a time; write it again with larger chunks"
         )
 
 
@@ -60,7 +60,7 @@ def check_images(path: Path, images: int) -> None:
     """Raises UserError if a file says that it holds more images than can be listed."""
     if images > _MOST_IMAGES:
         raise UserError(
-            f"{path}: says that it holds {_count(images)} images, but {_count(_MOST_IMAGES)} are the most; "
+            f"{path}: is described as {_count(images)} images, but at most {_count(_MOST_IMAGES)} can be read; "
             "check its axes, or save it in parts"
         )
 
@@ -83,7 +83,7 @@ def read_text(path: Path, *, encoding: str = "utf-8", errors: str = "strict") ->
     size, most = path.stat().st_size, memory() // _BYTES_A_LETTER
     if size > most:
         raise UserError(
-            f"{path}: is a text of {format_bytes(size)}, but {format_bytes(most)} are the most; "
+            f"{path}: has {format_bytes(size)} of text, but at most {format_bytes(most)} can be read; "
             "give a smaller file"
         )
     return path.read_text(encoding=encoding, errors=errors)
@@ -147,7 +147,7 @@ def explaining_out_of_memory(message: str) -> Generator[None, None, None]:
 
 
 def fewer_cells(chunk: int, error: Exception) -> int:
-    """Returns how many cells to take at a time where so many were too many for the memory.
+    """Returns how many cells to process at a time after this many needed too much memory.
 
     Raises:
         OutOfMemory: if it was one.
@@ -169,7 +169,7 @@ def fewer_cells(chunk: int, error: Exception) -> int:
 
 
 def versions(*, device: bool = True) -> dict[str, str]:
-    """Returns what numbers depend on, by name: versions of this package and its libraries, and the device.
+    """Returns what results may depend on, by name: versions of this package and its libraries, and the device.
 
     Packages that are not installed are left out. Without `device` it is left out, too, and JAX is not started.
     """

@@ -62,7 +62,7 @@ class Segmentation(NamedTuple):
         points: (row, column) of the detected cells, or of the clicks that were given, in pixels of the image.
         scores: the likelihood at each point, 0..1.
         detection, winner: those of `LocatedCells`, of these cells alone.
-        dropped: how many other cells were found, and were too small to be any (`cut.min_area`).
+        dropped: how many further cells were left out because they were too small (`cut.min_area`).
     """
 
     labels: Int32[np.ndarray, "image_height image_width"]

@@ -40,7 +40,7 @@ class Reach(NamedTuple):
 
     @classmethod
     def of(cls, others: Bool[np.ndarray, "height width"]) -> "Reach":
-        """Returns that of the pixels that are not `others`."""
+        """Returns the reach of the pixels that are not `others`."""
         sides = []
         for array in (others, others.T):
             some, length = array.any(axis=1), array.shape[1]
@@ -54,7 +54,7 @@ class Reach(NamedTuple):
         return cls.of(np.zeros(shape, bool))
 
     def add(self, window: Window, part: "Reach") -> None:
-        """Takes account of a part of the image, which lies in a window of it."""
+        """Adds the pixels of a part of the image, which lies in the given window."""
         for (first, last), (own, others), along, across in (
             ((self.left, self.right), (part.left, part.right), window[0], window[1]),
             ((self.top, self.bottom), (part.top, part.bottom), window[1], window[0]),

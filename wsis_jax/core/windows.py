@@ -41,7 +41,7 @@ def serial_map(function: Callable[..., Any], parts: Iterable[Any], **same: Any) 
 
 
 class Progress:
-    """Counts the parts of a work that are done, and reports each."""
+    """Counts the finished parts of some work, and reports each."""
 
     def __init__(self, total: int, tell: Callable[[int, int], None]) -> None:
         """Takes the number of parts, and a function that is called with the numbers of those done and of all."""
@@ -49,7 +49,7 @@ class Progress:
         self._coming = total
 
     def before(self, done: int, total: int) -> None:
-        """Reports parts of an earlier work, before these: the function that an earlier `Progress` calls."""
+        """Reports parts of work that comes before this one; to be called by the `Progress` of that work."""
         self._done, self._total = done, total + self._coming
         self._tell(self._done, self._total)
 
@@ -114,6 +114,6 @@ def enclose(one: Window, other: Window) -> Window:
 
 
 def relative_to(inner: Window, outer: Window) -> Window:
-    """Returns a window of an array as a window of what another window shows of that array."""
+    """Returns a window of an array in the coordinates of another window of the same array."""
     rows, columns = (slice(i.start - o.start, i.stop - o.start) for i, o in zip(inner, outer, strict=True))
     return rows, columns

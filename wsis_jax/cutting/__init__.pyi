@@ -20,9 +20,11 @@ from .cell_cuts import distance_to as distance_to
 from .cell_cuts import fuse_nearest as fuse_nearest
 from .cell_cuts import label_nearest as label_nearest
 from .cell_cuts import reassign_fragments as reassign_fragments
+from .graphcut import chosen_solver as chosen_solver
 from .graphcut import cut as cut
 from .label_cells import NEEDS_APPEARANCE as NEEDS_APPEARANCE
 from .label_cells import ImageStats as ImageStats
+from .label_cells import check_cut as check_cut
 from .label_cells import chosen_settings as chosen_settings
 from .label_cells import costs_of as costs_of
 from .label_cells import cut_and_fuse as cut_and_fuse
@@ -34,7 +36,6 @@ from .terms import Costs as Costs
 from .terms import Rim as Rim
 from .terms import TermInput as TermInput
 from .terms import background_features as background_features
-from .terms import check_data_term as check_data_term
 from .terms import data_term as data_term
 from .terms import edge_weights as edge_weights
 from .terms import fit_background as fit_background

@@ -91,7 +91,7 @@ class ChannelMoments(NamedTuple):
 
 
 class Axis(NamedTuple):
-    """A map that tells cells from ground: pixels · weights + offset; on average 0 at the ground, 1 in cells.
+    """A linear map of channels, pixels · weights + offset, that is 0 at the ground and 1 in cells on average.
 
     Attributes:
         weights, offset: of the map.
@@ -167,7 +167,7 @@ class Appearance(NamedTuple):
 
 
 def with_channels(image: np.ndarray) -> _Pixels:
-    """Returns an image with its axis of channels, also where it has only one."""
+    """Returns an image with an axis of channels; a grey image gets one of length 1."""
     return image if image.ndim == 3 else image[..., None]
 
 
@@ -269,7 +269,7 @@ def appearance_of(axis: Axis, histograms: MapHistograms) -> Appearance:
 
 
 def fit_appearance(pixels: _Pixels, distance: _Distance, *, sigma: float) -> Appearance | None:
-    """Returns how cells look in an image; None where too little of cells or ground is seen.
+    """Returns how cells look in an image; None where there are too few pixels of cells or of ground.
 
     Args:
         pixels: normalised, 0..1.

@@ -1,9 +1,10 @@
 """Costs to a cut per cell, each in its window, and the cuts of all cells to one label image (paper §4)."""
 
+import itertools
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int, Int32, Integer
@@ -21,8 +22,11 @@ from wsis_jax.core import (
     whole_window,
     window_shape,
 )
-from wsis_jax.cutting.graphcut import SharedCut, cut
+from wsis_jax.cutting.graphcut import Solver, chosen_solver, cut_graph, least_cut
 from wsis_jax.cutting.terms import Costs
+
+if TYPE_CHECKING:
+    from wsis_jax.cutting.pymaxflow_solver import SharedCut
 
 _CONNECTED_8 = np.ones((3, 3), bool)
 # Pixels around the seeds of a cell in the windows that are tried for it where cells have no reach.
@@ -49,7 +53,7 @@ def cut_cells(costs: Costs, peaks: _Peaks, *, config: Config) -> list[CellMask]:
     A pixel farther than `config.cell_reach` from the peak is background by definition, so a window of that size is
     enough. Without a reach, as in the authors' code, an isolated cell may flood the image: small windows are tried
     until one proves that the rest of the image makes no difference to the cell; the cells for which none does are
-    cut in the whole image, from the flow that they share.
+    cut in the whole image, from the flow that they share. SciPy cannot share a flow: its windows grow further.
 
     Args:
         costs: of the image; seed i + 1 is that of `peaks[i]`, greater ones are of cells not asked for.
@@ -63,11 +67,14 @@ def cut_cells(costs: Costs, peaks: _Peaks, *, config: Config) -> list[CellMask]:
     def cell_of(number: int) -> _Cell:
         return _cell(number + 1, peaks[number], boxes[number], costs.seeds, config)
 
+    solver = chosen_solver(config.cut.solver)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        cuts = list(pool.map(lambda number: _cut_in_windows(cell_of(number), costs), range(len(peaks))))
+        cuts = list(pool.map(lambda number: _cut_in_windows(cell_of(number), costs, solver), range(len(peaks))))
     if any(part is None for part in cuts):
-        data, greatest = costs.unclaimed_preference(), costs.greatest_preference()
-        shared = SharedCut(data, costs.right, costs.down, costs.seeds > 0, greatest=greatest)
+        from wsis_jax.cutting.pymaxflow_solver import SharedCut
+
+        data = costs.unclaimed_preference()
+        shared = SharedCut(data, costs.right, costs.down, costs.seeds > 0, unit=costs.unit)
         cuts = [part or _cut_in_image(cell_of(number), costs, shared) for number, part in enumerate(cuts)]
     limit = whole_window(costs.seeds.shape)
     return [_fill_holes(part, limit, config.cut.dilate, config.cut.erode) for part in cuts if part is not None]
@@ -156,22 +163,27 @@ def _cell(label: int, peak: _Point, box: Window | None, seeds: _Seeds, config: C
     return _Cell(label, peak, reach, limit, CellMask(box, own), others, config.cut.conflict == "background")
 
 
-def _cut_in_windows(cell: _Cell, costs: Costs) -> CellMask | None:
+def _cut_in_windows(cell: _Cell, costs: Costs, solver: Solver) -> CellMask | None:
     """Returns the cut of a cell, holes and all, from the first window that proves it; None if none does.
 
+    Windows are as wide as `_MARGINS`, where PyMaxflow can go on in the whole image; those of SciPy double until
+    they are the image.
+
     Whatever the cut of the whole image is outside a window, inside it is no smaller than the window's cut with all
-    outside as background, and no larger than that with all outside as foreground: of the cheapest cuts `cut` gives
-    the largest, and that grows with its surroundings. Where the two agree on the component of the peak, it is that
-    of the whole image. The outermost pixels of the window stand for the outside. The first cut leaves them out, so
-    a component in which the two agree ends within the window.
+    outside as background, and no larger than that with all outside as foreground: of the cheapest cuts
+    `least_cut` gives the largest, and that grows with its surroundings. Where the two agree on the component of
+    the peak, it is that of the whole image. The outermost pixels of the window stand for the outside. The first
+    cut leaves them out, so a component in which the two agree ends within the window.
     """
 
     def component(foreground: _Mask, background: _Mask) -> _Mask:
         preference = costs.preference_of(cell.label, window)
-        mask = cut(preference, costs.right[window], costs.down[window], foreground, background)
-        return component_of(mask, _place(cell.peak, window))
+        edges = costs.right[window], costs.down[window]
+        graph = cut_graph(preference, *edges, foreground, background, unit=costs.unit)
+        return component_of(least_cut(graph, solver=solver), _place(cell.peak, window))
 
-    windows = (grow(cell.own.window, margin, cell.limit) for margin in _MARGINS)
+    margins = _MARGINS if solver == "pymaxflow" else (_MARGINS[0] << step for step in itertools.count())
+    windows = (grow(cell.own.window, margin, cell.limit) for margin in margins)
     for window in windows if cell.reach is None else [cell.limit]:
         foreground, background = cell.seeds_in(window, costs.seeds)
         border = _border(window, cell.limit)
@@ -183,7 +195,7 @@ def _cut_in_windows(cell: _Cell, costs: Costs) -> CellMask | None:
     return None
 
 
-def _cut_in_image(cell: _Cell, costs: Costs, shared: SharedCut) -> CellMask:
+def _cut_in_image(cell: _Cell, costs: Costs, shared: "SharedCut") -> CellMask:
     """Returns the cut of a cell without a reach, holes and all, from the cut of the whole image."""
     # Elsewhere the seeds are those of all cells, if holes between them are not filled.
     window = cell.own.window if cell.others is None else cell.limit

@@ -1,114 +1,161 @@
-"""Binary graph cuts of an image, from costs and seeds. The only file that imports maxflow."""
+"""Binary graph cuts of an image, from costs and seeds: the graph in whole numbers, and who solves it.
 
-import maxflow
+Costs are rounded to multiples of a unit, a power of two. Sums of whole numbers are exact, so the cut of a graph
+does not depend on the solver, on the order of its pixels, or on the window in which a cell is cut. SciPy counts in
+32 bits. So the cost of an edge has a bound, and that of a pixel has one by its edges: a pixel that prefers a side
+by more than all its edges cost is on that side, whatever its neighbours do, and to prefer it still more makes no
+difference.
+
+There are two solvers, each a function `least_cut` from a graph to its mask: `pymaxflow_solver`, the fast one, on
+PyMaxflow, whose licence is the GPL; and `scipy_solver`, for those who must go without.
+"""
+
+import math
+from collections.abc import Callable
+from importlib.util import find_spec
+from typing import Literal, NamedTuple
+
 import numpy as np
-from jaxtyping import Bool, Float, Float64, Int64
+from jaxtyping import Bool, Float, Int64
 
-from wsis_jax.core import UserError, Window
+from wsis_jax.core import UserError
+
+Solver = Literal["auto", "pymaxflow", "scipy"]
+
+UNIT = 2.0**-23
+"""The unit of costs where none is given: enough for edges that cost up to 32."""
+MOST_UNITS = 2**28
+"""The greatest cost of an edge, in units: four edges and a unit are below 2³¹, as are both directions of one."""
+_LEAST_EDGE = 2.0**-20  # below it, units do not become finer
 
 _Costs = Float[np.ndarray, "height width"]
 _Mask = Bool[np.ndarray, "height width"]
-_Nodes = Int64[np.ndarray, "height width"]
 
 
-def cut(data: _Costs, right: _Costs, down: _Costs, foreground: _Mask, background: _Mask) -> _Mask:
+class CutGraph(NamedTuple):
+    """A binary cut of an image, in whole numbers of a unit.
+
+    Attributes:
+        data: what leaving a pixel out of the mask costs; where negative, what taking it in costs. At most one unit
+            beyond the sum of the pixel's edges, which is what seeds have.
+        right, down: what separating a pixel from its right and its lower neighbour costs, 0 to `MOST_UNITS`.
+    """
+
+    data: Int64[np.ndarray, "height width"]
+    right: Int64[np.ndarray, "height columns"]
+    down: Int64[np.ndarray, "rows width"]
+
+
+def unit_for(edge: float) -> float:
+    """Returns the finest unit, a power of two, in which edges may cost as much as `edge`, which is at least 0."""
+    mantissa, exponent = math.frexp(max(edge, _LEAST_EDGE))
+    return math.ldexp(1.0, exponent - (mantissa == 0.5)) / MOST_UNITS  # 0.5 is the mantissa of powers of two
+
+
+def cut(
+    data: _Costs, right: _Costs, down: _Costs, foreground: _Mask, background: _Mask, *, solver: Solver = "auto"
+) -> _Mask:
     """Returns the mask of least cost: the sum of the edges it cuts and of the data terms it goes against.
 
-    Of several masks of that cost it is the largest, which holds all others.
+    Of several masks of that cost it is the largest, which holds all others. The arguments and errors are those of
+    `cut_graph`, with costs rounded to multiples of `UNIT`, and of `least_cut`.
+    """
+    return least_cut(cut_graph(data, right, down, foreground, background), solver=solver)
+
+
+def cut_graph(
+    data: _Costs, right: _Costs, down: _Costs, foreground: _Mask, background: _Mask, *, unit: float = UNIT
+) -> CutGraph:
+    """Returns the graph of an image.
 
     Args:
         data: unary costs. A pixel with a positive value costs that much when it is left out of the mask; one with
-            a negative value costs as much when it is in.
+            a negative value costs as much when it is in. They are rounded away from 0, so that no sign is lost.
         right, down: costs of separating a pixel from its right and its lower neighbour, at least 0, as
-            `terms.edge_weights` gives them.
+            `terms.edge_weights` gives them. Those of the last column, and of the last row, are not read.
         foreground: pixels that must be in the mask.
         background: pixels that must not; disjoint from `foreground`.
+        unit: costs are rounded to multiples of it; a power of two.
 
     Raises:
-        UserError: if a pixel is both foreground and background seed.
+        UserError: if a pixel is both foreground and background seed, or an edge costs more than 2²⁸ units.
     """
     if np.any(foreground & background):
         raise UserError("a pixel is both foreground and background seed; decide which before the cut")
-    seed_cost = _seed_cost(_greatest(data), right, down)
-    graph, nodes = _build(data + seed_cost * (foreground.astype(np.float64) - background), right, down)
-    graph.maxflow()
-    return ~graph.get_grid_segments(nodes)  # on the source's side, as nodes that cost the same on either side are
+    edges = whole_edges(right, down, unit)
+    bound = edge_sums(*edges) + 1
+    return CutGraph(bounded_data(data, bound, foreground, background, unit), *edges)
 
 
-class SharedCut:
-    """Cuts of one image for seeds that differ in few places: each starts from the flow of the cut before.
-
-    The masks are those that `cut` gives, whatever the order of the cuts. The graph takes about 190 bytes a pixel.
-
-    Args:
-        data, right, down, background: those of `cut`; data and background hold wherever `solve` gets no others.
-        greatest: how far any data are from 0 at most, those that `solve` gets included: seeds must overrule them.
+def whole_edges(
+    right: _Costs, down: _Costs, unit: float
+) -> tuple[Int64[np.ndarray, "height columns"], Int64[np.ndarray, "rows width"]]:
+    """Returns the costs of the edges in whole units.
 
     Raises:
-        UserError: if the data exceed the greatest.
+        UserError: if one costs more than 2²⁸ units.
     """
-
-    def __init__(self, data: _Costs, right: _Costs, down: _Costs, background: _Mask, *, greatest: float) -> None:
-        self._data, self._background, self._greatest = data, background, greatest
-        self._check(data)
-        self._seed_cost = _seed_cost(greatest, right, down)
-        # Added to the data, not put in their place: a seed that is taken away again leaves the data behind.
-        self._graph, self._nodes = _build(data - self._seed_cost * background, right, down)
-        self._graph.maxflow()
-        self._changed, self._changes = np.empty(0, np.int64), np.empty(0)
-
-    def solve(self, window: Window, data: _Costs, foreground: _Mask, background: _Mask) -> None:
-        """Cuts the image with other data and seeds inside a window, without those of the call before.
-
-        Raises:
-            UserError: if the data exceed the greatest of the constructor.
-        """
-        self._check(data)
-        change = self._seed_cost * (foreground.astype(float) - background + self._background[window])
-        change += data.astype(float) - self._data[window]
-        self._add(self._changed, -self._changes)
-        self._changed, self._changes = self._nodes[window][change != 0], change[change != 0]
-        self._add(self._changed, self._changes)
-        self._graph.maxflow(True)
-
-    def mask(self, window: Window) -> _Mask:
-        """Returns the part of the mask in a window."""
-        return ~self._graph.get_grid_segments(np.ascontiguousarray(self._nodes[window]))
-
-    def _check(self, data: _Costs) -> None:
-        """Raises UserError for data that seeds might not overrule."""
-        if _greatest(data) > self._greatest:
-            raise UserError(
-                f"the data go up to {_greatest(data):g}, above {self._greatest:g}; "
-                "give a `greatest` that holds for all"
-            )
-
-    def _add(self, nodes: Int64[np.ndarray, " pixels"], amounts: Float64[np.ndarray, " pixels"]) -> None:
-        """Adds to the cost of leaving pixels out of the mask."""
-        if not len(nodes):  # PyMaxflow refuses an empty list
-            return
-        self._graph.add_grid_tedges(nodes, amounts, np.zeros_like(amounts))
-        self._graph.mark_grid_nodes(nodes)
+    rounded = tuple(np.rint(costs.astype(np.float64) / unit) for costs in (right[:, :-1], down[:-1]))
+    greatest = max(costs.max(initial=0) for costs in rounded)
+    if greatest > MOST_UNITS:
+        raise UserError(
+            f"an edge costs {greatest * unit:g}, which is more than {MOST_UNITS * unit:g}; give a greater unit"
+        )
+    across, below = (costs.astype(np.int64) for costs in rounded)
+    return across, below
 
 
-def _greatest(data: _Costs) -> float:
-    """Returns how far data are from 0 at most."""
-    return float(np.abs(data).max(initial=0))
+def edge_sums(
+    right: Int64[np.ndarray, "height columns"], down: Int64[np.ndarray, "rows width"]
+) -> Int64[np.ndarray, "height width"]:
+    """Returns what the edges of each pixel cost together."""
+    sums = np.zeros((len(right), down.shape[1]), np.int64)
+    sums[:, :-1] += right
+    sums[:, 1:] += right
+    sums[:-1] += down
+    sums[1:] += down
+    return sums
 
 
-def _seed_cost(greatest: float, right: _Costs, down: _Costs) -> float:
-    """Returns a cost above the data term of any pixel and its four edges; a power of two, which rounds least."""
-    highest = 4 * max(right.max(initial=0), down.max(initial=0)) + greatest
-    return float(2 ** np.ceil(np.log2(highest + 1)))
+def bounded_data(
+    data: _Costs, bound: Int64[np.ndarray, "height width"], foreground: _Mask, background: _Mask, unit: float
+) -> Int64[np.ndarray, "height width"]:
+    """Returns the data in whole units, none farther from 0 than its bound, which is what seeds have."""
+    away = np.ceil(np.abs(data.astype(np.float64)) / unit)
+    whole = (np.sign(data) * np.minimum(away, bound)).astype(np.int64)
+    return np.where(foreground, bound, np.where(background, -bound, whole))
 
 
-def _build(data: _Costs, right: _Costs, down: _Costs) -> tuple[maxflow.GraphFloat, _Nodes]:
-    """Returns the graph of an image, from data that hold its seeds, and the numbers of its pixels' nodes."""
-    graph = maxflow.GraphFloat(data.size, 2 * data.size)
-    nodes = graph.add_grid_nodes(data.shape)
-    # Lists of edges are added faster than PyMaxflow's structured grids.
-    for here, there, costs in ((nodes[:, :-1], nodes[:, 1:], right[:, :-1]), (nodes[:-1], nodes[1:], down[:-1])):
-        both = costs.astype(np.float64).ravel()
-        graph.add_edges(here.ravel(), there.ravel(), both, both)
-    graph.add_grid_tedges(nodes, np.maximum(data, 0), np.maximum(-data, 0))
-    return graph, nodes
+def least_cut(graph: CutGraph, *, solver: Solver) -> _Mask:
+    """Returns the mask of least cost of a graph; of several, the largest. All solvers give the same.
+
+    Raises:
+        UserError: if the solver is unknown or not installed.
+    """
+    return _least_cut_of(chosen_solver(solver))(graph)
+
+
+def chosen_solver(name: str) -> Literal["pymaxflow", "scipy"]:
+    """Returns the solver that `cut.solver` names; "auto" is PyMaxflow, or SciPy where that is not installed.
+
+    Raises:
+        UserError: for PyMaxflow where it is not installed.
+    """
+    installed = find_spec("maxflow") is not None
+    if name == "pymaxflow" and not installed:
+        raise UserError(
+            "cut.solver is pymaxflow, which is not installed; "
+            "run 'pip install PyMaxflow', or set cut.solver to scipy or auto"
+        )
+    return "scipy" if name == "scipy" or not installed else "pymaxflow"
+
+
+def _least_cut_of(solver: Literal["pymaxflow", "scipy"]) -> Callable[[CutGraph], _Mask]:
+    """Returns the function of a solver. PyMaxflow is imported only here, so that it may be missing."""
+    if solver == "pymaxflow":
+        from wsis_jax.cutting import pymaxflow_solver
+
+        return pymaxflow_solver.least_cut
+    from wsis_jax.cutting import scipy_solver
+
+    return scipy_solver.least_cut

@@ -8,6 +8,7 @@ from jaxtyping import Float, Float32, Int, Int32
 from wsis_jax.core import Config, CutConfig, WinnerMap, fill_weights, grey, nearest_peak, smooth_labels
 from wsis_jax.cutting.appearance import Appearance, fit_appearance, with_channels
 from wsis_jax.cutting.cell_cuts import cut_cells, fuse_nearest, fuse_sequentially
+from wsis_jax.cutting.graphcut import chosen_solver, unit_for
 from wsis_jax.cutting.terms import (
     BackgroundModel,
     CellExtent,
@@ -36,7 +37,7 @@ NEEDS_APPEARANCE = ("auto", "levels")
 
 
 class ImageStats(NamedTuple):
-    """What the costs of a part of an image take from the whole image.
+    """Statistics of the whole image that the costs of a part of it depend on.
 
     Attributes:
         median: of the grey values.
@@ -55,6 +56,13 @@ class ImageStats(NamedTuple):
     peaks: _Peaks
 
 
+def check_cut(settings: CutConfig) -> None:
+    """Raises UserError for a data term that is not known, or a solver that is not installed."""
+    if settings.data != "auto":
+        data_term(settings.data)
+    chosen_solver(settings.solver)
+
+
 def cut_and_fuse(image: _Image, peaks: _Peaks, winner: WinnerMap, *, config: Config) -> _Labels:
     """Returns the label image of detected cells; label i + 1 is that of `peaks[i]`.
 
@@ -65,7 +73,7 @@ def cut_and_fuse(image: _Image, peaks: _Peaks, winner: WinnerMap, *, config: Con
         config: the settings to use; those of a trained run, in which sigma and scale are numbers.
 
     Raises:
-        UserError: for a data term that is not known.
+        UserError: as `check_cut`.
     """
     cuts = cut_cells(costs_of(image, peaks, winner, config=config), peaks, config=config)
     fuse = fuse_nearest if config.cut.overlap == "nearest" else fuse_sequentially
@@ -91,7 +99,8 @@ def costs_of(
     claims = None
     if settings.claim_weight:
         claims = claims_of(scaled, winner.owner, weight=settings.claim_weight, full=settings.claim_full)
-    return Costs(_preference(seen, settings, extent, stats), right, down, seeds, claims)
+    unit = unit_for(float(settings.edge_weight or 0))  # of the settings, not of what a part of an image shows
+    return Costs(_preference(seen, settings, extent, stats), right, down, seeds, claims, unit)
 
 
 def _term_input(image: _Image, peaks: _Peaks, config: Config, stats: ImageStats | None) -> TermInput:
@@ -123,9 +132,9 @@ def _preference(
 
 
 def chosen_settings(settings: CutConfig, appearance: Appearance | None) -> CutConfig:
-    """Returns the settings of an image: its data term, if it is to be chosen ("auto"), and what suits that.
+    """Returns the settings for an image, with "auto" replaced by a data term, and open settings by what suits it.
 
-    An image that shows too little of cells or ground to learn how they look is cut by "inverse".
+    An image with too few pixels of cells or ground to learn how they look gets "inverse".
     """
     term = settings.data
     if term in NEEDS_APPEARANCE:

@@ -27,6 +27,7 @@ from skimage import measure
 
 from wsis_jax.core import Config, CutConfig, UserError, Window
 from wsis_jax.cutting.appearance import FEWEST, Appearance, Moments, levels_of
+from wsis_jax.cutting.graphcut import UNIT
 
 Rim = Literal["bright", "dark"]
 """What the rims of cells look like."""
@@ -53,7 +54,7 @@ _CERTAIN = 16.0
 
 
 class Claims(NamedTuple):
-    """Whose each pixel is by its contributions, and how surely.
+    """Which cell each pixel likely belongs to, by its contributions, and how strongly.
 
     Attributes:
         owner: i + 1 where cell i has the greatest contribution, 0 where no cell contributes.
@@ -71,7 +72,9 @@ class Costs(NamedTuple):
         preference: what leaving a pixel out of a cell costs; where negative, what taking it in costs.
         right, down: what it costs to cut between pixels, as `edge_weights` gives it.
         seeds: i + 1 at the foreground seeds of cell i; to every other cell they are background.
-        claims: what is likely to be whose, beside the seeds; added to the preference of each cell.
+        claims: which cell each pixel likely belongs to, beside the seeds; added to the preference of that cell.
+        unit: that costs are rounded to where cells are cut, see `graphcut.cut_graph`. The same for all parts of an
+            image, so that a cell is the same in each.
     """
 
     preference: _Map
@@ -79,6 +82,7 @@ class Costs(NamedTuple):
     down: _Map
     seeds: Integer[np.ndarray, "height width"]
     claims: Claims | None = None
+    unit: float = UNIT
 
     def preference_of(self, label: int, window: Window) -> Float[np.ndarray, "rows columns"]:
         """Returns the preference for the cell of a label in a window."""
@@ -91,17 +95,12 @@ class Costs(NamedTuple):
         """Returns the preference for a cell that claims no pixel."""
         return self.preference if self.claims is None else self.preference - self.claims.weight
 
-    def greatest_preference(self) -> float:
-        """Returns what the preference for no cell exceeds, whatever its sign."""
-        weight = 0 if self.claims is None else self.claims.weight
-        return float((np.abs(self.preference) + weight).max(initial=0))
-
 
 # Data terms
 
 
 class TermInput(NamedTuple):
-    """What a data term may look at: an image, or a part of one with what is known of the whole.
+    """The input of a data term: an image, or a part of one with statistics of the whole.
 
     Attributes:
         image: grey values, normalised, 0..1.
@@ -172,12 +171,6 @@ def levels(seen: TermInput, settings: CutConfig) -> _Map:
 DATA_TERMS: dict[str, DataTerm] = {"inverse": inverse_image, "flat": flat, "levels": levels}
 """What `cut.data` may be, beside "auto": "levels" where grey values or colours tell cells from ground, else
 "inverse"."""
-
-
-def check_data_term(name: str) -> None:
-    """Raises UserError for a name that `cut.data` does not know."""
-    if name != "auto":
-        data_term(name)
 
 
 def data_term(name: str) -> DataTerm:
@@ -263,12 +256,12 @@ class CellExtent(NamedTuple):
 
 
 def rim_of(contrast: float) -> Rim:
-    """Returns which rims cells have by their `rim_contrast`; of none, bright ones, as phase contrast has them."""
+    """Returns whether the rims of cells are bright or dark, from their `rim_contrast`; without rims, bright."""
     return "bright" if contrast >= 0 else "dark"
 
 
 def rim_contrast(image: _Map, peaks: Int[np.ndarray, "cells 2"], extent: CellExtent) -> float:
-    """Returns by how much rims are brighter than they are dark, summed over all ways out of the cells.
+    """Returns how much brighter than dark the rims of cells are, summed over all rays from their peaks.
 
     On a way out of a cell there is a rim somewhere. Where rims are bright, the brightest pixel on that way exceeds
     the brightest one in the middle of the cell by more than the darkest one falls short of the darkest there.
@@ -373,7 +366,7 @@ def scaled_contributions(
 
 
 def greatest_contributions(value: _Map, owner: _Owners, *, owners: int) -> _Greatest:
-    """Returns the greatest contribution of every owner, no owner (0) first; 0 for one that owns nothing."""
+    """Returns the greatest contribution of every owner, 0 where it owns no pixel; index 0 is of no owner."""
     greatest = np.zeros(owners, value.dtype)
     np.maximum.at(greatest, owner, value)
     return greatest

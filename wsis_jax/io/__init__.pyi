@@ -45,5 +45,6 @@ from .readers import MASK_SUFFIXES as MASK_SUFFIXES
 from .readers import check_axes as check_axes
 from .readers.zarr import NGFF as NGFF
 from .readers.zarr import create_labels as create_labels
-from .readers.zarr import multiscales as multiscales
+from .readers.zarr import half_sides as half_sides
+from .readers.zarr import open_omezarr as open_omezarr
 from .readers.zarr import writing_labels as writing_labels

@@ -55,7 +55,7 @@ def read_ctc_points(sequence: str | Path) -> list[MarkedImage]:
     markers_of = _by_frame(markers, "man_track")
     common = sorted(image_of.keys() & markers_of.keys())
     if not common:
-        raise UserError(f"{markers}: no frame is one of {sequence}; give folders of the same sequence")
+        raise UserError(f"{markers}: none of its frames is in {sequence}; give folders of the same sequence")
     if unmarked := [path for frame, path in image_of.items() if frame not in markers_of]:
         warnings.warn(f"{in_short(unmarked)}: left out, since the frame has no markers", stacklevel=2)
     if lonely := [path for frame, path in markers_of.items() if frame not in image_of]:

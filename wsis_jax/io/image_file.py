@@ -146,7 +146,7 @@ class Frames:
             planes = [self._channel(index, window, channel) for channel in self.channels]
             values = planes[0] if len(planes) == 1 else np.stack(planes, axis=-1)
         if not np.isfinite(values).all():
-            raise UserError(f"{self._path}: frame {index} holds NaN or infinite values; make them numbers")
+            raise UserError(f"{self._path}: frame {index} holds NaN or infinite values; replace them by numbers")
         return values
 
     def _channel(self, index: int, window: Window, channel: int) -> Float32[np.ndarray, "_ _"]:

@@ -81,14 +81,14 @@ _LOST = 10  # parts more than labels: rarely so many cells of an image are in pi
 
 
 class ImageFacts(NamedTuple):
-    """What an image file tells without its pixels: the side of one in µm, and `Frames.planes`; None if unknown."""
+    """Facts of an image file: the side of a pixel in µm, and its planes as `Frames` has them; None if unknown."""
 
     pixel_size: float | None
     planes: Mapping[str, int] | None
 
 
 def read_facts(path: str | Path, *, channel: ChannelChoice = None, axes: str | None = None) -> ImageFacts:
-    """Reads what an image file tells of pixels and planes; arguments and errors are those of `open_frames`."""
+    """Reads the side of a pixel and the planes of a file; arguments and errors are those of `open_frames`."""
     with open_frames(path, channel=channel, axes=axes) as frames:
         return ImageFacts(frames.pixel_size, frames.planes)
 
@@ -209,7 +209,9 @@ def write_labels(path: str | Path, labels: Integer[np.ndarray, "height width"]) 
         UserError: If a label is negative.
     """
     if labels.min() < 0:
-        raise UserError(f"{path}: a label is negative ({labels.min()}); nothing was saved, so number from 1")
+        raise UserError(
+            f"{path}: not saved, as a label is negative ({labels.min()}); number the cells 1, 2, 3 and so on"
+        )
     kind = np.uint16 if labels.max() <= np.iinfo(np.uint16).max else np.uint32
     with replacing(path) as temporary:
         tifffile.imwrite(temporary, labels.astype(kind), photometric="minisblack", compression="zlib")

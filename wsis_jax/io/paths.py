@@ -29,7 +29,7 @@ _CELLPOSE = re.compile(r"(.+)_(?:cp_masks|cp_output|cp_flows|cp_outlines|flows)"
 
 
 def list_files(where: Files, *, suffixes: Sequence[str]) -> list[Path]:
-    """Lists the files that `named_files` finds, without their names."""
+    """Lists the paths of the files that `named_files` finds."""
     return list(named_files(where, suffixes=suffixes))
 
 
@@ -147,12 +147,12 @@ def _is_group(path: Path) -> bool:
 
 
 def list_images(where: Files) -> list[Path]:
-    """Lists the files that `named_images` finds, without their names."""
+    """Lists the paths of the files that `named_images` finds."""
     return list(named_images(where))
 
 
 def named_images(where: Files) -> dict[Path, str]:
-    """Finds image files as `named_files` does, but of a folder or a pattern none that was written as a result.
+    """Finds image files as `named_files` does; in a folder or by a pattern, files of results are left out.
 
     These are the files that the manifest of their folder, or of one above, names; what a batch that was killed
     left, `<name>_overlay.png` and `<name>_labels.tif` beside other results; the pictures of `wsis points`,

@@ -453,7 +453,7 @@ def renumber_frames(by_frame: ByFrame, frames: int) -> ByFrame:
 
 
 def frames_beyond(by_frame: ByFrame, points: Path, frames: int, *, image: Path) -> str | None:
-    """Returns what to say of points in frames that their image does not have; None if there are none."""
+    """Returns a message about points in frames that their image does not have; None if there are none."""
     beyond = [frame for frame in by_frame if frame >= frames]
     if not beyond:
         return None
@@ -466,7 +466,7 @@ def frames_beyond(by_frame: ByFrame, points: Path, frames: int, *, image: Path) 
 def moved_inside(
     points: Float64[np.ndarray, "points 2"], shape: tuple[int, int], *, name: str | None
 ) -> Float64[np.ndarray, "points 2"]:
-    """Returns points as `moved_near` does; errors are those of `check_points` about others."""
+    """Returns points as `moved_near` does, and raises the errors of `check_points` for points farther outside."""
     points = moved_near(points, shape, name=name)
     check_points(points, shape, name=name)
     return points
@@ -475,10 +475,10 @@ def moved_inside(
 def moved_near(
     points: Float64[np.ndarray, "points 2"], shape: tuple[int, int], *, name: str | None
 ) -> Float64[np.ndarray, "points 2"]:
-    """Returns points of which those less than a pixel outside of their image are moved to its border.
+    """Returns points after moving those less than one pixel outside the image to its border.
 
-    There is a warning about these, unless others are farther outside, which is to be told first. `name` is what it
-    calls the points; None where the caller names them.
+    Warns about the moved points, unless others are farther outside, which is the error to report first. `name` is
+    that of the points in the warning; None where the caller adds it.
     """
     within = inside(points, shape, margin=1.0)
     near = within & ~inside(points, shape)

@@ -61,7 +61,10 @@ def measure_cells(
         if values is None:
             continue
         if len(present) and present[-1] > len(values):
-            raise UserError(f"the label {present[-1]} is beyond the {len(values)} values of {name}; give all")
+            raise UserError(
+                f"the label {present[-1]} has none of the {len(values)} values of {name}; "
+                "give a value for each label"
+            )
         table[name] = values[present - 1].astype(np.float64)
     low, high = (np.stack([measured[f"bbox-{i}"] for i in pair], axis=1) for pair in ((0, 1), (2, 3)))
     table["touches_border"] = (low == 0).any(axis=1) | (high == labels.shape).any(axis=1)

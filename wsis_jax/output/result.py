@@ -43,6 +43,11 @@ class Result:
         return self.found.labels
 
     @property
+    def label_plane(self) -> Plane:
+        """The label image as of images in tiles, which writers read by slices."""
+        return self.labels
+
+    @property
     def colours(self) -> Float[np.ndarray, "labels 3"]:
         """The colours of the labels 1, 2, 3, …, 0..1."""
         return cell_colours(int(self.labels.max()))[1:]
@@ -59,7 +64,7 @@ class Result:
         )
 
     def for_cells(self, function: Callable[..., list[Any]], **same: Any) -> list[Any]:
-        """Returns what a function makes of each cell, by rising label.
+        """Calls a function with the cells, and returns an item for each, by rising label.
 
         Args:
             function: takes a label image, rows of `table`, and as `corner` the (row, column) where in the image
@@ -103,9 +108,9 @@ class Group(NamedTuple):
 class TiledResult(Result):
     """A segmented image that need not fit into memory: `source` is read by slices, and so are the labels.
 
-    Writers may use `source`, `name`, `points`, `table` and `for_cells`; the rest of a `Result` is not there. The
-    blocks are windows that cover the image, each small enough to be in memory; `parallel_map` calls functions with
-    each of them, or with groups of cells.
+    Writers may use `source`, `name`, `points`, `label_plane`, `colours`, `table` and `for_cells`; the rest of a
+    `Result` is not there. The blocks are windows that cover the image, each small enough to be in memory;
+    `parallel_map` calls functions with each of them, or with groups of cells.
     """
 
     def __init__(
@@ -118,6 +123,16 @@ class TiledResult(Result):
     ) -> None:
         self.source, self.name, self.points = source, source.name, cells.points
         self._labels, self._cells, self._blocks, self._parallel_map = labels, cells, blocks, parallel_map
+
+    @property
+    def label_plane(self) -> Plane:
+        """The label image: 0 for background, i + 1 for the cell of point i."""
+        return self._labels
+
+    @property
+    def colours(self) -> Float[np.ndarray, "labels 3"]:
+        """The colours of the labels 1, 2, 3, …, 0..1."""
+        return cell_colours(len(self.points))[1:]
 
     @cached_property
     def _groups(self) -> list[Group]:
@@ -138,7 +153,7 @@ class TiledResult(Result):
         return {name: np.concatenate([part[name] for part in parts])[self._order] for name in parts[0]}
 
     def for_cells(self, function: Callable[..., list[Any]], **same: Any) -> list[Any]:
-        """Returns what a function makes of each cell, by rising label; see `Result.for_cells`."""
+        """Calls a function with groups of cells, and returns an item for each cell; see `Result.for_cells`."""
         ends = np.cumsum([len(group.labels) for group in self._groups])
         rows = np.split(np.argsort(self._order), ends[:-1])
         parts = [

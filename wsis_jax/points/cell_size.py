@@ -66,13 +66,16 @@ class CellSize(NamedTuple):
         suitable = self.blob if stained else self.covered
         known = sorted(one for one in (self.spacing, self.structure, suitable) if one is not None)
         if not known and self.blob is None:
-            raise UserError("too few points to tell the size of the cells from; give it (--diameter, in pixels)")
+            raise UserError(
+                "the size of the cells cannot be estimated from so few points; "
+                "give their diameter in pixels (--diameter)"
+            )
         middle = known[(len(known) - 1) // 2] if known else math.inf
         return min(middle, self.blob or math.inf) if stained or not known else middle
 
 
 def measure_cells(images: Iterable[_Image | None], points: Sequence[_Points]) -> CellSize:
-    """Returns how large the cells of some images are.
+    """Measures how large the cells of some images are.
 
     Args:
         images: normalised, 0..1; None where there is no image: its points tell the spacing alone.

@@ -36,7 +36,7 @@ _SEARCHED = 0.25  # of the shorter side: the greatest shift that is tried
 
 
 class PointReport(NamedTuple):
-    """What was found out about the points of one image. Places are (row, column) in pixels of the image.
+    """The result of checking the points of one image. Places are (row, column) in pixels of the image.
 
     Attributes:
         name: of the image.

@@ -152,11 +152,11 @@ def suggest_sigma(points_per_image: Sequence[Float64[np.ndarray, "_ 2"]]) -> flo
     distances = [nearest_distances(own) for own in places if len(own) > 1]
     if not distances:
         raise UserError(
-            "no image has two points to suggest a sigma from; give the sigma in pixels as `likelihood.sigma`"
+            "sigma cannot be estimated, as no image has two points; give it in pixels as `likelihood.sigma`"
         )
     return float(SIGMA_PER_DIAMETER * np.median(np.concatenate(distances)))
 
 
 def suggest_scale(sigma: float) -> float:
-    """Suggests by what to resize images for the network, from sigma in their pixels; they are never enlarged."""
+    """Suggests the factor by which to resize images for the network, from sigma in their pixels; at most 1."""
     return min(max(round(_NETWORK_SIGMA / sigma, 3), 0.001), 1.0)

@@ -96,7 +96,7 @@ def find_nuclei(stain: Real[np.ndarray, "height width"], *, diameter: float | in
         UserError: If `stain` holds NaN or infinite values, or `diameter` is not above 0 or exceeds the image.
     """
     if not np.isfinite(stain).all():
-        raise UserError("stain holds NaN or infinite values; make them numbers")
+        raise UserError("stain holds NaN or infinite values; replace them by numbers")
     if diameter is not None and not 0 < diameter <= max(stain.shape):
         raise UserError(
             f"diameter must be above 0 and at most the longer side, {max(stain.shape)}, not {diameter}"

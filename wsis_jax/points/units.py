@@ -21,10 +21,10 @@ def check_unit(
     *,
     name: str,
 ) -> None:
-    """Refuses points taken as pixels that fit their image much better, or lie in it alone, as micrometres.
+    """Raises UserError for points given in pixels that look like micrometres: only so do they fit their image.
 
-    Nothing is compared, which takes about two seconds for a million pixels, unless all points as micrometres lie
-    in the image: points in pixels of less than a micrometre rarely do.
+    The comparison takes about two seconds for a million pixels. It is left out unless all points, read as
+    micrometres, lie in the image; points in pixels rarely do where a pixel is less than a micrometre wide.
 
     Args:
         image: finite values of any range.

@@ -24,7 +24,7 @@ from wsis_jax.core import (
     scale_points,
     wait_for_all,
 )
-from wsis_jax.cutting import check_data_term
+from wsis_jax.cutting import check_cut
 from wsis_jax.io import check_points, moved_near
 from wsis_jax.network import Model, UNet, build_model, load_model, load_variables
 from wsis_jax.points import suggest_scale
@@ -95,7 +95,7 @@ def train_on_set(
 ) -> Model:
     """Trains as `train` does, on images that have names, and perhaps places that are left out of the loss."""
     config = fill_in(data, config)
-    check_data_term(config.cut.data)  # an unknown one is refused before the training
+    check_cut(config.cut)  # an unknown data term is refused before the training
     samples = _make_samples(data, config)
     config, learned = choose_data_term(samples, config), learned_from(data)
     return train_on_samples(samples, config=config, run=run, resume=resume, learned=learned, callbacks=callbacks)
@@ -120,7 +120,7 @@ def train_on_samples(
     run = Path(run)
     for sample in samples:
         if not np.isfinite(sample.image).all():
-            raise UserError(f"{sample.name}: the image holds NaN or infinite values; make them numbers")
+            raise UserError(f"{sample.name}: the image holds NaN or infinite values; replace them by numbers")
     network = build_model(config)
     if learned is None:
         learned = learned_from_samples(samples, config)
@@ -200,7 +200,7 @@ def fill_in(data: TrainingSet, config: Config) -> Config:
                 check_channels(image.shape, config.image.channels, name=name)
             with fault():
                 if not np.isfinite(image).all():
-                    raise UserError(f"{name}: the image holds NaN or infinite values; make them numbers")
+                    raise UserError(f"{name}: the image holds NaN or infinite values; replace them by numbers")
             with fault():
                 check_points(own, (image.shape[0], image.shape[1]), name=name)
 

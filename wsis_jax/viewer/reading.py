@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from wsis_jax.core import EXPECTED_ERRORS, UserError, sentence
-from wsis_jax.io import CORRECTIONS, read_labels, read_points, read_shape, results_in
+from wsis_jax.io import CORRECTIONS, open_omezarr, read_labels, read_points, read_shape, results_in
 from wsis_jax.output import FORMATS
 from wsis_jax.segmentation import edits_of
 from wsis_jax.viewer.layers import LayerData, dot_size
@@ -43,8 +43,8 @@ class ImageFiles(NamedTuple):
             if kind in self.files:
                 return read_shape(self.files[kind])
         if "zarr" in self.files:
-            with _zarr(self.files["zarr"]) as group:
-                return group["labels/cells/0"].shape
+            height, width = open_omezarr(self.files["zarr"] / "labels" / "cells")[0].shape
+            return height, width
         if "contributions" in self.files:
             with _zarr(self.files["contributions"]) as group:
                 return tuple(group.attrs["image_shape"])
@@ -87,16 +87,22 @@ class ImageFiles(NamedTuple):
         return table.assign(image=self.name)
 
 
+def _endings() -> list[tuple[str, str]]:
+    """Returns endings of names and the kinds of files that have them; the longer of two endings comes first."""
+    tiled = FORMATS["labels"].path(Path(), "", tiled=True).name
+    return [(tiled, "labels"), *((FORMATS[kind].ending, kind) for kind in _SHOWN)]
+
+
 def images_of(folder: Path) -> list[ImageFiles]:
     """Returns the images of a folder of results, by name; none where it is no such folder."""
     found: dict[str, dict[str, Path]] = {}
     folders = {folder, *(path.parent for path in results_in(folder))}
     for path in (path for each in folders if each.is_dir() for path in each.iterdir()):
-        for kind in _SHOWN:
-            ending = FORMATS[kind].ending
+        for ending, kind in _endings():
             if path.name.endswith(ending) and not path.name.startswith("."):
                 name = path.relative_to(folder).as_posix().removesuffix(ending)
                 found.setdefault(name, {})[kind] = path
+                break
     ours = (folder / "manifest.jsonl").is_file() or any("labels" in files for files in found.values())
     return [ImageFiles(name, files, folder) for name, files in sorted(found.items())] if ours else []
 
@@ -114,8 +120,7 @@ def _zarr(path: Path) -> Generator[Any, None, None]:
 
 def _image(image: ImageFiles) -> np.ndarray:
     # Of several channels the first: which one was segmented, the file does not say.
-    with _zarr(image.files["zarr"]) as group:
-        return np.asarray(group["0"][0])
+    return np.asarray(open_omezarr(image.files["zarr"])[0][0])
 
 
 def _overlay(image: ImageFiles) -> np.ndarray:
@@ -127,8 +132,7 @@ def _overlay(image: ImageFiles) -> np.ndarray:
 def _cells(image: ImageFiles) -> np.ndarray:
     if "labels" in image.files:
         return read_labels(image.files["labels"])
-    with _zarr(image.files["zarr"]) as group:
-        return np.asarray(group["labels/cells/0"]).astype(np.int32)
+    return np.asarray(open_omezarr(image.files["zarr"] / "labels" / "cells")[0]).astype(np.int32)
 
 
 def _evidence(array: str) -> Callable[[ImageFiles], np.ndarray]:

@@ -17,28 +17,28 @@ CASES = {
     "Zarr of 10^6 × 10^6 to learn from": (
         "train huge.zarr --points ok.csv",
         2,
-        "huge.zarr: asks for 1,000,000,000,000",
+        "huge.zarr: needs 1,000,000,000,000",
     ),
     "Zarr of 10^6 × 10^6, whole": (
         "segment RUN huge.zarr --no-tiles --out OUT",
         3,
-        "huge.zarr: asks for 1,000,000,",
+        "huge.zarr: needs 1,000,000,",
     ),
     "Zarr of 10^6 × 10^6, in tiles": ("segment RUN huge.zarr --out OUT", 3, "huge: the image needs 18,643 GiB"),
     "Zarr with a chunk of 10^6 × 10^6": (
         "segment RUN chunk.zarr --out OUT",
         3,
-        "chunk.zarr: asks for 1,000,000,000,",
+        "chunk.zarr: needs 1,000,000,000,",
     ),
     "Zarr with 10^8 chunks": (
         "segment RUN dust.zarr --no-tiles --out OUT",
         3,
-        "dust.zarr: lies in 100,020,001 chunks",
+        "dust.zarr: is stored in 100,020,001 chunks",
     ),
     "Zarr of 10^9 times": (
         "segment RUN times.zarr --out OUT",
         3,
-        "times.zarr: says that it holds 1,000,000,000 images",
+        "times.zarr: is described as 1,000,000,000 images",
     ),
     "Zarr whose array is in another folder": ("segment RUN away.zarr --out OUT", 3, f"away.zarr: {_NO_IMAGE}"),
     "Zarr whose array is at an absolute path": ("segment RUN root.zarr --out OUT", 3, f"root.zarr: {_NO_IMAGE}"),

@@ -34,11 +34,15 @@ CASES = {
     "pipe as image": ("segment RUN pipe.tif --out OUT", 2, "pipe.tif: there is no such file"),
     "name that steers the terminal": ("segment RUN steer --out OUT", 3, r"a\x1b[2J\nb.tif: the file is empty"),
     "name in brackets of markup": ("segment RUN a[/b].tif --out OUT", 3, "a[/b].tif: the file is empty"),
-    "pages in another folder": ("segment RUN away.ome.tif --out OUT", 3, "away.ome.tif: names a file of another"),
+    "pages in another folder": (
+        "segment RUN away.ome.tif --out OUT",
+        3,
+        "away.ome.tif: refers to a file in another",
+    ),
     "pages at an absolute path": (
         "segment RUN root.ome.tif --out OUT",
         3,
-        "root.ome.tif: names a file of another",
+        "root.ome.tif: refers to a file in another",
     ),
     "pages in a file that is missing": (
         "segment RUN lost.ome.tif --out OUT",
@@ -56,8 +60,8 @@ CASES = {
         3,
         "last.tif: holds 40 images of 48 × 2 pixels",
     ),
-    "axes given twice": ("segment RUN ok.tif --axes YY --out OUT", 2, "axes 'YY' name no image"),
-    "axes too many": ("segment RUN ok.tif --axes TYX --out OUT", 3, "ok.tif: axes 'TYX' do not fit its 2 axes"),
+    "axes given twice": ("segment RUN ok.tif --axes YY --out OUT", 2, "axes 'YY' do not describe an image"),
+    "axes too many": ("segment RUN ok.tif --axes TYX --out OUT", 3, "ok.tif: axes 'TYX' do not match its 2 axes"),
     # Worth a warning
     "constant image": (
         "train constant --points constant",

@@ -10,12 +10,12 @@ from PIL import Image
 
 from tests.end_to_end.bad_inputs.shop import GREY, image
 
-_MANY = "asks for 1,000,000,000,000 values in one piece, but 16 GiB of memory allow 1,073,741,824"
+_MANY = "needs 1,000,000,000,000 values at once, but 16 GiB of memory hold at most 1,073,741,824"
 
 CASES = {
     "PNG of 10^6 × 10^6": ("segment RUN huge.png --out OUT", 3, f"huge.png: {_MANY}"),
     "PNG of 10^6 × 10^6 to learn from": ("train huge.png --points ok.csv", 2, f"huge.png: {_MANY}"),
-    "JPEG of 65,500 × 65,500": ("segment RUN huge.jpg --out OUT", 3, "huge.jpg: asks for 4,290,250,000 values"),
+    "JPEG of 65,500 × 65,500": ("segment RUN huge.jpg --out OUT", 3, "huge.jpg: needs 4,290,250,000 values"),
     "TIFF of 10^6 × 10^6, cut off": (
         "segment RUN huge.tif --out OUT",
         3,
@@ -34,10 +34,10 @@ CASES = {
     "TIFF of 10^6 × 10^6, compressed, in tiles": (
         "segment RUN packed.tif --out OUT",
         3,
-        "packed.tif: asks for 1,000,000,000,000 values in one piece",
+        "packed.tif: needs 1,000,000,000,000 values at once",
     ),
     "labels of 10^6 × 10^6": ("evaluate packed.tif packed.tif", 2, f"packed.tif: {_MANY}"),
-    "TIFF tile larger than its image": ("segment RUN tile.tif --out OUT", 3, "tile.tif: asks for 10,000,000,000"),
+    "TIFF tile larger than its image": ("segment RUN tile.tif --out OUT", 3, "tile.tif: needs 10,000,000,000"),
     "TIFF that unpacks to more than it says": (
         "segment RUN bomb.tif --out OUT",
         3,

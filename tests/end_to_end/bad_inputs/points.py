@@ -154,7 +154,11 @@ CASES = {
         0,
         "boxes.csv: has a width and a height, so x and y may be",
     ),
-    "points of 300 MiB": (f"{_TRAIN} long.csv", 2, "long.csv: is a text of 300 MiB, but 256 MiB are the most"),
+    "points of 300 MiB": (
+        f"{_TRAIN} long.csv",
+        2,
+        "long.csv: has 300 MiB of text, but at most 256 MiB can be read",
+    ),
     "header that steers the terminal": (f"{_TRAIN} steer.csv", 2, r"steer.csv: the header `\x1b[2Ja,b` is not"),
     "clicks of no image": (f"{_SEGMENT} images --points other", 2, "nor any other has a point file of its name"),
     "clicks outside": (f"{_SEGMENT} ok.tif --points outside.csv", 3, "ok: point 1 (counted from 0) at row 42"),

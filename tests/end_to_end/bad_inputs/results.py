@@ -24,10 +24,14 @@ CASES = {
     "report of a missing folder": ("report nowhere", 2, "nowhere: neither a run folder nor a folder of results"),
     "summary that is no JSON": ("report summary-bits", 2, _SUMMARY),
     "summary that is a list": ("report summary-list", 2, _SUMMARY),
-    "summary of images elsewhere": ("report summary-away", 2, "'../../a' is no name of a file in this folder"),
+    "summary of images elsewhere": (
+        "report summary-away",
+        2,
+        "'../../a' is not a plain file name, and might lead out of this folder",
+    ),
     "summary without settings": ("report summary-bare", 2, _SUMMARY),
     "picture of a result that is a link": ("report layer-link", 2, "a_image.webp: is a link that leads out"),
-    "picture of a result that is none": ("report layer-text", 2, "a_image.webp: is no picture of a report"),
+    "picture of a result that is none": ("report layer-text", 2, "a_image.webp: cannot be read as a picture"),
     "table of a result that is none": ("report table-text", 2, "a_cells.csv: is no table of cells"),
 }
 

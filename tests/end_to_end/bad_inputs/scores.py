@@ -50,7 +50,7 @@ CASES = {
     "missing model of a demo": ("demo --model nowhere --out OUT", 2, "nowhere: no trained model here"),
     "demo in a folder of another": ("demo --out demo", 2, "demo: holds a demo already"),
     "negative seed of a demo": ("demo --model RUN --seed -1 --out OUT", 2, "seed must be 0 or more, not -1"),
-    "measuring an image of 10^9 × 10^9": ("bench RUN --side 1000000000", 2, "the image: asks for 10^18 values"),
+    "measuring an image of 10^9 × 10^9": ("bench RUN --side 1000000000", 2, "the image: needs 10^18 values"),
     "measuring a network of 10^9": ("bench --width 1000000000", 2, "width must be at most 1024"),
     "measuring no cell": ("bench RUN --side 32 --cells 0", 2, "cells must be at least 1"),
     "measuring more cells than pixels": ("bench RUN --side 32 --cells 2000", 2, "cells must be at most 1024"),

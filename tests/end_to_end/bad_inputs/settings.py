@@ -20,7 +20,7 @@ CASES = {
         2,
         "cut.data must be one of auto, inverse",
     ),
-    "no assignment": (f"{_TRAIN} train.steps", 2, "'train.steps' is no assignment"),
+    "no assignment": (f"{_TRAIN} train.steps", 2, "'train.steps' is not a setting with its value"),
     "value out of range": (f"{_TRAIN} train.batch=0", 2, "train.batch must be at least 1"),
     "sigma of nothing": (f"{_TRAIN} likelihood.sigma=0", 2, "likelihood.sigma must be above"),
     "sigma of 10^9": (f"{_TRAIN} likelihood.sigma=1e9", 2, "likelihood.sigma must be at most 10,000"),
@@ -77,11 +77,15 @@ CASES = {
     "no size of cells from one point and a constant image": (
         "train constant/flat.tif --points one.csv --set likelihood.sigma=null",
         2,
-        "too few points to tell the size of the cells from; give it (--diameter, in pixels)",
+        "the size of the cells cannot be estimated from so few points; give their diameter in pixels (--diameter)",
     ),
     "unknown key to segment": (f"{_SEGMENT} --set cut.reech=3", 2, "unknown key 'reech' in"),
     "sigma unset": (f"{_SEGMENT} --set likelihood.sigma=null", 3, "likelihood.sigma must be a number"),
-    "percentiles out of order": (f"{_SEGMENT} --set image.low=99.9", 3, "percentiles 99.9 and 99.8 are no range"),
+    "percentiles out of order": (
+        f"{_SEGMENT} --set image.low=99.9",
+        3,
+        "percentiles 99.9 and 99.8 cannot be used",
+    ),
     "unknown preset": (f"{_SEGMENT} --preset best", 2, "argument --preset: invalid choice: 'best'"),
     "unknown kind of file": (
         f"{_SEGMENT} --format pdf",
@@ -92,7 +96,7 @@ CASES = {
     "channel that is no number": (
         f"{_SEGMENT} --channel red",
         2,
-        "argument --channel: 'red' names no channels; give",
+        "argument --channel: 'red' is not a choice of channels; give",
     ),
     "unknown command": ("sagment RUN ok.tif", 2, "argument COMMAND: invalid choice: 'sagment'"),
 }

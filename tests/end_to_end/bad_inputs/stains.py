@@ -60,7 +60,7 @@ CASES = {
     "channel that is there twice": (
         "train film.tif --points ok.csv --channel 0,0",
         2,
-        "channels 0,0 are no choice",
+        "channels 0,0 cannot be chosen together",
     ),
     "missing channel of several": (
         "train film.tif --points ok.csv --channel 0,2",

@@ -197,7 +197,8 @@ def check_axes(axes: str | None) -> None:
         return
     if not (axes.isalpha() and axes.isupper() and len(set(axes)) == len(axes) and {"Y", "X"} <= set(axes)):
         raise UserError(
-            f"axes '{axes}' name no image; give a capital letter for each, Y and X among them, as in TZCYX"
+            f"axes '{axes}' do not describe an image; "
+            "give a capital letter for each axis, Y and X among them, as in TZCYX"
         )
 
 
@@ -221,7 +222,9 @@ def stack_of(
     if not {"Y", "X"} <= set(axes) or 0 in sizes.values():
         raise UserError(f"{path}: {NO_PIXELS}")
     if max(sizes.values()) >= 2**31:
-        raise UserError(f"{path}: an axis has a length of {max(sizes.values()):.3g}; write it again")
+        raise UserError(
+            f"{path}: one of its axes is {max(sizes.values()):.3g} long, which no image is; write the file again"
+        )
     if not (axes.isascii() and axes.isalpha()):  # they become a part of file names
         raise UserError(f"{path}: the names of its axes, {axes!r}, are no letters; give others (--axes)")
 

@@ -101,7 +101,7 @@ def _axis_names(path: Path, given: str, shape: Sequence[int], axes: str | None) 
     if axes is not None:
         if len(axes) != len(shape):
             have = f"{len(shape)} axes of lengths {', '.join(map(str, shape))}"
-            raise UserError(f"{path}: axes '{axes}' do not fit its {have}; name each of them once")
+            raise UserError(f"{path}: axes '{axes}' do not match its {have}; name each of them once")
         return axes
     if len(set(given)) < len(given):
         raise UserError(
@@ -271,7 +271,9 @@ def _check_other_files(path: Path, tiff: tifffile.TiffFile) -> None:
         try:
             check_name(name)
         except ValueError as error:
-            raise UserError(f"{path}: names a file of another folder, {name[:80]!r}; copy it beside") from error
+            raise UserError(
+                f"{path}: refers to a file in another folder, {name[:80]!r}; copy that file beside this one"
+            ) from error
 
 
 def _check_companion(path: Path, tiff: tifffile.TiffFile) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import zarr
 
-from wsis_jax.core import MissingFile, UserError, check_name, check_values, replacing_folder
+from wsis_jax.core import MissingFile, UserError, check_name, check_values, grid_windows, replacing_folder
 from wsis_jax.io.readers import Stack, in_micrometres, side_of_square, stack_of
 
 NGFF = "0.5"
@@ -107,7 +107,7 @@ def open_omezarr(path: str | Path) -> tuple[zarr.Array, str, float | None]:
     except Exception as error:  # of the library, or of metadata of another form
         raise UserError(f"{path}: is no OME-Zarr image of version 0.4 or 0.5; give the folder of one") from error
     if len(set(axes)) != array.ndim or len(axes) != array.ndim or not {"y", "x"} <= set(axes):
-        raise UserError(f"{path}: its axes '{axes[:60]}' do not fit its array; write it again")
+        raise UserError(f"{path}: its axes '{axes[:60]}' do not match its array; write it again")
     _check_storage(path, array)
     return array, axes, pixel_size
 
@@ -136,30 +136,69 @@ def create_labels(
     `chunks` is the (height, width) of the parts that are compressed, each into a file; `pixel_size` is the side of
     a pixel in micrometres, if it is known.
     """
-    about = multiscales("labels", "yx", pixel_size) | {"image-label": {}}
-    group = zarr.create_group(path, zarr_format=3, attributes={"ome": about})
-    chunks = min(chunks[0], shape[0]), min(chunks[1], shape[1])
-    return group.create_array(
-        "0", shape=shape, chunks=chunks, dtype=np.uint32, fill_value=0, dimension_names=("y", "x")
-    )
+    group = zarr.create_group(path, zarr_format=3, attributes={"ome": _label_metadata([shape], pixel_size)})
+    return _create_level(group, 0, shape, chunks)
 
 
 @contextmanager
 def writing_labels(
     path: str | Path, shape: tuple[int, int], *, chunks: tuple[int, int], pixel_size: float | None = None
 ) -> Generator[zarr.Array, None, None]:
-    """Context manager yielding the array of `create_labels`; it appears at `path` at the end, or not at all."""
+    """Context manager yielding the array of `create_labels`; it appears at `path` at the end, or not at all.
+
+    Then it has levels of half the sides each, down to one chunk, so that viewers open it at once.
+    """
     with replacing_folder(path) as temporary:
         yield create_labels(temporary, shape, chunks=chunks, pixel_size=pixel_size)
+        _add_levels(temporary, chunks, pixel_size)
 
 
-def multiscales(name: str, axes: str, pixel_size: float | int | None) -> dict[str, Any]:
-    """Returns the metadata of an image of one resolution, in the array `0`, with the side of a pixel in µm."""
+def half_sides(shape: tuple[int, int], most: int) -> list[tuple[int, int]]:
+    """Returns the shapes of the levels of an image below the full one, each of half the sides of the one before.
+
+    The last is the first without a side above `most`, or the one whose sides cannot be halved.
+    """
+    shapes = [shape]
+    while max(shapes[-1]) > most and min(shapes[-1]) > 1:
+        shapes.append((shapes[-1][0] // 2, shapes[-1][1] // 2))
+    return shapes[1:]
+
+
+def _add_levels(path: Path, chunks: tuple[int, int], pixel_size: float | None) -> None:
+    """Adds levels to a label image: of four pixels the lower right one, as a mean of numbers would be none."""
+    group = zarr.open_group(path, mode="r+")
+    level: Any = group["0"]
+    shapes = [level.shape, *half_sides(level.shape, max(chunks))]
+    for number, shape in enumerate(shapes[1:], start=1):
+        smaller = _create_level(group, number, shape, chunks)
+        for window in grid_windows(shape, chunks):
+            rows, columns = (slice(2 * side.start, 2 * side.stop) for side in window)
+            smaller[window] = np.asarray(level[rows, columns])[1::2, 1::2]
+        level = smaller
+    group.attrs["ome"] = _label_metadata(shapes, pixel_size)
+
+
+def _create_level(group: zarr.Group, number: int, shape: tuple[int, int], chunks: tuple[int, int]) -> zarr.Array:
+    """Creates the array of a level of labels."""
+    chunks = min(chunks[0], shape[0]), min(chunks[1], shape[1])
+    return group.create_array(
+        str(number), shape=shape, chunks=chunks, dtype=np.uint32, fill_value=0, dimension_names=("y", "x")
+    )
+
+
+def _label_metadata(shapes: list[tuple[int, int]], pixel_size: float | int | None) -> dict[str, Any]:
+    """Returns the metadata of labels of these shapes, in the arrays `0`, `1` and so on; pixels are in µm."""
     space = {"type": "space"} if pixel_size is None else {"type": "space", "unit": "micrometer"}
-    described = [{"name": axis} | ({"type": "channel"} if axis == "c" else space) for axis in axes]
-    scale = [1.0 if axis == "c" else float(pixel_size or 1) for axis in axes]
-    datasets = [{"path": "0", "coordinateTransformations": [{"type": "scale", "scale": scale}]}]
-    return {"version": NGFF, "multiscales": [{"name": name, "axes": described, "datasets": datasets}]}
+    side, datasets = float(pixel_size or 1), []
+    for number, shape in enumerate(shapes):
+        scale = [side * full / here for full, here in zip(shapes[0], shape, strict=True)]
+        # Where the centre of the first pixel lies.
+        steps: list[dict[str, Any]] = [{"type": "scale", "scale": scale}]
+        steps += [{"type": "translation", "translation": [(one - side) / 2 for one in scale]}] if number else []
+        datasets.append({"path": str(number), "coordinateTransformations": steps})
+    axes = [{"name": axis} | space for axis in "yx"]
+    described = {"name": "labels", "axes": axes, "datasets": datasets}
+    return {"version": NGFF, "multiscales": [described], "image-label": {}}
 
 
 def _pixel_size(multiscale: Mapping[str, Any], dataset: Mapping[str, Any]) -> float | None:

@@ -204,7 +204,7 @@ _rois = _writer("wsis_jax.output.formats.imagej:write_rois", "labels")
 _outlines = _writer("wsis_jax.output.formats.cellpose:write_outlines", "labels")
 _seg = _writer("wsis_jax.output.formats.cellpose:write_seg", "name", "image", "labels", "colours")
 _contributions = _writer("wsis_jax.output.formats.omezarr:write_evidence", "found")
-_zarr = _writer("wsis_jax.output.formats.omezarr:write_ome_zarr", "source", "labels", "colours")
+_zarr = _writer("wsis_jax.output.formats.omezarr:write_ome_zarr", "source", "label_plane", "colours")
 _labels = _writer("wsis_jax.io:write_labels", "labels")
 
 
@@ -243,9 +243,10 @@ _PAGE = "a page with gallery, histograms and failures (pictures in report/)"
 _ROWS = "place, shape, brightness, score and confidence of each cell"
 _RINGS = "exact outlines, with holes and measurements"
 _MASKS = "labels as Cellpose calls them (.tif above 65,535 cells)"
+_PYRAMID = "image and labels in all resolutions"
 _EVIDENCE = "likelihood and winner map, the evidence for each cell"
 _NUMBERS = "0 is background, 1, 2, 3 … are cells"
-_DATA, _BROWSERS = "pandas, Polars, R, DuckDB", "napari, viewers in a browser"
+_DATA, _BROWSERS = "pandas, Polars, R, DuckDB", "napari, web viewers"
 _TRACKING = "programs of the Cell Tracking Challenge"
 _ROIFILE, _PYARROW = ("roifile", "imagej"), ("pyarrow", "parquet")
 
@@ -265,7 +266,7 @@ FORMATS: dict[str, Format] = {
     "geojson": Format("<name>_cells.geojson", _RINGS, "QuPath", _geojson, tiled=True, measures_cells=True),
     "masks": Format("<name>_cp_masks.png", _MASKS, "Cellpose", _masks),
     "seg": Format("<name>_seg.npy", "image, labels and outlines", "the window of Cellpose", _seg),
-    "zarr": Format("<name>.ome.zarr", "image and labels as OME-Zarr 0.5", _BROWSERS, _zarr),
+    "zarr": Format("<name>.ome.zarr", _PYRAMID, _BROWSERS, _zarr, tiled=True, needs=("ome_zarr", "ome-zarr")),
     "contributions": Format("<name>_contributions.zarr", _EVIDENCE, "napari, zarr", _contributions),
     "labels": Format(
         "<name>_labels.tif", _NUMBERS, "every program", _labels, tiled="<name>_labels.ome.zarr", default=True

@@ -151,7 +151,7 @@ def write_pictures(
 
 
 def evenly(things: Sequence[_Thing], count: int) -> list[_Thing]:
-    """Returns `count` things of a list, or all if there are fewer: first, last, and others at even distances."""
+    """Returns `count` evenly spaced items of a list, with the first and the last, or all if there are fewer."""
     places = np.linspace(0, len(things) - 1, min(count, len(things)))
     return [things[i] for i in np.round(places).astype(int)]
 
@@ -221,5 +221,5 @@ def _inline(path: Path) -> str:
                 picture.convert("RGB").save(compressed, format="WEBP", quality=_QUALITY)
                 data = compressed.getvalue()
     except Exception as error:  # of many classes, for a damaged file
-        raise UserError(f"{path}: is no picture of a report; delete it, and make the report again") from error
+        raise UserError(f"{path}: cannot be read as a picture; delete it, and make the report again") from error
     return f"data:image/webp;base64,{base64.b64encode(data).decode()}"

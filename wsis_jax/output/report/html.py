@@ -22,12 +22,12 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 58, 14, 14, 30
 
 
 def text(value: Any) -> str:
-    """Returns a value as text for HTML, with its marks escaped; good for attributes, too."""
+    """Returns a value as text with HTML's special characters escaped; it can be used in attributes, too."""
     return html.escape(str(value))
 
 
 def number(value: float | int | None, digits: int = 3) -> str:
-    """Returns a number for reading, to some significant digits; a dash for None."""
+    """Returns a number as text, rounded to a few significant digits; a dash for None."""
     if value is None:
         return "-"
     if isinstance(value, int):
@@ -81,7 +81,7 @@ def section(title: str, *body: str, note: str = "") -> str:
 
 
 def folded(title: str, body: str) -> str:
-    """Returns HTML that is seen after a click on its title, which is plain text."""
+    """Returns HTML that is folded away below its title, which is plain text, until the reader opens it."""
     return f"<details><summary>{text(title)}</summary>{body}</details>"
 
 
@@ -98,12 +98,12 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[Any]], *, numbers: Se
 
 
 def and_more(count: int, limit: int) -> str:
-    """Returns a line on how many things of a list are left out beyond a limit, if any."""
+    """Returns a line that says how many items of a list exceed a limit and are not shown; empty if none do."""
     return f'<p class="note">And {number(count - limit)} more.</p>' if count > limit else ""
 
 
 def settings(tree: dict[str, Any], usual: dict[str, Any], versions: dict[str, Any]) -> str:
-    """Returns the section of settings and versions; settings that differ from the usual come first, open."""
+    """Returns the section of settings and versions; settings that differ from the defaults come first."""
     flat = [(f"{part}.{key}", value) for part, values in tree.items() for key, value in values.items()]
     known = {f"{part}.{key}": value for part, values in usual.items() for key, value in values.items()}
     shown = [(path, json.dumps(value), json.dumps(known.get(path))) for path, value in flat]

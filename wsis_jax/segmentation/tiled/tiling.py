@@ -39,7 +39,7 @@ from wsis_jax.core import (
     stretch,
     warn_about_image,
 )
-from wsis_jax.cutting import NEEDS_APPEARANCE, ImageStats, check_data_term
+from wsis_jax.cutting import NEEDS_APPEARANCE, ImageStats, check_cut
 from wsis_jax.network import Model, check_inputs
 from wsis_jax.output import TiledCells, mean_margins
 from wsis_jax.segmentation.clicks import marks_of, no_cell_there, place_clicks
@@ -207,7 +207,7 @@ def _check(model: Model, image: Plane, out: Any, config: Config, tile: int) -> N
         if holds:
             raise UserError(f"{setting} needs the whole image at once; change the setting, or do without tiles")
     halos_of(model.network, config)
-    check_data_term(config.cut.data)
+    check_cut(config.cut)
 
 
 def _blocks(out: Any, shape: tuple[int, int], side: float) -> list[Window]:
