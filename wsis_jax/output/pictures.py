@@ -4,7 +4,7 @@ import colorsys
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, Int, Integer, UInt8
 from PIL import Image, ImageDraw
 from skimage.segmentation import find_boundaries
 
@@ -36,7 +36,7 @@ def image_picture(image: Float[np.ndarray, "height width *channels"]) -> UInt8[n
 
 def overlay(
     image: Float[np.ndarray, "height width *channels"],
-    labels: Int[np.ndarray, "height width"],
+    labels: Integer[np.ndarray, "height width"],
     points: Float[np.ndarray, "cells 2"] | None = None,
 ) -> UInt8[np.ndarray, "height width 3"]:
     """Returns the image with each cell's outline in its own colour, and its point as a small cross."""
@@ -125,7 +125,7 @@ def contribution_picture(winner: WinnerMap) -> UInt8[np.ndarray, "height width 3
     return np.round(colours * brightness[..., None] * 255).astype(np.uint8)
 
 
-def label_picture(labels: Int[np.ndarray, "height width"]) -> UInt8[np.ndarray, "height width 3"]:
+def label_picture(labels: Integer[np.ndarray, "height width"]) -> UInt8[np.ndarray, "height width 3"]:
     """Returns a label image in colours."""
     return np.round(cell_colours(int(labels.max(initial=0)))[labels] * 255).astype(np.uint8)
 
