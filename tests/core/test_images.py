@@ -227,8 +227,8 @@ def test_grey_is_the_mean_of_channels():
         ((5, 6), "colours", "the image has 1 channel, but the model takes 3 (image.channels=colours); give"),
         ((5, 6, 2), (0, 1, 2), "the image has 2 channels, but the model takes 3 (image.channels=[0, 1, 2]); give"),
         ((5, 6, 1), "grey", "the image is of shape (5, 6, 1); remove its last axis, which has one channel alone"),
-        ((5,), "grey", "the image is of shape (5,); give one of rows and columns"),
-        ((5, 0), "grey", "the image is of shape (5, 0); give one of rows and columns"),
+        ((5,), "grey", "the image is of shape (5,); give an array of rows and columns"),
+        ((5, 0), "grey", "the image is of shape (5, 0); give an array of rows and columns"),
     ],
 )
 def test_images_of_other_channels_are_refused(shape, channels, sentence):

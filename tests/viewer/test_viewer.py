@@ -116,6 +116,18 @@ def test_a_run_folder_shows_how_it_learned_and_offers_its_model(application, tin
     assert any("chosen in the widget" in message for message in said())
 
 
+def test_labels_of_an_image_in_tiles_are_its_cells(tmp_path):
+    from wsis_jax.io import writing_labels
+    from wsis_jax.viewer.reading import images_of
+
+    labels = np.arange(20, dtype=np.uint32).reshape(4, 5)
+    with writing_labels(tmp_path / "a_labels.ome.zarr", (4, 5), chunks=(4, 5)) as array:
+        array[:] = labels
+    (image,) = images_of(tmp_path)
+    assert (image.name, image.shape(), list(image.files)) == ("a", (4, 5), ["labels"])
+    np.testing.assert_array_equal(image.read("cells"), labels)
+
+
 def test_other_folders_are_declined_and_damaged_ones_named_in_a_sentence(application, results, tmp_path, said):
     from wsis_jax.viewer.reading import get_reader
 

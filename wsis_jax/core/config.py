@@ -305,7 +305,7 @@ class Config:
         Values are JSON (`0.5`, `true`, `null`, `[16, 32]`) or plain words for text.
 
         Raises:
-            UserError: for text that is no assignment, an unknown section or key (it names the known ones), a value
+            UserError: for text without a value, an unknown section or key (it names the known ones), a value
                 of the wrong type, or a number out of range.
         """
         tree = self.to_dict()

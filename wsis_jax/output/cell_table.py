@@ -44,7 +44,7 @@ def measure_cells(
         pixel_size: side of a pixel in µm.
 
     Raises:
-        UserError: if a label is beyond the scores or the confidence.
+        UserError: if a label has no score or no confidence.
     """
     from skimage.measure import regionprops_table
 

@@ -192,7 +192,7 @@ def open_stacks(path: Path, *, axes: str | None = None) -> Generator[list[Stack]
 
 
 def check_axes(axes: str | None) -> None:
-    """Raises UserError if names of axes are no capital letters, or one is there twice, or Y or X is missing."""
+    """Raises UserError if the names of axes are not capital letters, one occurs twice, or Y or X is missing."""
     if axes is None:
         return
     if not (axes.isalpha() and axes.isupper() and len(set(axes)) == len(axes) and {"Y", "X"} <= set(axes)):

@@ -89,7 +89,7 @@ def open_omezarr(path: str | Path) -> tuple[zarr.Array, str, float | None]:
 
     Raises:
         MissingFile: if there is no such folder.
-        UserError: if it is no OME-Zarr image, or is damaged.
+        UserError: if it is not an OME-Zarr image, or is damaged.
     """
     path = Path(path)
     if not path.is_dir():
@@ -154,9 +154,9 @@ def writing_labels(
 
 
 def half_sides(shape: tuple[int, int], most: int) -> list[tuple[int, int]]:
-    """Returns the shapes of the levels of an image below the full one, each of half the sides of the one before.
+    """Returns the shapes of the lower resolutions of an image, each with half the sides of the one before.
 
-    The last is the first without a side above `most`, or the one whose sides cannot be halved.
+    The last one has no side above `most`, or a side of one pixel.
     """
     shapes = [shape]
     while max(shapes[-1]) > most and min(shapes[-1]) > 1:

@@ -46,14 +46,14 @@ class Format(NamedTuple):
 
     Attributes:
         file: the name of the file, in which `<name>` stands for that of the image.
-        content: what is in it, for help and documentation.
+        content: what the file contains, for help and documentation.
         opens_in: programs that open it.
-        write: writes it.
-        tiled: whether it is written of an image in tiles; the name of its file, if that is another.
-        default: whether it is written where --format is not given.
+        write: the function that writes it.
+        tiled: whether it can be written of an image in tiles; or the name of its file then, if that differs.
+        default: whether it is written without --format.
         measures_cells: whether cells are measured for it, which takes more passes over an image in tiles.
         gallery_only: whether it is written only of images in the gallery of the page of results.
-        needs: a package that is not always installed, and our extra that installs it.
+        needs: a package that may not be installed, and the extra of wsis_jax that installs it.
         opening: instead of `write`, for a format that stands alone, as it writes of all images in the end: context
             manager yielding the writer for a folder and images of these names.
     """
@@ -71,7 +71,7 @@ class Format(NamedTuple):
 
     @property
     def ending(self) -> str:
-        """What follows the name of the image in that of the file."""
+        """The part of the file's name after that of the image."""
         return self.file.removeprefix("<name>")
 
     def path(self, out: Path, name: str, *, tiled: bool = False) -> Path:
@@ -145,7 +145,7 @@ def choose_formats(kinds: Sequence[str]) -> FormatChoice:
     """Returns the choice of the formats of these names, in any order.
 
     Raises:
-        UserError: if one is not known, or there is none, or one that stands alone is among others.
+        UserError: if a name is unknown, there is no name, or a format that stands alone is combined with others.
     """
     alone = [kind for kind, format in FORMATS.items() if format.opening]
     known = f"choose of {', '.join(sorted(set(FORMATS) - {*alone}))}, or {' or '.join(alone)} alone"
