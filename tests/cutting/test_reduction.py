@@ -1,4 +1,4 @@
-"""Cuts without the pixels that are decided: the masks of the whole cut, by an independent solver, seeds and all."""
+"""Cuts without the pixels that are decided: against every mask there is."""
 
 import itertools
 
@@ -46,5 +46,6 @@ def test_decided_pixels_alone_leave_nothing_to_solve():
     foreground = np.array([[True, False]])
     ones = np.ones((1, 2), np.int64)
     reduced = reduce_cut(ones, ones[:, :-1], ones[:-1], foreground, ~foreground)
-    assert not len(reduced.data) and not len(reduced.costs)
+    assert not len(reduced.data)
+    assert not len(reduced.costs)
     np.testing.assert_array_equal(reduced.mask(np.zeros(0, bool)), foreground)

@@ -125,7 +125,7 @@ class _Cell(NamedTuple):
         peak: (row, column).
         reach: pixels from the peak beyond which nothing belongs to it; None: no such bound.
         limit: the part of the image that it may lie in.
-        own: its seeds within reach, holes filled; the window holds the peak, too, and, without a reach, its claims.
+        own: its seeds within reach, holes filled; the window holds the peak, too; without a reach, its claims.
         others: the seeds of all others within the limit, holes filled, if they are to be filled.
         others_win: whether a pixel in its seeds and in those of others is of the others.
     """
@@ -155,7 +155,7 @@ class _Cell(NamedTuple):
 
 
 def _boxes(costs: Costs, cells: int, reach: float | None) -> list[Window | None]:
-    """Returns the box around the seeds of each cell, and around its claims if it may share a flow; None without."""
+    """Returns the box of the seeds of each cell, and of its claims if it may share a flow; None without."""
     boxes = ndimage.find_objects(costs.seeds, max(cells, 1))
     if costs.claims is None or reach is not None:
         return boxes
