@@ -35,7 +35,8 @@ def _build(reduced: ReducedCut) -> tuple[maxflow.GraphFloat, Int64[np.ndarray, "
 class SharedCut:
     """Cuts of one image for seeds that differ in few places: each starts from the flow of the cut before.
 
-    The masks are those of `graphcut.least_cut`, whatever the order of the cuts. The graph takes about 200 bytes a pixel.
+    The masks are those of `graphcut.least_cut`, whatever the order of the cuts. The graph takes about 200 bytes a
+    pixel.
 
     Args:
         data, right, down, background, unit: those of `graphcut.cut_graph`, whose errors these are; data and
