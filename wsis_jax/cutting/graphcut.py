@@ -6,9 +6,9 @@ does not depend on the solver, on the order of its pixels, or on the window in w
 by more than all its edges cost is on that side, whatever its neighbours do, and to prefer it still more makes no
 difference.
 
-Decided pixels, such as seeds, are left out first (`reduction.py`). What is left is solved by one of two solvers, each
-a function `solve`: `pymaxflow_solver`, the fast one, on PyMaxflow, whose licence is the GPL; and `scipy_solver`, for
-those who must go without.
+Decided pixels, such as seeds, are left out first (`reduction.py`). What is left is solved by one of two solvers,
+each a function `solve`: `pymaxflow_solver`, the fast one, on PyMaxflow, whose licence is the GPL; and
+`scipy_solver`, for those who must go without.
 """
 
 import math
@@ -51,7 +51,8 @@ class CutGraph(NamedTuple):
     """A binary cut of an image, in whole numbers of a unit.
 
     Attributes:
-        data: what leaving a pixel out of the mask costs; where negative, what taking it in costs; within its bound.
+        data: what leaving a pixel out of the mask costs; where negative, what taking it in costs. Within its
+            bound.
         edges: between the pixels.
         bound: one unit beyond the sum of the pixel's edges, which is what seeds have: they are decided.
     """
