@@ -168,7 +168,7 @@ def shares(scene: Scene, reach: float) -> dict[str, float]:
     cuts_of(scene, reach)
     with (
         patch.object(os, "cpu_count", lambda: 1),
-        patch.object(cell_cuts, "cut_graph", timed("round", graphcut.cut_graph)),
+        patch.object(cell_cuts, "graph_of", timed("round", graphcut.graph_of)),
         patch.object(pymaxflow_solver, "_build", timed("build", pymaxflow_solver._build)),
         patch.object(cell_cuts, "least_cut", timed("cut", graphcut.least_cut)),
     ):

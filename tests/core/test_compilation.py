@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import pytest
 import tifffile
 
+from wsis_jax.core import STAGES
 from wsis_jax.core.devices import Compilations, use_compilation_cache
 
 
@@ -19,10 +20,21 @@ def programs(stderr):
     return int(made), int(found), dict(re.findall(r"^  (\w+): (\d+)$", stderr, re.MULTILINE))
 
 
+def stages(stderr):
+    """Returns the seconds of the profile of a command: in all, and of each stage."""
+    whole = float(re.search(r"^([0-9.]+) s in all", stderr, re.MULTILINE)[1])
+    return whole, {
+        name: float(s) for name, s in re.findall(r"^  (\S.*?) +([0-9.]+) s +\S+%$", stderr, re.MULTILINE)
+    }
+
+
+SIZES = [(64, 64), (66, 70), (90, 64), (100, 120), (96, 97), (64, 121), (40, 44), (80, 80), (120, 64), (50, 99)]
+
+
 def test_a_folder_of_many_sizes_compiles_few_programs_and_the_next_process_none(tmp_path, tiny_run, draw_small):
     (tmp_path / "images").mkdir()
-    for i, shape in enumerate([(64, 64), (66, 70), (90, 64), (100, 120), (96, 97), (64, 121), (40, 44)]):
-        image = draw_small(i, cells=4 + i, shape=shape).image
+    for i in range(20):
+        image = draw_small(i, cells=4 + i % 10, shape=SIZES[i % 10]).image
         tifffile.imwrite(tmp_path / "images" / f"{i}.tif", image)
     command = [sys.executable, "-m", "wsis_jax", "segment", tiny_run.folder, tmp_path / "images", "--verbose"]
     environment = {
@@ -31,21 +43,24 @@ def test_a_folder_of_many_sizes_compiles_few_programs_and_the_next_process_none(
         "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",  # as in this process: as many programs, made sooner
         "JAX_PLATFORMS": "cpu",
     }
-    counts, labels = [], []
+    counts, labels, shares = [], [], []
     for out in ("first", "second"):
         done = subprocess.run(
             [*command, "--out", tmp_path / out], capture_output=True, text=True, check=True, env=environment
         )
         counts.append(programs(done.stderr))
-        labels.append([(tmp_path / out / f"{i}_labels.tif").read_bytes() for i in range(7)])
+        labels.append([(tmp_path / out / f"{i}_labels.tif").read_bytes() for i in range(20)])
+        shares.append(stages(done.stderr))
     compiled, _, by_name = counts[0]
-    assert compiled > 0
-    assert {"record", "cut_views", "back"} <= set(by_name)
-    assert max(map(int, by_name.values())) <= 4
-    assert int(by_name["back"]) == 1
+    assert {"record_with_views": "2", "_winner_of_record": "2"}.items() <= by_name.items()
+    assert compiled <= 6
     assert counts[1][0] == 0
     assert counts[1][1] == compiled
     assert labels[0] == labels[1]
+    for whole, seconds in shares:
+        assert set(STAGES) <= set(seconds)
+        assert sum(seconds.values()) == pytest.approx(whole, abs=0.1)  # they are rounded
+        assert min(seconds[name] for name in STAGES) > 0
 
 
 def test_programs_are_counted_by_name():

@@ -10,7 +10,7 @@ from wsis_jax.cli import main
 from wsis_jax.core import limits
 from wsis_jax.core.errors import OutOfMemory
 from wsis_jax.core.limits import explaining_out_of_memory
-from wsis_jax.network.contributions import Cells, contribution_maps
+from wsis_jax.network.contributions import Cells, contribution_maps, winner_map_in_chunks
 from wsis_jax.segmentation import batch
 from wsis_jax.segmentation.batch import segment_files
 
@@ -78,6 +78,24 @@ def test_fewer_cells_at_a_time_are_tried(tiny_run, detection, monkeypatch, metho
     assert tried[0] == 4
     assert tried.count(1) >= len(detection.peaks)
     np.testing.assert_allclose(fewer, whole, rtol=1e-4, atol=1e-6)
+
+
+def test_fewer_cells_at_a_time_are_tried_for_a_winner_map(tiny_run, detection, monkeypatch):
+    model = tiny_run.model.using(tiny_run.model.config.override(["contribution.chunk=4"]))
+    cells = Cells(detection.image, detection.regions, detection.peaks)
+    whole, program, tried = winner_map_in_chunks(model, cells), contributions.compiled_winner(), []
+
+    def limited(*given, chunk, **options):
+        tried.append(chunk)
+        if chunk > 1:
+            raise jax.errors.JaxRuntimeError(FULL)
+        return program(*given, chunk=chunk, **options)
+
+    monkeypatch.setattr(contributions, "compiled_winner", lambda: limited)
+    with pytest.warns(UserWarning, match=r"too small for . cells at a time"):
+        fewer = winner_map_in_chunks(model, cells)
+    assert tried == [4, 2, 1]
+    np.testing.assert_array_equal(fewer.owner, whole.owner)
 
 
 def test_no_room_for_one_cell_is_told(tiny_run, detection, monkeypatch):

@@ -19,11 +19,18 @@ from wsis_jax.network.unet import (
     initial_variables,
     pad_to_stride,
     predict,
+    shapes_of_variables,
     upsample,
 )
 
 SMALL = UNet((4, 6, 8), (6, 4))
 REFERENCE = load_reference()
+
+
+@pytest.mark.parametrize("network", [SMALL, UNet((4,), ()), UNet((3, 5), (7,), inputs=3)])
+def test_shapes_are_those_of_a_fresh_network(network):
+    fresh = jax.eval_shape(lambda: initial_variables(network, 0))
+    assert shapes_of_variables(network) == jax.tree.map(lambda leaf: leaf.shape, fresh)
 
 
 def random_like(shapes, seed=0):

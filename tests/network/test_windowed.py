@@ -13,6 +13,7 @@ from wsis_jax.core.config import Config, ContributionConfig, ImageConfig
 from wsis_jax.network import contributions
 from wsis_jax.network.contributions import (
     Cells,
+    compiled_winner,
     contribution_maps,
     linearize,
     record_images,
@@ -243,8 +244,34 @@ def test_any_number_of_cells_is_one_program():
     for seed, (shape, cells) in enumerate([((32, 40), 1), ((64, 48), 10), ((16, 88), 5), ((32, 40), 9)]):
         image, _, peaks = scene(shape, cells, seed)
         regions = centre_regions(image, peaks, region="disc", radius=3.0, response=0.1)
-        winner_map_in_chunks(model, Cells(image, regions, peaks, reach=11.0))  # as in no other test
+        contribution_maps(model, Cells(image, regions, peaks, reach=11.0))  # as in no other test
     assert compiled_back()._cache_size() == compiled + 1
+
+
+def test_winner_maps_of_all_images_of_the_same_sides_are_one_program(monkeypatch):
+    monkeypatch.setattr(contributions, "_LEAST_ROOM", 16)
+    model = model_of("two levels", 0)
+    compiled = compiled_winner()._cache_size()
+    for seed, (shape, cells) in enumerate([((32, 40), 1), ((64, 48), 12), ((16, 40), 5)]):
+        image, _, peaks = scene(shape, cells, seed)
+        regions = centre_regions(image, peaks, region="disc", radius=3.0, response=0.1)
+        cells = Cells(image, regions, peaks, reach=13.0)  # as in no other test
+        larger = np.pad(image, ((0, 64 - shape[0]), (0, 48 - shape[1])))
+        records = record_images(model, np.stack([np.zeros_like(larger), larger]), shape)
+        maps, winner = (
+            contribution_maps(model, cells),
+            winner_map_in_chunks(model, cells, recorded=records, index=1),
+        )
+        np.testing.assert_allclose(winner.value, maps.max(axis=0), rtol=1e-5, atol=1e-9)
+    assert compiled_winner()._cache_size() == compiled + 1
+
+
+def test_there_is_room_for_more_cells(monkeypatch):
+    model, cells = model_of("two levels", 0), Cells(*scene((32, 40), 9, 3), reach=12.0)
+    expected = winner_map_in_chunks(model, cells)
+    monkeypatch.setattr(contributions, "_LEAST_ROOM", 2)
+    for found, wanted in zip(winner_map_in_chunks(model, cells), expected, strict=True):
+        np.testing.assert_array_equal(found, wanted)
 
 
 @pytest.mark.parametrize(("memory", "expected"), [(0.001, 1), (1e-9, 1), (64.0, 8)])

@@ -3,6 +3,7 @@
 import argparse
 import os
 import sys
+import time
 import warnings
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -10,7 +11,7 @@ from importlib.metadata import version
 from wsis_jax.cli import bench, demo, doctor, evaluate, export, points, report, segment, train, tune
 from wsis_jax.cli.arguments import add_print_completion
 from wsis_jax.cli.terminal import compilations, show_error, show_warning
-from wsis_jax.core import EXPECTED_ERRORS, sentences
+from wsis_jax.core import EXPECTED_ERRORS, IMPORTED, sentences
 
 # Heavy libraries are imported where they are used, so that --help comes at once.
 
@@ -66,8 +67,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command and returns its exit code: 0 done, 1 interrupted, 2 an error, 3 done, but not well."""
     warnings.showwarning = show_warning  # pyrefly: ignore[bad-assignment]
     try:
+        start = IMPORTED if argv is None else time.perf_counter()  # of a call in Python, imports are long done
         arguments = parser().parse_args(argv)
-        with compilations(shown=getattr(arguments, "verbose", None)):
+        with compilations(shown=getattr(arguments, "verbose", None), start=start):
             code = _COMMANDS[arguments.command].run(arguments)
         sys.stdout.flush()  # here, where a reader that has gone is noticed
         return code

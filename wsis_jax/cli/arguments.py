@@ -108,7 +108,11 @@ def length(text: str) -> float:
 
 def add_verbose(command: argparse.ArgumentParser) -> None:
     """Adds --verbose, for the commands that compile programs."""
-    command.add_argument("--verbose", action="store_true", help="print at the end which programs were compiled")
+    command.add_argument(
+        "--verbose",
+        action="store_true",
+        help="print at the end what took the time, and which programs were compiled",
+    )
 
 
 def add_settings(command: argparse.ArgumentParser, purpose: str, sections: Sequence[str]) -> None:

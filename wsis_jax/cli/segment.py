@@ -20,7 +20,7 @@ from wsis_jax.cli.arguments import (
     which_run,
 )
 from wsis_jax.cli.terminal import one_line, progress_bar, show_error, show_warning
-from wsis_jax.core import UserError, in_short, so_many
+from wsis_jax.core import UserError, in_short, so_many, stage
 from wsis_jax.io import stem
 from wsis_jax.output import DEFAULT_FORMATS, choose_formats, help_lines, tiled_kinds
 
@@ -147,17 +147,19 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Runs the command and returns its exit code."""
-    from wsis_jax.core import write_text
-    from wsis_jax.io import named_images
-    from wsis_jax.network import load_model
-    from wsis_jax.output import segmentation_report
-    from wsis_jax.segmentation import BatchOptions, segment_files
+    with stage("import"):
+        from wsis_jax.core import write_text
+        from wsis_jax.io import named_images
+        from wsis_jax.network import load_model
+        from wsis_jax.output import segmentation_report
+        from wsis_jax.segmentation import BatchOptions, segment_files
 
     format = arguments.format or DEFAULT_FORMATS
     check_order(arguments.run, arguments.images)
     with ExitStack() as stack:
         workers = stack.enter_context(_workers(arguments.dask, arguments.run)) if arguments.dask else None
-        run = load_model(arguments.run) if workers is None else workers.model
+        with stage("read"):
+            run = load_model(arguments.run) if workers is None else workers.model
         config = choosing(changed_settings(run.config, arguments), arguments.channel)
         if arguments.diameter is not None:
             config = config.for_diameter(arguments.diameter)
@@ -209,7 +211,9 @@ def run(arguments: argparse.Namespace) -> int:
     if failed:
         print(f"Failed: {in_short([*map(_called, failed)], _NAMED)}; the errors are above.")
     if "report" in format.kinds and len(failed) < len(outcomes):
-        print(f"A page to look at: {segmentation_report(arguments.out, summary)}")
+        with stage("files"):
+            page = segmentation_report(arguments.out, summary)
+        print(f"A page to look at: {page}")
     return 3 if failed else 0
 
 

@@ -126,19 +126,27 @@ def _print_wide(table: Any) -> None:
 
 
 @contextmanager
-def compilations(*, shown: bool | None) -> Generator[None, None, None]:
+def compilations(*, shown: bool | None, start: float) -> Generator[None, None, None]:
     """Context manager that caches compiled programs for the next process, and prints them at its end if `shown`.
 
-    None is for commands that compile nothing; they do not wait for JAX.
+    With them it prints, by stage, what took the time since the start, in seconds of `time.perf_counter`. None is
+    for commands that compile nothing; they do not wait for JAX.
     """
     if shown is None:
         yield
         return
-    from wsis_jax.core import Compilations, use_compilation_cache
+    from wsis_jax.core import Stopwatch, stage, watching
 
-    folder, compilations = use_compilation_cache(), Compilations()
-    yield
+    stopwatch = Stopwatch(start)
+    stopwatch.note("import", start, time.perf_counter())
+    with watching(stopwatch):
+        with stage("import"):
+            from wsis_jax.core import Compilations, use_compilation_cache
+
+            folder, compilations = use_compilation_cache(), Compilations(stopwatch)
+        yield
     if shown:
+        print(stopwatch.summary(time.perf_counter()), file=sys.stderr)
         print(f"{compilations.summary()}\nThe cache is {folder}.", file=sys.stderr)
 
 

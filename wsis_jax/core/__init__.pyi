@@ -95,6 +95,11 @@ from .limits import memory as memory
 from .limits import read_json as read_json
 from .limits import read_text as read_text
 from .limits import versions as versions
+from .stages import IMPORTED as IMPORTED
+from .stages import STAGES as STAGES
+from .stages import Stopwatch as Stopwatch
+from .stages import stage as stage
+from .stages import watching as watching
 from .types import Detection as Detection
 from .types import LocatedCells as LocatedCells
 from .types import Segmentation as Segmentation

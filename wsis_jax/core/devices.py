@@ -8,6 +8,7 @@ files.
 
 import os
 import sys
+import time
 import warnings
 from collections import Counter
 from collections.abc import Callable
@@ -22,6 +23,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from wsis_jax.core.errors import UserError
+from wsis_jax.core.stages import Stopwatch
 
 _AXIS = "batch"
 _Tree = TypeVar("_Tree")
@@ -190,9 +192,11 @@ class Compilations:
         compiled: how often the program of each name was compiled.
         loaded: how often it was found in the cache instead.
         seconds: spent on both, tracing and lowering included.
+        stopwatch: that is told of it, as of a stage; None: none is.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, stopwatch: Stopwatch | None = None) -> None:
+        self.stopwatch = stopwatch
         self.compiled: Counter[str] = Counter()
         self.loaded: Counter[str] = Counter()
         self.seconds = 0.0
@@ -207,6 +211,9 @@ class Compilations:
     def _on_duration(self, event: str, duration_secs: float, **details: str | int) -> None:
         if event.startswith("/jax/core/compile/"):
             self.seconds += duration_secs
+            if self.stopwatch is not None:
+                now = time.perf_counter()
+                self.stopwatch.note("compile or load", now - duration_secs, now)
         if event != "/jax/core/compile/backend_compile_duration":
             return
         name = str(details.get("fun_name", "a program")).removeprefix("jit(").removesuffix(")")

@@ -4,6 +4,7 @@ import itertools
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -22,13 +23,14 @@ from wsis_jax.core import (
     whole_window,
     window_shape,
 )
-from wsis_jax.cutting.graphcut import Solver, chosen_solver, cut_graph, least_cut
+from wsis_jax.cutting.graphcut import Solver, WholeEdges, chosen_solver, graph_of, least_cut, whole_edges
 from wsis_jax.cutting.terms import Costs
 
 if TYPE_CHECKING:
     from wsis_jax.cutting.pymaxflow_solver import SharedCut
 
 _CONNECTED_8 = np.ones((3, 3), bool)
+_CONNECTED_4 = ndimage.generate_binary_structure(2, 1)
 # Pixels around the seeds of a cell in the windows that are tried for it where cells have no reach.
 _MARGINS = (16, 32)
 
@@ -62,14 +64,19 @@ def cut_cells(costs: Costs, peaks: _Peaks, *, config: Config) -> list[CellMask]:
             the cell between them, as in the authors' code; `dilate` and `erode` are the radii of a dilation before
             holes in a cut are filled, and of an erosion after it.
     """
-    boxes = _boxes(costs, len(peaks))
+    boxes = _boxes(costs, len(peaks), config.cell_reach)
 
     def cell_of(number: int) -> _Cell:
         return _cell(number + 1, peaks[number], boxes[number], costs.seeds, config)
 
     solver = chosen_solver(config.cut.solver)
+    edges = whole_edges(costs.right, costs.down, costs.unit)
+
+    def in_windows(number: int) -> CellMask | None:
+        return _cut_in_windows(cell_of(number), costs, edges, solver)
+
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        cuts = list(pool.map(lambda number: _cut_in_windows(cell_of(number), costs, solver), range(len(peaks))))
+        cuts = list(pool.map(in_windows, range(len(peaks))))
     if any(part is None for part in cuts):
         from wsis_jax.cutting.pymaxflow_solver import SharedCut
 
@@ -82,14 +89,26 @@ def cut_cells(costs: Costs, peaks: _Peaks, *, config: Config) -> list[CellMask]:
 
 def component_of(mask: _Mask, peak: _Point) -> _Mask:
     """Returns the 8-connected component that holds the peak, or else the one nearest to it."""
-    components, count = ndimage.label(mask, _CONNECTED_8)
+    box = _box_of(mask)  # cells are small in their windows
+    components, count = ndimage.label(mask[box], _CONNECTED_8)
     if count <= 1:
         return mask
-    own = components[tuple(peak)]
+    place = _place(peak, box)
+    own = components[tuple(place)] if mask[tuple(peak)] else 0
     if not own:
-        distance = np.where(mask, distance_to(peak, mask.shape), np.inf)
+        distance = np.where(mask[box], distance_to(place, components.shape), np.inf)
         own = components.flat[np.argmin(distance)]
-    return components == own
+    alone = np.zeros(mask.shape, bool)
+    alone[box] = components == own
+    return alone
+
+
+def _box_of(mask: _Mask) -> Window:
+    """Returns the smallest window that holds all pixels of a mask; an empty one if there are none."""
+    rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
+    if not len(rows):
+        return slice(0, 0), slice(0, 0)
+    return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
 
 
 def distance_to(peak: _Point, shape: tuple[int, ...]) -> Float32[np.ndarray, "height width"]:
@@ -106,7 +125,7 @@ class _Cell(NamedTuple):
         peak: (row, column).
         reach: pixels from the peak beyond which nothing belongs to it; None: no such bound.
         limit: the part of the image that it may lie in.
-        own: its seeds within reach, holes filled; the window holds the peak, too, and all that it claims.
+        own: its seeds within reach, holes filled; the window holds the peak, too; without a reach, its claims.
         others: the seeds of all others within the limit, holes filled, if they are to be filled.
         others_win: whether a pixel in its seeds and in those of others is of the others.
     """
@@ -135,10 +154,10 @@ class _Cell(NamedTuple):
         return own, (others | far) & ~own
 
 
-def _boxes(costs: Costs, cells: int) -> list[Window | None]:
-    """Returns the box around the seeds and the claims of each cell, or None without any."""
+def _boxes(costs: Costs, cells: int, reach: float | None) -> list[Window | None]:
+    """Returns the box of the seeds of each cell, and of its claims if it may share a flow; None without."""
     boxes = ndimage.find_objects(costs.seeds, max(cells, 1))
-    if costs.claims is None:
+    if costs.claims is None or reach is not None:
         return boxes
     # A cell that shares a flow with others costs, beyond its box, what it costs a cell without claims.
     claimed = ndimage.find_objects(np.where(costs.claims.weight > 0, costs.claims.owner, 0), len(boxes))
@@ -146,24 +165,23 @@ def _boxes(costs: Costs, cells: int) -> list[Window | None]:
 
 
 def _cell(label: int, peak: _Point, box: Window | None, seeds: _Seeds, config: Config) -> _Cell:
-    """Returns the cell of a label, from its peak and the box around its seeds and claims (None without)."""
+    """Returns the cell of a label, from its peak and its box of `_boxes`."""
     row, column = map(int, peak)
     at_peak = slice(row, row + 1), slice(column, column + 1)
     limit, reach = whole_window(seeds.shape), config.cell_reach
     if reach is not None:
-        # One pixel more than it reaches, so that all around it is background.
-        limit = grow(at_peak, int(np.ceil(reach)) + 1, limit)
+        limit = grow(at_peak, _farthest(reach), limit)
     box = intersect(enclose(box or at_peak, at_peak), limit)
     # Seeds out of reach are dropped before holes are filled: no window shows all that lies there.
-    own = ndimage.binary_fill_holes((seeds[box] == label) & ~_out_of_reach(reach, peak, box))
+    own = _filled((seeds[box] == label) & ~_out_of_reach(reach, peak, box))
     others = None
     if config.cut.fill_others:
         theirs = (seeds[limit] > 0) & (seeds[limit] != label) & ~_out_of_reach(reach, peak, limit)
-        others = ndimage.binary_fill_holes(theirs)
+        others = _filled(theirs)
     return _Cell(label, peak, reach, limit, CellMask(box, own), others, config.cut.conflict == "background")
 
 
-def _cut_in_windows(cell: _Cell, costs: Costs, solver: Solver) -> CellMask | None:
+def _cut_in_windows(cell: _Cell, costs: Costs, edges: WholeEdges, solver: Solver) -> CellMask | None:
     """Returns the cut of a cell, holes and all, from the first window that proves it; None if none does.
 
     Windows are as wide as `_MARGINS`, where PyMaxflow can go on in the whole image; those of SciPy double until
@@ -178,8 +196,7 @@ def _cut_in_windows(cell: _Cell, costs: Costs, solver: Solver) -> CellMask | Non
 
     def component(foreground: _Mask, background: _Mask) -> _Mask:
         preference = costs.preference_of(cell.label, window)
-        edges = costs.right[window], costs.down[window]
-        graph = cut_graph(preference, *edges, foreground, background, unit=costs.unit)
+        graph = graph_of(preference, edges.within(window), foreground, background, unit=costs.unit)
         return component_of(least_cut(graph, solver=solver), _place(cell.peak, window))
 
     margins = _MARGINS if solver == "pymaxflow" else (_MARGINS[0] << step for step in itertools.count())
@@ -226,22 +243,50 @@ def _border(window: Window, limit: Window) -> _Mask:
 
 
 def _out_of_reach(reach: float | None, peak: _Point, window: Window) -> _Mask:
-    """Returns the pixels of a window that are farther from the peak than the cell reaches."""
-    shape = window_shape(window)
-    return np.zeros(shape, bool) if reach is None else distance_to(_place(peak, window), shape) > reach
+    """Returns the pixels of a window that are farther from the peak than the cell reaches.
+
+    With a reach, the window lies within the limit of the cell.
+    """
+    if reach is None:
+        return np.zeros(window_shape(window), bool)
+    row, column = map(int, peak)
+    beyond = _beyond(reach)
+    far = len(beyond) // 2
+    return beyond[relative_to(window, (slice(row - far, row + far + 1), slice(column - far, column + far + 1)))]
+
+
+@lru_cache(maxsize=8)
+def _beyond(reach: float) -> _Mask:
+    """Returns which pixels around a peak, in the middle, are out of its reach; all cells share it."""
+    far = _farthest(reach)
+    beyond = distance_to(np.array([far, far]), (2 * far + 1, 2 * far + 1)) > reach
+    beyond.flags.writeable = False
+    return beyond
+
+
+def _farthest(reach: float) -> int:
+    """Returns how far the limit of a cell goes: a pixel more than it reaches, so that all around is background."""
+    return int(np.ceil(reach)) + 1
+
+
+def _filled(mask: _Mask) -> _Mask:
+    """Returns a mask with its holes: what is not connected, by pixel sides, to what lies around the array."""
+    outside = np.ones((mask.shape[0] + 2, mask.shape[1] + 2), bool)
+    outside[1:-1, 1:-1] = ~mask
+    parts, count = ndimage.label(outside, _CONNECTED_4)
+    return mask if count == 1 else parts[1:-1, 1:-1] != parts[0, 0]
 
 
 def _fill_holes(part: CellMask, limit: Window, dilate: int, erode: int) -> CellMask:
     """Returns a cut without holes, dilated before and eroded after, in a window just large enough for both."""
-    (found,) = ndimage.find_objects(part.mask.astype(np.int8))
-    top, left = corner_of(part.window)
+    found, (top, left) = _box_of(part.mask), corner_of(part.window)
     box = slice(found[0].start + top, found[0].stop + top), slice(found[1].start + left, found[1].stop + left)
     window = grow(box, dilate + erode, limit)
     mask = np.zeros(window_shape(window), bool)
     mask[relative_to(box, window)] = part.mask[found]
     if dilate:
         mask = ndimage.binary_dilation(mask, disk(dilate))
-    mask = ndimage.binary_fill_holes(mask)
+    mask = _filled(mask)
     if erode:
         mask = ndimage.binary_erosion(mask, disk(erode), border_value=True)
     return CellMask(window, mask)

@@ -6,8 +6,9 @@ does not depend on the solver, on the order of its pixels, or on the window in w
 by more than all its edges cost is on that side, whatever its neighbours do, and to prefer it still more makes no
 difference.
 
-There are two solvers, each a function `least_cut` from a graph to its mask: `pymaxflow_solver`, the fast one, on
-PyMaxflow, whose licence is the GPL; and `scipy_solver`, for those who must go without.
+Decided pixels, such as seeds, are left out first (`reduction.py`). What is left is solved by one of two solvers,
+each a function `solve`: `pymaxflow_solver`, the fast one, on PyMaxflow, whose licence is the GPL; and
+`scipy_solver`, for those who must go without.
 """
 
 import math
@@ -18,7 +19,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int64
 
-from wsis_jax.core import UserError
+from wsis_jax.core import UserError, Window
+from wsis_jax.cutting.reduction import ReducedCut, reduce_cut
 
 Solver = Literal["auto", "pymaxflow", "scipy"]
 
@@ -32,18 +34,32 @@ _Costs = Float[np.ndarray, "height width"]
 _Mask = Bool[np.ndarray, "height width"]
 
 
+class WholeEdges(NamedTuple):
+    """What separating a pixel from its right and its lower neighbour costs, in whole units, 0 to `MOST_UNITS`."""
+
+    right: Int64[np.ndarray, "height columns"]
+    down: Int64[np.ndarray, "rows width"]
+
+    def within(self, window: Window) -> "WholeEdges":
+        """Returns the edges between the pixels of a window."""
+        rows, columns = window
+        last_row, last_column = slice(rows.start, rows.stop - 1), slice(columns.start, columns.stop - 1)
+        return WholeEdges(self.right[rows, last_column], self.down[last_row, columns])
+
+
 class CutGraph(NamedTuple):
     """A binary cut of an image, in whole numbers of a unit.
 
     Attributes:
-        data: what leaving a pixel out of the mask costs; where negative, what taking it in costs. At most one unit
-            beyond the sum of the pixel's edges, which is what seeds have.
-        right, down: what separating a pixel from its right and its lower neighbour costs, 0 to `MOST_UNITS`.
+        data: what leaving a pixel out of the mask costs; where negative, what taking it in costs. Within its
+            bound.
+        edges: between the pixels.
+        bound: one unit beyond the sum of the pixel's edges, which is what seeds have: they are decided.
     """
 
     data: Int64[np.ndarray, "height width"]
-    right: Int64[np.ndarray, "height columns"]
-    down: Int64[np.ndarray, "rows width"]
+    edges: WholeEdges
+    bound: Int64[np.ndarray, "height width"]
 
 
 def unit_for(edge: float) -> float:
@@ -80,16 +96,18 @@ def cut_graph(
     Raises:
         UserError: if a pixel is both foreground and background seed, or an edge costs more than 2²⁸ units.
     """
+    return graph_of(data, whole_edges(right, down, unit), foreground, background, unit=unit)
+
+
+def graph_of(data: _Costs, edges: WholeEdges, foreground: _Mask, background: _Mask, *, unit: float) -> CutGraph:
+    """Returns the graph of an image whose edges cost whole units; other arguments and errors as in `cut_graph`."""
     if np.any(foreground & background):
         raise UserError("a pixel is both foreground and background seed; decide which before the cut")
-    edges = whole_edges(right, down, unit)
-    bound = edge_sums(*edges) + 1
-    return CutGraph(bounded_data(data, bound, foreground, background, unit), *edges)
+    bound = edge_sums(edges) + 1
+    return CutGraph(bounded_data(data, bound, foreground, background, unit), edges, bound)
 
 
-def whole_edges(
-    right: _Costs, down: _Costs, unit: float
-) -> tuple[Int64[np.ndarray, "height columns"], Int64[np.ndarray, "rows width"]]:
+def whole_edges(right: _Costs, down: _Costs, unit: float) -> WholeEdges:
     """Returns the costs of the edges in whole units.
 
     Raises:
@@ -101,14 +119,12 @@ def whole_edges(
         raise UserError(
             f"an edge costs {greatest * unit:g}, which is more than {MOST_UNITS * unit:g}; give a greater unit"
         )
-    across, below = (costs.astype(np.int64) for costs in rounded)
-    return across, below
+    return WholeEdges(*(costs.astype(np.int64) for costs in rounded))
 
 
-def edge_sums(
-    right: Int64[np.ndarray, "height columns"], down: Int64[np.ndarray, "rows width"]
-) -> Int64[np.ndarray, "height width"]:
+def edge_sums(edges: WholeEdges) -> Int64[np.ndarray, "height width"]:
     """Returns what the edges of each pixel cost together."""
+    right, down = edges
     sums = np.zeros((len(right), down.shape[1]), np.int64)
     sums[:, :-1] += right
     sums[:, 1:] += right
@@ -132,7 +148,10 @@ def least_cut(graph: CutGraph, *, solver: Solver) -> _Mask:
     Raises:
         UserError: if the solver is unknown or not installed.
     """
-    return _least_cut_of(chosen_solver(solver))(graph)
+    reduced = reduce_cut(graph.data, *graph.edges, graph.data == graph.bound, graph.data == -graph.bound)
+    if not len(reduced.data):
+        return reduced.foreground
+    return reduced.mask(_solve_of(chosen_solver(solver))(reduced))
 
 
 def chosen_solver(name: str) -> Literal["pymaxflow", "scipy"]:
@@ -150,12 +169,12 @@ def chosen_solver(name: str) -> Literal["pymaxflow", "scipy"]:
     return "scipy" if name == "scipy" or not installed else "pymaxflow"
 
 
-def _least_cut_of(solver: Literal["pymaxflow", "scipy"]) -> Callable[[CutGraph], _Mask]:
+def _solve_of(solver: Literal["pymaxflow", "scipy"]) -> Callable[[ReducedCut], Bool[np.ndarray, " nodes"]]:
     """Returns the function of a solver. PyMaxflow is imported only here, so that it may be missing."""
     if solver == "pymaxflow":
         from wsis_jax.cutting import pymaxflow_solver
 
-        return pymaxflow_solver.least_cut
+        return pymaxflow_solver.solve
     from wsis_jax.cutting import scipy_solver
 
-    return scipy_solver.least_cut
+    return scipy_solver.solve

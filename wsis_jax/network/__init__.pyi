@@ -5,6 +5,7 @@ from .contributions import half_of as half_of
 from .contributions import linearize as linearize
 from .contributions import propagate as propagate
 from .contributions import record_images as record_images
+from .contributions import record_images_and_views as record_images_and_views
 from .contributions import windows_of_cells as windows_of_cells
 from .contributions import winner_map_in_chunks as winner_map_in_chunks
 from .export import export_model as export_model

@@ -8,7 +8,7 @@ through windows of a record or, to compare, through the whole image (`contributi
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from itertools import chain, pairwise
 from typing import Any, NamedTuple, TypeAlias
 
@@ -24,6 +24,7 @@ from wsis_jax.core import (
     UserError,
     WinnerMap,
     check_bytes,
+    compiler_options,
     copy,
     fewer_cells,
     is_out_of_memory,
@@ -33,13 +34,15 @@ from wsis_jax.core import (
 )
 from wsis_jax.network.model import Model
 from wsis_jax.network.receptive_field import Span, Windows, windows, working_bytes
-from wsis_jax.network.record import Record, RecordedImage, one_of, record, start_signal
+from wsis_jax.network.record import Record, RecordedImage, one_of, record, record_with_views, start_signal
 from wsis_jax.network.rules import relu_of, rule_of
 from wsis_jax.network.unet import UNet, Variables, check_sides, pad_to_stride, with_channels
 from wsis_jax.network.windowed import back, clamped, compiled_back, cut_views
 
 # Cells at a time beyond which nothing is gained: a CPU's caches are full, an accelerator is busy.
 _LARGEST_CHUNK = {"cpu": 8, "accelerator": 64}
+# Peaks that the program of a winner map has room for; it doubles where there are more.
+_LEAST_ROOM = 1024
 
 
 class Cells(NamedTuple):
@@ -72,6 +75,11 @@ class Linear(NamedTuple):
 
     pullback: Callable[[Array], tuple[Array]]
     signal: Float[Array, "height width"]
+
+
+# The layers of a winner map while cells are merged: best value, owner, runner-up. They are one array, the values
+# by their bits, because XLA updates it in place; three arrays it copies as a whole for every cell.
+Layers: TypeAlias = Int[Array, "3 height width"]
 
 
 # Pure functions
@@ -137,20 +145,11 @@ def winner_map(
 
     A chunk of cells at a time goes back and is merged, so the memory does not grow with the number of cells.
     """
-    spans = windows_of_model(model, reach=reach)
-    span, count = spans.encoder[0].input, len(peaks)
-    winner = _no_winner(regions.shape, span)
-    if count:
-        seen, chunk = _recorded(model, image, regions), min(_chunk_of(model, spans), count)
-        ids = jnp.arange(1, -(-count // chunk) * chunk + 1).reshape(-1, chunk)
-
-        def step(winner: Layers, ids: Int[Array, " chunk"]) -> tuple[Layers, None]:
-            places = peaks[jnp.minimum(ids, count) - 1]
-            maps = _windows_back(model, seen, ids, places, spans=spans)
-            return _merged(winner, maps, places, ids, span=span, reach=reach), None
-
-        winner, _ = jax.lax.scan(step, winner, ids)
-    return _winner_of(*(layer[_inner(regions.shape, span)] for layer in winner))
+    spans, count = windows_of_model(model, reach=reach), len(peaks)
+    if not count:
+        return _winner_of(*_no_winner(regions.shape, None))
+    seen, chunk = _recorded(model, image, regions), min(_chunk_of(model, spans), count)
+    return _winner_of(*_merged_in_chunks(model, seen, peaks, count, spans=spans, chunk=chunk, reach=reach))
 
 
 def windows_of_model(model: Model, *, reach: float | None) -> Windows:
@@ -173,6 +172,29 @@ def _recorded(model: Model, image: Array, regions: Array) -> RecordedImage:
     records = record(model.network, model.variables, image[None], frame, rule=rule_of(settings.rule))
     seen = jax.tree.map(lambda x: x[0], records)
     return RecordedImage(seen, start_signal(seen.likelihood, settings), regions, frame)
+
+
+def _merged_in_chunks(
+    model: Model,
+    image: RecordedImage,
+    peaks: Int[Array, "_ 2"],
+    count: int | Int[Array, ""],
+    *,
+    spans: Windows,
+    chunk: int,
+    reach: float | None,
+) -> Layers:
+    """Returns the layers of the winner map of the first `count` peaks, a chunk of cells after the other."""
+    span, shape = spans.encoder[0].input, image.regions.shape
+
+    def step(i: Array, winner: Layers) -> Layers:
+        ids = i * chunk + jnp.arange(1, chunk + 1, dtype=jnp.int32)
+        places = peaks[jnp.minimum(ids, count) - 1]
+        maps = _windows_back(model, image, ids, places, spans=spans)
+        return _merged(winner, maps, places, ids, span=span, reach=reach)
+
+    winner = jax.lax.fori_loop(0, -(-count // chunk), step, _no_winner(shape, span))
+    return winner[:, *_inner(shape, span)]
 
 
 def _windows_back(
@@ -217,10 +239,6 @@ def _in_reach(maps: Array, peaks: Int[Array, "cells 2"], *, span: Span | None, r
     near = jnp.broadcast_to(_disc(Span(-far, far), reach), (peaks.shape[0], 2 * far + 1, 2 * far + 1))
     return jnp.where(_placed(near, peaks, -far, maps.shape[1:]), maps, 0)
 
-
-# The layers of a winner map while cells are merged: best value, owner, runner-up. They are one array, the values
-# by their bits, because XLA updates it in place; three arrays it copies as a whole for every cell.
-Layers: TypeAlias = Int[Array, "3 height width"]
 
 _as_bits = partial(jax.lax.bitcast_convert_type, new_dtype=jnp.int32)
 _as_values = partial(jax.lax.bitcast_convert_type, new_dtype=jnp.float32)
@@ -318,9 +336,22 @@ def contribution_maps(
 
 
 def winner_map_in_chunks(
-    model: Model, cells: Cells, *, recorded: Record | None = None, linear: Linear | None = None
+    model: Model,
+    cells: Cells,
+    *,
+    recorded: Record | None = None,
+    index: int | None = None,
+    linear: Linear | None = None,
 ) -> WinnerMap:
-    """Returns the winner map of the contribution maps, a chunk of cells at a time; see `contribution_maps`."""
+    """Returns the winner map of the contribution maps, a chunk of cells at a time; see `contribution_maps`.
+
+    By windows, one device does it in one program, whatever the number of cells; several share each chunk.
+    `recorded` may be of a batch of images, of which `index` is the one.
+    """
+    if len(cells.peaks) and model.config.contribution.method == "window" and jax.local_device_count() == 1:
+        return _winner_by_one_program(model, cells, recorded, index)
+    if recorded is not None and index is not None:
+        recorded = one_of(recorded, jnp.array(index))
     plan = _plan(model, cells, recorded, linear)
     # Records of images of many sizes have few shapes, and so have the programs that merge.
     padded = plan.span is not None and recorded is not None
@@ -332,15 +363,86 @@ def winner_map_in_chunks(
     return WinnerMap(best.view(np.float32), owner, second.view(np.float32))
 
 
-def propagate(model: Model, detection: Detection, *, config: Config, recorded: Record | None = None) -> WinnerMap:
+def _winner_by_one_program(model: Model, cells: Cells, recorded: Record | None, index: int | None) -> WinnerMap:
+    """Returns a winner map by windows; fewer cells at a time are tried where the memory is too small."""
+    shape, count = cells.shape, len(cells.peaks)
+    _check_cells(model, cells)
+    if recorded is None:
+        recorded, index = record_images(model, cells.image[None], shape), 0
+    spans, sides = windows_of_cells(model.network, cells), recorded.likelihood.shape[-2:]
+    regions = np.pad(cells.regions, [(0, n - m) for n, m in zip(sides, shape, strict=True)]).astype(np.int32)
+    peaks = np.zeros((max(_LEAST_ROOM, 1 << (count - 1).bit_length()), 2), np.int32)
+    peaks[:count] = cells.peaks
+    # Without the settings and variables that the program does not use, so that it serves all others.
+    light = replace(model, variables={}, config=Config(contribution=model.config.contribution))
+    size = _chunk_of(model, spans)
+    while True:
+        try:
+            best, owner, second = np.asarray(
+                compiled_winner()(
+                    light,
+                    recorded,
+                    None if index is None else np.int32(index),
+                    regions,
+                    np.array(shape, np.int32),
+                    peaks,
+                    np.int32(count),
+                    spans=spans,
+                    chunk=size,
+                    reach=cells.reach,
+                )
+            )[:, : shape[0], : shape[1]].copy()
+            return WinnerMap(best.view(np.float32), owner, second.view(np.float32))
+        except (MemoryError, jax.errors.JaxRuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            size = fewer_cells(size, error)
+
+
+@cache
+def compiled_winner() -> Callable[..., Layers]:
+    """Returns `_winner_of_record`, compiled; one program serves all images of the same sides."""
+    return jax.jit(
+        _winner_of_record, static_argnames=("spans", "chunk", "reach"), compiler_options=compiler_options()
+    )
+
+
+def _winner_of_record(
+    model: Model,
+    records: Record,
+    index: Int[Array, ""] | None,
+    regions: Int[Array, "height width"],
+    frame: Int[Array, "2"],
+    peaks: Int[Array, "_ 2"],
+    count: Int[Array, ""],
+    *,
+    spans: Windows,
+    chunk: int,
+    reach: float | None,
+) -> Layers:
+    """Returns the layers of a winner map from the record of an image, or of a batch of which it is one."""
+    seen = records if index is None else one_of(records, index)
+    image = RecordedImage(seen, start_signal(seen.likelihood, model.config.contribution), regions, frame)
+    return _merged_in_chunks(model, image, peaks, count, spans=spans, chunk=chunk, reach=reach)
+
+
+def propagate(
+    model: Model,
+    detection: Detection,
+    *,
+    config: Config,
+    recorded: Record | None = None,
+    index: int | None = None,
+) -> WinnerMap:
     """Returns the winner map of the detected cells' contribution maps, as far as cells reach (`cut.reach`).
 
-    `recorded` is the record of the image's forward pass, if there is one already.
+    `recorded` is the record of the image's forward pass, if there is one already, or of a batch of which the image
+    is the one of `index`.
     """
     padded, frame = pad_to_stride(detection.image, model.network.stride)
     margin = [(0, p - n) for p, n in zip(padded.shape[:2], detection.regions.shape, strict=True)]
     cells = Cells(padded, np.pad(detection.regions, margin), detection.peaks, reach=config.cell_reach)
-    winner = winner_map_in_chunks(model.using(config), cells, recorded=recorded)
+    winner = winner_map_in_chunks(model.using(config), cells, recorded=recorded, index=index)
     return WinnerMap(*(part[frame] for part in winner))
 
 
@@ -362,6 +464,19 @@ def record_images(
     return record(network, variables, seen, frames, rule=rule_of(model.config.contribution.rule))
 
 
+def record_images_and_views(
+    model: Model,
+    images: Float[np.ndarray, "batch height width *channels"],
+    views: Float[np.ndarray, "batch views height width *channels"],
+    frame: tuple[int, int],
+) -> tuple[Record, Float[Array, "batch views height width"]]:
+    """Returns the record of a batch of images, as `record_images` does, and likelihood maps of views of them."""
+    network, mesh = model.network.clone(activation=jax.nn.relu), local_mesh(len(images))
+    variables, frames = copy((model.variables, np.array(frame)), mesh)
+    seen = split((np.asarray(images, np.float32), np.asarray(views, np.float32)), mesh)
+    return record_with_views(network, variables, *seen, frames, rule=rule_of(model.config.contribution.rule))
+
+
 class _Plan(NamedTuple):
     """How cells go back, chunk after chunk; `on` devices there is a function of a chunk's ids and peaks."""
 
@@ -373,14 +488,20 @@ class _Plan(NamedTuple):
 def _plan(model: Model, cells: Cells, recorded: Record | None, linear: Linear | None) -> _Plan:
     """Returns how to do it by the method of the settings."""
     height, width = cells.shape
-    check_sides(cells.shape, model.network.stride)
-    if ((cells.peaks < 0) | (cells.peaks >= cells.shape)).any():
-        raise UserError(f"there are peaks outside the image of {height} × {width} pixels")
+    _check_cells(model, cells)
     if not len(cells.peaks):
         return _Plan(1, lambda _: lambda ids, _: jnp.zeros((len(ids), height, width)), None)
     if model.config.contribution.method == "window":
         return _by_windows(model, cells, recorded)
     return _by_images(model, cells, linear)
+
+
+def _check_cells(model: Model, cells: Cells) -> None:
+    """Raises UserError for an image whose sides do not suit the network, or peaks outside of it."""
+    height, width = cells.shape
+    check_sides(cells.shape, model.network.stride)
+    if ((cells.peaks < 0) | (cells.peaks >= cells.shape)).any():
+        raise UserError(f"there are peaks outside the image of {height} × {width} pixels")
 
 
 def _in_chunks(

@@ -10,7 +10,7 @@ import numpy as np
 from wsis_jax.core import Config, MissingFile, UserError, check_bytes, in_words, read_json, so_many
 from wsis_jax.network.packaged import model_folder, packaged_models
 from wsis_jax.network.receptive_field import widths
-from wsis_jax.network.unet import UNet, Variables, check_widths, fold_batch_norm, in_precision, initial_variables
+from wsis_jax.network.unet import UNet, Variables, check_widths, fold_batch_norm, in_precision, shapes_of_variables
 from wsis_jax.network.weights import latest, load
 from wsis_jax.network.windowed import Kernels, backward_kernels
 
@@ -36,9 +36,8 @@ class Model:
     @classmethod
     def of(cls, network: UNet, variables: Variables, config: Config) -> "Model":
         """Returns the model of a network, with batch norm or without, its float32 variables and settings."""
-        network, variables = fold_batch_norm(network, variables)
-        variables = in_precision(variables, config.unet.precision)
-        return cls(network, variables, backward_kernels(variables), config)
+        variables, kernels = _prepared(network, variables, config.unet.precision)
+        return cls(network.clone(batch_norm=False), variables, kernels, config)
 
     def using(self, config: Config) -> "Model":
         """Returns the model with other settings.
@@ -54,6 +53,13 @@ class Model:
         if config.unet.precision == self.config.unet.precision:
             return replace(self, config=config)
         return Model.of(self.network, self.variables, config)
+
+
+@partial(jax.jit, static_argnames=("network", "precision"))
+def _prepared(network: UNet, variables: Variables, precision: str) -> tuple[Variables, Kernels]:
+    """Returns the variables without batch norm, and the kernels that carry signals back, in a precision."""
+    variables = in_precision(fold_batch_norm(network, variables)[1], precision)
+    return variables, backward_kernels(variables)
 
 
 def check_inputs(network: UNet, config: Config) -> None:
@@ -102,9 +108,10 @@ def load_variables(folder: Path) -> Variables:
     Errors are those of `load_model`.
     """
     weights, network = best_weights(folder), build_model(load_config(folder))
-    shapes = jax.eval_shape(lambda: initial_variables(network, 0))
-    # Zeros in their form, without compiling what would draw them.
-    return load(weights, jax.device_put(jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)))
+    # Zeros in their form, without tracing or compiling what would draw them.
+    zeros = partial(np.zeros, dtype=np.float32)
+    template = jax.tree.map(zeros, shapes_of_variables(network), is_leaf=lambda leaf: isinstance(leaf, tuple))
+    return load(weights, jax.device_put(template))
 
 
 def best_weights(folder: Path) -> Path:

@@ -13,7 +13,7 @@ from jaxtyping import Array, Bool, Float, Int, UInt8
 
 from wsis_jax.core import ContributionConfig
 from wsis_jax.network.rules import BackwardRule
-from wsis_jax.network.unet import UNet, Variables, inside_frame, with_channels
+from wsis_jax.network.unet import UNet, Variables, forward, inside_frame, with_channels
 
 
 class Record(NamedTuple):
@@ -85,6 +85,25 @@ def record(
         lower=tuple(jnp.packbits(lower, axis=-1) for lower, _ in winners),
         right=tuple(jnp.packbits(right, axis=-1) for _, right in winners),
     )
+
+
+@partial(jax.jit, static_argnames=("network", "rule"))
+def record_with_views(
+    network: UNet,
+    variables: Variables,
+    images: Float[Array, "batch height width *channels"],
+    views: Float[Array, "batch views height width *channels"],
+    frame: Int[Array, "2"],
+    *,
+    rule: BackwardRule,
+) -> tuple[Record, Float[Array, "batch views height width"]]:
+    """Returns the record of images, and the likelihood maps of other views of them, from one program.
+
+    Arguments are those of `record`; the views go through the network one after the other.
+    """
+    records = record(network, variables, images, frame, rule=rule)
+    maps = jax.lax.map(lambda view: forward(network, variables, view, frame), jnp.moveaxis(views, 1, 0))
+    return records, jnp.moveaxis(maps, 0, 1)
 
 
 @jax.jit

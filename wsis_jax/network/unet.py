@@ -17,6 +17,7 @@ from jaxtyping import Array, Bool, Float, Float32, Int
 
 from wsis_jax.core import UserError, so_many
 from wsis_jax.network.layers import BatchNorm, convolve, max_pool
+from wsis_jax.network.receptive_field import widths
 
 Variables = Mapping[str, Any]
 """What `UNet.init` returns: `params`, and `batch_stats` where there is batch norm."""
@@ -253,6 +254,25 @@ def _folded(variables: Variables) -> Variables:
 def in_precision(variables: Variables, precision: str) -> Variables:
     """Returns the variables as "float32" or "bfloat16" numbers, which is what the network then computes in."""
     return jax.tree.map(lambda x: x.astype(precision), variables)
+
+
+def shapes_of_variables(model: UNet) -> dict[str, Any]:
+    """Returns the shapes of the variables of a network with batch norm, as `UNet.init` gives them."""
+    pairs = widths(model.encoder, model.decoder, inputs=model.inputs)
+    levels = len(model.encoder)
+    names = [f"encoder_{level}" for level in range(levels)]
+    names += [f"decoder_{levels - 2 - level}" for level in range(levels - 1)]
+    params: dict[str, Any] = {}
+    stats: dict[str, Any] = {}
+    for name, (into, out) in zip(names, pairs, strict=True):
+        params[name], stats[name] = {}, {}
+        for i, inputs in enumerate((into, out)):
+            params[name] |= {f"conv_{i}": {"kernel": (3, 3, inputs, out)}}
+            params[name] |= {f"norm_{i}": {"bias": (out,), "scale": (out,)}}
+            stats[name] |= {f"norm_{i}": {"mean": (out,), "var": (out,)}}
+    last = (model.decoder or model.encoder)[-1]
+    params["output"] = {"kernel": (1, 1, last, 1), "bias": (1,)}
+    return {"params": params, "batch_stats": stats}
 
 
 def initial_variables(model: UNet, seed: int) -> Variables:

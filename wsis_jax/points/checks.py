@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Float32, Float64, Int64
-from scipy.signal import fftconvolve
 from scipy.spatial import KDTree
 
 from wsis_jax.core import ImageConfig, UserError, grey, inside, nearest_distances, normalize_by, scale_points
@@ -344,4 +343,6 @@ def _fits_of_shifts(values: _Values, points: _Places, reach: int) -> Float64[np.
     places = np.round(points).astype(np.int64) + reach
     near = ((places >= 0) & (places < np.array(counts.shape))).all(axis=1)
     np.add.at(counts, tuple(places[near].T), 1.0)
+    from scipy.signal import fftconvolve  # slow to import, and rarely needed
+
     return fftconvolve(standard, counts[::-1, ::-1], mode="valid") / np.sqrt(len(points))

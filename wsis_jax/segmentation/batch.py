@@ -28,6 +28,7 @@ from wsis_jax.core import (
     rounded_up,
     sentence,
     shared_sides,
+    stage,
     warn_about_image,
 )
 from wsis_jax.io import (
@@ -51,6 +52,10 @@ from wsis_jax.segmentation.manifest import ImageResult, Manifest, digest_of_mode
 from wsis_jax.segmentation.pipeline import locate, outline, seen_shape
 from wsis_jax.segmentation.tiled.tiling import TileOptions
 from wsis_jax.segmentation.tiled.writing import WantedFiles, in_tiles, segment_large
+
+# Pairs of sides that the images of a batch are padded to. Programs of one more pair take as long to compile as
+# dozens of images to segment, so that more of them pay where there are many images.
+_SIDES, _MORE_SIDES, _MANY = 2, 4, 100
 
 FAILURES = (ValueError, OSError, ImportError, MemoryError)
 """Errors that one image may fail by while others succeed; any other error is a fault of the program."""
@@ -236,7 +241,9 @@ class _BatchRunner:
             options._replace(workers=None),
             config,
             self.format,
-            shared_sides(whole, stride=model.network.stride),
+            shared_sides(
+                whole, stride=model.network.stride, programs=_SIDES if len(whole) < _MANY else _MORE_SIDES
+            ),
             frozenset(evenly(self.names, SHOWN)),
         )
 
@@ -265,6 +272,7 @@ class _BatchRunner:
         except FAILURES as error:
             yield _pending_result(_failed(file.name, path, error, []))
 
+    @stage("read")
     def _key_of(self, path: Path) -> str:
         """Returns the key of an image file, with its point file where there are any."""
         if self._points is None:
@@ -348,6 +356,7 @@ def _open(file: _File, options: BatchOptions, config: Config) -> AbstractContext
     return open_frames(file.path, channel=config.image.channels, axes=options.axes, name=file.name)
 
 
+@stage("read")
 def _announced(file: _File, options: BatchOptions, config: Config) -> tuple[list[str], list[tuple[int, int]]]:
     """Returns the names of the images that a file says it holds, and their (height, width) if it can be read."""
     try:
@@ -411,7 +420,8 @@ def begin_image(
             if batch.options.pixel_size is not None:
                 source = source._replace(pixel_size=batch.options.pixel_size)
             tiled = batch.in_tiles(image.shape)
-            source = source if tiled else source.read()
+            with stage("read"):
+                source = source if tiled else source.read()
             if image.points is not None:
                 guess = batch.options.points_in is None and not tiled
                 image = image._replace(points=_checked(image.points, source, guess=guess))
@@ -456,7 +466,8 @@ def _cut_out(
     with collecting_warnings() as warnings:
         try:
             result = outline(located, source.shape, config=batch.config)
-            files = write(source, result)
+            with stage("files"):
+                files = write(source, result)
         except FAILURES as error:
             return _failed(source.name, path, error, before + warnings)
     cells, said = len(result.points), before + warnings

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Sequence
 
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Float32, Real
 
@@ -16,21 +15,19 @@ from wsis_jax.core import (
     UserError,
     check_channels,
     check_values,
-    copy,
     explaining_out_of_memory,
     is_constant,
-    local_mesh,
     mirror,
     normalize_by,
     resize_image,
     rounded_up,
     scaled_shape,
     smooth_labels,
-    split,
+    stage,
     warn_about_image,
 )
 from wsis_jax.cutting import cut_and_fuse, fit_labels
-from wsis_jax.network import Model, Record, forward, one_of, pad_to_stride, propagate, record_images
+from wsis_jax.network import Model, Record, pad_to_stride, propagate, record_images, record_images_and_views
 from wsis_jax.points import centre_regions, find_peaks
 from wsis_jax.segmentation.clicks import Clicks, marks_of, no_cell_there, place_clicks
 from wsis_jax.segmentation.kept_cells import areas_of, choose_cells, warn_of_size, without_specks
@@ -50,7 +47,7 @@ def detect(model: Model, image: _Image, *, config: Config | None = None) -> Dete
     """
     config = config or model.config
     small = _prepare(image, config)
-    return _find(small, _look(model, [small], config=config, sides=None)[0][1], config=config)
+    return _find(small, _look(model, [small], config=config, sides=None)[1][0], config=config)
 
 
 def segment(
@@ -123,21 +120,26 @@ def locate(
         clicked = [place_clicks(own, images.shape[1:3], config=config) for own in points]
     if not np.isfinite(images).all():
         raise UserError("the image holds values that are no numbers (NaN or infinite); replace them first")
-    smalls = [_prepare(image, config) for image in images]
+    with stage("forward"):
+        smalls = [_prepare(image, config) for image in images]
     located = []
     height, width = smalls[0].shape[:2]
     with explaining_out_of_memory(
         f"{height} × {width} pixels of the network do not fit into memory; segment in tiles (--tiles)"
     ):
-        looks = _look(model, smalls, config=config, sides=sides)
-        for small, (recorded, likelihood), clicks in zip(smalls, looks, clicked, strict=True):
-            detection = _find(small, likelihood, config=config, clicks=clicks)
-            winner = propagate(model, detection, config=config, recorded=recorded)
+        with stage("forward"):
+            records, likelihoods = _look(model, smalls, config=config, sides=sides)
+        for index, (small, likelihood, clicks) in enumerate(zip(smalls, likelihoods, clicked, strict=True)):
+            with stage("forward"):
+                detection = _find(small, likelihood, config=config, clicks=clicks)
+            with stage("contributions"):
+                winner = propagate(model, detection, config=config, recorded=records, index=index)
             given = None if clicks is None else clicks.points
             located.append(LocatedCells(detection, winner, given, learned_diameter(model, config)))
     return located
 
 
+@stage("cuts")
 def outline(located: LocatedCells, shape: tuple[int, int], *, config: Config) -> Segmentation:
     """Returns the cells cut out: the half of `segment_batch` that needs no network, only the CPU.
 
@@ -188,8 +190,8 @@ def _prepare(image: _Image, config: Config) -> Float32[np.ndarray, "_ _ *channel
 
 def _look(
     model: Model, smalls: list[_Small], *, config: Config, sides: tuple[int, int] | None
-) -> list[tuple[Record, _Map]]:
-    """Passes images of equal size through the network; returns a record and a likelihood map for each."""
+) -> tuple[Record, Float32[np.ndarray, "batch height width"]]:
+    """Passes images of equal size through the network; returns their record and likelihood maps."""
     stride, shape = model.network.stride, smalls[0].shape[:2]
     frame = rounded_up(shape, stride)
     height, width = sides or frame
@@ -204,18 +206,17 @@ def _look(
         beyond = ((0, 0), (0, height - frame[0]), (0, width - frame[1]), (0, 0))
         return np.pad(framed, beyond[: framed.ndim])
 
-    mesh = local_mesh(len(smalls))  # each device passes its share of the images
-    model = copy(model.using(config), mesh)
-    records = record_images(model, padded(smalls), frame)
+    model = model.using(config)  # each device passes its share of the images
+    if config.detect.views == 1:
+        records = record_images(model, padded(smalls), frame)
+        return records, np.asarray(records.likelihood)[:, : shape[0], : shape[1]]
+    # The network is not quite as blind to mirroring as cells are: where its views agree there is a cell.
+    views = np.stack([padded([mirror(small, steps) for small in smalls]) for steps in MIRRORS], axis=1)
+    records, seen = record_images_and_views(model, padded(smalls), views, frame)
     likelihoods = np.asarray(records.likelihood)[:, : shape[0], : shape[1]]
-    if config.detect.views == 4:
-        # The network is not quite as blind to mirroring as cells are: where its views agree there is a cell.
-        for steps in MIRRORS:
-            mirrored = split(padded([mirror(small, steps) for small in smalls]), mesh)
-            view = np.asarray(forward(model.network, model.variables, mirrored, copy(np.array(frame), mesh)))
-            likelihoods = likelihoods + mirror(view[:, : shape[0], : shape[1]], steps, axis=1)
-        likelihoods = likelihoods / 4
-    return [(one_of(records, jnp.array(i)), likelihood) for i, likelihood in enumerate(likelihoods)]
+    for view, steps in zip(np.asarray(seen).swapaxes(0, 1), MIRRORS, strict=True):
+        likelihoods = likelihoods + mirror(view[:, : shape[0], : shape[1]], steps, axis=1)
+    return records, likelihoods / 4
 
 
 def _find(small: _Small, likelihood: _Map, *, config: Config, clicks: Clicks | None = None) -> Detection:

@@ -16,7 +16,6 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-import zarr
 from jaxtyping import Float32, Float64, Int, Int64
 
 from wsis_jax.core import (
@@ -430,6 +429,8 @@ def scratch_array(path: Path, shape: tuple[int, ...], dtype: type, side: int) ->
     Raises:
         WriteError: if the disk has no room, or the folder cannot be made.
     """
+    import zarr  # slow to import, and not needed for images in memory
+
     chunks = (min(side, shape[0]), min(side, shape[1]), *shape[2:])
     with explaining_write_errors(path, then=_THEN):
         return zarr.create_array(path, shape=shape, dtype=dtype, chunks=chunks, compressors=None, fill_value=0)

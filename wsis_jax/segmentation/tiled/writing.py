@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from wsis_jax.core import Config, Progress, UserError, WriteError, grid_windows, warn_about_image
-from wsis_jax.io import SourceImage, writing_labels
+from wsis_jax.io import SourceImage
 from wsis_jax.network import Model
 from wsis_jax.output import FORMATS, FormatChoice, TiledCells, TiledResult, tiled_kinds
 from wsis_jax.segmentation.tiled.tiling import DEFAULT_TILE_OPTIONS, TileOptions, segment_tiled
@@ -53,6 +53,8 @@ def segment_large(
         UserError: if the image cannot be segmented in tiles, or none of the formats can be written of it.
         WriteError: if there is no room for files.
     """
+    from wsis_jax.io import writing_labels  # imports zarr, which images in memory do not need
+
     kinds, possible = wanted.formats.kinds, [kind for kind in tiled_kinds() if not FORMATS[kind].gallery_only]
     if not set(kinds) & set(possible):
         raise UserError(
