@@ -124,11 +124,11 @@ def test_cuts_that_share_a_flow_are_the_cuts_alone(seed, changes):
 
 
 def test_edges_too_dear_for_the_unit_are_refused():
-    data, edges, nothing = np.ones((1, 2)), np.full((1, 2), 33.0), np.zeros((1, 2), bool)
-    with pytest.raises(UserError, match="an edge costs 33, which is more than 32; give a greater unit"):
+    data, edges, nothing = np.ones((1, 2)), np.full((1, 2), 65.0), np.zeros((1, 2), bool)
+    with pytest.raises(UserError, match="an edge costs 65, which is more than 64; give a greater unit"):
         cut_graph(data, edges, edges, nothing, nothing)
-    graph = cut_graph(data, edges, edges, nothing, nothing, unit=unit_for(33.0))
-    assert graph.right.max() == 33 * 2**22
+    graph = cut_graph(data, edges, edges, nothing, nothing, unit=unit_for(65.0))
+    assert graph.right.max() == 65 * 2**21
 
 
 @given(st.floats(2.0**-20, 1e30))
@@ -171,7 +171,7 @@ def test_both_solvers_cut_the_drawn_scene_alike(name):
 
 def test_the_greatest_costs_are_within_what_scipy_counts_to():
     shape = (3, 3)
-    edges = np.full(shape, 32.0)
+    edges = np.full(shape, 64.0)
     seeds = np.array([[1, 0, -1], [0, 0, 0], [0, 1, 0]])
     graph = cut_graph(np.full(shape, -1e9), edges, edges, seeds == 1, seeds == -1)
     assert abs(graph.data).max() == 4 * MOST_UNITS + 1

@@ -24,8 +24,8 @@ from wsis_jax.cutting.reduction import ReducedCut, reduce_cut
 
 Solver = Literal["auto", "pymaxflow", "scipy"]
 
-UNIT = 2.0**-23
-"""The unit of costs where none is given: enough for edges that cost up to 32."""
+UNIT = 2.0**-22
+"""The unit of costs where none is given: enough for edges that cost up to 64."""
 MOST_UNITS = 2**28
 """The greatest cost of an edge, in units: four edges and a unit are below 2³¹, as are both directions of one."""
 _LEAST_EDGE = 2.0**-20  # below it, units do not become finer
