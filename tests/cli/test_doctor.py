@@ -208,7 +208,7 @@ def test_all_is_well_here(capsys, phase_contrast):
     assert 0 < found["machine"]["facts"]["usable_cores"] <= found["machine"]["facts"]["cores"]
     assert 0 < found["machine"]["facts"]["available"] <= found["machine"]["facts"]["memory"]
     assert found["cache"]["facts"]["writable"] is True
-    assert found["models"]["facts"]["models"] == ["generalist", "histology", "phase-contrast"]
+    assert found["models"]["facts"]["models"] == ["generalist", "histology", "nuclei", "phase-contrast"]
     test = found["self-test"]["facts"]
     assert test["f_measure"] == 1
     assert test["mdice"] >= 0.6

@@ -128,7 +128,7 @@ def test_edges_too_dear_for_the_unit_are_refused():
     with pytest.raises(UserError, match="an edge costs 65, which is more than 64; give a greater unit"):
         cut_graph(data, edges, edges, nothing, nothing)
     graph = cut_graph(data, edges, edges, nothing, nothing, unit=unit_for(65.0))
-    assert graph.right.max() == 65 * 2**21
+    assert graph.edges.right.max() == 65 * 2**21
 
 
 @given(st.floats(2.0**-20, 1e30))

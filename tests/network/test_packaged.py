@@ -15,7 +15,7 @@ from wsis_jax.network import packaged
 from wsis_jax.network.unet import predict
 
 ROOT = Path(__file__).parents[2]
-BOXED = ["generalist", "histology", "phase-contrast"]
+BOXED = ["generalist", "histology", "nuclei", "phase-contrast"]
 
 
 @pytest.fixture

@@ -36,7 +36,7 @@ SUMMARY = "find the cells of images"
 TEXT = f"""\
 Find the cells of images with a trained model: one of yours, or one that comes with the package, by its name:
 
-  wsis segment phase-contrast image.tif                   phase contrast, cells of 25 to 60 pixels in diameter
+  wsis segment phase-contrast image.tif                   phase contrast, cells about 40 pixels wide
 
 IMAGES are TIFF (OME, ImageJ or plain), PNG, JPEG, folders of OME-Zarr, and, with wsis-jax[bioio], the files of
 microscopes: czi, nd2, lif. Times, planes, pages and scenes of a file are images of their own. A model sees the
