@@ -68,7 +68,7 @@ def draw(file: Path, shape: tuple[int, int], cells: int) -> int:
     costs = costs_of(scene.image, peaks, winner, config=Config().override(_SETTINGS))
     assert costs.claims is not None
     maps = {name: getattr(costs, name) for name in ("preference", "right", "down", "seeds")}
-    np.savez(file, peaks=peaks, owner=costs.claims.owner, weight=costs.claims.weight, **maps)
+    np.savez(file, peaks=peaks, owner=costs.claims.owner, weight=costs.claims.weight, unit=costs.unit, **maps)
     return len(peaks)
 
 
@@ -88,7 +88,7 @@ def cut_apart(tree: Path, folder: Path, which: str, repeats: int) -> dict[str, f
     words = ["cut", str(folder / "costs.npz"), str(folder / f"{which}.npy"), str(repeats)]
     environment = {**os.environ, "PYTHONPATH": str(tree)}
     command = [sys.executable, str(_HERE), *words]
-    told = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    told = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=environment)
     return json.loads(told.stdout)
 
 
@@ -100,7 +100,8 @@ def cut(costs_file: str, labels_file: str, repeats: str) -> None:
 
     given, config, seconds = np.load(costs_file), Config().override(_SETTINGS), []
     maps = (given[name] for name in ("preference", "right", "down", "seeds"))
-    costs = Costs(*maps, Claims(given["owner"], given["weight"]))
+    unit = {"unit": float(given["unit"])} if "unit" in Costs._fields else {}  # an earlier package rounds nothing
+    costs = Costs(*maps, Claims(given["owner"], given["weight"]), **unit)
     for _ in range(int(repeats)):
         start = time.process_time(), time.perf_counter()
         cells = cut_cells(costs, given["peaks"], config=config)
