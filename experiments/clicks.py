@@ -1,6 +1,6 @@
 """Question: how many clicks are enough, and does it pay to start from a trained model?
 
-    python -m experiments.clicks DATA/phase_fibroblast_large --from phase-contrast
+    python -m experiments.clicks DATA/phase_nuclei_hela --from phase-contrast
     python -m experiments.clicks DATA/fluo_u2os --from runs/generalist/run --folds 3
 
 DATA is a folder with `images/`, `points/` and `masks/`, files paired by name. Every second image (`--folds 2`) is
@@ -15,11 +15,11 @@ choose the weights (`train.validation`), but of fewer than five none. Seconds ar
 steps is the model as it is, told the diameter that the clicks of all training images tell.
 
 It is no fair test to start from a model that learned the very images, or others of the kind. `phase-contrast`
-learned fibroblasts alone. `generalist` learned fibroblasts, large fibroblasts, yeast, U2OS, small nuclei, mouse
-tissue, dark nuclei, stained tissue and H&E, two of three images of each; with `--folds 3` the held-out images are
-those that neither has seen, but the kind they have. `histology` learned H&E and stained tissue, in colours. So
-HeLa cells are new to all of them, large fibroblasts to `phase-contrast`, but for the laboratory. For a generalist
-that has not seen a kind, train one without it (`experiments.generalist --kinds`), and start from its run folder.
+learned fibroblasts, large fibroblasts and yeast; `nuclei` U2OS, small nuclei and mouse tissue; `histology` H&E and
+stained tissue, in colours; `generalist` all of these and dark nuclei: two of three images of each. With `--folds 3`
+the held-out images are those that none has seen, but the kind they have. HeLa cells are new to all of them. For a
+model that has not seen a kind, train one without it (`experiments.generalist --kinds`), and start from its run
+folder.
 
 What was trained is used again, and an interrupted training goes on; figures go to `scores.json` in the work
 folder.
