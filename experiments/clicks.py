@@ -16,10 +16,10 @@ steps is the model as it is, told the diameter that the clicks of all training i
 
 It is no fair test to start from a model that learned the very images, or others of the kind. `phase-contrast`
 learned fibroblasts, large fibroblasts and yeast; `nuclei` U2OS, small nuclei and mouse tissue; `histology` H&E and
-stained tissue, in colours; `generalist` all of these and dark nuclei: two of three images of each. With `--folds 3`
-the held-out images are those that none has seen, but the kind they have. HeLa cells are new to all of them. For a
-model that has not seen a kind, train one without it (`experiments.generalist --kinds`), and start from its run
-folder.
+stained tissue, in colours; `generalist` all of these and dark nuclei: two of three images of each. With
+`--folds 3` the held-out images are those that none has seen, but the kind they have. HeLa cells are new to all of
+them. For a model that has not seen a kind, train one without it (`experiments.generalist --kinds`), and start from
+its run folder.
 
 What was trained is used again, and an interrupted training goes on; figures go to `scores.json` in the work
 folder.
