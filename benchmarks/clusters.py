@@ -206,8 +206,8 @@ def _untiled(
 ) -> Int32[np.ndarray, "height width"]:
     """Returns the labels of a piece of an image, normalised, all at once, with what is known of the whole."""
     small = resize_image(grey, config.network_scale)
-    recorded, likelihood = pipeline._look(run, [small], config=config, sides=None)[0]
-    detection = pipeline._find(small, likelihood, config=config)
+    recorded, likelihoods = pipeline._look(run, [small], config=config, sides=None)
+    detection = pipeline._find(small, likelihoods[0], config=config)
     winner = pipeline.propagate(run, detection, config=config, recorded=recorded)
     peaks = detection.peaks
     greatest = greatest_contributions(winner.value, winner.owner, owners=len(peaks) + 1)

@@ -264,7 +264,7 @@ def test_a_training_starts_from_a_model_of_the_package(data, tmp_path, monkeypat
     monkeypatch.setattr(wsis_jax.training, "training_report", lambda run: run)
     command = train_command(data, tmp_path / "run", "--from", "phase-contrast")
     assert main([*command, "--diameter", "20", *settings("train.steps=150", "cut.reach=4")]) == 0
-    assert "phase-contrast sees them 17 pixels wide; it learned from cells of 17.\n" in capsys.readouterr().out
+    assert "phase-contrast sees them 20 pixels wide; it learned from cells of 20.\n" in capsys.readouterr().out
     learned, (config,) = load_config(model_folder("phase-contrast")), seen
     assert (config.unet, config.train.start, config.train.steps) == (learned.unet, "phase-contrast", 150)
     assert config.cut == dataclasses.replace(learned.cut, reach=4.0)

@@ -205,7 +205,7 @@ def test_values_that_are_not_finite_name_their_frame(tmp_path, value):
     values = np.zeros((3, 7, 5))
     values[1, 2, 3] = value
     tifffile.imwrite(tmp_path / "a.tif", values, photometric="minisblack")
-    with pytest.raises(ValueError, match=r"a\.tif: frame 1 holds NaN or infinite values; make"):
+    with pytest.raises(ValueError, match=r"a\.tif: frame 1 holds NaN or infinite values; replace them"):
         label_file.read_image(tmp_path / "a.tif")
 
 

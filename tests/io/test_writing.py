@@ -78,7 +78,7 @@ def test_label_images_of_the_wrong_kind(tmp_path, labels, sentence):
 
 
 def test_negative_labels_are_not_written(tmp_path):
-    with pytest.raises(ValueError, match=r"a label is negative \(-3\); nothing was saved"):
+    with pytest.raises(ValueError, match=r"not saved, as a label is negative \(-3\); number"):
         label_file.write_labels(tmp_path / "a.tif", np.full((2, 2), -3))
     assert not list(tmp_path.iterdir())
 

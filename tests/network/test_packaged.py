@@ -149,4 +149,5 @@ def test_the_model_of_the_package_knows_how_wide_the_cells_are_that_its_card_tel
     config = load_model("phase-contrast").config
     assert config.image.diameter == 40
     assert config.for_diameter(40) == config
-    assert "They are then shown to the network 40 pixels wide." in (phase_contrast / "README.md").read_text()
+    assert config.network_scale * 40 == 20
+    assert "They are then shown to the network 20 pixels wide." in (phase_contrast / "README.md").read_text()

@@ -340,7 +340,7 @@ def argmax(maps):
 
 @pytest.mark.parametrize("coarse", [False, True])
 @pytest.mark.parametrize("reach", [None, 10.0])
-def test_winner_maps_of_device_and_host_and_numpy_are_one(reach, coarse, monkeypatch):
+def test_winner_maps_of_device_and_host_and_numpy_are_one(reach, coarse, monkeypatch, request):
     model = small_cells(model_of("four levels", 5), "contribution.chunk=4")
     scenes, half = list(two_scenes(model)), int(model.config.region_radius)
     if coarse:  # of few different values, so that many are equal
@@ -350,6 +350,8 @@ def test_winner_maps_of_device_and_host_and_numpy_are_one(reach, coarse, monkeyp
             return jax.lax.reduce_precision(back(*arguments, **options), exponent_bits=8, mantissa_bits=1)
 
         monkeypatch.setattr(contributions, "_windows_back", rounded)
+        jax.clear_caches()  # of what was compiled without it, and of what is compiled with it
+        request.addfinalizer(jax.clear_caches)
     together = jax.jit(jax.vmap(partial(winner_map, model, reach=reach)))
     in_batch = together(*map(np.stack, zip(*scenes, strict=True)))
     alone = jax.jit(partial(winner_map, reach=reach))

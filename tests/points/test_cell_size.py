@@ -89,7 +89,7 @@ def test_the_diameter_is_of_the_measures_that_suit_the_image(measures, stained, 
 
 
 def test_no_measure_is_refused():
-    with pytest.raises(UserError, match="too few points"):
+    with pytest.raises(UserError, match="from so few points"):
         measure_cells([np.zeros((8, 8), np.float32)], [np.zeros((0, 2))]).diameter(stained=True)
 
 

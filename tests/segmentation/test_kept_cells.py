@@ -109,9 +109,9 @@ def test_a_model_that_is_shown_large_cells_says_so_unless_it_was_told(phase_cont
     from wsis_jax.synthetic import draw_scene
 
     model = load_model(phase_contrast)
-    image = draw_scene(2, shape=(480, 480), cells=7, diameter=130.0).image
+    image = draw_scene(0, shape=(480, 480), cells=12, diameter=80.0).image
     with pytest.warns(
         UserWarning, match=r"the cells look about \d+ pixels wide, and the model learned cells of 40"
     ):
         segment(model, image, config=model.config.override(["detect.views=1"]))
-    segment(model, image, config=model.config.override(["detect.views=1"]).for_diameter(130))
+    segment(model, image, config=model.config.override(["detect.views=1"]).for_diameter(80))
