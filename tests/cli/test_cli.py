@@ -268,7 +268,7 @@ def test_a_training_starts_from_a_model_of_the_package(data, tmp_path, monkeypat
     learned, (config,) = load_config(model_folder("phase-contrast")), seen
     assert (config.unet, config.train.start, config.train.steps) == (learned.unet, "phase-contrast", 150)
     assert config.cut == dataclasses.replace(learned.cut, reach=4.0)
-    assert (config.image.scale, config.likelihood.sigma) == pytest.approx((0.87, 5.75))
+    assert (config.image.scale, config.likelihood.sigma) == pytest.approx((1.0, 5.0))
     for more, sentence in {
         ("--size", "small"): "--size is that of a network that learns from nothing; leave it out with --from",
         (

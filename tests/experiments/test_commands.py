@@ -30,8 +30,10 @@ TOYS = {
     "detector": f"detector DATA --work WORK --rows '{_TINY}'",
     "student, own": "student DATA --work WORK --labels own --steps 80",
     "student, masks": "student DATA --work WORK --labels masks --steps 80",
-    "clicks": f"clicks DATA --work WORK --from WORK/drawn/run --counts 1 --steps 80 --warm-steps 1 2 {_SMALL}",
-    "loop": f"loop DATA --work WORK --from WORK/drawn/run --ways panel --turns 2 --looks 2 --steps 1 {_SMALL}",
+    "clicks": "clicks DATA --work WORK --from WORK/drawn/run --folds 2 --counts 1 --steps 80 --warm-steps 1 2 "
+    + _SMALL,
+    "loop": "loop DATA --work WORK --from WORK/drawn/run --folds 2 --ways panel --turns 2 --looks 2 --steps 1 "
+    + _SMALL,
     "generalist": "generalist SETS --work WORK/drawn --kinds drawn --most 2 --set train.steps=80",
     "generalist, scored": "generalist SETS --work OUT --kinds drawn --model generalist --unseen",
     "appearance": "appearance SETS --kinds drawn",

@@ -74,7 +74,8 @@ def test_one_cell_is_one_label(tiny_run, draw_small):
 def test_three_hundred_cells(tiny_config, monkeypatch, tmp_path):
     scene = draw_scene(0, shape=(190, 210), cells=300, diameter=9.0)
     model = UNet(encoder=(2,), decoder=())
-    run = Model.of(model, initial_variables(model, 0), tiny_config.override(["cut.min_area=0", "image.diameter=9"]))
+    config = tiny_config.override(["cut.min_area=0", "image.diameter=9"])
+    run = Model.of(model, initial_variables(model, 0), config)
     # A network that finds every cell; what it is made of is that of `run`.
     likelihood = render_likelihood(np.round(scene.points), scene.image.shape, sigma=1.5)
     peaks = find_peaks(likelihood, threshold=0.5, min_distance=1)

@@ -348,7 +348,10 @@ def winner_map_in_chunks(
     By windows, one device does it in one program, whatever the number of cells; several share each chunk.
     `recorded` may be of a batch of images, of which `index` is the one.
     """
-    if len(cells.peaks) and model.config.contribution.method == "window" and jax.local_device_count() == 1:
+    if not len(cells.peaks):
+        nothing = np.zeros(cells.shape, np.float32)
+        return WinnerMap(nothing, np.zeros(cells.shape, np.int32), nothing.copy())
+    if model.config.contribution.method == "window" and jax.local_device_count() == 1:
         return _winner_by_one_program(model, cells, recorded, index)
     if recorded is not None and index is not None:
         recorded = one_of(recorded, jnp.array(index))
