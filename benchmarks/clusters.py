@@ -208,7 +208,7 @@ def _untiled(
     small = resize_image(grey, config.network_scale)
     recorded, likelihoods = pipeline._look(run, [small], config=config, sides=None)
     detection = pipeline._find(small, likelihoods[0], config=config)
-    winner = pipeline.propagate(run, detection, config=config, recorded=recorded)
+    winner = pipeline.propagate(run, detection, config=config, recorded=recorded, index=0)
     peaks = detection.peaks
     greatest = greatest_contributions(winner.value, winner.owner, owners=len(peaks) + 1)
     costs = costs_of(small, peaks, winner, config=config, stats=whole._replace(greatest=greatest))
