@@ -50,6 +50,7 @@ from wsis_jax.cutting import (
     fuse_nearest,
     graphcut,
     pymaxflow_solver,
+    whole_costs,
 )
 from wsis_jax.synthetic import draw_scene
 
@@ -168,7 +169,7 @@ def shares(scene: Scene, reach: float) -> dict[str, float]:
     cuts_of(scene, reach)
     with (
         patch.object(os, "cpu_count", lambda: 1),
-        patch.object(cell_cuts, "graph_of", timed("round", graphcut.graph_of)),
+        patch.object(cell_cuts, "graph_of", timed("round", whole_costs.graph_of)),
         patch.object(pymaxflow_solver, "_build", timed("build", pymaxflow_solver._build)),
         patch.object(cell_cuts, "least_cut", timed("cut", graphcut.least_cut)),
     ):

@@ -15,9 +15,10 @@ from tests.cutting.drawn_cuts import cut_config, cut_drawn, discs, whole
 from wsis_jax.core import UserError
 from wsis_jax.core.config import CutConfig, preset
 from wsis_jax.cutting.cell_cuts import component_of, cut_cells, fuse_nearest
-from wsis_jax.cutting.graphcut import MOST_UNITS, chosen_solver, cut, cut_graph, least_cut, unit_for
+from wsis_jax.cutting.graphcut import chosen_solver, cut, least_cut
 from wsis_jax.cutting.pymaxflow_solver import SharedCut
 from wsis_jax.cutting.terms import Claims, Costs, edge_weights
+from wsis_jax.cutting.whole_costs import MOST_UNITS, cut_graph, unit_for
 from wsis_jax.synthetic import draw_scene
 
 MASKS_3X3 = np.array(list(itertools.product([False, True], repeat=9))).reshape(-1, 3, 3)

@@ -23,8 +23,9 @@ from wsis_jax.core import (
     whole_window,
     window_shape,
 )
-from wsis_jax.cutting.graphcut import Solver, WholeEdges, chosen_solver, graph_of, least_cut, whole_edges
+from wsis_jax.cutting.graphcut import Solver, chosen_solver, least_cut
 from wsis_jax.cutting.terms import Costs
+from wsis_jax.cutting.whole_costs import WholeEdges, graph_of, whole_edges
 
 if TYPE_CHECKING:
     from wsis_jax.cutting.pymaxflow_solver import SharedCut

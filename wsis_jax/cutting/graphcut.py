@@ -1,71 +1,25 @@
-"""Binary graph cuts of an image, from costs and seeds: the graph in whole numbers, and who solves it.
+"""Binary graph cuts of an image, and who solves them.
 
-Costs are rounded to multiples of a unit, a power of two. Sums of whole numbers are exact, so the cut of a graph
-does not depend on the solver, on the order of its pixels, or on the window in which a cell is cut. SciPy counts in
-32 bits. So the cost of an edge has a bound, and that of a pixel has one by its edges: a pixel that prefers a side
-by more than all its edges cost is on that side, whatever its neighbours do, and to prefer it still more makes no
-difference.
-
-Decided pixels, such as seeds, are left out first (`reduction.py`). What is left is solved by one of two solvers,
-each a function `solve`: `pymaxflow_solver`, the fast one, on PyMaxflow, whose licence is the GPL; and
-`scipy_solver`, for those who must go without.
+Costs are in whole numbers (`whole_costs.py`), and decided pixels, such as seeds, are left out first
+(`reduction.py`). What is left is solved by one of two solvers, each a function `solve`: `pymaxflow_solver`, the
+fast one, on PyMaxflow, whose licence is the GPL; and `scipy_solver`, for those who must go without.
 """
 
-import math
 from collections.abc import Callable
 from importlib.util import find_spec
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Bool, Float
 
-from wsis_jax.core import UserError, Window
+from wsis_jax.core import UserError
 from wsis_jax.cutting.reduction import ReducedCut, reduce_cut
+from wsis_jax.cutting.whole_costs import CutGraph, cut_graph
 
 Solver = Literal["auto", "pymaxflow", "scipy"]
 
-UNIT = 2.0**-22
-"""The unit of costs where none is given: enough for edges that cost up to 64."""
-MOST_UNITS = 2**28
-"""The greatest cost of an edge, in units: four edges and a unit are below 2³¹, as are both directions of one."""
-_LEAST_EDGE = 2.0**-20  # below it, units do not become finer
-
 _Costs = Float[np.ndarray, "height width"]
 _Mask = Bool[np.ndarray, "height width"]
-
-
-class WholeEdges(NamedTuple):
-    """What separating a pixel from its right and its lower neighbour costs, in whole units, 0 to `MOST_UNITS`."""
-
-    right: Int64[np.ndarray, "height columns"]
-    down: Int64[np.ndarray, "rows width"]
-
-    def within(self, window: Window) -> "WholeEdges":
-        """Returns the edges between the pixels of a window."""
-        rows, columns = window
-        last_row, last_column = slice(rows.start, rows.stop - 1), slice(columns.start, columns.stop - 1)
-        return WholeEdges(self.right[rows, last_column], self.down[last_row, columns])
-
-
-class CutGraph(NamedTuple):
-    """A binary cut of an image, in whole numbers of a unit.
-
-    Attributes:
-        data: what leaving a pixel out of the mask costs; where negative, what taking it in costs. Within its
-            bound.
-        edges: between the pixels.
-        bound: one unit beyond the sum of the pixel's edges, which is what seeds have: they are decided.
-    """
-
-    data: Int64[np.ndarray, "height width"]
-    edges: WholeEdges
-    bound: Int64[np.ndarray, "height width"]
-
-
-def unit_for(edge: float) -> float:
-    """Returns the finest unit, a power of two, in which edges may cost as much as `edge`, which is at least 0."""
-    mantissa, exponent = math.frexp(max(edge, _LEAST_EDGE))
-    return math.ldexp(1.0, exponent - (mantissa == 0.5)) / MOST_UNITS  # 0.5 is the mantissa of powers of two
 
 
 def cut(
@@ -74,72 +28,9 @@ def cut(
     """Returns the mask of least cost: the sum of the edges it cuts and of the data terms it goes against.
 
     Of several masks of that cost it is the largest, which holds all others. The arguments and errors are those of
-    `cut_graph`, with costs rounded to multiples of `UNIT`, and of `least_cut`.
+    `whole_costs.cut_graph`, with costs rounded to multiples of its `UNIT`, and of `least_cut`.
     """
     return least_cut(cut_graph(data, right, down, foreground, background), solver=solver)
-
-
-def cut_graph(
-    data: _Costs, right: _Costs, down: _Costs, foreground: _Mask, background: _Mask, *, unit: float = UNIT
-) -> CutGraph:
-    """Returns the graph of an image.
-
-    Args:
-        data: unary costs. A pixel with a positive value costs that much when it is left out of the mask; one with
-            a negative value costs as much when it is in. They are rounded away from 0, so that no sign is lost.
-        right, down: costs of separating a pixel from its right and its lower neighbour, at least 0, as
-            `terms.edge_weights` gives them. Those of the last column, and of the last row, are not read.
-        foreground: pixels that must be in the mask.
-        background: pixels that must not; disjoint from `foreground`.
-        unit: costs are rounded to multiples of it; a power of two.
-
-    Raises:
-        UserError: if a pixel is both foreground and background seed, or an edge costs more than 2²⁸ units.
-    """
-    return graph_of(data, whole_edges(right, down, unit), foreground, background, unit=unit)
-
-
-def graph_of(data: _Costs, edges: WholeEdges, foreground: _Mask, background: _Mask, *, unit: float) -> CutGraph:
-    """Returns the graph of an image whose edges cost whole units; other arguments and errors as in `cut_graph`."""
-    if np.any(foreground & background):
-        raise UserError("a pixel is both foreground and background seed; decide which before the cut")
-    bound = edge_sums(edges) + 1
-    return CutGraph(bounded_data(data, bound, foreground, background, unit), edges, bound)
-
-
-def whole_edges(right: _Costs, down: _Costs, unit: float) -> WholeEdges:
-    """Returns the costs of the edges in whole units.
-
-    Raises:
-        UserError: if one costs more than 2²⁸ units.
-    """
-    rounded = tuple(np.rint(costs.astype(np.float64) / unit) for costs in (right[:, :-1], down[:-1]))
-    greatest = max(costs.max(initial=0) for costs in rounded)
-    if greatest > MOST_UNITS:
-        raise UserError(
-            f"an edge costs {greatest * unit:g}, which is more than {MOST_UNITS * unit:g}; give a greater unit"
-        )
-    return WholeEdges(*(costs.astype(np.int64) for costs in rounded))
-
-
-def edge_sums(edges: WholeEdges) -> Int64[np.ndarray, "height width"]:
-    """Returns what the edges of each pixel cost together."""
-    right, down = edges
-    sums = np.zeros((len(right), down.shape[1]), np.int64)
-    sums[:, :-1] += right
-    sums[:, 1:] += right
-    sums[:-1] += down
-    sums[1:] += down
-    return sums
-
-
-def bounded_data(
-    data: _Costs, bound: Int64[np.ndarray, "height width"], foreground: _Mask, background: _Mask, unit: float
-) -> Int64[np.ndarray, "height width"]:
-    """Returns the data in whole units, none farther from 0 than its bound, which is what seeds have."""
-    away = np.ceil(np.abs(data.astype(np.float64)) / unit)
-    whole = (np.sign(data) * np.minimum(away, bound)).astype(np.int64)
-    return np.where(foreground, bound, np.where(background, -bound, whole))
 
 
 def least_cut(graph: CutGraph, *, solver: Solver) -> _Mask:

@@ -8,7 +8,7 @@ from jaxtyping import Float, Float32, Int, Int32
 from wsis_jax.core import Config, CutConfig, WinnerMap, fill_weights, grey, nearest_peak, smooth_labels
 from wsis_jax.cutting.appearance import Appearance, fit_appearance, with_channels
 from wsis_jax.cutting.cell_cuts import cut_cells, fuse_nearest, fuse_sequentially
-from wsis_jax.cutting.graphcut import chosen_solver, unit_for
+from wsis_jax.cutting.graphcut import chosen_solver
 from wsis_jax.cutting.terms import (
     BackgroundModel,
     CellExtent,
@@ -27,6 +27,7 @@ from wsis_jax.cutting.terms import (
     rim_of,
     scaled_contributions,
 )
+from wsis_jax.cutting.whole_costs import unit_for
 
 _Image = Float[np.ndarray, "height width *channels"]
 _Labels = Int32[np.ndarray, "height width"]

@@ -5,8 +5,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Int64
 
 from wsis_jax.core import Window
-from wsis_jax.cutting.graphcut import WholeEdges, bounded_data, edge_sums, whole_edges
 from wsis_jax.cutting.reduction import ReducedCut
+from wsis_jax.cutting.whole_costs import WholeEdges, bounded_data, edge_sums, whole_edges
 
 _Costs = Float[np.ndarray, "height width"]
 _Mask = Bool[np.ndarray, "height width"]
@@ -39,7 +39,7 @@ class SharedCut:
     pixel.
 
     Args:
-        data, right, down, background, unit: those of `graphcut.cut_graph`, whose errors these are; data and
+        data, right, down, background, unit: those of `whole_costs.cut_graph`, whose errors these are; data and
             background hold wherever `solve` gets no others.
     """
 

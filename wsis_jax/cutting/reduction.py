@@ -49,7 +49,7 @@ def reduce_cut(
     constant so, and the order of masks by their costs, equal ones included, stays.
 
     Args:
-        data, right, down: those of a `graphcut.CutGraph`, in whole units.
+        data, right, down: those of a `whole_costs.CutGraph`, in whole units.
         foreground, background: the decided pixels: seeds, and others that are known to be on a side.
     """
     side = foreground.astype(np.int64) - background

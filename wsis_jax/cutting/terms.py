@@ -27,7 +27,7 @@ from skimage import measure
 
 from wsis_jax.core import Config, CutConfig, UserError, Window
 from wsis_jax.cutting.appearance import FEWEST, Appearance, Moments, levels_of
-from wsis_jax.cutting.graphcut import UNIT
+from wsis_jax.cutting.whole_costs import UNIT
 
 Rim = Literal["bright", "dark"]
 """What the rims of cells look like."""
@@ -73,8 +73,8 @@ class Costs(NamedTuple):
         right, down: what it costs to cut between pixels, as `edge_weights` gives it.
         seeds: i + 1 at the foreground seeds of cell i; to every other cell they are background.
         claims: which cell each pixel likely belongs to, beside the seeds; added to the preference of that cell.
-        unit: that costs are rounded to where cells are cut, see `graphcut.cut_graph`. The same for all parts of an
-            image, so that a cell is the same in each.
+        unit: that costs are rounded to where cells are cut, see `whole_costs.cut_graph`. The same for all parts
+            of an image, so that a cell is the same in each.
     """
 
     preference: _Map
