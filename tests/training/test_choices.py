@@ -44,6 +44,11 @@ def test_a_stained_set_is_cut_by_levels_and_says_why():
     )
 
 
+def test_a_run_from_before_there_was_a_texture_tells_of_none():
+    before = {name: value for name, value in STAINED.items() if name != "texture"}
+    assert "texture" not in told(images=[before])["Cells are cut"][1]
+
+
 def test_phase_contrast_is_cut_by_contributions():
     config = CONFIG.override(["cut.data=inverse", "cut.reach=null"])
     found = told(config, [STAINED | {"stained": False, "rim": 0.4}])

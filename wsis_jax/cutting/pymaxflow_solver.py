@@ -1,4 +1,4 @@
-"""Cuts by PyMaxflow (Boykov and Kolmogorov 2004, TPAMI), whose licence is the GPL; alone imports it."""
+"""Cuts by PyMaxflow (Boykov and Kolmogorov 2004, TPAMI), whose licence is the GPL. No other module imports it."""
 
 import maxflow
 import numpy as np

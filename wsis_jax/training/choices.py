@@ -59,13 +59,13 @@ def _how_cut(config: Config, images: Sequence[dict[str, Any]]) -> str:
         return how
     stained, count = sum(image["stained"] for image in looks), len(looks)
     names = ("separation", "contrast", "rim", "texture")
-    figures = {name: median(image.get(name, 0.0) for image in looks) for name in names}
+    figures = {name: median(image[name] for image in looks) for name in names if name in looks[0]}
     which = f"{stained} of {count} images" if count > 1 else "the image" if stained else "no image"
     return (
         f"{how}. Cells look stained in {which}: grey value or colour at clicks and far from them has a "
         f"separation of {figures['separation']:.2f} (stained from {LEAST_SEPARATION}), a contrast of "
-        f"{figures['contrast']:.1f} (from {LEAST_CONTRAST:g}), a rim of {figures['rim']:.2f} (below {MOST_RIM}) "
-        f"and a texture of {figures['texture']:.2f} (below {MOST_TEXTURE})"
+        f"{figures['contrast']:.1f} (from {LEAST_CONTRAST:g}), a rim of {figures['rim']:.2f} (below {MOST_RIM})"
+        + (f" and a texture of {figures['texture']:.2f} (below {MOST_TEXTURE})" if "texture" in figures else "")
         + (", in the median." if count > 1 else ".")
     )
 
