@@ -11,7 +11,7 @@ from importlib.metadata import version
 from wsis_jax.cli import bench, demo, doctor, evaluate, export, points, report, segment, train, tune
 from wsis_jax.cli.arguments import add_print_completion
 from wsis_jax.cli.terminal import compilations, show_error, show_warning
-from wsis_jax.core import EXPECTED_ERRORS, IMPORTED, sentences
+from wsis_jax.core import EXPECTED_ERRORS, IMPORTED, keep_freed_memory, sentences
 
 # Heavy libraries are imported where they are used, so that --help comes at once.
 
@@ -69,6 +69,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         start = IMPORTED if argv is None else time.perf_counter()  # of a call in Python, imports are long done
         arguments = parser().parse_args(argv)
+        if argv is None and arguments.command == "train":  # a process of its own, which does nothing else
+            keep_freed_memory()
         with compilations(shown=getattr(arguments, "verbose", None), start=start):
             code = _COMMANDS[arguments.command].run(arguments)
         sys.stdout.flush()  # here, where a reader that has gone is noticed

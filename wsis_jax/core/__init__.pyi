@@ -1,3 +1,4 @@
+from .allocator import keep_freed_memory as keep_freed_memory
 from .channels import ChannelChoice as ChannelChoice
 from .channels import Channels as Channels
 from .channels import channel_count as channel_count
