@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Float32, Float64
+from jaxtyping import Float, Float32, Float64, Int64
 from scipy import ndimage
 from skimage.filters import threshold_otsu
 
@@ -75,7 +75,7 @@ class CellSize(NamedTuple):
 
 
 def measure_cells(images: Iterable[_Image | None], points: Sequence[_Points]) -> CellSize:
-    """Measures how large the cells of some images are.
+    """Measures how large the cells of some images are; one image at a time is looked at.
 
     Args:
         images: normalised, 0..1; None where there is no image: its points tell the spacing alone.
@@ -85,33 +85,49 @@ def measure_cells(images: Iterable[_Image | None], points: Sequence[_Points]) ->
     distances = [nearest_distances(own) for own in places if len(own) > 1]
     spacing = float(np.median(np.concatenate(distances))) if distances else None
     seen = [
-        (image, own)
+        _look(image, own, spacing)
         for image, own in zip(images, places, strict=True)
         if image is not None and inside(own, image.shape).any()
     ]
-    slopes = [(_slope(image), own) for image, own in seen]
-    structure = _structure(slopes, spacing) if spacing and seen else None
-    return CellSize(spacing, _blob(seen), structure, _covered(slopes))
+    if not seen:
+        return CellSize(spacing, None, None, None)
+    rings, blobs = (np.sum([getattr(one, sums) for one in seen], axis=0) for sums in ("rings", "blobs"))
+    structure = _structure(rings, spacing) if spacing else None
+    return CellSize(spacing, _blob(blobs), structure, _covered([one.areas for one in seen]))
 
 
-def _blob(seen: Sequence[tuple[_Image, _Points]]) -> float | None:
-    """Returns the diameter of the disc whose response, -σ² ∇² G_σ * image, is farthest from 0 over all clicks.
+class _Seen(NamedTuple):
+    """What one image tells of the size of its cells; the first two are sums, which add up over images."""
 
-    None where there is no such response.
-    """
-    sums, clicks = np.zeros((_OCTAVES, len(_OCTAVE))), np.zeros((_OCTAVES, len(_OCTAVE)))
-    for image, own in seen:
-        for octave in range(_OCTAVES):
-            small = resize_image(image, 0.5**octave)
-            at = tuple(_pixels(scale_points(own, 0.5**octave), small.shape).T)
-            for index, sigma in enumerate(_OCTAVE):
-                if 4 * sigma < min(small.shape):
-                    sums[octave, index] += sigma**2 * ndimage.gaussian_laplace(small, sigma)[at].sum(
-                        dtype=np.float64
-                    )
-                    clicks[octave, index] += len(at[0])
-    if not clicks.any():
-        return None
+    blobs: Float64[np.ndarray, "2 octaves sigmas"]  # the response at the clicks, and how many clicks there are
+    rings: Float64[
+        np.ndarray, "2 rings"
+    ]  # the structure in rings around the clicks, and how many pixels these have
+    areas: Int64[np.ndarray, " clicks"]  # pixels that show structure and are nearest to each click
+
+
+def _look(image: _Image, points: _Points, spacing: float | None) -> _Seen:
+    """Returns what an image tells at its points, at least one of which is inside."""
+    slope = _slope(image)
+    return _Seen(_blobs(image, points), _rings(slope, points, spacing or 1.0), _areas(slope, points))
+
+
+def _blobs(image: _Image, points: _Points) -> Float64[np.ndarray, "2 octaves sigmas"]:
+    """Returns, for each σ, the sum of the response -σ² ∇² G_σ * image over the clicks, and how many there are."""
+    sums, clicks = np.zeros((2, _OCTAVES, len(_OCTAVE)))
+    for octave in range(_OCTAVES):
+        small = resize_image(image, 0.5**octave)
+        at = tuple(_pixels(scale_points(points, 0.5**octave), small.shape).T)
+        for index, sigma in enumerate(_OCTAVE):
+            if 4 * sigma < min(small.shape):
+                sums[octave, index] = sigma**2 * ndimage.gaussian_laplace(small, sigma)[at].sum(dtype=np.float64)
+                clicks[octave, index] = len(at[0])
+    return np.stack([sums, clicks])
+
+
+def _blob(blobs: Float64[np.ndarray, "2 octaves sigmas"]) -> float | None:
+    """Returns the diameter of the disc whose response is farthest from 0; None where there is no such response."""
+    sums, clicks = blobs
     response = np.abs(sums / np.maximum(clicks, 1))
     if response.max() < _FAINT:
         return None
@@ -125,47 +141,53 @@ def _slope(image: _Image) -> _Slope:
     return np.log(slope + _FLAT).astype(np.float32)
 
 
-def _covered(slopes: Sequence[tuple[_Slope, _Points]]) -> float | None:
-    """Returns the diameter of the disc as large as the structure around a click, in the median of the clicks.
+def _areas(slope: _Slope, points: _Points) -> Int64[np.ndarray, " clicks"]:
+    """Returns how much structure is nearest to each click, in pixels.
 
     Structure is where the gradient, smoothed, is above Otsu's threshold (1979, IEEE Transactions on Systems, Man,
-    and Cybernetics 9, 62-66), and what that surrounds. None where no click has any.
+    and Cybernetics 9, 62-66), and what that surrounds.
     """
-    areas = []
-    for slope, own in slopes:
-        smooth = ndimage.gaussian_filter(slope, _SMOOTH)
-        structure = ndimage.binary_fill_holes(smooth > threshold_otsu(smooth))
-        clicks = _pixels(own, slope.shape)
-        nearest, _ = nearest_peak(clicks, slope.shape)
-        areas.append(np.bincount(nearest[structure], minlength=len(clicks)))
-    area = float(np.median(np.concatenate(areas))) if areas else 0.0
+    smooth = ndimage.gaussian_filter(slope, _SMOOTH)
+    structure = ndimage.binary_fill_holes(smooth > threshold_otsu(smooth))
+    clicks = _pixels(points, slope.shape)
+    nearest, _ = nearest_peak(clicks, slope.shape)
+    return np.bincount(nearest[structure], minlength=len(clicks))
+
+
+def _covered(areas: Sequence[Int64[np.ndarray, " clicks"]]) -> float | None:
+    """Returns the diameter of the disc as large as the structure around a click, in the median of the clicks.
+
+    None where no click has any.
+    """
+    area = float(np.median(np.concatenate(areas)))
     return max(2 * float(np.sqrt(area / np.pi)) - _WIDER, _WIDER) if area else None
 
 
-def _structure(slopes: Sequence[tuple[_Slope, _Points]], spacing: float) -> float | None:
+def _rings(slope: _Slope, points: _Points, spacing: float) -> Float64[np.ndarray, "2 rings"]:
+    """Returns the sum of the log of the gradient in rings around the clicks, and the number of their pixels."""
+    elsewhere = np.ones(slope.shape, bool)
+    elsewhere[tuple(_pixels(points, slope.shape).T)] = False
+    away = ndimage.distance_transform_edt(elsewhere) / (spacing / _RINGS)
+    ring = np.minimum(away, 2 * _RINGS - 1).astype(np.intp).ravel()
+    return np.stack([np.bincount(ring, values, 2 * _RINGS) for values in (slope.ravel(), None)])
+
+
+def _structure(rings: Float64[np.ndarray, "2 rings"], spacing: float) -> float | None:
     """Returns the diameter within which cells have structure, None where no ground is seen beyond them.
 
     Structure is the mean log of the gradient in rings around the clicks; it ends half-way from its greatest value
     to its least, that of the ground.
     """
-    step = spacing / _RINGS
-    sums, pixels = np.zeros(2 * _RINGS), np.zeros(2 * _RINGS)
-    for slope, own in slopes:
-        elsewhere = np.ones(slope.shape, bool)
-        elsewhere[tuple(_pixels(own, slope.shape).T)] = False
-        ring = np.minimum(ndimage.distance_transform_edt(elsewhere) / step, 2 * _RINGS - 1)
-        sums += np.bincount(ring.astype(np.intp).ravel(), slope.ravel(), 2 * _RINGS)
-        pixels += np.bincount(ring.astype(np.intp).ravel(), minlength=2 * _RINGS)
     far = int(_FAR * _RINGS)
-    sums, pixels = (np.append(values[:far], values[far:].sum()) for values in (sums, pixels))
-    rings = np.flatnonzero(pixels)
-    profile = np.interp(np.arange(far + 1), rings, sums[rings] / pixels[rings])
+    sums, pixels = (np.append(values[:far], values[far:].sum()) for values in rings)
+    present = np.flatnonzero(pixels)
+    profile = np.interp(np.arange(far + 1), present, sums[present] / pixels[present])
     ground = profile[pixels > _FEWEST].min(initial=np.inf)
     top = int(profile.argmax())
     if profile[top] - ground < _DROP:
         return None
     fallen = np.argmax(profile[top:] < (profile[top] + ground) / 2)
-    return float(2 * (top + fallen + 0.5) * step / _EDGE)
+    return float(2 * (top + fallen + 0.5) * (spacing / _RINGS) / _EDGE)
 
 
 def _pixels(points: Float[np.ndarray, "points 2"], shape: tuple[int, int]) -> np.ndarray:

@@ -51,13 +51,17 @@ def find_size(images: Sequence[_Image | None], points: Sequence[_Points], image_
     Raises:
         UserError: if neither points nor images tell.
     """
-    seen = [None if one is None else normalize_by(image_config, one.astype(np.float32)) for one in images]
-    size = measure_cells([None if one is None else grey(one) for one in seen], points)
+
+    def normalised(image: _Image) -> _Normalised:
+        return normalize_by(image_config, image.astype(np.float32))
+
+    # One image at a time is normalised, since there may be many.
+    size = measure_cells((None if one is None else grey(normalised(one)) for one in images), points)
     # How cells look depends little on their size, so that the size of stained ones will do to see it.
     first = size.diameter(stained=True)
     looks = [
-        look_at(image, own, first)
-        for image, own in zip(seen, points, strict=True)
+        look_at(normalised(image), own, first)
+        for image, own in zip(images, points, strict=True)
         if image is not None and len(own)
     ]
     stained = 2 * sum(one is not None and one.is_stained for one in looks) > len(looks)
