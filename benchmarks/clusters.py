@@ -35,7 +35,7 @@ import numpy as np
 import psutil
 from jaxtyping import Float32, Int32, UInt32
 
-from benchmarks.batch import _draw
+from benchmarks.batch import draw_images
 from benchmarks.tiles import _CHUNK, _make
 from experiments.commit import commit
 from wsis_jax.cli.measure import surroundings
@@ -54,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Measures what was asked for."""
     options = _options(argv)
     with tempfile.TemporaryDirectory(dir=options.folder) as name:
-        measured = _large(Path(name), options) if options.side else _images(Path(name), options)
+        measured = _large(Path(name), options) if options.side else many_images(Path(name), options)
     print(json.dumps({**measured, **surroundings(), "commit": commit()}))
 
 
@@ -76,14 +76,14 @@ def _options(argv: Sequence[str] | None) -> Namespace:
 # Many images
 
 
-def _images(folder: Path, options: Namespace) -> dict[str, Any]:
-    """Returns what images took one worker, and two."""
+def many_images(folder: Path, options: Namespace) -> dict[str, Any]:
+    """Returns the seconds that one worker, and two, take for images: options are those of this script."""
     seconds: dict[int, list[float]] = {1: [], 2: []}
     with connecting("local:2") as one, connecting("local:2") as two:
         one.retire_workers(list(one.nthreads())[1:])
         workers = {1: Workers(one, options.model), 2: Workers(two, options.model)}
-        about = Namespace(side=options.image_side, images=options.images)
-        files = _draw(folder / "images", about, workers[1].model.config.likelihood.sigma)
+        sigma = workers[1].model.config.likelihood.sigma
+        files = draw_images(folder / "images", options.images, options.image_side, sigma)
         for count, of in workers.items():  # compiles all
             _time(of, files[: 4 * count], folder / f"warm{count}")
         for turn in range(options.rounds):

@@ -46,8 +46,8 @@ from wsis_jax.core import Config
 
 _METHODS = ("window", "window-all", "vmap", "loop", "torch", "captum")
 _SIGMA = 5.0  # of the likelihood map, in pixels of the network: images are scaled to that
-_RADIUS = Config().detect.radius * _SIGMA  # of a centre region
-_REACH = (Config().cut.reach or math.inf) * _SIGMA
+RADIUS = Config().detect.radius * _SIGMA  # of a centre region
+REACH = (Config().cut.reach or math.inf) * _SIGMA
 
 
 class Entry(NamedTuple):
@@ -81,7 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--cells", nargs="+", type=int, default=[100], help="in an image (100)")
     parser.add_argument("--widths", nargs="+", type=int, default=[16, 64], help="of the first level, in channels")
     parser.add_argument("--methods", nargs="*", choices=_METHODS, default=list(_METHODS), help="none: only plot")
-    parser.add_argument("--reach", type=float, default=_REACH, help=f"of `window`, in pixels ({_REACH:g})")
+    parser.add_argument("--reach", type=float, default=REACH, help=f"of `window`, in pixels ({REACH:g})")
     parser.add_argument("--loop-cells", type=int, default=2, help="that all but windows are timed on (2)")
     parser.add_argument("--rounds", type=int, default=3, help="after one that is not counted (3)")
     parser.add_argument("--apart", action="store_true", help="a process for each method, side and width")
@@ -149,10 +149,10 @@ def _entries(width: int, arguments: argparse.Namespace) -> list[Entry]:
         if name in ("window", "window-all"):
             reach = arguments.reach if name == "window" else None
             for cells in arguments.cells:
-                case = draw_case(model, image, cells=cells, radius=_RADIUS)
+                case = draw_case(model, image, cells=cells, radius=RADIUS)
                 entries.append(Entry(side, by_windows(case, name, reach=reach), [cells], {"reach": reach}))
             continue
-        case = draw_case(model, image, cells=few, radius=_RADIUS)
+        case = draw_case(model, image, cells=few, radius=RADIUS)
         if name in ("vmap", "loop"):
             entries.append(Entry(side, by_images(case, name), arguments.cells, {}))
             continue
@@ -160,7 +160,7 @@ def _entries(width: int, arguments: argparse.Namespace) -> list[Entry]:
 
         peers.check(model, name)
         best = peers.better_format(case, name)
-        entries.append(Entry(side, peers.PEERS[name](case, best), arguments.cells, peers.details(best)))
+        entries.append(Entry(side, peers.PEERS[name](case, best), arguments.cells, peers.details(name, best)))
     return entries
 
 

@@ -1,6 +1,6 @@
 """Question: does a training step here take at most 1.1 times as long as the same step in PyTorch?
 
-The same network, batch and patches on the CPU, in this one process, in turn: forward, mean squared error,
+The same network, batch and patches, in this one process, in turn: forward, mean squared error,
 backward, statistics of the batch norm, Adam. PyTorch's network runs in both of its memory formats, and its better
 one is what ours is compared with. Compilation is not counted but told. Prints one JSON line: seconds of a step of
 each (least and median), the ratio, the ratio of each round, the machine, versions and commit.
@@ -18,15 +18,12 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
+from importlib.metadata import version
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import torch
-from torch import nn
-from torch.nn import functional
 
-from benchmarks.torch_unet import TorchUNet
 from experiments.commit import commit
 from wsis_jax.cli.measure import surroundings
 from wsis_jax.core import TrainConfig, compiler_options, copy_everywhere, training_mesh
@@ -45,45 +42,22 @@ from wsis_jax.training import (
 _SETTINGS = TrainConfig(learning_rate=1e-3, schedule="constant", warmup=0)
 
 
-def fresh_unet(encoder: tuple[int, ...], decoder: tuple[int, ...]) -> TorchUNet:
-    """Returns a network with batch norm."""
-    going_down = zip((1, *encoder), encoder, strict=False)
-    going_up = zip((encoder[-1], *decoder), encoder[-2::-1], decoder, strict=False)
-    return TorchUNet(
-        [_double_conv(inputs, outputs) for inputs, outputs in going_down],
-        [_double_conv(skip + inputs, outputs) for inputs, skip, outputs in going_up],
-        nn.Conv2d((*encoder[-1:], *decoder)[-1], 1, 1),
-    )
+def torch_steps(
+    encoder: tuple[int, ...], decoder: tuple[int, ...], images: np.ndarray, targets: np.ndarray
+) -> dict[str, Callable[[], None]]:
+    """Returns functions that do one training step in PyTorch, by the name of the memory format."""
+    import torch  # here, since our step needs no PyTorch
 
+    from benchmarks.torch_unet import fresh_unet, torch_step
 
-def _double_conv(inputs: int, outputs: int) -> nn.Sequential:
-    """Returns convolution, batch norm and ReLU, twice."""
-    layers: list[nn.Module] = []
-    for channels in (inputs, outputs):
-        layers += [nn.Conv2d(channels, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(True)]
-    return nn.Sequential(*layers)
-
-
-def torch_step(
-    encoder: tuple[int, ...],
-    decoder: tuple[int, ...],
-    images: np.ndarray,
-    targets: np.ndarray,
-    memory_format: torch.memory_format,
-) -> Callable[[], None]:
-    """Returns a function that does one training step in PyTorch."""
     torch.manual_seed(0)
-    model = fresh_unet(encoder, decoder).to(memory_format=memory_format)
-    optimizer = torch.optim.Adam(model.parameters(), _SETTINGS.learning_rate)
-    x, y = (torch.from_numpy(part.transpose(0, 3, 1, 2).copy()) for part in (images, targets))
-    x = x.to(memory_format=memory_format)
-
-    def step() -> None:
-        optimizer.zero_grad()
-        functional.mse_loss(model(x), y).backward()
-        optimizer.step()
-
-    return step
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    formats = {"torch": torch.contiguous_format, "torch_channels_last": torch.channels_last}
+    rate = _SETTINGS.learning_rate
+    return {
+        name: torch_step(fresh_unet(encoder, decoder), images, targets, chosen, learning_rate=rate)
+        for name, chosen in formats.items()
+    }
 
 
 def jax_step(
@@ -125,6 +99,31 @@ def jax_drawn_step(
     return step
 
 
+def widths_of(width: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Returns the widths of encoder and decoder: five levels, the first of `width` channels."""
+    w = width
+    return (w, 2 * w, 4 * w, 8 * w, 8 * w), (4 * w, 2 * w, w, w)
+
+
+def random_patches(batch: int, side: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns random images and targets of (batch, side, side, 1), 0..1."""
+    images, targets = np.random.default_rng(0).random((2, batch, side, side, 1), dtype=np.float32)
+    return images, targets
+
+
+def by_turns(steps: dict[str, Callable[[], None]], rounds: int) -> tuple[dict[str, float], dict[str, list[float]]]:
+    """Returns the seconds of the first call of each function, and those of so many rounds, taken by turns."""
+
+    def seconds(step: Callable[[], None]) -> float:
+        start = time.perf_counter()
+        step()
+        return time.perf_counter() - start
+
+    first = {name: seconds(step) for name, step in steps.items()}
+    turns = [{name: seconds(step) for name, step in steps.items()} for _ in range(rounds)]
+    return first, {name: [turn[name] for turn in turns] for name in steps}
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Measures and prints."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -133,27 +132,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--patch", type=int, default=256, help="side, in pixels")
     parser.add_argument("--rounds", type=int, default=7)
     arguments = parser.parse_args(argv)
-    w = arguments.width
-    widths = (w, 2 * w, 4 * w, 8 * w, 8 * w), (4 * w, 2 * w, w, w)
-    random = np.random.default_rng(0)
-    shape = (arguments.batch, arguments.patch, arguments.patch, 1)
-    images, targets = random.random((2, *shape), dtype=np.float32)
-    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    widths = widths_of(arguments.width)
+    images, targets = random_patches(arguments.batch, arguments.patch)
     steps = {
-        "torch": torch_step(*widths, images, targets, torch.contiguous_format),
-        "torch_channels_last": torch_step(*widths, images, targets, torch.channels_last),
+        **torch_steps(*widths, images, targets),
         "jax": jax_step(*widths, images, targets),
         "jax_drawn": jax_drawn_step(*widths, arguments.batch, arguments.patch),
     }
-
-    def seconds(step: Callable[[], None]) -> float:
-        start = time.perf_counter()
-        step()
-        return time.perf_counter() - start
-
-    first = {name: seconds(step) for name, step in steps.items()}
-    rounds = [{name: seconds(step) for name, step in steps.items()} for _ in range(arguments.rounds)]
-    times = {name: [one[name] for one in rounds] for name in steps}
+    first, times = by_turns(steps, arguments.rounds)
     least = {name: min(values) for name, values in times.items()}
     peer = min(("torch", "torch_channels_last"), key=least.__getitem__)
     print(
@@ -163,13 +149,13 @@ def main(argv: Sequence[str] | None = None) -> None:
                 "least_s": {name: round(value, 3) for name, value in least.items()},
                 "median_s": {name: round(statistics.median(values), 3) for name, values in times.items()},
                 "jax_over_torch": round(least["jax"] / least[peer], 2),
-                "ratio_of_each_round": [round(one["jax"] / one[peer], 2) for one in rounds],
+                "ratio_of_each_round": [round(a / b, 2) for a, b in zip(times["jax"], times[peer], strict=True)],
                 "jax_drawn_over_jax": round(least["jax_drawn"] / least["jax"], 2),
                 "peer": peer,
                 "first_step_with_compilation_s": round(first["jax"], 1),
-                "threads": torch.get_num_threads(),
+                "threads": len(os.sched_getaffinity(0)),
                 **surroundings(),
-                "torch": torch.__version__,
+                "torch": version("torch"),
                 "commit": commit(),
             }
         )

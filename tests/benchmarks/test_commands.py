@@ -10,6 +10,8 @@ from contextlib import contextmanager
 import pytest
 from distributed import Client, LocalCluster
 
+from benchmarks import clusters
+
 # A width of 4 is the least at which a signal comes through a network that learned nothing.
 _NETWORK = "--sides 32 --widths 4 --cells 3 --rounds 1"
 TOYS = {
@@ -27,6 +29,10 @@ TOYS = {
     "clusters, large": "clusters --side 96 --scale 1 --tile 64 --workers 2 --model RUN",
     "tiles": "tiles --compare 96 --side 96 --tile 64 --model RUN",
     "baselines": "baselines --side 96 120 --cells 8",
+    "accelerator": "accelerator --small --rounds 1 --minutes 8 --model RUN --out numbers.json",
+    "scale": "scale --fields 1e3 --side 64 80 --cells 5 --widths 4 --flops 1e9",
+    "scale, rates": "scale --rates --side 64 80 --cells 5 --rounds 1 --model RUN",
+    "scale, measured": "scale --measure 2 --image-side 48 --rounds 1 --model RUN",
 }
 _NEEDS = {
     "contributions, PyTorch": ("torch", "captum"),
@@ -68,12 +74,13 @@ def test_a_benchmark_runs_to_its_end(name, one_process, tiny_run, tmp_path, monk
     script, *words = TOYS[name].replace("RUN", str(tiny_run.folder)).split()
     benchmark = importlib.import_module(f"benchmarks.{script}")
     monkeypatch.chdir(tmp_path)
-    if script == "clusters":
-        monkeypatch.setattr(benchmark, "connecting", connecting)
+    monkeypatch.setattr(clusters, "connecting", connecting)
     if "--plot" in words:
         (tmp_path / "lines.jsonl").write_text(json.dumps(_LINE))
     assert not benchmark.main(words)
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines() if line.startswith("{")]
+    if "--out" in words:
+        lines.append(json.loads((tmp_path / words[words.index("--out") + 1]).read_text()))
     if "--plot" in words:
         assert (tmp_path / "picture.png").stat().st_size > 0
     else:
@@ -83,3 +90,4 @@ def test_a_benchmark_runs_to_its_end(name, one_process, tiny_run, tmp_path, monk
         assert line.get("files_equal", True)
         assert line.get("points_equal", True)
         assert line.get("pixels_that_differ", 0) == 0
+        assert [row for row in line.get("rows", ()) if row["note"].startswith("failed")] == []

@@ -142,6 +142,17 @@ def test_vmap_equals_loop_whatever_the_chunk(seed, cells, chunk):
     np.testing.assert_allclose(mapped, looped, rtol=0, atol=1e-6 * max(looped.max(), 1e-30))
 
 
+@pytest.mark.parametrize("method", ["vmap", "loop"])
+def test_passes_through_the_whole_image_compute_in_the_precision_of_the_model(method):
+    model = Model.of(
+        MODEL, VARIABLES, Config().override(["unet.precision=bfloat16", f"contribution.method={method}"])
+    )
+    maps = contribution_maps(model, Cells(IMAGE, REGIONS, peaks_of(REGIONS, 4)))
+    assert maps.dtype == np.float32
+    assert maps.max() > 0
+    np.testing.assert_array_equal(maps, maps.astype(jnp.bfloat16).astype(np.float32))
+
+
 def test_a_cell_does_not_depend_on_the_others():
     together = maps_of(MODEL, VARIABLES, IMAGE, REGIONS, cells=4)
     alone = maps_of(MODEL, VARIABLES, IMAGE, (REGIONS == 3).astype(int), cells=1)

@@ -600,10 +600,14 @@ def linearize(model: Model, image: Float[np.ndarray, "height width *channels"]) 
 def _pullback_of(
     twin: UNet, variables: Variables, image: Float[Array, "height width *channels"]
 ) -> tuple[Float[Array, "height width"], Callable[[Array], tuple[Array]]]:
-    """Runs the network forward once; returns the likelihood map and the pull-back from its logits to the image."""
+    """Runs the network forward once; returns the likelihood map and the pull-back from its logits to the image.
+
+    The type of the variables is that of the arithmetic; maps and signals outside the network are float32.
+    """
 
     def forward(x: Float[Array, "height width *channels"]) -> Float[Array, "height width"]:
-        return jnp.asarray(twin.apply(variables, with_channels(x[None]), method="logits"))[0, :, :, 0]
+        images = with_channels(x[None]).astype(jax.tree.leaves(variables)[0].dtype)
+        return jnp.asarray(twin.apply(variables, images, method="logits"), jnp.float32)[0, :, :, 0]
 
     logits, pullback = jax.vjp(forward, image)
     return jax.nn.sigmoid(logits), pullback
