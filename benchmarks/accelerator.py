@@ -115,7 +115,7 @@ class Part(NamedTuple):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measures part after part; returns 1 if one failed."""
+    """Measures part after part; returns 1 if one failed or was cut off."""
     start, options = time.perf_counter(), _options(argv)
     bench = Bench(_SMALL if options.small else Sizes(), options.rounds, options.model, {})
     table, failed, running = Table(options.out, bench), False, False
@@ -130,10 +130,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             table.add(Row(part.name, "", note=f"failed: {_in_a_line(error)}"))
         if running:
             table.add(Row(part.name, "", note=f"cut off after {left:.0f} s"))
-    if running:
-        sys.stdout.flush()
-        os._exit(1)  # a thread in a compiler cannot be ended otherwise
-    return int(failed)
+    return int(failed or running)
 
 
 def _options(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -370,4 +367,6 @@ def _segment(bench: Bench) -> Iterator[Row]:
 
 if __name__ == "__main__":
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # PyTorch needs memory, too
-    sys.exit(main())
+    code = main()
+    sys.stdout.flush()
+    os._exit(code)  # a part that was cut off may be in a compiler, which cannot be ended otherwise

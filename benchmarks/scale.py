@@ -2,11 +2,11 @@
 
 A field is an image of --side pixels of the network with --cells cells. Counted are its bytes, the arithmetic of
 the network (`floors.py`) and its cuts. The speeds are arguments: those of a device (--flops) and those of a core
-(--read to --written), by default as `--rates` measured them on the machine of README.md here.
+(--read to --written), by default as --rates measured them on the machine of README.md here.
 
 A process leads a device. For each field it reads, normalises and detects (b seconds of a core, before) and has
-the device pass forward and back (d seconds). Then a worker on the CPU cuts and writes (a seconds of a core, after).
-The process goes on with the next field as soon as a worker has taken this one. N devices with W workers finish
+the device pass forward and back (d seconds). Then a worker on a core cuts and writes (a seconds of it, after),
+and the process goes on with the next field as soon as a worker has taken this one. N devices and W workers finish
 
     min(N / (b + d), W / a)
 

@@ -29,7 +29,7 @@ TOYS = {
     "clusters, large": "clusters --side 96 --scale 1 --tile 64 --workers 2 --model RUN",
     "tiles": "tiles --compare 96 --side 96 --tile 64 --model RUN",
     "baselines": "baselines --side 96 120 --cells 8",
-    "accelerator": "accelerator --small --rounds 1 --minutes 8 --model RUN --out numbers.json",
+    "accelerator": "accelerator --small --rounds 1 --minutes 60 --model RUN --out numbers.json",
     "scale": "scale --fields 1e3 --side 64 80 --cells 5 --widths 4 --flops 1e9",
     "scale, rates": "scale --rates --side 64 80 --cells 5 --rounds 1 --model RUN",
     "scale, measured": "scale --measure 2 --image-side 48 --rounds 1 --model RUN",
