@@ -44,7 +44,7 @@ import jax
 from benchmarks import training_step
 from benchmarks.batch import segment_drawn
 from benchmarks.contributions import RADIUS, REACH
-from benchmarks.floors import Rates, Work, measured_rates, work_of_cell, work_of_pass
+from benchmarks.floors import Rates, Work, measured_rates, prefixed, work_of_cell, work_of_pass
 from experiments.commit import commit
 from wsis_jax.cli.measure import (
     Case,
@@ -235,8 +235,8 @@ def _rates(bench: Bench) -> Iterator[Row]:
     rates = measured_rates(side=sizes.matrix, numbers=sizes.copied, rounds=bench.rounds)
     bench.rates["device"] = rates
     for precision, flop in rates.flop.items():
-        yield Row("rates", f"matrices of {sizes.matrix}², {precision}", note=f"{flop / 1e12:.3g} TFLOP/s")
-    yield Row("rates", f"copy of {4 * sizes.copied / 1e9:.2g} GB", note=f"{rates.bytes / 1e9:.3g} GB/s")
+        yield Row("rates", f"matrices of {sizes.matrix}², {precision}", note=prefixed(flop, "FLOP/s"))
+    yield Row("rates", f"copy of {prefixed(4 * sizes.copied, 'B')}", note=prefixed(rates.bytes, "B/s"))
 
 
 def _case(width: int, precision: str, sizes: Sizes, cells: int) -> Case:
@@ -260,14 +260,14 @@ def _windows(width: int, precision: str, bench: Bench) -> Iterator[Row]:
     timings = measure(methods, rounds=bench.rounds)
     network, cells = case.model.network, case.cells._replace(reach=REACH)
     work = work_of_cell(network, windows_of_cells(network, cells), precision=precision, chunk=len(cells.peaks))
-    counted = f"{work.flop / 1e9:.3g} GFLOP and {work.bytes / 1e6:.3g} MB counted"
+    counted = f"{prefixed(work.flop, 'FLOP')} and {prefixed(work.bytes, 'B')} counted"
     ours = _per_cell(methods[0], timings[0].back)
     for method, timing in zip(methods, timings, strict=True):
         taken = _per_cell(method, timing.back)
-        note = f"{counted}, {work.flop / taken / 1e12:.3g} TFLOP/s"
+        note = f"{counted}, {prefixed(work.flop / taken, 'FLOP/s')}"
         yield Row(part, method.name, taken, "a cell", taken / ours, bench.over_floor(taken, work, precision), note)
     passed, taken = work_of_pass(network, cells.shape, precision=precision), statistics.median(timings[0].forward)
-    note = f"{passed.flop / 1e12:.3g} TFLOP counted; what is recorded for the passes back is in the time"
+    note = f"{prefixed(passed.flop, 'FLOP')} counted; what is recorded for the passes back is in the time"
     yield Row(part, "pass forward", taken, "an image", None, bench.over_floor(taken, passed, precision), note)
 
 

@@ -7,6 +7,7 @@ that keeps features in the chip between two convolutions could move less than is
 What the device can do is measured: the product of two large matrices, and a copy of a large array.
 """
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -85,6 +86,12 @@ def measured_rates(*, side: int, numbers: int, rounds: int) -> Rates:
         flop[precision] = 2 * side**3 / _seconds(multiply, matrix, matrix, rounds=rounds)
     array = jnp.zeros(numbers, jnp.float32)
     return Rates(flop, 2 * array.nbytes / _seconds(copy, array, rounds=rounds))
+
+
+def prefixed(value: float, unit: str) -> str:
+    """Returns a number with its unit, as in 2.9 MB."""
+    power = min(int(math.log10(max(value, 1)) / 3), 6)
+    return f"{value / 1000**power:.3g} {('', 'k', 'M', 'G', 'T', 'P', 'E')[power]}{unit}".strip()
 
 
 def _seconds(function, *arguments: jax.Array, rounds: int) -> float:

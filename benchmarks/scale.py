@@ -45,7 +45,7 @@ import tifffile
 from benchmarks.batch import draw_images
 from benchmarks.clusters import many_images
 from benchmarks.contributions import RADIUS, REACH
-from benchmarks.floors import Work, work_of_cell, work_of_pass
+from benchmarks.floors import Work, prefixed, work_of_cell, work_of_pass
 from benchmarks.training_step import widths_of
 from experiments.commit import commit
 from wsis_jax import load_model
@@ -182,7 +182,7 @@ def print_tables(options: argparse.Namespace) -> None:
     shape = options.side[0], options.side[1]
     work = {width: work_of_field(width, shape, options.cells, options.views) for width in options.widths}
     devices = [
-        (f"width {width}, {_prefixed(flops, 'FLOP/s')}", (forward.flop + back.flop) / flops)
+        (f"width {width}, {prefixed(flops, 'FLOP/s')}", (forward.flop + back.flop) / flops)
         for width, (forward, back) in work.items()
         for flops in options.flops
     ]
@@ -204,7 +204,7 @@ def _print_costs(
         amounts.append((f"width {width}, {options.views} passes forward", forward.flop, "FLOP"))
         amounts.append((f"width {width}, contributions of {options.cells} cells", back.flop, "FLOP"))
         amounts.append((f"width {width}, memory traffic of the device", forward.bytes + back.bytes, "B"))
-    rows = [[what, _prefixed(one, unit), _prefixed(one * options.fields, unit)] for what, one, unit in amounts]
+    rows = [[what, prefixed(one, unit), prefixed(one * options.fields, unit)] for what, one, unit in amounts]
     times = [(f"a core: {stage}", seconds) for stage, seconds in host._asdict().items()]
     times += [(f"a device: {name}", seconds) for name, seconds in devices]
     rows += [[what, f"{one:.3g} s", f"{one * options.fields / _DAY:.3g} days"] for what, one in times]
@@ -218,7 +218,7 @@ def _print_workers(options: argparse.Namespace, host: Host, devices: Sequence[tu
         period = host.before + seconds
         rate, needed = count / period, workers_needed(count, period, host.after)
         found = [simulated_workers(count, period, host.after, spread=spread) for spread in (0, options.spread)]
-        flow = [_prefixed(size * rate, "B/s") for size in (2 * math.prod(options.side), options.written)]
+        flow = [prefixed(size * rate, "B/s") for size in (2 * math.prod(options.side), options.written)]
         busy, always = f"{seconds / period:.0%}", f"{(host.before + host.after) / seconds:.3g}"
         rows.append([name, count, f"{rate:.3g}", *flow, f"{needed:.3g}", *found, busy, always])
     heads = ["network, device", "devices", "fields/s", "read", "written", "workers needed", "simulated"]
@@ -238,12 +238,6 @@ def work_of_field(width: int, shape: tuple[int, int], cells: int, views: int) ->
     spans = windows(len(network.encoder), half=half_of(RADIUS), reach=int(REACH))
     forward = work_of_pass(network, shape, precision="float32").times(views)
     return forward, work_of_cell(network, spans, precision="float32", chunk=cells).times(cells)
-
-
-def _prefixed(value: float, unit: str) -> str:
-    """Returns a number with a unit, as in 2.9 MB."""
-    power = min(int(math.log10(max(value, 1)) / 3), 6)
-    return f"{value / 1000**power:.3g} {['', 'k', 'M', 'G', 'T', 'P', 'E'][power]}{unit}".strip()
 
 
 # What a core does

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from benchmarks.floors import Rates, Work, work_of_cell, work_of_pass
+from benchmarks.floors import Rates, Work, prefixed, work_of_cell, work_of_pass
 from wsis_jax.network import UNet, windows
 from wsis_jax.network.record import RecordedImage, record
 from wsis_jax.network.rules import rule_of
@@ -79,6 +79,13 @@ def test_the_floor_is_the_longer_of_arithmetic_and_traffic():
     assert Work(100, 20).seconds(rates, "float32") == 20
     assert Work(100, 20).seconds(rates, "bfloat16") == 2
     assert Work(100, 30).times(2).seconds(rates, "bfloat16") == 6
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0, "0 B"), (0.5, "0.5 B"), (999, "999 B"), (2_895_360, "2.9 MB"), (6.4e21, "6.4e+03 EB")]
+)
+def test_numbers_have_prefixes(value, text):
+    assert prefixed(value, "B") == text
 
 
 def _array(*shape, dtype=jnp.float32):
