@@ -21,9 +21,9 @@ between fields by up to a third (--spread), some more.
     python -m benchmarks.scale --rates
     python -m benchmarks.scale --measure 40
 
---rates measures the speeds of a core on --rounds drawn fields, in processor time, which other work on the machine
-hardly changes. --measure has a batch of so many images segmented by one worker of one core and by two, as
-`clusters.py` does, beside what follows from the processor times of the stages. Give it the machine alone.
+--rates measures the speeds of a core on --rounds drawn fields, in processor time of all threads. --measure has a
+batch of so many images segmented by one worker of one core and by two, as `clusters.py` does, beside what follows
+from the processor times of the stages. Give both the machine alone.
 """
 
 import argparse
