@@ -1,5 +1,6 @@
 """Contribution maps: PyTorch's numbers, cells by themselves, the winner map."""
 
+import re
 from functools import cache, partial
 
 import jax
@@ -142,15 +143,14 @@ def test_vmap_equals_loop_whatever_the_chunk(seed, cells, chunk):
     np.testing.assert_allclose(mapped, looped, rtol=0, atol=1e-6 * max(looped.max(), 1e-30))
 
 
-@pytest.mark.parametrize("method", ["vmap", "loop"])
-def test_passes_through_the_whole_image_compute_in_the_precision_of_the_model(method):
-    model = Model.of(
-        MODEL, VARIABLES, Config().override(["unet.precision=bfloat16", f"contribution.method={method}"])
-    )
-    maps = contribution_maps(model, Cells(IMAGE, REGIONS, peaks_of(REGIONS, 4)))
-    assert maps.dtype == np.float32
-    assert maps.max() > 0
-    np.testing.assert_array_equal(maps, maps.astype(jnp.bfloat16).astype(np.float32))
+@pytest.mark.parametrize(("precision", "name"), [("float32", "f32"), ("bfloat16", "bf16")])
+def test_passes_through_the_whole_image_compute_in_the_precision_of_the_model(precision, name):
+    model = Model.of(MODEL, VARIABLES, Config().override([f"unet.precision={precision}"]))
+    program = jax.make_jaxpr(lambda image: linearize(model, image).signal)(jnp.asarray(IMAGE, jnp.float32))
+    convolutions = re.findall(r":(\w+)\[[\d,]*\] = conv_general_dilated", str(program))
+    assert len(convolutions) > 4
+    assert set(convolutions) == {name}
+    assert program.out_avals[0].dtype == jnp.float32
 
 
 def test_a_cell_does_not_depend_on_the_others():
