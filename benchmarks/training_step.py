@@ -1,9 +1,15 @@
-"""Question: does a training step here take at most 1.1 times as long as the same step in PyTorch?
+"""Question: does a training step here take at most as long as the same step in PyTorch?
 
-The same network, batch and patches, in this one process, in turn: forward, mean squared error,
-backward, statistics of the batch norm, Adam. PyTorch's network runs in both of its memory formats, and its better
-one is what ours is compared with. Compilation is not counted but told. Prints one JSON line: seconds of a step of
-each (least and median), the ratio, the ratio of each round, the machine, versions and commit.
+The same network, batch and patches: forward, mean squared error, backward, statistics of the batch norm, Adam.
+Each side has a process of its own, as its users have, and they do their steps by turns:
+
+* torch, torch_channels_last: PyTorch in its two memory formats; the faster one is what ours is compared with.
+* jax: ours as `wsis train` does it, which keeps the memory that it frees (`core/allocator.py`).
+* jax_drawn: the same, with a step that draws its patches.
+* jax_gives_back, torch_keeps: the other way round for each, PyTorch with channels last.
+
+Compilation is not counted but told. Prints one JSON line: seconds of a step of each (least and median), the ratio
+of the medians, the ratio of each round, the machine, versions and commit.
 
 Needs `pip install torch`.
 
@@ -15,8 +21,11 @@ import dataclasses
 import json
 import os
 import statistics
+import subprocess
+import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from importlib.metadata import version
 
@@ -124,6 +133,66 @@ def by_turns(steps: dict[str, Callable[[], None]], rounds: int) -> tuple[dict[st
     return first, {name: [turn[name] for turn in turns] for name in steps}
 
 
+_KEEPING = {
+    "torch": False,
+    "torch_channels_last": False,
+    "jax": True,
+    "jax_drawn": True,
+    "jax_gives_back": False,
+    "torch_keeps": True,
+}
+"""The sides, and whether each keeps the memory that it frees."""
+
+# What the process of a side runs: memory is kept from before JAX or PyTorch is imported.
+_PROCESS = """
+import sys
+from wsis_jax.core import keep_freed_memory
+name, keeps, *sizes = sys.argv[1:]
+if keeps == "True":
+    keep_freed_memory()
+from benchmarks.training_step import serve
+serve(name, *map(int, sizes))
+"""
+
+
+def serve(name: str, width: int, batch: int, patch: int) -> None:
+    """Does a step of a side for each line that is read, and writes a line when it is done."""
+    widths, patches = widths_of(width), random_patches(batch, patch)
+    if name == "jax_drawn":
+        step = jax_drawn_step(*widths, batch, patch)
+    elif name.startswith("jax"):
+        step = jax_step(*widths, *patches)
+    else:
+        step = torch_steps(*widths, *patches)["torch" if name == "torch" else "torch_channels_last"]
+    for _ in sys.stdin:
+        step()
+        print(flush=True)
+
+
+@contextmanager
+def _in_processes(*sizes: int) -> Generator[dict[str, Callable[[], None]]]:
+    """Yields the steps of the sides, each of which a process does."""
+    with ExitStack() as stack:
+        yield {name: stack.enter_context(_in_process(name, keeps, *sizes)) for name, keeps in _KEEPING.items()}
+
+
+@contextmanager
+def _in_process(name: str, keeps: bool, *sizes: int) -> Generator[Callable[[], None]]:
+    """Yields the step of a side, which a process does."""
+    command = [sys.executable, "-c", _PROCESS, name, str(keeps), *map(str, sizes)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+
+        def step() -> None:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            process.stdin.write("\n")
+            process.stdin.flush()
+            if not process.stdout.readline():
+                raise RuntimeError(f"the process of {name} ended")
+
+        yield step
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Measures and prints."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -132,25 +201,20 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--patch", type=int, default=256, help="side, in pixels")
     parser.add_argument("--rounds", type=int, default=7)
     arguments = parser.parse_args(argv)
-    widths = widths_of(arguments.width)
-    images, targets = random_patches(arguments.batch, arguments.patch)
-    steps = {
-        **torch_steps(*widths, images, targets),
-        "jax": jax_step(*widths, images, targets),
-        "jax_drawn": jax_drawn_step(*widths, arguments.batch, arguments.patch),
-    }
-    first, times = by_turns(steps, arguments.rounds)
-    least = {name: min(values) for name, values in times.items()}
-    peer = min(("torch", "torch_channels_last"), key=least.__getitem__)
+    with _in_processes(arguments.width, arguments.batch, arguments.patch) as steps:
+        first, times = by_turns(steps, arguments.rounds)
+    median = {name: statistics.median(values) for name, values in times.items()}
+    peer = min(("torch", "torch_channels_last"), key=median.__getitem__)
     print(
         json.dumps(
             {
                 **vars(arguments),
-                "least_s": {name: round(value, 3) for name, value in least.items()},
-                "median_s": {name: round(statistics.median(values), 3) for name, values in times.items()},
-                "jax_over_torch": round(least["jax"] / least[peer], 2),
+                "least_s": {name: round(min(values), 3) for name, values in times.items()},
+                "median_s": {name: round(value, 3) for name, value in median.items()},
+                "jax_over_torch": round(median["jax"] / median[peer], 2),
                 "ratio_of_each_round": [round(a / b, 2) for a, b in zip(times["jax"], times[peer], strict=True)],
-                "jax_drawn_over_jax": round(least["jax_drawn"] / least["jax"], 2),
+                "jax_over_torch_if_both_keep_memory": round(median["jax"] / median["torch_keeps"], 2),
+                "jax_drawn_over_jax": round(median["jax_drawn"] / median["jax"], 2),
                 "peer": peer,
                 "first_step_with_compilation_s": round(first["jax"], 1),
                 "threads": len(os.sched_getaffinity(0)),
