@@ -280,7 +280,8 @@ def _assign(rows: _Pairs, columns: _Pairs, weights: _Weights, shape: tuple[int, 
     alone, price = np.arange(height), weights.max() + 1
     costs = np.concatenate([price - weights, np.full(height, price)])
     places = np.concatenate([rows, alone]), np.concatenate([columns, width + alone])
-    graph = coo_array((costs, places), shape=(height, width + height))
+    # SciPy 1.14 matches only with indices of 32 bits.
+    graph = coo_array((costs, tuple(axis.astype(np.int32) for axis in places)), shape=(height, width + height))
     row, partner = min_weight_full_bipartite_matching(graph.tocsr())
     partner = partner[np.argsort(row)]
     return np.flatnonzero(partner[rows] == columns)

@@ -127,7 +127,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 3 if errors or any(one.faults for one in reports) else 0
 
 
-def _point_source(arguments: argparse.Namespace) -> tuple["PointFiles", list[Path], "Named | None"]:
+def _point_source(arguments: argparse.Namespace) -> "tuple[PointFiles, list[Path], Named | None]":
     """Returns the points asked for, the point files among what was given, and the images with their names."""
     from wsis_jax.io import named_images, named_points
     from wsis_jax.training import points_from_ctc, points_from_files, points_from_labels, points_from_stains
