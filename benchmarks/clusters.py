@@ -40,7 +40,7 @@ from benchmarks.tiles import _CHUNK, _make
 from experiments.commit import commit
 from wsis_jax.cli.measure import surroundings
 from wsis_jax.core import Config, resize_image, serial_map, stretch
-from wsis_jax.cutting import ImageStats, costs_of, cut_cells, fit_labels, fuse_nearest, greatest_contributions
+from wsis_jax.cutting import FusedCells, ImageStats, costs_of, cut_cells, fuse_nearest, greatest_contributions
 from wsis_jax.io import open_frames, writing_labels
 from wsis_jax.network import Model
 from wsis_jax.segmentation import BatchOptions, TileOptions, Workers, connecting, halos_of, pipeline, segment_files
@@ -213,7 +213,7 @@ def _untiled(
     greatest = greatest_contributions(winner.value, winner.owner, owners=len(peaks) + 1)
     costs = costs_of(small, peaks, winner, config=config, stats=whole._replace(greatest=greatest))
     fused = fuse_nearest(cut_cells(costs, peaks, config=config), peaks, small.shape)
-    return fit_labels(fused, peaks, grey.shape, config=config)
+    return FusedCells(fused, costs.blur).fit(peaks, grey.shape)
 
 
 def _differing(found: UInt32[np.ndarray, "_ _"], expected: Int32[np.ndarray, "_ _"]) -> int:

@@ -21,7 +21,7 @@ from scipy import ndimage
 from experiments.ablation import training_fronts
 from experiments.fronts import Front, cut_front, score
 from wsis_jax.core import Config, Window, corner_of, grow, whole_window
-from wsis_jax.cutting import CellMask, Costs, component_of, costs_of, cut_and_fuse, fit_labels, fuse_nearest
+from wsis_jax.cutting import CellMask, Costs, FusedCells, component_of, costs_of, cut_and_fuse, fuse_nearest
 
 _SWEEPS = 4
 _NEVER = 1e6
@@ -53,7 +53,7 @@ def joint(one: Front, config: Config) -> Int32[np.ndarray, "height width"]:
     costs = costs_of(image, peaks, one.winner, config=config)
     reach = config.cell_reach
     assert reach is not None
-    labels = cut_and_fuse(image, peaks, one.winner, config=config)
+    labels = cut_and_fuse(image, peaks, one.winner, config=config).labels
     costs.seeds[tuple(peaks.T)] = np.arange(1, len(peaks) + 1)  # a peak is its cell's, whatever else is
     whole = whole_window(image.shape)
     # The part of the image within reach of each peak, and a rim of one pixel.
@@ -72,8 +72,8 @@ def joint(one: Front, config: Config) -> Int32[np.ndarray, "height width"]:
     for label, (peak, window) in enumerate(zip(peaks, windows, strict=True), start=1):
         place = peak - corner_of(window)
         parts.append(CellMask(window, ndimage.binary_fill_holes(component_of(labels[window] == label, place))))
-    labels = fuse_nearest(parts, peaks, image.shape)
-    return fit_labels(labels, peaks, one.case.masks.shape, config=config)
+    fused = FusedCells(fuse_nearest(parts, peaks, image.shape), costs.blur)
+    return fused.fit(peaks, one.case.masks.shape)
 
 
 def _unary(

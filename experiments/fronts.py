@@ -15,7 +15,7 @@ from jaxtyping import Int32
 
 from experiments.folds import Case
 from wsis_jax.core import Config, Detection, WinnerMap, replacing, scale_points
-from wsis_jax.cutting import cut_and_fuse, fit_labels
+from wsis_jax.cutting import cut_and_fuse
 from wsis_jax.metrics import PointMatch, Scores, match_labels, match_points, pool_scores
 from wsis_jax.network import Model
 from wsis_jax.points import centre_regions
@@ -100,8 +100,7 @@ def _at_true_peaks(detection: Detection, case: Case, config: Config) -> Detectio
 def cut_front(front: Front, config: Config) -> Int32[np.ndarray, "height width"]:
     """Returns the label image of a front, in pixels of the image as given."""
     image, peaks = front.detection.image, front.detection.peaks
-    labels = cut_and_fuse(image, peaks, front.winner, config=config)
-    return fit_labels(labels, peaks, front.case.masks.shape, config=config)
+    return cut_and_fuse(image, peaks, front.winner, config=config).fit(peaks, front.case.masks.shape)
 
 
 def score(

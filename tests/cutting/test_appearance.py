@@ -49,7 +49,7 @@ def cut(image, peaks, config=CONFIG):
     index, distance = nearest_peak(peaks, image.shape[:2])
     value = np.where(distance <= 3, 1, 0).astype(np.float32)
     owner = np.where(distance <= 3, index + 1, 0).astype(np.int32)
-    return cut_and_fuse(image, peaks, WinnerMap(value, owner, np.zeros_like(value)), config=config)
+    return cut_and_fuse(image, peaks, WinnerMap(value, owner, np.zeros_like(value)), config=config).labels
 
 
 def dice(found, true):

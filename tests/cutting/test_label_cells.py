@@ -16,7 +16,7 @@ OFF = ["cut.claim_weight=0", "cut.background_weight=0", "cut.min_seed_area=0", "
 
 
 def cut_and_fuse(detection, winner, *, config):
-    return label_cells.cut_and_fuse(detection.image, detection.peaks, winner, config=config)
+    return label_cells.cut_and_fuse(detection.image, detection.peaks, winner, config=config).labels
 
 
 def configured(*assignments: str) -> Config:

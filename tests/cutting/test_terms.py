@@ -268,7 +268,7 @@ def test_the_data_term_of_the_docstring_works(monkeypatch):
     costs = costs_of(1 - image, peaks, winner, config=config)
     dark = costs_of(image, peaks, winner, config=config.override(["cut.data=inverse"]))
     np.testing.assert_array_equal(costs.preference, dark.preference)
-    assert cut_and_fuse(1 - image, peaks, winner, config=config).max() == len(peaks)
+    assert cut_and_fuse(1 - image, peaks, winner, config=config).labels.max() == len(peaks)
 
 
 # Edge term

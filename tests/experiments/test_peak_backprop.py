@@ -163,5 +163,5 @@ def test_graph_cuts_follow_the_winner_map(drawn):
     run, detection = drawn
     winner = relevance_winners(run, detection, config=run.config)
     assert set(np.unique(winner.owner)) == set(range(7))
-    labels = cut_and_fuse(detection.image, detection.peaks, winner, config=run.config)
+    labels = cut_and_fuse(detection.image, detection.peaks, winner, config=run.config).labels
     assert len(np.unique(labels)) > 1

@@ -6,7 +6,6 @@ from PIL import Image
 
 from wsis_jax import segment
 from wsis_jax.core import normalize_by
-from wsis_jax.cutting import fit_labels
 from wsis_jax.network import load_variables
 from wsis_jax.network.model import build_model
 from wsis_jax.training import validation
@@ -41,9 +40,9 @@ def test_outlines_are_those_of_a_segmentation(tiny_run, samples):
     config = tiny_run.model.config.override(["detect.views=1", "cut.min_area=0"])
     found = segment(tiny_run.model, tiny_run.scenes[0].image, config=config)
     detection = found.detection
-    labels = validation._cut(tiny_run.model, samples[0].image, detection.likelihood, detection.peaks)
-    assert labels.max() > 1
-    np.testing.assert_array_equal(fit_labels(labels, detection.peaks, (64, 64), config=config), found.labels)
+    fused = validation._cut(tiny_run.model, samples[0].image, detection.likelihood, detection.peaks)
+    assert fused.labels.max() > 1
+    np.testing.assert_array_equal(fused.fit(detection.peaks, (64, 64)), found.labels)
 
 
 def coloured(picture):

@@ -16,6 +16,7 @@ from .config import UNetConfig as UNetConfig
 from .config import fill_weights as fill_weights
 from .config import preset as preset
 from .config import small_network as small_network
+from .config import widest_smooth as widest_smooth
 from .devices import Compilations as Compilations
 from .devices import as_first as as_first
 from .devices import by_first as by_first

@@ -170,8 +170,8 @@ class CutConfig:
     min_area: float = number(0.05, 0, 100)  # × area of a disc of `image.diameter`: smaller cells are dropped
     # Who gets a pixel that two cuts claim: the cell of the nearest peak, or cell after cell (the authors' code)
     overlap: Literal["nearest", "sequential"] = "nearest"
-    # × sigma: blur of each outline on its way to the pixels of the image; 0: none
-    smooth: float = number(0.25, 0, 100)
+    # × sigma: blur of each outline on its way to the pixels of the image; 0: none. None: suits `data`
+    smooth: float | None = number(None, 0, 100)
     # Library that solves the cuts; the cells are the same. "auto": PyMaxflow, or SciPy where that is not installed
     solver: Literal["auto", "pymaxflow", "scipy"] = "auto"
 
@@ -185,6 +185,7 @@ _SUITED: dict[str, dict[str, Any]] = {
         "edge": "rim",
         "edge_weight": 60.0,
         "edge_falloff": 9.0,
+        "smooth": 0.3,
     },
     # Where grey values are sure, contributions are trusted less: they lie on both sides of an edge.
     "levels": {
@@ -195,6 +196,7 @@ _SUITED: dict[str, dict[str, Any]] = {
         "edge": "gradient",
         "edge_weight": 1.0,
         "edge_falloff": 50.0,
+        "smooth": 0.1,
     },
 }
 
@@ -207,6 +209,12 @@ def fill_weights(settings: CutConfig, data: str) -> CutConfig:
     values = _SUITED.get(data, _SUITED["inverse"])
     opened = {name: value for name, value in values.items() if getattr(settings, name) is None}
     return dataclasses.replace(settings, data=data, **opened)
+
+
+def widest_smooth(settings: CutConfig) -> float:
+    """Returns the greatest `smooth` that settings may come to mean, whatever data term suits an image."""
+    terms = _SUITED if settings.data == "auto" or settings.data in _SUITED else ("inverse",)
+    return max(float(fill_weights(settings, term).smooth or 0) for term in terms)
 
 
 @dataclass(frozen=True)

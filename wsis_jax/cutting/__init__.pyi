@@ -23,12 +23,12 @@ from .cell_cuts import reassign_fragments as reassign_fragments
 from .graphcut import chosen_solver as chosen_solver
 from .graphcut import cut as cut
 from .label_cells import NEEDS_APPEARANCE as NEEDS_APPEARANCE
+from .label_cells import FusedCells as FusedCells
 from .label_cells import ImageStats as ImageStats
 from .label_cells import check_cut as check_cut
 from .label_cells import chosen_settings as chosen_settings
 from .label_cells import costs_of as costs_of
 from .label_cells import cut_and_fuse as cut_and_fuse
-from .label_cells import fit_labels as fit_labels
 from .terms import DATA_TERMS as DATA_TERMS
 from .terms import BackgroundModel as BackgroundModel
 from .terms import CellExtent as CellExtent

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Float32, Int, Int32
+from jaxtyping import Float, Float32, Int, Int32, Real
 
 from wsis_jax.core import Config, CutConfig, WinnerMap, fill_weights, grey, nearest_peak, smooth_labels
 from wsis_jax.cutting.appearance import Appearance, fit_appearance, with_channels
@@ -32,6 +32,7 @@ from wsis_jax.cutting.whole_costs import unit_for
 _Image = Float[np.ndarray, "height width *channels"]
 _Labels = Int32[np.ndarray, "height width"]
 _Peaks = Int[np.ndarray, "cells 2"]
+_Marks = Real[np.ndarray, "cells 2"]
 
 NEEDS_APPEARANCE = ("auto", "levels")
 """The values of `cut.data` that ask how cells look in the image."""
@@ -64,8 +65,28 @@ def check_cut(settings: CutConfig) -> None:
     chosen_solver(settings.solver)
 
 
-def cut_and_fuse(image: _Image, peaks: _Peaks, winner: WinnerMap, *, config: Config) -> _Labels:
-    """Returns the label image of detected cells; label i + 1 is that of `peaks[i]`.
+class FusedCells(NamedTuple):
+    """Cells that were cut out of an image.
+
+    Attributes:
+        labels: i + 1 in the cell of peak i, in pixels of the network.
+        blur: standard deviation by which outlines are smoothed on their way to the pixels of the image, in the
+            same pixels.
+    """
+
+    labels: _Labels
+    blur: float
+
+    def fit(self, marks: _Marks, shape: tuple[int, int]) -> Int32[np.ndarray, "image_height image_width"]:
+        """Returns the labels in the pixels of the image as given, of (height, width) `shape`.
+
+        `marks` are the peaks, or places that are pixels of the result; see `smooth_labels`.
+        """
+        return smooth_labels(self.labels, marks, shape, blur=self.blur)
+
+
+def cut_and_fuse(image: _Image, peaks: _Peaks, winner: WinnerMap, *, config: Config) -> FusedCells:
+    """Returns the detected cells, cut out; label i + 1 is that of `peaks[i]`.
 
     Args:
         image: normalised, 0..1, of any number of channels, in pixels of the network as all that follows.
@@ -76,9 +97,9 @@ def cut_and_fuse(image: _Image, peaks: _Peaks, winner: WinnerMap, *, config: Con
     Raises:
         UserError: as `check_cut`.
     """
-    cuts = cut_cells(costs_of(image, peaks, winner, config=config), peaks, config=config)
+    costs = costs_of(image, peaks, winner, config=config)
     fuse = fuse_nearest if config.cut.overlap == "nearest" else fuse_sequentially
-    return fuse(cuts, peaks, winner.owner.shape)
+    return FusedCells(fuse(cut_cells(costs, peaks, config=config), peaks, winner.owner.shape), costs.blur)
 
 
 def costs_of(
@@ -101,7 +122,8 @@ def costs_of(
     if settings.claim_weight:
         claims = claims_of(scaled, winner.owner, weight=settings.claim_weight, full=settings.claim_full)
     unit = unit_for(float(settings.edge_weight or 0))  # of the settings, not of what a part of an image shows
-    return Costs(_preference(seen, settings, extent, stats), right, down, seeds, claims, unit)
+    blur = float(settings.smooth or 0) * config.network_sigma
+    return Costs(_preference(seen, settings, extent, stats), right, down, seeds, claims, unit, blur)
 
 
 def _term_input(image: _Image, peaks: _Peaks, config: Config, stats: ImageStats | None) -> TermInput:
@@ -156,10 +178,3 @@ def _edges(
     if rim == "auto":
         rim = rim_of(rim_contrast(seen.image, peaks, extent)) if known is None else known
     return edge_weights(seen.image, weight=weight, falloff=falloff, rim=rim, pixel=settings.edge_pixel)
-
-
-def fit_labels(
-    labels: _Labels, peaks: _Peaks, shape: tuple[int, int], *, config: Config
-) -> Int32[np.ndarray, "image_height image_width"]:
-    """Returns the labels of `cut_and_fuse` in the pixels of the image as given, of (height, width) `shape`."""
-    return smooth_labels(labels, peaks, shape, blur=config.cut.smooth * config.network_sigma)

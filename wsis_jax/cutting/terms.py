@@ -75,6 +75,7 @@ class Costs(NamedTuple):
         claims: which cell each pixel likely belongs to, beside the seeds; added to the preference of that cell.
         unit: that costs are rounded to where cells are cut, see `whole_costs.cut_graph`. The same for all parts
             of an image, so that a cell is the same in each.
+        blur: standard deviation by which outlines are smoothed on their way to the pixels of the image.
     """
 
     preference: _Map
@@ -83,6 +84,7 @@ class Costs(NamedTuple):
     seeds: Integer[np.ndarray, "height width"]
     claims: Claims | None = None
     unit: float = UNIT
+    blur: float = 0.0
 
     def preference_of(self, label: int, window: Window) -> Float[np.ndarray, "rows columns"]:
         """Returns the preference for the cell of a label in a window."""

@@ -22,11 +22,10 @@ from wsis_jax.core import (
     resize_image,
     rounded_up,
     scaled_shape,
-    smooth_labels,
     stage,
     warn_about_image,
 )
-from wsis_jax.cutting import cut_and_fuse, fit_labels
+from wsis_jax.cutting import cut_and_fuse
 from wsis_jax.network import Model, Record, pad_to_stride, propagate, record_images, record_images_and_views
 from wsis_jax.points import centre_regions, find_peaks
 from wsis_jax.segmentation.clicks import Clicks, marks_of, no_cell_there, place_clicks
@@ -146,18 +145,13 @@ def outline(located: LocatedCells, shape: tuple[int, int], *, config: Config) ->
     `shape` is the (height, width) of the image as given; the settings are those that it was located with.
     """
     detection, winner, clicks, learned = located
-    labels = cut_and_fuse(detection.image, detection.peaks, winner, config=config)
+    fused = cut_and_fuse(detection.image, detection.peaks, winner, config=config)
     # By the sides as they are, not by the scale, which rounding changed.
     ratio = np.array(shape) / np.array(detection.likelihood.shape)
-    if clicks is None:
-        points = (detection.peaks + 0.5) * ratio - 0.5
-        labels = fit_labels(labels, detection.peaks, shape, config=config)
-    else:
-        blur = config.cut.smooth * config.network_sigma
-        points = clicks
-        labels = smooth_labels(labels, marks_of(clicks, ratio), shape, blur=blur)
+    points = (detection.peaks + 0.5) * ratio - 0.5 if clicks is None else clicks
+    marks = detection.peaks if clicks is None else marks_of(clicks, ratio)
     found = Segmentation(
-        labels=labels,
+        labels=fused.fit(marks, shape),
         points=points,
         scores=detection.likelihood[tuple(detection.peaks.T)],
         detection=detection,

@@ -90,7 +90,7 @@ def tune_cuts(
 
 def _trials(config: Config) -> Iterator[Config]:
     """Yields settings that differ in the data term, with all that suits it, or in one number."""
-    opened = [f"cut.{name}=null" for name in (*_FACTORS, "background_weight", "edge") if name != "smooth"]
+    opened = [f"cut.{name}=null" for name in (*_FACTORS, "background_weight", "edge")]
     for term in _TERMS:
         if term != config.cut.data:
             yield config.override([f"cut.data={term}", *opened])

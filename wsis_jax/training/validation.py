@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int32, Int64, UInt8
+from jaxtyping import Float32, Float64, Int64, UInt8
 from scipy.spatial import KDTree
 
 from wsis_jax.core import Config, Detection, Window, by_first, inside, is_constant, resize_image
-from wsis_jax.cutting import cut_and_fuse, fit_labels
+from wsis_jax.cutting import FusedCells, cut_and_fuse
 from wsis_jax.io import write_picture
 from wsis_jax.metrics import match_points
 from wsis_jax.network import Model, UNet, Variables, predict, propagate
@@ -125,7 +125,7 @@ def _outlined(
     if len(near) > _MOST_OUTLINED:
         caption, near = f"{len(near)} peaks are too many to outline", near[:0]
     shape = _ZOOM * image.shape[0], _ZOOM * image.shape[1]
-    labels = fit_labels(_cut(model, image, likelihood, near), near, shape, config=model.config)
+    labels = _cut(model, image, likelihood, near).fit(near, shape)
     picture = overlay(resize_image(image, float(_ZOOM)), labels, (near + 0.5) * _ZOOM - 0.5)
     here = (slice(_ZOOM * (one.start - at), _ZOOM * (one.stop - at)) for one, at in zip(part, corner, strict=True))
     return caption, picture[*here]
@@ -154,10 +154,10 @@ def _cut(
     image: Float32[np.ndarray, "height width *channels"],
     likelihood: Float32[np.ndarray, "height width"],
     peaks: Int64[np.ndarray, "peaks 2"],
-) -> Int32[np.ndarray, "height width"]:
+) -> FusedCells:
     """Returns the cells at peaks, cut out as `segment` does; all in pixels of the network."""
     if not len(peaks):
-        return np.zeros(likelihood.shape, np.int32)
+        return FusedCells(np.zeros(likelihood.shape, np.int32), blur=0.0)
     config = model.config
     found = config.detect
     regions = centre_regions(

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float32, Int64
 
-from wsis_jax.core import Config, Plane, UserError, Window, mirror, rounded_up
+from wsis_jax.core import Config, Plane, UserError, Window, mirror, rounded_up, widest_smooth
 from wsis_jax.cutting import CellExtent
 from wsis_jax.network import UNet, half_of, windows
 
@@ -57,7 +57,7 @@ def halos_of(network: UNet, config: Config) -> Halos:
         record=whole + _radius(levels, half),
         masks=masks,
         cuts=2 * masks + max(2 * whole + 1, CellExtent.of(config).margin),
-        labels=6 * masks + int(np.ceil(3 * config.cut.smooth * config.network_sigma)) + 3,
+        labels=6 * masks + int(np.ceil(3 * widest_smooth(config.cut) * config.network_sigma)) + 3,
     )
 
 

@@ -363,7 +363,7 @@ def labels_of(
 ) -> BlockLabels:
     """Returns the labels of a block of the image in its own pixels; the image has (height, width) `whole`."""
     sizes = Resizing(tiled.shape, whole)
-    blur = tiled.config.cut.smooth * tiled.config.network_sigma
+    blur = float(tiled.config.cut.smooth or 0) * tiled.config.network_sigma  # None where there are no cells
     rows, columns = (
         slice(side.start * seen // given, -(-side.stop * seen // given))
         for side, seen, given in zip(block, tiled.shape, whole, strict=True)

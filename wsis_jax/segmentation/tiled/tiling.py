@@ -7,6 +7,7 @@ are one tile with its halo (`halos.Halos`), the peaks, and the statistics of the
 The tiles of a step do not depend on each other, so that other processes may do them (`cluster.Workers`).
 """
 
+import dataclasses
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache, partial, reduce
 from pathlib import Path
@@ -39,7 +40,7 @@ from wsis_jax.core import (
     stretch,
     warn_about_image,
 )
-from wsis_jax.cutting import NEEDS_APPEARANCE, ImageStats, check_cut
+from wsis_jax.cutting import NEEDS_APPEARANCE, ImageStats, check_cut, chosen_settings
 from wsis_jax.network import Model, check_inputs
 from wsis_jax.output import TiledCells, mean_margins
 from wsis_jax.segmentation.clicks import marks_of, no_cell_there, place_clicks
@@ -150,6 +151,8 @@ def segment_tiled(
         if median is not None and len(peaks):
             winner = WinnerMapFiles.create(folder, shape, tile)
             seen = observe(tiled, peaks, parts, parallel_map)
+            chosen = dataclasses.replace(config, cut=chosen_settings(config.cut, seen.appearance))
+            tiled = tiled._replace(config=chosen)
             greatest = propagate_in_tiles(model, tiled, peaks, winner, parts, parallel_map)
             stats = ImageStats(median, *seen, greatest, peaks)
             for _ in parallel_map(cut, parts, tiled=tiled, peaks=peaks, winner=winner, stats=stats, fused=fused):
