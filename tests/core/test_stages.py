@@ -25,15 +25,15 @@ def test_stages_add_up_to_the_whole(given_spans):
 
 def test_the_innermost_counts_and_threads_share():
     watch = Stopwatch(0.0)
-    watch.spans = [Span("forward", 1, 1.0, 9.0), Span("compile or load", 1, 2.0, 5.0), Span("cuts", 2, 4.0, 8.0)]
+    watch.spans = [Span("network", 1, 1.0, 9.0), Span("compile or load", 1, 2.0, 5.0), Span("cuts", 2, 4.0, 8.0)]
     shares = watch.shares(10.0)
     assert {name: seconds for name, seconds in shares.items() if seconds} == {
-        "forward": 1 + 1.5 + 1,
+        "network": 1 + 1.5 + 1,
         "compile or load": 2 + 0.5,
         "cuts": 0.5 + 1.5,
         OTHER: 1 + 1,
     }
-    assert watch.summary(10.0).splitlines()[4].split() == ["forward", "3.50", "s", "35.0%"]
+    assert watch.summary(10.0).splitlines()[4].split() == ["network", "3.50", "s", "35.0%"]
 
 
 def test_stages_of_all_threads_are_noted_while_somebody_watches():

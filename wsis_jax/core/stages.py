@@ -7,8 +7,11 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import NamedTuple
 
-STAGES = ("import", "compile or load", "read", "forward", "contributions", "cuts", "files")
-"""The stages of a segmentation, in order; what is in none of them is "other"."""
+STAGES = ("import", "compile or load", "read", "network", "cuts", "files")
+"""The stages of a segmentation, in order; what is in none of them is "other".
+
+"network" is from the pixels of an image to its winner map: one program, or a program for each step.
+"""
 OTHER = "other"
 IMPORTED = time.perf_counter()
 """When this file was imported, which a command does almost first."""

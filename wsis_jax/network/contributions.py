@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
-from jaxtyping import Array, Bool, Float, Float32, Int
+from jaxtyping import Array, Bool, Float, Float32, Int, Int32
 
 from wsis_jax.core import (
     Config,
@@ -34,7 +34,7 @@ from wsis_jax.core import (
 )
 from wsis_jax.network.model import Model
 from wsis_jax.network.receptive_field import Span, Windows, windows, working_bytes
-from wsis_jax.network.record import Record, RecordedImage, one_of, record, record_with_views, start_signal
+from wsis_jax.network.record import Record, RecordedImage, one_of, record, record_and_likelihood, start_signal
 from wsis_jax.network.rules import relu_of, rule_of
 from wsis_jax.network.unet import UNet, Variables, check_sides, pad_to_stride, with_channels
 from wsis_jax.network.windowed import back, clamped, compiled_back, cut_views
@@ -148,8 +148,8 @@ def winner_map(
     spans, count = windows_of_model(model, reach=reach), len(peaks)
     if not count:
         return _winner_of(*_no_winner(regions.shape, None))
-    seen, chunk = _recorded(model, image, regions), min(_chunk_of(model, spans), count)
-    return _winner_of(*_merged_in_chunks(model, seen, peaks, count, spans=spans, chunk=chunk, reach=reach))
+    seen, chunk = _recorded(model, image, regions), min(chunk_of(model, spans), count)
+    return _winner_of(*merged_in_chunks(model, seen, peaks, count, spans=spans, chunk=chunk, reach=reach))
 
 
 def windows_of_model(model: Model, *, reach: float | None) -> Windows:
@@ -174,7 +174,7 @@ def _recorded(model: Model, image: Array, regions: Array) -> RecordedImage:
     return RecordedImage(seen, start_signal(seen.likelihood, settings), regions, frame)
 
 
-def _merged_in_chunks(
+def merged_in_chunks(
     model: Model,
     image: RecordedImage,
     peaks: Int[Array, "_ 2"],
@@ -184,7 +184,17 @@ def _merged_in_chunks(
     chunk: int,
     reach: float | None,
 ) -> Layers:
-    """Returns the layers of the winner map of the first `count` peaks, a chunk of cells after the other."""
+    """Returns the layers of the winner map of the first `count` peaks, a chunk of cells after the other.
+
+    Args:
+        model: a trained model; of its settings the backward rule counts.
+        image: what the cells share.
+        peaks: (row, column); what comes after the first `count` does not matter.
+        count: how many cells there are.
+        spans: the windows of a cell.
+        chunk: how many cells go back at a time.
+        reach: contributions farther than this from the peak are left out, in pixels; None: none are.
+    """
     span, shape = spans.encoder[0].input, image.regions.shape
 
     def step(i: Array, winner: Layers) -> Layers:
@@ -362,7 +372,12 @@ def winner_map_in_chunks(
     for ids, peaks, maps in _in_chunks(plan, cells):
         maps = jax.device_put(maps, jax.local_devices()[0])
         winner = _merged_compiled(winner, maps, peaks, ids, span=plan.span, reach=cells.reach)
-    best, owner, second = np.asarray(winner)[:, *_inner(cells.shape, plan.span)].copy()
+    return winner_of_layers(np.asarray(winner)[:, *_inner(cells.shape, plan.span)], cells.shape)
+
+
+def winner_of_layers(layers: Int32[np.ndarray, "3 _ _"], shape: tuple[int, int]) -> WinnerMap:
+    """Returns the winner map of an image of (height, width) `shape`, in arrays of its own, from its layers."""
+    best, owner, second = layers[:, : shape[0], : shape[1]].copy()
     return WinnerMap(best.view(np.float32), owner, second.view(np.float32))
 
 
@@ -378,24 +393,22 @@ def _winner_by_one_program(model: Model, cells: Cells, recorded: Record | None, 
     peaks[:count] = cells.peaks
     # Without the settings and variables that the program does not use, so that it serves all others.
     light = replace(model, variables={}, config=Config(contribution=model.config.contribution))
-    size = _chunk_of(model, spans)
+    size = chunk_of(model, spans)
     while True:
         try:
-            best, owner, second = np.asarray(
-                compiled_winner()(
-                    light,
-                    recorded,
-                    None if index is None else np.int32(index),
-                    regions,
-                    np.array(shape, np.int32),
-                    peaks,
-                    np.int32(count),
-                    spans=spans,
-                    chunk=size,
-                    reach=cells.reach,
-                )
-            )[:, : shape[0], : shape[1]].copy()
-            return WinnerMap(best.view(np.float32), owner, second.view(np.float32))
+            layers = compiled_winner()(
+                light,
+                recorded,
+                None if index is None else np.int32(index),
+                regions,
+                np.array(shape, np.int32),
+                peaks,
+                np.int32(count),
+                spans=spans,
+                chunk=size,
+                reach=cells.reach,
+            )
+            return winner_of_layers(np.asarray(layers), shape)
         except (MemoryError, jax.errors.JaxRuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -426,7 +439,7 @@ def _winner_of_record(
     """Returns the layers of a winner map from the record of an image, or of a batch of which it is one."""
     seen = records if index is None else one_of(records, index)
     image = RecordedImage(seen, start_signal(seen.likelihood, model.config.contribution), regions, frame)
-    return _merged_in_chunks(model, image, peaks, count, spans=spans, chunk=chunk, reach=reach)
+    return merged_in_chunks(model, image, peaks, count, spans=spans, chunk=chunk, reach=reach)
 
 
 def propagate(
@@ -467,17 +480,18 @@ def record_images(
     return record(network, variables, seen, frames, rule=rule_of(model.config.contribution.rule))
 
 
-def record_images_and_views(
-    model: Model,
-    images: Float[np.ndarray, "batch height width *channels"],
-    views: Float[np.ndarray, "batch views height width *channels"],
-    frame: tuple[int, int],
-) -> tuple[Record, Float[Array, "batch views height width"]]:
-    """Returns the record of a batch of images, as `record_images` does, and likelihood maps of views of them."""
+def record_and_detect(
+    model: Model, images: Float[np.ndarray, "batch height width *channels"], shape: tuple[int, int]
+) -> tuple[Record, Float[Array, "batch height width"]]:
+    """Returns the record of a batch of images, and their likelihood maps, by as many views as the settings say.
+
+    `images` and `shape` are those of `record_and_likelihood`; devices share the images as in `record_images`.
+    """
     network, mesh = model.network.clone(activation=jax.nn.relu), local_mesh(len(images))
-    variables, frames = copy((model.variables, np.array(frame)), mesh)
-    seen = split((np.asarray(images, np.float32), np.asarray(views, np.float32)), mesh)
-    return record_with_views(network, variables, *seen, frames, rule=rule_of(model.config.contribution.rule))
+    variables, shapes = copy((model.variables, np.array(shape)), mesh)
+    seen = split(np.asarray(images, np.float32), mesh)
+    rule, views = rule_of(model.config.contribution.rule), model.config.detect.views
+    return record_and_likelihood(network, variables, seen, shapes, rule=rule, views=views)
 
 
 class _Plan(NamedTuple):
@@ -553,10 +567,10 @@ def _by_windows(model: Model, cells: Cells, recorded: Record | None) -> _Plan:
         there = replace(model, kernels=kernels)
         return lambda ids, peaks: _windows_back(there, image, ids, peaks, spans=spans, back=compiled_back())
 
-    return _Plan(shared_by_all(_chunk_of(model, spans)), on, spans.encoder[0].input)
+    return _Plan(shared_by_all(chunk_of(model, spans)), on, spans.encoder[0].input)
 
 
-def _chunk_of(model: Model, spans: Windows) -> int:
+def chunk_of(model: Model, spans: Windows) -> int:
     """Returns how many cells go back through windows at a time, by the settings and the memory that they allow."""
     settings, network = model.config.contribution, model.network
     cost = working_bytes(spans, network.encoder, network.decoder, inputs=network.inputs)

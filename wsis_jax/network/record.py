@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, UInt8
 
-from wsis_jax.core import ContributionConfig
+from wsis_jax.core import MIRRORS, ContributionConfig
 from wsis_jax.network.rules import BackwardRule
 from wsis_jax.network.unet import UNet, Variables, forward, inside_frame, with_channels
 
@@ -87,23 +87,57 @@ def record(
     )
 
 
-@partial(jax.jit, static_argnames=("network", "rule"))
-def record_with_views(
+@partial(jax.jit, static_argnames=("network", "rule", "views"))
+def record_and_likelihood(
     network: UNet,
     variables: Variables,
     images: Float[Array, "batch height width *channels"],
-    views: Float[Array, "batch views height width *channels"],
-    frame: Int[Array, "2"],
+    shape: Int[Array, "2"],
     *,
     rule: BackwardRule,
-) -> tuple[Record, Float[Array, "batch views height width"]]:
-    """Returns the record of images, and the likelihood maps of other views of them, from one program.
+    views: int,
+) -> tuple[Record, Float[Array, "batch height width"]]:
+    """Returns the record of images, and their likelihood maps, the mean of those of so many views of them.
 
-    Arguments are those of `record`; the views go through the network one after the other.
+    Maps are those of the images mirrored to sides that are multiples of `network.stride` (`pad_to_stride`).
+
+    Args:
+        network, variables, rule: those of `record`.
+        images: normalised, 0..1; sides multiples of `network.stride`. What is outside of `shape` does not matter.
+        shape: (height, width) of the images. What maps show outside of it has no meaning.
+        views: 1, or 4: the mirror images, too, which go through the network one after the other.
     """
-    records = record(network, variables, images, frame, rule=rule)
-    maps = jax.lax.map(lambda view: forward(network, variables, view, frame), jnp.moveaxis(views, 1, 0))
-    return records, jnp.moveaxis(maps, 0, 1)
+    frame = frame_of(shape, network.stride)
+    records = record(network, variables, _shown(images, shape, 1, 1), frame, rule=rule)
+    if views == 1:
+        return records, records.likelihood
+
+    def add(total: Array, steps: Int[Array, "2"]) -> tuple[Array, None]:
+        seen = forward(network, variables, _shown(images, shape, steps[0], steps[1]), frame)
+        return total + _shown(seen, shape, steps[0], steps[1]), None
+
+    total, _ = jax.lax.scan(add, records.likelihood, jnp.array(MIRRORS))
+    return records, total / views
+
+
+def frame_of(shape: Int[Array, "2"], stride: int) -> Int[Array, "2"]:
+    """Returns the (height, width) of an image rounded up to multiples of a stride: the frame of its record."""
+    return -(-shape // stride) * stride
+
+
+def _shown(
+    images: Float[Array, "batch height width *channels"],
+    shape: Int[Array, "2"],
+    rows: int | Int[Array, ""],
+    columns: int | Int[Array, ""],
+) -> Float[Array, "batch height width *channels"]:
+    """Returns images, or mirror images of steps of -1 along rows or columns, which are mirrored beyond `shape`."""
+    for axis, (size, step) in enumerate(zip(shape, (rows, columns), strict=True), start=1):
+        place = jnp.arange(images.shape[axis]) % (2 * size)
+        place = jnp.where(place < size, place, 2 * size - 1 - place)
+        place = jnp.where(step < 0, size - 1 - place, place)
+        images = jnp.take(images, place, axis=axis, mode="clip")
+    return images
 
 
 @jax.jit

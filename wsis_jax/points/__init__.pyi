@@ -2,6 +2,12 @@ from .cell_size import CellSize as CellSize
 from .cell_size import measure_cells as measure_cells
 from .checks import PointReport as PointReport
 from .checks import inspect_points as inspect_points
+from .device_peaks import FoundPeaks as FoundPeaks
+from .device_peaks import PeakSearch as PeakSearch
+from .device_peaks import disc_regions as disc_regions
+from .device_peaks import farthest as farthest
+from .device_peaks import most_room as most_room
+from .device_peaks import peaks_of_map as peaks_of_map
 from .likelihood import centre_regions as centre_regions
 from .likelihood import find_peaks as find_peaks
 from .likelihood import peak_pixels as peak_pixels

@@ -7,17 +7,16 @@ import numpy as np
 from jaxtyping import Float, Float32, Real
 
 from wsis_jax.core import (
-    MIRRORS,
     Config,
     Detection,
     LocatedCells,
     Segmentation,
     UserError,
+    WinnerMap,
     check_channels,
     check_values,
     explaining_out_of_memory,
     is_constant,
-    mirror,
     normalize_by,
     resize_image,
     rounded_up,
@@ -26,10 +25,11 @@ from wsis_jax.core import (
     warn_about_image,
 )
 from wsis_jax.cutting import cut_and_fuse
-from wsis_jax.network import Model, Record, pad_to_stride, propagate, record_images, record_images_and_views
+from wsis_jax.network import Model, Record, propagate, record_and_detect
 from wsis_jax.points import centre_regions, find_peaks
 from wsis_jax.segmentation.clicks import Clicks, marks_of, no_cell_there, place_clicks
 from wsis_jax.segmentation.kept_cells import areas_of, choose_cells, warn_of_size, without_specks
+from wsis_jax.segmentation.one_program import locate_at_once, suits
 
 _Image = Float[np.ndarray, "height width *channels"]
 _Images = Float[np.ndarray, "batch height width *channels"]
@@ -37,6 +37,8 @@ _Points = Real[np.ndarray, "_ 2"]
 # In pixels of the network.
 _Small = Float32[np.ndarray, "height width *channels"]
 _Map = Float32[np.ndarray, "height width"]
+
+_CONSTANT = "the image is constant, so it holds no cells"
 
 
 def detect(model: Model, image: _Image, *, config: Config | None = None) -> Detection:
@@ -119,23 +121,22 @@ def locate(
         clicked = [place_clicks(own, images.shape[1:3], config=config) for own in points]
     if not np.isfinite(images).all():
         raise UserError("the image holds values that are no numbers (NaN or infinite); replace them first")
-    with stage("forward"):
+    with stage("network"):
         smalls = [_prepare(image, config) for image in images]
-    located = []
-    height, width = smalls[0].shape[:2]
-    with explaining_out_of_memory(
-        f"{height} × {width} pixels of the network do not fit into memory; segment in tiles (--tiles)"
-    ):
-        with stage("forward"):
-            records, likelihoods = _look(model, smalls, config=config, sides=sides)
-        for index, (small, likelihood, clicks) in enumerate(zip(smalls, likelihoods, clicked, strict=True)):
-            with stage("forward"):
-                detection = _find(small, likelihood, config=config, clicks=clicks)
-            with stage("contributions"):
-                winner = propagate(model, detection, config=config, recorded=records, index=index)
-            given = None if clicks is None else clicks.points
-            located.append(LocatedCells(detection, winner, given, learned_diameter(model, config)))
-    return located
+        height, width = smalls[0].shape[:2]
+        with explaining_out_of_memory(
+            f"{height} × {width} pixels of the network do not fit into memory; segment in tiles (--tiles)"
+        ):
+            found = None
+            if suits(config, clicked=points is not None):
+                found = _locate_at_once(model, smalls, config=config, sides=sides, clicked=clicked)
+            if found is None:
+                found = _locate_in_steps(model, smalls, config=config, sides=sides, clicked=clicked)
+    learned = learned_diameter(model, config)
+    return [
+        LocatedCells(*one, None if clicks is None else clicks.points, learned)
+        for one, clicks in zip(found, clicked, strict=True)
+    ]
 
 
 @stage("cuts")
@@ -182,44 +183,94 @@ def _prepare(image: _Image, config: Config) -> Float32[np.ndarray, "_ _ *channel
     return resize_image(normalize_by(config.image, image.astype(np.float32)), config.network_scale)
 
 
+def _locate_at_once(
+    model: Model,
+    smalls: list[_Small],
+    *,
+    config: Config,
+    sides: tuple[int, int] | None,
+    clicked: list[Clicks | None],
+) -> list[tuple[Detection, WinnerMap]] | None:
+    """Returns the cells of images of equal size and their winner maps by one program; None where it cannot."""
+    constant = [_is_empty(small, clicks) for small, clicks in zip(smalls, clicked, strict=True)]
+    found = locate_at_once(
+        model.using(config),
+        _padded(smalls, model.network.stride, sides),
+        (smalls[0].shape[0], smalls[0].shape[1]),
+        constant=constant,
+        clicked=[None if clicks is None else clicks.peaks for clicks in clicked],
+    )
+    if found is None:
+        return None
+    for _ in filter(None, constant):
+        warn_about_image(_CONSTANT)
+    return [
+        (Detection(small, one.likelihood, one.peaks, one.regions), one.winner)
+        for small, one in zip(smalls, found, strict=True)
+    ]
+
+
+def _locate_in_steps(
+    model: Model,
+    smalls: list[_Small],
+    *,
+    config: Config,
+    sides: tuple[int, int] | None,
+    clicked: list[Clicks | None],
+) -> list[tuple[Detection, WinnerMap]]:
+    """Returns the same by a program for each step, between which the host finds peaks; all devices share them."""
+    records, likelihoods = _look(model, smalls, config=config, sides=sides)
+    found = []
+    for index, (small, likelihood, clicks) in enumerate(zip(smalls, likelihoods, clicked, strict=True)):
+        detection = _find(small, likelihood, config=config, clicks=clicks)
+        found.append((detection, propagate(model, detection, config=config, recorded=records, index=index)))
+    return found
+
+
 def _look(
     model: Model, smalls: list[_Small], *, config: Config, sides: tuple[int, int] | None
 ) -> tuple[Record, Float32[np.ndarray, "batch height width"]]:
     """Passes images of equal size through the network; returns their record and likelihood maps."""
-    stride, shape = model.network.stride, smalls[0].shape[:2]
-    frame = rounded_up(shape, stride)
-    height, width = sides or frame
-    if height < frame[0] or width < frame[1]:
+    height, width = smalls[0].shape[:2]
+    padded = _padded(smalls, model.network.stride, sides)
+    records, likelihoods = record_and_detect(model.using(config), padded, (height, width))
+    return records, np.asarray(likelihoods)[:, :height, :width]
+
+
+def _padded(
+    smalls: list[_Small], stride: int, sides: tuple[int, int] | None
+) -> Float32[np.ndarray, "batch _ _ *channels"]:
+    """Returns images with zeros up to the sides that programs are compiled for, see `segment`."""
+    height, width = smalls[0].shape[:2]
+    least = rounded_up((height, width), stride)
+    sides = sides or least
+    if sides[0] < least[0] or sides[1] < least[1]:
         raise UserError(
-            f"sides {height} × {width} are less than those of the image in pixels of the network, "
-            f"{frame[0]} × {frame[1]}"
+            f"sides {sides[0]} × {sides[1]} are less than those of the image in pixels of the network, "
+            f"{least[0]} × {least[1]}"
         )
+    padded = np.zeros((len(smalls), *sides, *smalls[0].shape[2:]), np.float32)
+    padded[:, :height, :width] = smalls
+    return padded
 
-    def padded(images: list[_Small]) -> Float32[np.ndarray, "batch _ _ *channels"]:
-        framed = np.stack([pad_to_stride(image, stride)[0] for image in images])
-        beyond = ((0, 0), (0, height - frame[0]), (0, width - frame[1]), (0, 0))
-        return np.pad(framed, beyond[: framed.ndim])
 
-    model = model.using(config)  # each device passes its share of the images
-    if config.detect.views == 1:
-        records = record_images(model, padded(smalls), frame)
-        return records, np.asarray(records.likelihood)[:, : shape[0], : shape[1]]
-    # The network is not quite as blind to mirroring as cells are: where its views agree there is a cell.
-    views = np.stack([padded([mirror(small, steps) for small in smalls]) for steps in MIRRORS], axis=1)
-    records, seen = record_images_and_views(model, padded(smalls), views, frame)
-    likelihoods = np.asarray(records.likelihood)[:, : shape[0], : shape[1]]
-    for view, steps in zip(np.asarray(seen).swapaxes(0, 1), MIRRORS, strict=True):
-        likelihoods = likelihoods + mirror(view[:, : shape[0], : shape[1]], steps, axis=1)
-    return records, likelihoods / 4
+def _is_empty(small: _Small, clicks: Clicks | None) -> bool:
+    """Returns whether an image has no contrast: the network has never seen one, and there is nothing in it.
+
+    Raises:
+        UserError: if a cell was clicked there.
+    """
+    if not is_constant(small):
+        return False
+    if clicks is not None and len(clicks.peaks):
+        raise no_cell_there()
+    return True
 
 
 def _find(small: _Small, likelihood: _Map, *, config: Config, clicks: Clicks | None = None) -> Detection:
     """Returns what there is to detect in an image, or what it is of the cells that were clicked."""
-    if is_constant(small):
-        if clicks is not None and len(clicks.peaks):
-            raise no_cell_there()
-        # The network has never seen an image without any contrast, and there is nothing in it to find.
-        warn_about_image("the image is constant, so it holds no cells")
+    if _is_empty(small, clicks):
+        warn_about_image(_CONSTANT)
         likelihood = np.zeros_like(likelihood)
     found, peaks = config.detect, None if clicks is None else clicks.peaks
     if peaks is None:
