@@ -72,12 +72,12 @@ def draw(file: Path, shape: tuple[int, int], cells: int) -> int:
     return len(peaks)
 
 
-def take_out(commit: str, folder: Path) -> Path:
-    """Returns a folder with the package as it was at a commit."""
-    command = ["git", "-C", str(_HERE.parent.parent), "archive", commit, "wsis_jax/core", "wsis_jax/cutting"]
-    packed = subprocess.run(
-        [*command, "wsis_jax/__init__.py", "wsis_jax/__init__.pyi"], capture_output=True, check=True
-    )
+def take_out(commit: str, folder: Path, rooms: Sequence[str] = ("core", "cutting")) -> Path:
+    """Returns a folder with rooms of the package as they were at a commit, and its single files."""
+    paths = [f"wsis_jax/{room}" for room in rooms]
+    singles = ["wsis_jax/__init__.py", "wsis_jax/__init__.pyi"]
+    command = ["git", "-C", str(_HERE.parent.parent), "archive", commit, *paths, *singles]
+    packed = subprocess.run(command, capture_output=True, check=True)
     with tarfile.open(fileobj=io.BytesIO(packed.stdout)) as archive:
         archive.extractall(folder, filter="data")
     return folder

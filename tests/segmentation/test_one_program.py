@@ -2,6 +2,7 @@
 
 import importlib
 
+import jax
 import numpy as np
 import pytest
 
@@ -119,7 +120,7 @@ def test_a_constant_image_of_a_batch_is_warned_of(tiny_run, draw_small):
 
 
 def out_of_memory(*_, **__):
-    raise MemoryError(FULL)
+    raise jax.errors.JaxRuntimeError(FULL)
 
 
 def test_without_memory_for_the_program_steps_are_taken(tiny_run, draw_small, in_steps, monkeypatch):
@@ -142,10 +143,10 @@ def test_without_memory_for_the_program_steps_are_taken(tiny_run, draw_small, in
 
 def test_other_errors_of_the_program_are_told(tiny_run, draw_small, monkeypatch):
     def broken(*_, **__):
-        raise RuntimeError("a fault")
+        raise jax.errors.JaxRuntimeError("INTERNAL: a fault")
 
     monkeypatch.setattr(one_program, "compiled_program", lambda: broken)
-    with pytest.raises(RuntimeError, match="a fault"):
+    with pytest.raises(jax.errors.JaxRuntimeError, match="INTERNAL: a fault"):
         segment(tiny_run.model, draw_small(100, shape=(64, 72)).image)
 
 

@@ -588,7 +588,7 @@ def windows_of_cells(network: UNet, cells: Cells) -> Windows:
     return windows(len(network.encoder), half=half, reach=None if cells.reach is None else int(cells.reach))
 
 
-def half_of(farthest: float | np.integer) -> int:
+def half_of(farthest: float | int | np.integer) -> int:
     """Returns how far regions go from their peaks, per axis, rounded up so that few different values occur."""
     return -(-int(farthest) // 6) * 6
 
