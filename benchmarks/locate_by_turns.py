@@ -7,8 +7,8 @@ the processor and of the clock, their ratios in each turn, whether peaks, region
 greatest differences of likelihood and contribution. Where other work is beside it, the ratios of processor seconds
 are the ones to look at.
 
-Prediction: on a CPU one program from image to winner map takes as long as the two that it replaces, since the
-network's passes are nearly all of it, and a little less, since the host looked for the nearest peak of every pixel.
+Prediction: on a CPU one program from image to winner map takes as long as the two that it replaces, since passes
+of the network are nearly all of it; or a little less, since the host looked for the nearest peak of every pixel.
 
     python -m benchmarks.locate_by_turns --before 14abce4
 """

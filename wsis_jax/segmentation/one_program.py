@@ -32,8 +32,9 @@ from wsis_jax.network import (
 )
 from wsis_jax.points import FoundPeaks, PeakSearch, disc_regions, farthest, most_room, peaks_of_map
 
-# Pixels of peaks that a program has room for; where there are more, a program with more room is run.
-_LEAST_ROOM = 1024
+# Pixels of peaks that a program has room for. Where there are more, all is done again with more room, so that this is
+# more than most images have; it costs little.
+_LEAST_ROOM = 4096
 
 
 class Located(NamedTuple):
