@@ -32,8 +32,8 @@ from wsis_jax.network import (
 )
 from wsis_jax.points import FoundPeaks, PeakSearch, disc_regions, farthest, most_room, peaks_of_map
 
-# Pixels of peaks that a program has room for. Where there are more, all is done again with more room, so that this is
-# more than most images have; it costs little.
+# Pixels of peaks that a program has room for: more than most images have, since it costs little, and where there
+# are more, all is done again with more room.
 _LEAST_ROOM = 4096
 
 
