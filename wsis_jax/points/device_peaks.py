@@ -120,7 +120,7 @@ def farthest(radius: float) -> int:
 def most_room(radius: float) -> int:
     """Returns for how many peaks there may be room: a power of two, or 0."""
     far = farthest(radius)
-    most = min(_MOST_ROOM, _NONE // (far**2 + 1), _MOST_VALUES // (2 * far + 1) ** 2)
+    most = min(_MOST_ROOM, int(_NONE) // (far**2 + 1), _MOST_VALUES // (2 * far + 1) ** 2)
     return 1 << (most.bit_length() - 1) if most else 0
 
 
