@@ -5,6 +5,7 @@ the number of peaks but the room that a program has for them. Comparisons are of
 are not computed anew, so that no rounding of a device matters.
 """
 
+from collections.abc import Callable
 from functools import cache
 from typing import NamedTuple
 
@@ -30,9 +31,9 @@ class PeakSearch(NamedTuple):
         exclude_border: peaks fewer than this many pixels from the border are dropped.
     """
 
-    threshold: Float32[np.ndarray, ""] | Float32[Array, ""]
-    min_distance: Int[np.ndarray, ""] | Int[Array, ""]
-    exclude_border: Int[np.ndarray, ""] | Int[Array, ""]
+    threshold: Float[Array, ""]
+    min_distance: Int[Array, ""]
+    exclude_border: Int[Array, ""]
 
     @classmethod
     def of(
@@ -41,9 +42,10 @@ class PeakSearch(NamedTuple):
         """Returns the search that these arguments of `find_peaks` describe."""
         if quantize:  # the greatest level that is not above the threshold
             levels = np.arange(256, dtype=np.float32) / 255
-            threshold = np.count_nonzero(levels <= threshold) - 1
-        whole = np.array(min_distance, np.int32), np.array(exclude_border, np.int32)
-        return cls(np.array(threshold, np.float32), *whole)
+            threshold = float(np.count_nonzero(levels <= threshold) - 1)
+        of_host: Callable[..., PeakSearch] = cls
+        numbers = np.float32(threshold), np.int32(min_distance), np.int32(exclude_border)
+        return of_host(*map(np.asarray, numbers))
 
 
 class FoundPeaks(NamedTuple):
@@ -84,7 +86,7 @@ def peaks_of_map(
 
 
 def disc_regions(
-    peaks: Int[Array, "room 2"], count: Int[Array, ""], shape: _Shape, *, sides: tuple[int, int], radius: float
+    peaks: Int[Array, "room 2"], count: Int[Array, ""], shape: _Shape, *, sides: tuple[int, ...], radius: float
 ) -> Int[Array, "height width"]:
     """Returns the centre regions of the first `count` peaks, as `centre_regions` does of "disc"; 0 elsewhere.
 

@@ -4,7 +4,7 @@ It passes the images and their mirror images through the network, finds peaks an
 the cells back. `pipeline.py` takes the same steps one by one where this program does not suit.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache, partial
 from typing import Any, NamedTuple
@@ -208,15 +208,16 @@ def _given(constant: Sequence[bool], clicked: Sequence[Int64[np.ndarray, "_ 2"] 
     for index, own in enumerate(clicked):
         if own is not None:
             peaks[index, : len(own)], count[index] = own, len(own)
-    return _Given(np.array(constant), peaks, count)
+    of_host: Callable[..., _Given] = _Given
+    return of_host(np.array(constant), peaks, count)
 
 
 def _of_image(found: _Found, shape: tuple[int, int]) -> Located:
     """Returns what was found in an image, in arrays of its own and of its (height, width) `shape`."""
     frame = slice(shape[0]), slice(shape[1])
     return Located(
-        found.likelihood[frame].copy(),
-        found.peaks.peaks[: found.peaks.count].astype(np.int64),
-        found.regions[frame].copy(),
-        winner_of_layers(found.layers, shape),
+        np.array(found.likelihood[frame]),
+        np.array(found.peaks.peaks[: int(found.peaks.count)], np.int64),
+        np.array(found.regions[frame]),
+        winner_of_layers(np.asarray(found.layers), shape),
     )
