@@ -355,7 +355,7 @@ def _segment(bench: Bench) -> Iterator[Row]:
     device, network = seen.seconds_of("device"), seen.seconds_of("network")
     yield Row("segment", "device calls", device / images, each, note=f"{device / seen.seconds:.0%} of the time")
     before = seen.seconds_of("read") + network - device
-    note = "reading, normalising, peaks; the device waits for it"
+    note = "reading, normalising; the device waits for it"
     yield Row("segment", "host, before and between device calls", before / images, each, note=note)
     after = seen.seconds_of("cuts and files")
     hidden = seen.seconds_of_both("device", "cuts and files")

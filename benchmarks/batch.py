@@ -47,8 +47,8 @@ class Watched(NamedTuple):
 
     Attributes:
         results: of the images, in order.
-        stopwatch: has the stages that the package notes, and further "network" and "cuts and files", which are
-            the halves of an image, and "device", the calls whose work is done on the accelerator.
+        stopwatch: has the stages that the package notes, of which "network" is the first half of an image; further
+            "cuts and files", the second half, and "device", the calls whose work is done on the accelerator.
         seconds: from the first image to the last.
         memory: of the process after each image, in GiB.
     """
@@ -114,8 +114,8 @@ def segment_drawn(images: int, side: int, model: str) -> Watched:
         folder = Path(name)
         files = draw_images(folder / "images", images, side, run.config.likelihood.sigma)
         for place, function, called in (
-            (batch, "locate", "network"),
             (batch, "_cut_out", "cuts and files"),
+            (pipeline, "locate_at_once", "device"),
             (pipeline, "_look", "device"),
             (pipeline, "propagate", "device"),
         ):

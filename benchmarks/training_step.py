@@ -28,6 +28,7 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from importlib.metadata import version
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -180,7 +181,8 @@ def _in_processes(*sizes: int) -> Generator[dict[str, Callable[[], None]]]:
 def _in_process(name: str, keeps: bool, *sizes: int) -> Generator[Callable[[], None]]:
     """Yields the step of a side, which a process does."""
     command = [sys.executable, "-c", _PROCESS, name, str(keeps), *map(str, sizes)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    options = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, cwd=Path(__file__).parents[1], **options) as process:
 
         def step() -> None:
             assert process.stdin is not None

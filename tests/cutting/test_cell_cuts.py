@@ -78,7 +78,7 @@ def test_the_number_of_threads_makes_no_difference(monkeypatch, reach, claimed):
 
 def cut_whole_image(costs, peaks, *, config):
     """What `cut_cells` promises, done as plainly as it can be: every step of every cell on the whole image."""
-    preference, right, down, seeds, claims, _ = costs
+    preference, right, down, seeds, claims, *_ = costs
     reach, chosen, masks = config.cell_reach, config.cut, []
     for cell, (row, column) in enumerate(peaks):
         rows, columns = np.indices(seeds.shape)

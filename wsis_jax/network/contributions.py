@@ -602,7 +602,9 @@ def _affordable(cost: int, memory: float) -> int:
 # Driven from the host: through the whole image, by JAX's own backward pass, which windows must equal
 
 
-def linearize(model: Model, image: Float[np.ndarray, "height width *channels"]) -> Linear:
+def linearize(
+    model: Model, image: Float[np.ndarray, "height width *channels"] | Float[Array, "height width *channels"]
+) -> Linear:
     """Returns what the methods "vmap" and "loop" need of the forward pass of an image."""
     settings = model.config.contribution
     twin = model.network.clone(activation=relu_of(rule_of(settings.rule)))
