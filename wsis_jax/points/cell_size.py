@@ -154,7 +154,7 @@ def _areas(slope: _Slope, points: _Points) -> Int64[np.ndarray, " clicks"]:
     return np.bincount(nearest[structure], minlength=len(clicks))
 
 
-def _covered(areas: Sequence[Int64[np.ndarray, " clicks"]]) -> float | None:
+def _covered(areas: Sequence[Int64[np.ndarray, " _"]]) -> float | None:
     """Returns the diameter of the disc as large as the structure around a click, in the median of the clicks.
 
     None where no click has any.
