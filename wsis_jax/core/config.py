@@ -213,8 +213,7 @@ def fill_weights(settings: CutConfig, data: str) -> CutConfig:
 
 def widest_smooth(settings: CutConfig) -> float:
     """Returns the greatest `smooth` that settings may come to mean, whatever data term suits an image."""
-    terms = _SUITED if settings.data == "auto" or settings.data in _SUITED else ("inverse",)
-    return max(float(fill_weights(settings, term).smooth or 0) for term in terms)
+    return max(float(fill_weights(settings, term).smooth or 0) for term in _SUITED)
 
 
 @dataclass(frozen=True)

@@ -75,7 +75,8 @@ class Costs(NamedTuple):
         claims: which cell each pixel likely belongs to, beside the seeds; added to the preference of that cell.
         unit: that costs are rounded to where cells are cut, see `whole_costs.cut_graph`. The same for all parts
             of an image, so that a cell is the same in each.
-        blur: standard deviation by which outlines are smoothed on their way to the pixels of the image.
+        blur: standard deviation by which outlines are smoothed on their way to the pixels of the image, in pixels
+            of the network.
     """
 
     preference: _Map
