@@ -282,6 +282,21 @@ def test_parts_of_labels_are_resized_and_smoothed_as_the_whole(seed, factor, blu
         np.testing.assert_array_equal(resize_labels_part(cut, sizes, part, corner=corner), nearest[part])
 
 
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 2**32 - 1), st.sampled_from([1.0, 1.4, 2.3]), st.sampled_from([0.6, 1.5, 3.0]))
+def test_a_thin_cell_cuts_no_other_in_two_and_keeps_its_pixels(seed, factor, blur):
+    random = np.random.default_rng(seed)
+    labels = np.zeros((40, 40), np.int32)
+    labels[5:35, 5:35] = 1
+    peaks = np.array([(8, 20), (random.integers(12, 32), 10)])
+    labels[peaks[1, 0], 5 : random.integers(28, 35)] = 2  # cuts the first in two but for a few pixels
+    shape = scaled_shape(labels.shape, factor)
+    smooth, nearest = smooth_labels(labels, peaks, shape, blur=blur), resize_labels(labels, shape)
+    assert not ((smooth != nearest) & (smooth != 0) & (nearest != 0)).any()
+    for label in (1, 2):
+        assert ndimage.label(smooth == label, np.ones((3, 3)))[1] == 1
+
+
 # Sides that images are padded to: every image fits, programs are few, and no more is padded than that takes
 
 SHAPES = st.lists(st.tuples(st.integers(1, 3000), st.integers(1, 3000)), min_size=1, max_size=30)

@@ -185,7 +185,7 @@ _SUITED: dict[str, dict[str, Any]] = {
         "edge": "rim",
         "edge_weight": 60.0,
         "edge_falloff": 9.0,
-        "smooth": 0.25,
+        "smooth": 0.3,
     },
     # Where grey values are sure, contributions are trusted less: they lie on both sides of an edge.
     "levels": {

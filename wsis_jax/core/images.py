@@ -326,8 +326,9 @@ def smooth_labels(labels: _Labels, peaks: _Peaks, shape: Sides, *, blur: float) 
     """Returns the label image at another size, with outlines as smooth as if they had been drawn there.
 
     Every cell is blurred alone and has the pixels where more than 0.6 of it is left, as far as they are connected
-    to its peak: steps of single pixels go, and so does a margin of about a fourth of the blur. A cell that would
-    lose its peak, being thinner than the blur, is what `resize_labels` makes of it.
+    to its peak: steps of single pixels go, and so does a margin of about a fourth of the blur. It takes no pixel
+    of another cell. A cell that would lose its peak, being thinner than the blur, is what `resize_labels` makes of
+    it.
 
     Args:
         labels: 0 for background, i + 1 for the cell of `peaks[i]`.
@@ -354,7 +355,7 @@ def smooth_part(
     nearest = resize_labels_part(labels, sizes, part, corner=corner)
     if not blur:
         return nearest
-    smooth, thin = np.zeros(nearest.shape, np.int32), []
+    smooth = np.zeros(nearest.shape, np.int32)
     ratio = np.array(sizes.after) / np.array(sizes.before)
     places = np.clip(np.round((peaks + 0.5) * ratio - 0.5).astype(int), 0, np.array(sizes.after) - 1)
     for label, window in enumerate(ndimage.find_objects(labels), start=1):
@@ -371,28 +372,29 @@ def smooth_part(
         grid = [
             (np.arange(s.start, s.stop) + 0.5) / k - 0.5 - n for s, k, n in zip(pixels, ratio, low, strict=True)
         ]
-        own = _smooth_cell(labels[around] == label, grid, places[label - 1] - first, blur)
-        if own is None:
-            thin.append(label)
-        else:
-            smooth[relative_to(shown, part)][own[relative_to(shown, pixels)]] = label
-    # Last, so that it does not matter which cell comes first: what is left of others lies beside these.
-    return np.where(np.isin(nearest, thin), nearest, smooth)
+        resized = resize_labels_part(labels, sizes, pixels, corner=corner)
+        share = _blurred(labels[around] == label, grid, blur)
+        share[(resized != label) & (resized != 0)] = 0  # Else a cell that is thin could cut this one in two.
+        own = _part_at(places[label - 1] - first, share > _LEVEL)
+        own = resized == label if own is None else own
+        smooth[relative_to(shown, part)][own[relative_to(shown, pixels)]] = label
+    return smooth
 
 
-def _smooth_cell(
-    mask: Bool[np.ndarray, "_ _"], grid: list[Float64[np.ndarray, " _"]], peak: Int[np.ndarray, " 2"], blur: float
-) -> Bool[np.ndarray, "_ _"] | None:
-    """Returns a blurred cell at the pixels of a grid, or None where nothing is left at its peak.
-
-    The rows and columns of the grid and the blur are in pixels of the mask; the peak is a place in the grid.
-    """
+def _blurred(
+    mask: Bool[np.ndarray, "_ _"], grid: list[Float64[np.ndarray, " _"]], blur: float
+) -> Float32[np.ndarray, "_ _"]:
+    """Returns a blurred cell at the pixels of a grid, whose rows and columns are in pixels of the mask."""
     share = ndimage.gaussian_filter(mask.astype(np.float32), blur, mode="nearest")
-    share = ndimage.map_coordinates(share, np.meshgrid(*grid, indexing="ij"), order=1, mode="nearest")
-    parts, _ = ndimage.label(share > _LEVEL, np.ones((3, 3)))
-    if not (inside(peak[None], parts.shape)[0] and parts[tuple(peak)]):
+    return ndimage.map_coordinates(share, np.meshgrid(*grid, indexing="ij"), order=1, mode="nearest")
+
+
+def _part_at(place: Int[np.ndarray, " 2"], mask: Bool[np.ndarray, "_ _"]) -> Bool[np.ndarray, "_ _"] | None:
+    """Returns the connected part of a mask that holds a place, or None where the mask does not."""
+    parts, _ = ndimage.label(mask, np.ones((3, 3)))
+    if not (inside(place[None], parts.shape)[0] and parts[tuple(place)]):
         return None
-    return parts == parts[tuple(peak)]
+    return parts == parts[tuple(place)]
 
 
 # Sides that images are padded to, so that a folder of many sizes needs few compiled programs
