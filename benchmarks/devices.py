@@ -91,7 +91,7 @@ def contributions(devices: int, width: int, cells: int, side: int) -> tuple[Call
             programs.append(back.lower(*arguments, **options).compile().as_text())
         return back(*arguments, **options)
 
-    with patch("wsis_jax.network.contributions.compiled_back", lambda: noted):
+    with patch("wsis_jax.network.chunks.compiled_back", lambda: noted):
         run()
     return run, programs[0]
 

@@ -13,8 +13,8 @@ from .io.label_file import read_image as read_image
 from .io.label_file import write_labels as write_labels
 from .io.point_file import read_points as read_points
 from .network.contributions import contributions as contributions
-from .network.contributions import winner_map as winner_map
 from .network.model import load_model as load_model
+from .network.winners import winner_map as winner_map
 from .points.likelihood import find_peaks as find_peaks
 from .segmentation.batch import segment_files as segment_files
 from .segmentation.evaluation import evaluate as evaluate

@@ -4,7 +4,6 @@ It trains on what is in the folder. Where there is no other process it then prop
 prints who took part; otherwise it prints which files of the folder it wrote.
 """
 
-import importlib
 import os
 import sys
 from pathlib import Path
@@ -30,28 +29,27 @@ def look(model):
     """Likelihood maps of six images and contribution maps of cells, and how many devices took part in each."""
     import numpy as np
 
+    from wsis_jax.network import Cells, chunks, contribution_maps, record_images
     from wsis_jax.points.likelihood import centre_regions
-
-    contributions = importlib.import_module("wsis_jax.network.contributions")  # not the function
 
     images = np.random.default_rng(0).random((6, 32, 48), np.float32)
     peaks = np.array([[2, 3], [8, 40], [16, 20], [25, 9], [30, 46]])
     regions = centre_regions(images[0], peaks, region="disc", radius=3.0, response=0.0)
-    records = contributions.record_images(model, images, (32, 48))
+    records = record_images(model, images, (32, 48))
     seen = {"likelihood": np.asarray(records.likelihood)}
     counts = {"likelihood": len(records.likelihood.sharding.device_set)}
     for method in ("window", "vmap"):
         shares = set()
 
-        def noted(chunks, ahead=contributions._one_ahead, shares=shares):
-            for maps in ahead(chunks):
+        def noted(each, ahead=chunks._one_ahead, shares=shares):
+            for maps in ahead(each):
                 shares.add(len(maps.sharding.device_set))
                 yield maps
 
-        with patch.object(contributions, "_one_ahead", noted):
+        with patch.object(chunks, "_one_ahead", noted):
             settings = [f"contribution.method={method}", "contribution.chunk=3"]
             there = model.using(model.config.override(settings))
-            seen[method] = contributions.contribution_maps(there, contributions.Cells(images[0], regions, peaks))
+            seen[method] = contribution_maps(there, Cells(images[0], regions, peaks))
         (counts[method],) = shares
     return seen, counts
 
@@ -90,10 +88,10 @@ def main() -> None:
         from test_devices import model
 
         from wsis_jax.core.devices import local_mesh, shared_by_all, training_mesh
+        from wsis_jax.network import chunks
 
-        contributions = importlib.import_module("wsis_jax.network.contributions")
         seen, counts = look(model())
-        with patch.object(contributions, "compiled_back", room_for_four(contributions.compiled_back())):
+        with patch.object(chunks, "compiled_back", room_for_four(chunks.compiled_back())):
             fewer, shares = look(model())
         seen["fewer"], counts["fewer"] = fewer["window"], shares["window"]
         with warnings.catch_warnings(record=True) as caught:

@@ -13,12 +13,10 @@ from wsis_jax.cli import main
 from wsis_jax.core import limits
 from wsis_jax.core.errors import OutOfMemory
 from wsis_jax.core.limits import explaining_out_of_memory
-from wsis_jax.network.contributions import Cells, contribution_maps, winner_map_in_chunks
+from wsis_jax.network import chunks
+from wsis_jax.network.chunks import Cells, contribution_maps, winner_map_in_chunks
 from wsis_jax.segmentation import batch
 from wsis_jax.segmentation.batch import segment_files
-
-# The room has a function of this name, too.
-contributions = importlib.import_module("wsis_jax.network.contributions")
 
 FULL = "RESOURCE_EXHAUSTED: Out of memory allocating 70368744177664 bytes."
 
@@ -68,10 +66,8 @@ def with_room_for(cells: int, monkeypatch, *, late: bool) -> list[int]:
 
         return limited
 
-    monkeypatch.setattr(
-        contributions, "_windows_back", limit(contributions._windows_back, lambda given: len(given[2]))
-    )
-    monkeypatch.setattr(contributions, "back_many", limit(contributions.back_many, lambda given: len(given[2])))
+    monkeypatch.setattr(chunks, "windows_back", limit(chunks.windows_back, lambda given: len(given[2])))
+    monkeypatch.setattr(chunks, "back_many", limit(chunks.back_many, lambda given: len(given[2])))
     return tried
 
 
@@ -109,7 +105,7 @@ def test_fewer_cells_at_a_time_are_tried(tiny_run, detection, monkeypatch, metho
 def test_fewer_cells_at_a_time_are_tried_for_a_winner_map(tiny_run, detection, monkeypatch):
     model = tiny_run.model.using(tiny_run.model.config.override(["contribution.chunk=4"]))
     cells = Cells(detection.image, detection.regions, detection.peaks)
-    whole, program, tried = winner_map_in_chunks(model, cells), contributions.compiled_winner(), []
+    whole, program, tried = winner_map_in_chunks(model, cells), chunks.compiled_winner(), []
 
     def limited(*given, chunk, **options):
         tried.append(chunk)
@@ -117,7 +113,7 @@ def test_fewer_cells_at_a_time_are_tried_for_a_winner_map(tiny_run, detection, m
             raise jax.errors.JaxRuntimeError(FULL)
         return program(*given, chunk=chunk, **options)
 
-    monkeypatch.setattr(contributions, "compiled_winner", lambda: limited)
+    monkeypatch.setattr(chunks, "compiled_winner", lambda: limited)
     with pytest.warns(UserWarning, match=r"too small for . cells at a time"):
         fewer = winner_map_in_chunks(model, cells)
     assert tried == [4, 2, 1]
@@ -135,7 +131,7 @@ def test_other_errors_of_the_device_are_not_taken_for_it(tiny_run, detection, mo
     def broken():
         raise jax.errors.JaxRuntimeError("INTERNAL: a fault")
 
-    monkeypatch.setattr(contributions, "compiled_back", broken)
+    monkeypatch.setattr(chunks, "compiled_back", broken)
     with pytest.raises(jax.errors.JaxRuntimeError, match="INTERNAL"):
         propagated(tiny_run, "window", detection)
 

@@ -14,7 +14,8 @@ from jax.export import deserialize
 from wsis_jax.cli import export, main
 from wsis_jax.core.config import Config
 from wsis_jax.network import export as export_module
-from wsis_jax.network.contributions import Cells, contribution_maps, contribution_windows, winner_map_in_chunks
+from wsis_jax.network.chunks import Cells, contribution_maps, winner_map_in_chunks
+from wsis_jax.network.contributions import contribution_windows
 from wsis_jax.network.export import export_contributions, export_forward
 from wsis_jax.network.model import Model
 from wsis_jax.network.unet import UNet, initial_variables, predict

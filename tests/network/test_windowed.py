@@ -10,20 +10,16 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from wsis_jax.core.config import Config, ContributionConfig, ImageConfig
-from wsis_jax.network import contributions
-from wsis_jax.network.contributions import (
-    Cells,
-    compiled_winner,
-    contribution_maps,
-    linearize,
-    record_images,
-    winner_map,
-    winner_map_in_chunks,
-)
+from wsis_jax.network import chunks, winners
+from wsis_jax.network.batches import record_images
+from wsis_jax.network.chunks import Cells, compiled_winner, contribution_maps, winner_map_in_chunks
+from wsis_jax.network.contributions import affordable, contributions
 from wsis_jax.network.model import Model
 from wsis_jax.network.rules import RULES, BackwardRule
 from wsis_jax.network.unet import UNet, initial_variables
+from wsis_jax.network.whole_image import linearize
 from wsis_jax.network.windowed import compiled_back
+from wsis_jax.network.winners import winner_map
 from wsis_jax.points.likelihood import centre_regions
 
 # Few, since every shape compiles: widths that are no multiples of eight, depths from one level to four.
@@ -184,7 +180,7 @@ def test_a_forward_pass_that_is_done_is_not_repeated(method, monkeypatch):
     else:
         done = {"linear": linearize(model, cells.image)}
     for forward in ("linearize", "record_images"):
-        monkeypatch.delattr(contributions, forward)
+        monkeypatch.delattr(chunks, forward)
     np.testing.assert_array_equal(contribution_maps(model, cells, **done), whole)
 
 
@@ -249,7 +245,7 @@ def test_any_number_of_cells_is_one_program():
 
 
 def test_winner_maps_of_all_images_of_the_same_sides_are_one_program(monkeypatch):
-    monkeypatch.setattr(contributions, "_LEAST_ROOM", 16)
+    monkeypatch.setattr(chunks, "_LEAST_ROOM", 16)
     model = model_of("two levels", 0)
     compiled = compiled_winner()._cache_size()
     for seed, (shape, cells) in enumerate([((32, 40), 1), ((64, 48), 12), ((16, 40), 5)]):
@@ -269,14 +265,14 @@ def test_winner_maps_of_all_images_of_the_same_sides_are_one_program(monkeypatch
 def test_there_is_room_for_more_cells(monkeypatch):
     model, cells = model_of("two levels", 0), Cells(*scene((32, 40), 9, 3), reach=12.0)
     expected = winner_map_in_chunks(model, cells)
-    monkeypatch.setattr(contributions, "_LEAST_ROOM", 2)
+    monkeypatch.setattr(chunks, "_LEAST_ROOM", 2)
     for found, wanted in zip(winner_map_in_chunks(model, cells), expected, strict=True):
         np.testing.assert_array_equal(found, wanted)
 
 
 @pytest.mark.parametrize(("memory", "expected"), [(0.001, 1), (1e-9, 1), (64.0, 8)])
 def test_memory_bounds_the_chunk(memory, expected):
-    assert contributions._affordable(2**20, memory) == expected
+    assert affordable(2**20, memory) == expected
 
 
 def test_peaks_outside_the_image_are_refused():
@@ -320,8 +316,8 @@ def test_pure_contributions_are_those_of_the_loop(reach):
         contribution_maps(small_cells(model, "contribution.method=loop"), Cells(*one, reach=reach))
         for one in scenes
     ]
-    jitted = jax.jit(contributions.contributions, static_argnames="reach")
-    together = jax.jit(jax.vmap(partial(contributions.contributions, model, reach=reach)))
+    jitted = jax.jit(contributions, static_argnames="reach")
+    together = jax.jit(jax.vmap(partial(contributions, model, reach=reach)))
     for maps, expected in zip(together(*map(np.stack, zip(*scenes, strict=True))), looped, strict=True):
         assert expected.any(axis=(1, 2)).all()
         assert_close(maps, expected)
@@ -344,12 +340,13 @@ def test_winner_maps_of_device_and_host_and_numpy_are_one(reach, coarse, monkeyp
     model = small_cells(model_of("four levels", 5), "contribution.chunk=4")
     scenes, half = list(two_scenes(model)), int(model.config.region_radius)
     if coarse:  # of few different values, so that many are equal
-        back = contributions._windows_back
+        back = winners.windows_back
 
         def rounded(*arguments, **options):
             return jax.lax.reduce_precision(back(*arguments, **options), exponent_bits=8, mantissa_bits=1)
 
-        monkeypatch.setattr(contributions, "_windows_back", rounded)
+        for module in (winners, chunks):
+            monkeypatch.setattr(module, "windows_back", rounded)
         jax.clear_caches()  # of what was compiled without it, and of what is compiled with it
         request.addfinalizer(jax.clear_caches)
     together = jax.jit(jax.vmap(partial(winner_map, model, reach=reach)))
@@ -372,6 +369,6 @@ def test_winner_maps_of_device_and_host_and_numpy_are_one(reach, coarse, monkeyp
 def test_pure_functions_of_no_cells():
     model = small_cells(model_of("two levels", 0))
     image, regions, peaks = jnp.zeros((32, 40)), jnp.zeros((32, 40), int), jnp.zeros((0, 2), int)
-    assert contributions.contributions(model, image, regions, peaks, reach=9.0).shape == (0, 32, 40)
+    assert contributions(model, image, regions, peaks, reach=9.0).shape == (0, 32, 40)
     for layer in winner_map(model, image, regions, peaks, reach=9.0):
         np.testing.assert_array_equal(layer, image)

@@ -1,17 +1,13 @@
 """One program from images to winner maps: what the steps give one by one, of every image and every setting."""
 
-import importlib
-
 import jax
 import numpy as np
 import pytest
 
 from wsis_jax.core.types import Segmentation
+from wsis_jax.network import chunks
 from wsis_jax.segmentation import one_program, pipeline
 from wsis_jax.segmentation.pipeline import segment, segment_batch
-
-# The room has a function of this name, too.
-contributions = importlib.import_module("wsis_jax.network.contributions")
 
 FULL = "RESOURCE_EXHAUSTED: Out of memory allocating 70368744177664 bytes."
 
@@ -126,7 +122,7 @@ def out_of_memory(*_, **__):
 def test_without_memory_for_the_program_steps_are_taken(tiny_run, draw_small, in_steps, monkeypatch):
     image, config = draw_small(100, shape=(64, 72)).image, settings_of(tiny_run, "contribution.chunk=2")
     expected = in_steps(segment, tiny_run.model, image, config=config)
-    program, tried = contributions.compiled_winner(), []
+    program, tried = chunks.compiled_winner(), []
 
     def cramped(*arguments, chunk, **options):
         tried.append(chunk)
@@ -134,7 +130,7 @@ def test_without_memory_for_the_program_steps_are_taken(tiny_run, draw_small, in
 
     monkeypatch.setattr(one_program, "compiled_program", lambda: out_of_memory)
     assert_same(segment(tiny_run.model, image, config=config), expected)
-    monkeypatch.setattr(contributions, "compiled_winner", lambda: cramped)
+    monkeypatch.setattr(chunks, "compiled_winner", lambda: cramped)
     with pytest.warns(UserWarning, match="too small for 2 cells at a time, so 1 were taken"):
         fewer = segment(tiny_run.model, image, config=config)
     assert tried == [2, 1]

@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from functools import partial, reduce
 from typing import NamedTuple
 
+import numpy as np
+
 from wsis_jax.core import UserError
 
 
@@ -65,6 +67,11 @@ def windows(levels: int, *, half: int, reach: int | None) -> Windows:
         return Windows(*(tuple(_relative(b, peak >> level) for level, b in enumerate(part)) for part in cone))
 
     return reduce(partial(_map, _hull), map(around, range(2 ** (levels - 1))))
+
+
+def half_of(farthest: float | int | np.integer) -> int:
+    """Returns how far regions go from their peaks, per axis, rounded up so that few different values occur."""
+    return -(-int(farthest) // 6) * 6
 
 
 def backward_cone(peak: int, half: int, levels: int) -> Windows:

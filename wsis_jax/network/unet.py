@@ -61,7 +61,7 @@ class UNet(nn.Module):
     Attributes:
         encoder: output channels of each level, full resolution first.
         decoder: output channels of each level on the way up, deepest first; one fewer than `encoder`.
-        activation: the ReLU; its backward rule is what `contributions.py` exchanges.
+        activation: the ReLU; its backward rule is what `whole_image.py` exchanges.
         align_corners: upsample so that corner pixels keep their values, as the authors' network does. The
             default, half-pixel centres, commutes with shifts by whole input pixels; aligned corners do not.
         batch_norm: False for a network whose batch norm was folded by `fold_batch_norm`.
