@@ -220,4 +220,5 @@ def write_labels(path: str | Path, labels: Integer[np.ndarray, "height width"]) 
 def write_picture(path: str | Path, rgb: UInt8[np.ndarray, "height width 3"]) -> None:
     """Writes a picture to look at, as a PNG."""
     with replacing(path) as temporary:
-        Image.fromarray(rgb).save(temporary, format="PNG")
+        # The default, 6, takes three times as long; files are no smaller.
+        Image.fromarray(rgb).save(temporary, format="PNG", compress_level=3)
