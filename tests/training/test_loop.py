@@ -87,13 +87,13 @@ def test_an_interrupted_command_saves_says_how_to_go_on_and_ends_as_an_unbroken_
     from wsis_jax.training import loop
 
     unbroken, broken = tmp_path / "unbroken", tmp_path / "broken"
-    jax.clear_caches()
+    make_train_step = loop.make_train_step
+    # Here and below: each training takes its step from the cache on disk, as in a process of its own.
+    make_train_step.cache_clear()
     compilations = Compilations()
     assert main([*command, str(unbroken), "--tensorboard"]) == 0
     assert len(list((unbroken / "tensorboard").iterdir())) == 1
     assert f"A page to look at: {unbroken / 'report.html'}" in capsys.readouterr().out
-
-    make_train_step = loop.make_train_step
 
     def with_signal(*arguments):
         step = make_train_step(*arguments)
@@ -107,11 +107,13 @@ def test_an_interrupted_command_saves_says_how_to_go_on_and_ends_as_an_unbroken_
 
     with monkeypatch.context() as patch:
         patch.setattr(loop, "make_train_step", with_signal)
+        make_train_step.cache_clear()
         assert main([*command, str(broken)]) == 1
     said = "wsis: stopped after step 4 of 5, which is saved; go on with the same command and --resume\n"
     assert capsys.readouterr().err == said
     assert run_folder.saved_step(broken) == 4
     assert "interrupted after 4 of 5 steps" in (broken / "report.html").read_text(encoding="utf-8")
+    make_train_step.cache_clear()
     assert main([*command, str(broken), "--resume"]) == 0
     assert (broken / "metrics.jsonl").read_bytes() == (unbroken / "metrics.jsonl").read_bytes()
     assert [line["step"] for line in read_metrics(broken)] == [3, 5]

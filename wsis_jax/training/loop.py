@@ -76,7 +76,9 @@ def train_until_done(training: Training, state: TrainState) -> None:
     mesh = training_mesh(settings.batch)
     state, pixels = copy_everywhere((state, put_samples(training.kept)), mesh)
     key = jax.random.key(settings.seed)
-    train_step = make_train_step(training.network, training.optimizer, mesh, settings)
+    network, optimizer = training.network, training.optimizer
+    # The type checker takes modules of Flax for unhashable.
+    train_step = make_train_step(network, optimizer, mesh, settings)  # pyrefly: ignore[bad-argument-type]
     check, best_step = DivergenceCheck(run, settings.learning_rate), int(state.best_step)
     with stopping_on_signals() as stop:
         if settings.start is not None and np.isneginf(state.best[1]):

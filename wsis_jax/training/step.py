@@ -1,6 +1,7 @@
 """One step of a training, and the state that it carries to the next."""
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import jax
@@ -30,6 +31,11 @@ TrainStep = Callable[[TrainState, Key[Array, ""], Pixels], tuple[TrainState, Flo
 """Takes a state (which is used up), the key of the training and its pixels; returns the new state and the loss."""
 
 
+# Trainings with the same settings in one process, as of several folds, share the optimizer and the compiled step.
+_KEPT = 8
+
+
+@lru_cache(maxsize=_KEPT)
 def make_optimizer(settings: TrainConfig) -> optax.GradientTransformation:
     """Returns Adam with linear warm-up and, unless the schedule is constant, a cosine decay to 0."""
     rate, warmup = settings.learning_rate, settings.warmup
@@ -62,6 +68,7 @@ def initial_state(
     return jax.device_put(state, state.loss_sum.device)
 
 
+@lru_cache(maxsize=_KEPT)
 def make_train_step(
     network: UNet, optimizer: optax.GradientTransformation, mesh: Mesh, settings: TrainConfig
 ) -> TrainStep:
