@@ -278,8 +278,8 @@ def test_training_stops_early_without_a_better_model(tmp_path, fixed_scores):
 
 
 def test_the_best_model_is_that_of_the_least_loss(tmp_path, fixed_scores):
-    fixed_scores((0.5, 0.3), (0.8, 0.1), (0.9, 0.2))
-    train(IMAGES, POINTS, config=with_train(steps=3, evaluate_every=1), run=tmp_path)
+    fixed_scores((0.5, 0.3), (0.8, 0.1), (0.9, 0.2), (0.9, 0.3))
+    train(IMAGES, POINTS, config=with_train(steps=20, evaluate_every=1, patience=2), run=tmp_path)
     assert run_folder.read_metrics(tmp_path)[-1]["best_step"] == 2
     assert [path.name for path in (tmp_path / "weights").iterdir()] == ["2"]
 
