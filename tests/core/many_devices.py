@@ -69,7 +69,8 @@ def room_for_four(back):
 def main() -> None:
     """Does all that, in the environment that jax.distributed is told by."""
     count, folder = int(sys.argv[1]), Path(sys.argv[2])
-    os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={count}"
+    flags = os.environ.get("XLA_FLAGS", "")
+    os.environ["XLA_FLAGS"] = f"{flags} --xla_force_host_platform_device_count={count}"
     written: list[str] = []
 
     def watch(event: str, arguments: tuple) -> None:
