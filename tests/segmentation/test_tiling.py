@@ -78,13 +78,14 @@ def crowd(draw_small):
     return draw_small(7, cells=38, shape=(150, 173)).image
 
 
-@pytest.mark.parametrize("tile", [37, 64, 1000])
+# Tiles of 48 and 64 are below.
+@pytest.mark.parametrize("tile", [51, 1000])
 def test_tiles_of_any_size_give_the_whole(tiny_run, crowd, tile):
     assert assert_as_whole(tiny_run.model, crowd, config=eager(tiny_run.model), tile=tile) > 20
 
 
 # The same examples each time: an example in which rounding moves a pixel would be no fault of tiles.
-@settings(deadline=None, max_examples=5, derandomize=True)
+@settings(deadline=None, max_examples=3, derandomize=True)
 @given(st.tuples(st.integers(0, 149), st.integers(0, 172)), st.sampled_from([1, -1]), st.sampled_from([48, 64]))
 def test_wherever_the_cells_lie(tiny_run, crowd, shift, step, tile):
     image = np.roll(crowd, shift, axis=(0, 1))[::step, :]
@@ -97,21 +98,20 @@ def test_wherever_the_cells_lie(tiny_run, crowd, shift, step, tile):
 @pytest.mark.parametrize(
     "assignments",
     [
-        ["image.scale=0.7", "likelihood.sigma=4.3"],
-        ["image.scale=1.4", "likelihood.sigma=2.2", "detect.views=1"],
-        ["cut.smooth=0", "cut.dilate=2", "cut.erode=1", "cut.fill_others=true", "cut.conflict=background"],
-        ["cut.seed_scale=max", "detect.quantize=true", "detect.exclude_border=2", "cut.reach=3"],
-        ["image.normalization=max", "cut.data=flat", "cut.rim=dark", "cut.background_weight=0", "cut.min_area=0"],
-        ["cut.min_area=0.9"],  # about half of the cells are smaller
+        "image.scale=0.7 likelihood.sigma=4.3 cut.min_area=0.9",  # about half of the cells are smaller
+        "image.scale=1.4 likelihood.sigma=2.2 detect.views=1 image.normalization=max "
+        "cut.data=flat cut.rim=dark cut.background_weight=0 cut.min_area=0",
+        "cut.smooth=0 cut.dilate=2 cut.erode=1 cut.fill_others=true cut.conflict=background "
+        "cut.seed_scale=max detect.quantize=true detect.exclude_border=2 cut.reach=3",
     ],
 )
 def test_so_do_other_settings(tiny_run, crowd, assignments):
-    config = eager(tiny_run.model).override(assignments)
+    config = eager(tiny_run.model).override(assignments.split())
     assert assert_as_whole(tiny_run.model, crowd, config=config, tile=60) > 3
 
 
-@pytest.mark.parametrize("shape", [(1, 70), (3, 3), (61, 90)])
-def test_so_do_other_shapes(tiny_run, crowd, shape):
+@pytest.mark.parametrize("shape", [(1, 70), (3, 3)])
+def test_so_do_sides_below_the_stride(tiny_run, crowd, shape):
     assert_as_whole(tiny_run.model, np.ascontiguousarray(crowd[: shape[0], : shape[1]]), tile=40)
 
 
@@ -121,11 +121,10 @@ def test_whole_numbers_are_grey_values_as_well(unchecked, tiny_run, crowd):
     np.testing.assert_array_equal(tiled(tiny_run.model, image, tile=64)[0], expected.labels)
 
 
-def test_no_more_than_a_tile_is_read_or_written_at_a_time(tiny_run, draw_small):
-    image = draw_small(8, cells=10, shape=(90, 300)).image
-    labels = np.zeros(image.shape, np.int32)
-    segment_tiled(tiny_run.model, Slices(image, 32 * 32), Slices(labels, 32 * 32), tile=32)
-    np.testing.assert_array_equal(labels, segment(tiny_run.model, image).labels)
+def test_no_more_than_a_tile_is_read_or_written_at_a_time(tiny_run, crowd):
+    labels = np.zeros(crowd.shape, np.int32)
+    segment_tiled(tiny_run.model, Slices(crowd, 64 * 64), Slices(labels, 64 * 64), tile=64)
+    np.testing.assert_array_equal(labels, segment(tiny_run.model, crowd).labels)
 
 
 def test_progress_goes_from_the_first_part_to_the_last(tiny_run, draw_small):
@@ -323,7 +322,7 @@ def test_the_border_of_a_scan_counts_in_no_part(crowd, value):
 
 
 def test_tiles_of_a_scan_with_a_border_give_the_whole(tiny_run, crowd):
-    framed = np.pad(crowd, ((0, 20), (40, 3)), constant_values=-1)
+    framed = np.pad(crowd[20:, 43:], ((0, 20), (40, 3)), constant_values=-1)  # as large as all other images here
     assert assert_as_whole(tiny_run.model, framed, tile=64) > 10
 
 
