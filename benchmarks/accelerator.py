@@ -78,7 +78,7 @@ class Sizes(NamedTuple):
     copied: int = 2**28  # numbers
 
 
-_SMALL = Sizes((64, 80), 4, 2, None, (4,), 32, 2, 3, 64, 256, 2**20)
+_SMALL = Sizes((64, 64), 4, 2, None, (4,), 32, 2, 3, 64, 256, 2**20)
 
 
 class Row(NamedTuple):

@@ -66,7 +66,7 @@ def training(devices: int, width: int, batch: int, side: int) -> tuple[Callable[
 
     def run() -> None:
         nonlocal state
-        state, _ = step(state, jax.random.key(0), pixels)
+        state, _ = compiled(state, jax.random.key(0), pixels)
         jax.block_until_ready(state)
 
     return run, compiled.as_text(), 4 * (parameters + statistics + 1)
