@@ -14,6 +14,8 @@ os.environ["XLA_FLAGS"] = (
     + " --xla_backend_extra_options=xla_cpu_disable_new_fusion_emitters"
     + " --xla_cpu_parallel_codegen_split_count=1"
 )
+# Nobody reads where in Python an operation of a program comes from, and to write it down takes time.
+os.environ.setdefault("JAX_TRACEBACK_IN_LOCATIONS_LIMIT", "0")
 os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp()  # commands that are tested leave nothing in the user's cache
 os.environ["XDG_CONFIG_HOME"] = tempfile.mkdtemp()  # nor what napari and its plugin remember
 
