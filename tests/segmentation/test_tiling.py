@@ -84,9 +84,10 @@ def test_tiles_of_any_size_give_the_whole(tiny_run, crowd, tile):
     assert assert_as_whole(tiny_run.model, crowd, config=eager(tiny_run.model), tile=tile) > 20
 
 
-# The same examples each time: an example in which rounding moves a pixel would be no fault of tiles.
-@settings(deadline=None, max_examples=3, derandomize=True)
-@given(st.tuples(st.integers(0, 149), st.integers(0, 172)), st.sampled_from([1, -1]), st.sampled_from([48, 64]))
+# Always the same places: where rounding moves a pixel, tiles would not be at fault.
+@pytest.mark.parametrize(
+    ("shift", "step", "tile"), [((0, 0), 1, 48), ((37, 110), -1, 64), ((94, 51), 1, 64), ((148, 7), -1, 48)]
+)
 def test_wherever_the_cells_lie(tiny_run, crowd, shift, step, tile):
     image = np.roll(crowd, shift, axis=(0, 1))[::step, :]
     assert (
