@@ -8,6 +8,7 @@ from wsis_jax.core import ImageConfig, UserError, normalize_image
 from wsis_jax.points import CellSize, measure_cells
 from wsis_jax.synthetic import draw_scene
 from wsis_jax.training import find_size, suggest
+from wsis_jax.training.size import are_stained, sigma_of
 
 
 def discs(seed, *, diameter, apart, inside=0.5, rim=0.0, side=320):
@@ -103,5 +104,13 @@ def test_what_is_suggested_is_what_a_training_chooses():
 
 def test_points_without_an_image_suggest_by_their_spacing():
     grid = 40.0 * np.argwhere(np.ones((5, 5)))
-    assert suggest([grid, np.empty((0, 2))], [None, None]) == (40.0, 10.0, 0.5)
+    assert suggest([grid, np.empty((0, 2))], [None, None]) == (40.0, 8.0, 0.625)
     assert suggest([np.zeros((1, 2))], [None]) is None
+
+
+def test_sigma_is_a_quarter_of_the_diameter_of_stained_cells_and_a_fifth_of_others():
+    assert sigma_of(40.0, stained=True) == 10.0
+    assert sigma_of(40.0, stained=False) == 8.0
+    image, points = discs(0, diameter=20, apart=50)
+    assert are_stained([image], [points], 20.0, ImageConfig())
+    assert not are_stained([np.zeros_like(image), None], [points, points], 20.0, ImageConfig())

@@ -288,16 +288,16 @@ def test_sigma_and_scale_are_chosen_from_the_points_where_the_image_shows_nothin
     grid = np.stack(np.meshgrid([10.0, 60.0], [10.0, 60.0]), axis=-1).reshape(-1, 2)
     data = TrainingSet([np.zeros((80, 80), np.float32)], [grid], ["a"])
     chosen = fill_in(data, Config())
-    assert chosen.likelihood.sigma == 12.5  # a quarter of the spacing
-    assert chosen.image.scale == pytest.approx(5 / 12.5, abs=1e-3)
+    assert chosen.likelihood.sigma == 10.0  # a fifth of the spacing, as of cells without a stain
+    assert chosen.image.scale == 0.5
     assert chosen.image.diameter == 50
     small = fill_in(data._replace(points=[grid / 10]), Config())
-    assert small.likelihood.sigma == 1.25
+    assert small.likelihood.sigma == 1.0
     assert small.image.scale == 1.0  # never enlarged
     given = fill_in(data, Config().override(["image.scale=0.5", "likelihood.sigma=3"]))
     assert (given.image.scale, given.likelihood.sigma, given.image.diameter) == (0.5, 3.0, 12.0)
     told = fill_in(data, Config().override(["image.diameter=40"]))
-    assert (told.image.scale, told.likelihood.sigma, told.image.diameter) == (0.5, 10.0, 40.0)
+    assert (told.image.scale, told.likelihood.sigma, told.image.diameter) == (0.625, 8.0, 40.0)
     both = fill_in(data, Config().override(["image.diameter=40", "likelihood.sigma=3"]))
     assert (both.likelihood.sigma, both.image.diameter) == (3.0, 40.0)  # a given sigma wins
 

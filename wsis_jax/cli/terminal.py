@@ -64,9 +64,10 @@ def print_point_reports(reports: Sequence[Any]) -> None:
 
 def print_suggestion(suggested: Any) -> None:
     """Prints the settings that points, and images if there are any, suggest."""
+    share = suggested.sigma / suggested.diameter
     print(
         f"The cells are about {suggested.diameter:.0f} pixels wide. Suggested: likelihood.sigma={suggested.sigma} "
-        f"(a quarter of that), image.scale={suggested.scale}; wsis train chooses both by itself."
+        f"({share:.2f} of that), image.scale={suggested.scale}; wsis train chooses both by itself."
     )
 
 

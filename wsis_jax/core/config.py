@@ -61,7 +61,8 @@ class ImageConfig:
 class LikelihoodConfig:
     """The training target (paper §3.1)."""
 
-    # Standard deviation of the Gaussian at each point; None: a quarter of `image.diameter`
+    # Standard deviation of the Gaussian at each point; None: a quarter of `image.diameter` where cells are
+    # stained, a fifth of it where they are not
     sigma: float | None = positive(None, 10_000)
 
 

@@ -238,8 +238,12 @@ _OPTIONS = {
 @cache  # asked on first use, not when this file is imported: it starts the backend
 def compiler_options() -> dict[str, str]:
     """Returns the options to compile many convolutions with; none where this jaxlib does not know them."""
+
+    def options_are_known() -> jax.Array:
+        return jnp.zeros(())
+
     try:
-        jax.jit(lambda: jnp.zeros(()), compiler_options=_OPTIONS).lower().compile()
+        jax.jit(options_are_known, compiler_options=_OPTIONS).lower().compile()
     except jax.errors.JaxRuntimeError:
         return {}
     return _OPTIONS

@@ -24,6 +24,8 @@ _Image = Float[np.ndarray, "_ _ *channels"]
 _Normalised = Float32[np.ndarray, "_ _ *channels"]
 _Points = Float[np.ndarray, "_ 2"]
 
+_SIGMA_UNSTAINED = 0.2  # × diameter
+
 
 class FoundSize(NamedTuple):
     """The size of the cells of some images.
@@ -58,14 +60,32 @@ def find_size(images: Sequence[_Image | None], points: Sequence[_Points], image_
     # One image at a time is normalised, since there may be many.
     size = measure_cells((None if one is None else grey(normalised(one)) for one in images), points)
     # How cells look depends little on their size, so that the size of stained ones will do to see it.
-    first = size.diameter(stained=True)
+    stained = are_stained(images, points, size.diameter(stained=True), image_config)
+    return FoundSize(round(size.diameter(stained=stained), 1), stained, size)
+
+
+def are_stained(
+    images: Sequence[_Image | None], points: Sequence[_Points], diameter: float, image_config: ImageConfig
+) -> bool:
+    """Tells whether grey values or colours tell cells from the ground, in most of the images that show any.
+
+    `diameter` is that of a typical cell, in pixels; other arguments are those of `find_size`.
+    """
     looks = [
-        look_at(normalised(image), own, first)
+        look_at(normalize_by(image_config, image.astype(np.float32)), own, diameter)
         for image, own in zip(images, points, strict=True)
         if image is not None and len(own)
     ]
-    stained = 2 * sum(one is not None and one.is_stained for one in looks) > len(looks)
-    return FoundSize(round(size.diameter(stained=stained), 1), stained, size)
+    return 2 * sum(one is not None and one.is_stained for one in looks) > len(looks)
+
+
+def sigma_of(diameter: float, *, stained: bool) -> float:
+    """Returns the sigma of the likelihood map that suits cells of a diameter, both in pixels.
+
+    It is a quarter of the diameter where cells are `stained`, and a fifth where they are not: these touch more
+    often, and a narrower peak keeps them apart (experiments/LOG.md).
+    """
+    return round((SIGMA_PER_DIAMETER if stained else _SIGMA_UNSTAINED) * diameter, 2)
 
 
 def look_at(image: _Normalised, points: _Points, diameter: float) -> Appearance | None:
@@ -105,8 +125,8 @@ def suggest(points: Sequence[_Points], images: Sequence[_Image | None]) -> Sugge
             tells alone.
     """
     try:
-        diameter = find_size(images, points, ImageConfig()).diameter
+        found = find_size(images, points, ImageConfig())
     except UserError:
         return None
-    sigma = round(SIGMA_PER_DIAMETER * diameter, 2)
-    return Suggestion(diameter, sigma, suggest_scale(sigma))
+    sigma = sigma_of(found.diameter, stained=found.stained)
+    return Suggestion(found.diameter, sigma, suggest_scale(sigma))

@@ -33,7 +33,7 @@ from wsis_jax.training.data import TrainingSet
 from wsis_jax.training.learned import LearnedImage, learned_from, learned_from_samples
 from wsis_jax.training.loop import Callbacks, Training, train_until_done, why_finished
 from wsis_jax.training.patches import Sample, hold_out, leave_out, make_sample
-from wsis_jax.training.size import appearance_at, find_size
+from wsis_jax.training.size import appearance_at, are_stained, find_size, sigma_of
 from wsis_jax.training.start import check_start, fit_to_start, start_variables
 from wsis_jax.training.step import TrainState, initial_state, make_optimizer
 from wsis_jax.training.validation import write_samples
@@ -212,7 +212,7 @@ def fill_in(data: TrainingSet, config: Config) -> Config:
     if sigma is None:
         if diameter is None:
             diameter = measure()
-        sigma = round(SIGMA_PER_DIAMETER * diameter, 2)
+        sigma = sigma_of(diameter, stained=are_stained(images, points, diameter, config.image))
     scale = suggest_scale(sigma) if scale is None else scale
     diameter = sigma / SIGMA_PER_DIAMETER if diameter is None else diameter
     return dataclasses.replace(

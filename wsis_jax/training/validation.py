@@ -28,8 +28,8 @@ _MOST_OUTLINED = 200  # cells; an untrained network may find thousands
 def validate(network: UNet, variables: Variables, samples: Sequence[Sample], config: Config) -> dict[str, float]:
     """Returns the mean squared error and the pooled detection scores of samples.
 
-    A detection counts within sigma of its point; see `_detect` for what differs from `segment`. Batch norm is not
-    folded.
+    A detection counts within a quarter of a cell's diameter of its point; see `_detect` for what differs from
+    `segment`. Batch norm is not folded.
 
     Returns:
         `validation_loss` (where targets are known), `f_measure`, `precision` and `recall`.
@@ -41,7 +41,7 @@ def validate(network: UNet, variables: Variables, samples: Sequence[Sample], con
         error = likelihood - sample.likelihood
         known = error if sample.weight is None else error[sample.weight > 0]
         squares.append(float(np.mean(known**2)))
-        match = match_points(peaks.astype(np.float64), sample.points, distance=config.network_sigma)
+        match = match_points(peaks.astype(np.float64), sample.points, distance=_nearness(config))
         hits, found, cells = hits + match.true_positives, found + len(peaks), cells + len(sample.points)
     return {
         "validation_loss": float(np.mean(squares)),
@@ -49,6 +49,11 @@ def validate(network: UNet, variables: Variables, samples: Sequence[Sample], con
         "precision": hits / found if found else float(not cells),
         "recall": hits / cells if cells else float(not found),
     }
+
+
+def _nearness(config: Config) -> float:
+    """Returns how near to its point a detection counts, in pixels of the network: a quarter of a diameter."""
+    return config.cell_diameter * config.network_scale / 4
 
 
 def _detect(
@@ -83,7 +88,7 @@ def write_samples(
     rows = []
     for index, sample in enumerate(shown):
         likelihood, peaks = _detect(network, variables, sample, config)
-        panels = _panels(sample, likelihood, peaks, config.network_sigma)
+        panels = _panels(sample, likelihood, peaks, _nearness(config))
         if index == richest:
             model = Model.of(network, variables, config)
             panels.append(_outlined(model, sample, likelihood, peaks))
@@ -97,12 +102,12 @@ def _panels(
     sample: Sample,
     likelihood: Float32[np.ndarray, "height width"],
     peaks: Int64[np.ndarray, "peaks 2"],
-    sigma: float,
+    near: float,
 ) -> list[tuple[str, UInt8[np.ndarray, "_ _ 3"]]]:
-    """Draws one sample: points against peaks, and the likelihood map."""
-    match = match_points(peaks, sample.points, distance=sigma)
+    """Draws one sample: points against peaks within `near` of them, and the likelihood map."""
+    match = match_points(peaks, sample.points, distance=near)
     zoom = _HEIGHT / sample.image.shape[0]
-    drawn = detection_picture(sample.image, sample.points, peaks, pairs=match.pairs, radius=sigma, zoom=zoom)
+    drawn = detection_picture(sample.image, sample.points, peaks, pairs=match.pairs, radius=near, zoom=zoom)
     counts = f"{match.true_positives} of {len(sample.points)} found, {match.false_positives} more"
     return [(_short(sample.name), drawn), (counts, heat_picture(likelihood))]
 

@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple
 
 from wsis_jax.core import Config
 
-# Of the F-measure, where a detection counts within sigma of its click, see `judge`.
+# Of the F-measure, where a detection counts within a quarter of a diameter of its click, see `judge`.
 _GOOD, _FAIR = 0.8, 0.6
 _FEW_HELD = 50  # cells held out, of which one decides by 0.02 and less what the scores are
 _FEW_CLICKS = 100  # cells learned from
@@ -40,7 +40,7 @@ def judge(metrics: Sequence[dict[str, Any]], images: Sequence[dict[str, Any]], c
     """Judges the best model of a training.
 
     The F-measure of held-out images decides: from 0.8 on a model is good, from 0.6 on fair. A detection counts
-    within sigma of its click, a quarter of a cell's diameter, which is strict: a model of fibroblasts, in which
+    within a quarter of a cell's diameter of its click, which is strict: a model of fibroblasts, in which
     clicks are not always in the middle, has 0.72 so and 0.88 within half a diameter, and its outlines a mDice of
     0.71. Below 0.6 every third cell or more is wrong, and so are its neighbours' outlines. Where no image is held
     out, a poor score of the very images that were learned from is a poor model; a better one tells nothing.
@@ -53,8 +53,8 @@ def judge(metrics: Sequence[dict[str, Any]], images: Sequence[dict[str, Any]], c
     * more clicks, if it learned from fewer than 100 cells, or if the loss of held-out images is twice that of
       training: patches are turned, stretched and zoomed in training, which makes them harder than whole images, so
       that a loss so far above it is of images that look different;
-    * a smaller diameter, if cells are taken to be 1.5 times as wide as their clicks are apart: sigma is then more
-      than a third of the spacing, and two Gaussians merge where it is half;
+    * a smaller diameter, if cells are taken to be 1.5 times as wide as their clicks are apart: sigma is then about
+      a third of the spacing, and two Gaussians merge where it is half;
     * if recall is 0.15 below precision, clicks on what is missed, or a lower threshold; if it is above, clicks on
       all cells of an image, or a larger diameter;
     * to look at the points, if nothing else is known.

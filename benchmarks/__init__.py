@@ -1,0 +1,1 @@
+"""Benchmarks: run them from the top folder, as in `python -m benchmarks.cuts`."""
