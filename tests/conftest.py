@@ -65,7 +65,7 @@ def tiny_config() -> Any:
             "likelihood.sigma=3",
             "unet.encoder=[4,8,8]",
             "unet.decoder=[8,4]",
-            "train.steps=120",
+            "train.steps=80",
             "train.batch=2",
             "train.patch=64",
             "train.learning_rate=0.02",

@@ -50,7 +50,7 @@ def test_cells_are_found_and_outlined(tiny_run, scene):
 
 def test_each_label_lies_at_its_point(tiny_run, scene):
     result = segment(tiny_run.model, scene.image)
-    assert len(result.points) >= 4
+    assert len(result.points) >= 3
     at = result.labels[tuple(np.round(result.points).astype(int).T)]
     np.testing.assert_array_equal(at, np.arange(1, len(result.points) + 1))
 
@@ -104,7 +104,7 @@ def test_what_the_padding_shows_is_no_cell(tiny_run, draw_small):
     image = draw_small(101, cells=8, shape=(61, 50)).image
     result = segment(tiny_run.model, image)
     assert_valid(result, image)
-    assert len(result.points) >= 4
+    assert len(result.points) >= 3
 
 
 @pytest.mark.parametrize("factor", [2, 3])
@@ -122,7 +122,7 @@ def test_a_scaled_model_answers_in_pixels_of_the_image(tiny_run, scene, factor):
 
 @pytest.mark.parametrize("shape", [(3, 3), (5, 7), (63, 65)])
 def test_points_of_a_scaled_model_are_in_the_image_when_its_sides_are_rounded(tiny_run, monkeypatch, shape):
-    config = tiny_run.model.config.override(["image.scale=0.5", "likelihood.sigma=4"])
+    config = tiny_run.model.config.override(["image.scale=0.5", "likelihood.sigma=4", "cut.min_area=0"])
     random = np.random.default_rng(0).random(shape, np.float32)
 
     corner = np.array([scaled_shape(shape, 0.5)]) - 1
@@ -154,7 +154,7 @@ def test_values_that_are_no_numbers_are_refused(tiny_run, scene, value):
 def test_presets_run(tiny_run, scene, name):
     result = segment(tiny_run.model, scene.image, config=preset(name, tiny_run.model.config))
     assert result.labels.shape == scene.image.shape
-    assert len(result.points) >= 4
+    assert len(result.points) >= 3
     assert match_points(result.points, scene.points, distance=5.0).f_measure >= 0.7
     assert set(np.unique(result.labels)) - {0} <= set(range(1, len(result.points) + 1))
     assert result.labels.any()
