@@ -11,8 +11,13 @@ from hypothesis import strategies as st
 
 from wsis_jax.core.config import Config, ContributionConfig, ImageConfig
 from wsis_jax.network import chunks, winners
-from wsis_jax.network.batches import record_images
-from wsis_jax.network.chunks import Cells, compiled_winner, contribution_maps, winner_map_in_chunks
+from wsis_jax.network.chunks import (
+    Cells,
+    compiled_winner,
+    contribution_maps,
+    record_images,
+    winner_map_in_chunks,
+)
 from wsis_jax.network.contributions import affordable, contributions
 from wsis_jax.network.model import Model
 from wsis_jax.network.rules import RULES, BackwardRule

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from wsis_jax.metrics import match_points
-from wsis_jax.network.batches import record_images
+from wsis_jax.network.chunks import record_images
 from wsis_jax.network.model import Model
 from wsis_jax.network.unet import in_precision, pad_to_stride, predict
 from wsis_jax.segmentation.pipeline import detect, segment, segment_batch

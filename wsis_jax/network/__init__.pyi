@@ -1,8 +1,8 @@
-from .batches import record_and_detect as record_and_detect
-from .batches import record_images as record_images
 from .chunks import Cells as Cells
 from .chunks import contribution_maps as contribution_maps
 from .chunks import propagate as propagate
+from .chunks import record_and_detect as record_and_detect
+from .chunks import record_images as record_images
 from .chunks import windows_of_cells as windows_of_cells
 from .chunks import winner_map_in_chunks as winner_map_in_chunks
 from .contributions import chunk_of as chunk_of

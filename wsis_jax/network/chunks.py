@@ -1,5 +1,6 @@
-"""Contribution maps and winner maps from the host, a chunk of cells after the other, within the memory.
+"""From the host: recorded forward passes, and contribution maps and winner maps a chunk of cells after the other.
 
+`record_images` and `record_and_detect` run the programs of `record.py`; the devices share the images.
 `contribution_maps` and `winner_map_in_chunks` return as NumPy arrays what the pure functions of `contributions.py`
 and `winners.py` return. The devices share the cells of each chunk, and fewer cells at a time are tried where the
 memory is too small. Signals go back through windows of a record or, to compare, through the whole image
@@ -31,12 +32,12 @@ from wsis_jax.core import (
     shared_by_all,
     split,
 )
-from wsis_jax.network.batches import record_images
 from wsis_jax.network.contributions import affordable, chunk_of, in_reach, windows_back
 from wsis_jax.network.model import Model
 from wsis_jax.network.receptive_field import Span, Windows, half_of, windows
-from wsis_jax.network.record import Record, RecordedImage, one_of, start_signal
-from wsis_jax.network.unet import UNet, check_sides, pad_to_stride
+from wsis_jax.network.record import Record, RecordedImage, one_of, record, record_and_likelihood, start_signal
+from wsis_jax.network.rules import rule_of
+from wsis_jax.network.unet import UNet, Variables, check_sides, pad_to_stride
 from wsis_jax.network.whole_image import Linear, back_many, back_one, linearize
 from wsis_jax.network.windowed import compiled_back
 from wsis_jax.network.winners import Layers, merged, merged_in_chunks, no_winner, place_of_image, winner_of_layers
@@ -68,6 +69,45 @@ class Cells(NamedTuple):
     def shape(self) -> tuple[int, int]:
         """(height, width) of the image."""
         return self.regions.shape[0], self.regions.shape[1]
+
+
+# One forward pass of a batch of images
+
+
+def record_images(
+    model: Model, images: Float[np.ndarray, "batch height width *channels"], frame: tuple[int, int]
+) -> Record:
+    """Returns the record of a batch of images; `images` and `frame` are those of `record`.
+
+    The images are shared by as many devices as can do so evenly.
+    """
+    network, *arrays = _shared(model, images, frame)
+    return record(network, *arrays, rule=rule_of(model.config.contribution.rule))
+
+
+def record_and_detect(
+    model: Model, images: Float[np.ndarray, "batch height width *channels"], shape: tuple[int, int]
+) -> tuple[Record, Float[Array, "batch height width"]]:
+    """Returns the record of a batch of images, and their likelihood maps, by as many views as the settings say.
+
+    `images` and `shape` are those of `record_and_likelihood`; devices share the images as in `record_images`.
+    """
+    (network, *arrays), config = _shared(model, images, shape), model.config
+    rule, views = rule_of(config.contribution.rule), config.detect.views
+    return record_and_likelihood(network, *arrays, rule=rule, views=views)
+
+
+def _shared(
+    model: Model, images: Float[np.ndarray, "batch height width *channels"], shape: tuple[int, int]
+) -> tuple[UNet, Variables, Any, Any]:  # arrays; the type checker takes them for what they were before
+    """Returns the network with its ReLUs, and its variables, the images and a shape, shared by the devices."""
+    mesh = local_mesh(len(images))
+    variables, sides = copy((model.variables, np.array(shape)), mesh)
+    seen = split(np.asarray(images, np.float32), mesh)
+    return model.network.clone(activation=jax.nn.relu), variables, seen, sides
+
+
+# Maps of all cells of an image
 
 
 def contribution_maps(

@@ -178,9 +178,9 @@ def _warn_if_finished(run: Path, config: Config, state: TrainState) -> None:
 def fill_in(data: TrainingSet, config: Config) -> Config:
     """Checks images against points and returns the configuration with diameter, sigma and scale filled in.
 
-    Sigma follows from the diameter of the cells, which images and points tell where it is not given; the scale
-    follows from sigma. With `train.start`, both are such that the cells are as large to the network as those that
-    the model to start from learned.
+    Sigma follows from the diameter of the cells, which images and points tell where it is not given, and from
+    whether they are stained; the scale follows from sigma. With `train.start`, both are such that the cells are as
+    large to the network as those that the model to start from learned.
 
     Raises:
         UserError: if they do not fit each other, an image holds NaN or infinite values or has other channels than
@@ -204,15 +204,15 @@ def fill_in(data: TrainingSet, config: Config) -> Config:
             with fault():
                 check_points(own, (image.shape[0], image.shape[1]), name=name)
 
-    def measure() -> float:
-        return find_size(images, points, config.image).diameter
-
-    config = fit_to_start(config, measure)
+    config = fit_to_start(config, lambda: find_size(images, points, config.image).diameter)
     sigma, scale, diameter = config.likelihood.sigma, config.image.scale, config.image.diameter
     if sigma is None:
         if diameter is None:
-            diameter = measure()
-        sigma = sigma_of(diameter, stained=are_stained(images, points, diameter, config.image))
+            found = find_size(images, points, config.image)
+            diameter, stained = found.diameter, found.stained
+        else:
+            stained = are_stained(images, points, diameter, config.image)
+        sigma = sigma_of(diameter, stained=stained)
     scale = suggest_scale(sigma) if scale is None else scale
     diameter = sigma / SIGMA_PER_DIAMETER if diameter is None else diameter
     return dataclasses.replace(
