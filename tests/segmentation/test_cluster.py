@@ -244,6 +244,23 @@ def test_the_page_about_clusters_shows_what_there_is(client, tiny_run, draw_smal
     assert labels.max() == len(names["cells"].points) > 3
 
 
+def test_a_worker_that_ends_slowly_is_no_error(monkeypatch):
+    class Slow:
+        closed = False
+
+        def __init__(self, **options):
+            assert options["n_workers"] == 1
+
+        def close(self):
+            Slow.closed = True
+            raise TimeoutError
+
+    monkeypatch.setattr("distributed.LocalCluster", Slow)
+    with clusters._local_cluster("local:1") as cluster:
+        assert isinstance(cluster, Slow)
+    assert Slow.closed
+
+
 @pytest.mark.parametrize(("cores", "count"), [(8, 2), (7, 3), (2, 2), (1, 1)])
 def test_workers_share_the_cores_between_them(cores, count):
     shares = [share(list(range(cores)), number, count) for number in range(count)]

@@ -236,18 +236,20 @@ def _local_cluster(where: str) -> Generator["LocalCluster", None, None]:
         "distributed.scheduler.allowed-failures": _DEATHS,
         "distributed.nanny.pre-spawn-environ.DASK_LOGGING__DISTRIBUTED": "critical",
     }
-    with (
-        _quiet(),
-        dask.config.set(settings),
-        LocalCluster(
+    with _quiet(), dask.config.set(settings):
+        cluster = LocalCluster(
             n_workers=count,
             threads_per_worker=1,
             memory_limit=0,  # Dask would end workers that take more than their share
             dashboard_address="localhost:0",  # a free port, where the usual one may be taken
             silence_logs=logging.CRITICAL,
-        ) as cluster,
-    ):
-        yield cluster
+        )
+        try:
+            yield cluster
+        finally:
+            # On a busy machine a killed worker may take longer to end than Dask waits; it ends all the same.
+            with suppress(TimeoutError):
+                cluster.close()
 
 
 @contextmanager
