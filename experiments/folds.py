@@ -81,10 +81,9 @@ def halves(case: Case) -> list[Case]:
     """Returns the left and the right half of a case, of which cells that the cut divides are in both."""
     middle = case.image.shape[1] // 2
     parts = []
-    for name, columns in (("left", slice(0, middle)), ("right", slice(middle, None))):
-        start = columns.start
-        here = (case.points[:, 1] >= start) & (case.points[:, 1] < (columns.stop or np.inf))
-        points = case.points[here] - (0, start)
+    is_left = case.points[:, 1] < middle - 0.5  # where the last pixel of the left half ends
+    for name, columns, here in (("left", slice(0, middle), is_left), ("right", slice(middle, None), ~is_left)):
+        points = case.points[here] - (0, columns.start)
         masks = relabel_sequential(np.ascontiguousarray(case.masks[:, columns]))[0]
         image = np.ascontiguousarray(case.image[:, columns])
         parts.append(Case(f"{case.name}_{name}", image, points, masks))
