@@ -180,7 +180,7 @@ class CutConfig:
 _SUITED: dict[str, dict[str, Any]] = {
     "inverse": {
         "seed_threshold": 0.05,
-        "claim_weight": 3.0,
+        "claim_weight": 2.0,
         "data_weight": 0.75,
         "background_weight": 0.3,
         "edge": "rim",
