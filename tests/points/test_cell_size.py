@@ -37,6 +37,19 @@ def test_discs_are_seen_at_their_size(diameter, apart, inside):
     assert found.diameter == pytest.approx(diameter, rel=0.25)
 
 
+def test_a_dark_nucleus_in_a_granular_body_is_not_taken_for_a_stained_cell():
+    image, points = discs(0, diameter=12, apart=48, inside=-0.2)
+    _, body = discs(0, diameter=36, apart=48)
+    rows, columns = np.mgrid[:320, :320]
+    away = np.min([np.hypot(rows - row, columns - column) for row, column in body], axis=0)
+    grain = ndimage.gaussian_filter(np.random.default_rng(1).normal(0, 1, image.shape), 1.5)
+    image = image + (0.08 * (away < 18) * (away > 6) * grain / grain.std()).astype(np.float32)
+    found = measured([(image, points)])
+    assert are_stained([image], [points], found.measures.diameter(stained=True), ImageConfig())
+    assert not found.stained
+    assert found.diameter == pytest.approx(36, rel=0.35)
+
+
 def test_sparse_cells_with_a_bright_rim_are_not_as_large_as_their_spacing():
     found = measured([discs(seed, diameter=20, apart=100, inside=0, rim=0.4) for seed in range(3)])
     assert not found.stained

@@ -59,8 +59,9 @@ def find_size(images: Sequence[_Image | None], points: Sequence[_Points], image_
 
     # One image at a time is normalised, since there may be many.
     size = measure_cells((None if one is None else grey(normalised(one)) for one in images), points)
-    # How cells look depends little on their size, so that the size of stained ones will do to see it.
-    stained = are_stained(images, points, size.diameter(stained=True), image_config)
+    # Within its nucleus, a cell in phase contrast looks stained. Stained cells do so as far as there is structure, too.
+    seen = max(size.diameter(stained=True), size.structure or 0.0)
+    stained = are_stained(images, points, seen, image_config)
     return FoundSize(round(size.diameter(stained=stained), 1), stained, size)
 
 
