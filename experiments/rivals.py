@@ -149,11 +149,11 @@ def _kept(file: Path, learn: Callable[[Callable[[int, int], None]], Mapping[str,
 
 _CUT: Space = {
     "seed_threshold": Range(0.03, 0.5, log=True),
-    "claim_weight": Range(0.3, 3, log=True),
+    "claim_weight": Range(0.3, 10, log=True),
     "claim_full": Range(0.03, 0.4, log=True),
     "data_weight": Range(0.0, 2),
     "background_weight": Range(0.0, 1),
-    "edge_weight": Range(5, 60, log=True),
+    "edge_weight": Range(5, 200, log=True),
     "edge_falloff": Range(4, 16),
     "reach": Range(3, 9),
     "smooth": Range(0.0, 0.4),
