@@ -11,7 +11,7 @@ import pytest
 import tifffile
 
 from wsis_jax.core import STAGES
-from wsis_jax.core.devices import Compilations, use_compilation_cache
+from wsis_jax.core.programs import Compilations, kept_program, use_compilation_cache
 
 
 def programs(stderr):
@@ -101,3 +101,63 @@ def test_the_default_is_the_users_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     jax.config.update("jax_compilation_cache_dir", None)
     assert use_compilation_cache() == tmp_path / "wsis_jax"
+
+
+@pytest.fixture
+def traced(cache_settings, tmp_path):
+    """A function that notes each time it is traced, and the folder that compiled programs are kept in."""
+    jax.config.update("jax_compilation_cache_dir", str(tmp_path))
+    times = []
+
+    def scaled(tree, offset, *, fixed):
+        times.append(fixed)
+        return {"sum": tree["a"] * fixed + offset, "same": tree["a"]}
+
+    return scaled, times, tmp_path / "traced"
+
+
+def scaled_by(program, values, fixed=2.0):
+    return program({"a": jnp.array(values)}, 1.0, fixed=fixed)["sum"].tolist()
+
+
+def test_a_program_that_is_kept_is_not_traced_again(traced):
+    function, times, folder = traced
+    for _ in range(2):  # a function that is made anew stands for a process
+        program = kept_program(function)
+        assert scaled_by(program, [1.0, 3.0]) == [3.0, 7.0]
+        assert scaled_by(program, [2.0, 0.0]) == [5.0, 1.0]
+    assert times == [2.0]
+    assert len(list(folder.iterdir())) == 1
+
+
+@pytest.mark.parametrize("change", ["fixed", "shape", "type", "precision", "code"])
+def test_what_a_program_depends_on_has_it_traced_anew(traced, change, monkeypatch):
+    function, times, folder = traced
+    scaled_by(kept_program(function), [1.0])
+    if change == "code":
+        monkeypatch.setattr("wsis_jax.core.programs._circumstances", lambda: ("another",))
+    with jax.default_matmul_precision("float32" if change == "precision" else None):
+        values = {"shape": [1.0, 2.0], "type": [1]}.get(change, [1.0])
+        scaled_by(kept_program(function), values, fixed=3.0 if change == "fixed" else 2.0)
+    assert len(times) == len(list(folder.iterdir())) == 2
+
+
+def test_a_file_that_is_not_whole_is_made_anew(traced):
+    function, times, folder = traced
+    scaled_by(kept_program(function), [1.0])
+    file = next(folder.iterdir())
+    whole = file.read_bytes()
+    for part in (whole[:-1], whole[:10], b"", whole[:-1] + bytes([whole[-1] ^ 1])):
+        file.write_bytes(part)
+        assert scaled_by(kept_program(function), [1.0]) == [3.0]
+        assert len(file.read_bytes()) > 100
+    assert len(times) == 5
+
+
+def test_a_program_runs_where_none_can_be_kept(traced, tmp_path):
+    function, times, folder = traced
+    folder.write_text("no folder")
+    assert scaled_by(kept_program(function), [1.0]) == [3.0]
+    jax.config.update("jax_compilation_cache_dir", None)
+    assert scaled_by(kept_program(function), [1.0]) == [3.0]
+    assert len(times) == 2

@@ -3,7 +3,9 @@
 import jax
 import numpy as np
 import pytest
+from jax import export
 
+from wsis_jax.core import Compilations, kept_program
 from wsis_jax.core.types import Segmentation
 from wsis_jax.network import chunks
 from wsis_jax.segmentation import one_program, pipeline
@@ -147,14 +149,42 @@ def test_other_errors_of_the_program_are_told(tiny_run, draw_small, monkeypatch)
 
 
 def test_images_of_many_sizes_and_thresholds_are_one_program(tiny_run, draw_small):
-    program = one_program.compiled_program()
-    config, before = settings_of(tiny_run, "cut.reach=5.5"), program._cache_size()  # as in no other test
+    config, compilations = settings_of(tiny_run, "cut.reach=5.5"), Compilations()  # as in no other test
     for number, shape in enumerate([(64, 72), (40, 51), (33, 72)]):
         config = config.override([f"detect.threshold=0.{3 + number}", f"detect.min_distance={2 + number}"])
         segment(tiny_run.model, draw_small(100 + number, shape=shape).image, config=config, sides=(64, 72))
     points = np.array([[20.0, 30.0]])
     segment(tiny_run.model, draw_small(100, shape=(60, 60)).image, config=config, sides=(64, 72), points=points)
-    assert program._cache_size() == before + 1
+    assert (compilations.compiled + compilations.loaded)["image_to_winner_map"] == 1
+
+
+def test_a_program_that_is_kept_gives_the_same(tiny_run, draw_small, monkeypatch, tmp_path):
+    image = draw_small(100, shape=(64, 72)).image
+    expected = segment(tiny_run.model, image)
+    jax.config.update("jax_compilation_cache_dir", str(tmp_path))
+    try:
+        for _ in range(2):  # traced, and from the file
+            program = kept_program(one_program.image_to_winner_map)
+            monkeypatch.setattr(one_program, "compiled_program", lambda program=program: program)
+            assert_same(segment(tiny_run.model, image), expected)
+    finally:
+        jax.config.update("jax_compilation_cache_dir", None)
+    assert len(list((tmp_path / "traced").iterdir())) == 1
+
+
+def test_the_program_can_be_kept_for_accelerators(tiny_run, draw_small, monkeypatch):
+    def exported(*arguments, fixed):
+        leaves, structure = jax.tree.flatten(arguments)
+
+        def of_leaves(*leaves):
+            return one_program.image_to_winner_map(*jax.tree.unflatten(structure, leaves), fixed=fixed)
+
+        program = export.export(jax.jit(of_leaves), platforms=["cuda", "tpu"])(*leaves)
+        assert export.deserialize(program.serialize()).platforms == ("cuda", "tpu")
+        raise MemoryError
+
+    monkeypatch.setattr(one_program, "compiled_program", lambda: exported)
+    segment(tiny_run.model, draw_small(100, shape=(64, 72)).image)
 
 
 def test_what_the_program_suits(tiny_run, monkeypatch):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from wsis_jax.cli import main
-from wsis_jax.core.devices import Compilations
+from wsis_jax.core.programs import Compilations
 from wsis_jax.network.model import load_variables
 from wsis_jax.training import run_folder
 from wsis_jax.training.loop import stopping_on_signals

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from wsis_jax.core.config import Config
-from wsis_jax.core.devices import use_compilation_cache
+from wsis_jax.core.programs import use_compilation_cache
 from wsis_jax.network.model import build_model, load_config, load_model, load_variables
 from wsis_jax.network.packaged import MODELS, packaged_models
 from wsis_jax.synthetic import draw_scene

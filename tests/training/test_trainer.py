@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from wsis_jax.core.config import Config
-from wsis_jax.core.devices import use_compilation_cache
 from wsis_jax.core.errors import Faults, UserError
+from wsis_jax.core.programs import use_compilation_cache
 from wsis_jax.network.model import load_config, load_model
 from wsis_jax.synthetic import draw_scene
 from wsis_jax.training import loop, run_folder, trainer

@@ -17,10 +17,8 @@ from .config import fill_weights as fill_weights
 from .config import preset as preset
 from .config import small_network as small_network
 from .config import widest_smooth as widest_smooth
-from .devices import Compilations as Compilations
 from .devices import as_first as as_first
 from .devices import by_first as by_first
-from .devices import compiler_options as compiler_options
 from .devices import copy as copy
 from .devices import copy_everywhere as copy_everywhere
 from .devices import in_copies as in_copies
@@ -32,7 +30,6 @@ from .devices import one_copy as one_copy
 from .devices import shared_by_all as shared_by_all
 from .devices import split as split
 from .devices import training_mesh as training_mesh
-from .devices import use_compilation_cache as use_compilation_cache
 from .devices import wait_for_all as wait_for_all
 from .errors import EXPECTED_ERRORS as EXPECTED_ERRORS
 from .errors import Faults as Faults
@@ -97,6 +94,10 @@ from .limits import memory as memory
 from .limits import read_json as read_json
 from .limits import read_text as read_text
 from .limits import versions as versions
+from .programs import Compilations as Compilations
+from .programs import compiler_options as compiler_options
+from .programs import kept_program as kept_program
+from .programs import use_compilation_cache as use_compilation_cache
 from .stages import IMPORTED as IMPORTED
 from .stages import STAGES as STAGES
 from .stages import Stopwatch as Stopwatch

@@ -1,4 +1,4 @@
-"""Devices that share an array, and the programs that are compiled for them.
+"""Devices that share an array, and processes that share a program.
 
 An array is split along its first axis, or every device has a copy. A program of such arrays computes the numbers
 of one device: a mean over a batch is that of the whole batch, and XLA adds the communication between devices.
@@ -7,23 +7,17 @@ files.
 """
 
 import os
-import sys
-import time
 import warnings
-from collections import Counter
 from collections.abc import Callable
-from functools import cache, wraps
-from pathlib import Path
+from functools import wraps
 from typing import ParamSpec, TypeVar
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from wsis_jax.core.errors import UserError
-from wsis_jax.core.stages import Stopwatch
 
 _AXIS = "batch"
 _Tree = TypeVar("_Tree")
@@ -157,93 +151,3 @@ def as_first(numbers: _Tree) -> _Tree:
 def wait_for_all(what: str) -> None:
     """Waits until all processes have called this with the same name."""
     multihost_utils.sync_global_devices(what)
-
-
-# Compiled programs
-
-
-def use_compilation_cache() -> Path:
-    """Keeps compiled programs on disk, for other processes to use, and returns the folder.
-
-    A folder that the user set (JAX_COMPILATION_CACHE_DIR) stays; the default is the user's cache folder.
-    """
-    users: str | None = jax.config.jax_compilation_cache_dir  # pyrefly: ignore[missing-attribute]
-    folder = users or str(_user_cache() / "wsis_jax")
-    jax.config.update("jax_compilation_cache_dir", folder)
-    # Programs that compile in a blink are kept too: there are dozens, and together they take seconds.
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
-    return Path(folder)
-
-
-def _user_cache() -> Path:
-    """Returns the folder that the system keeps caches in."""
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches"
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local"))
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-
-
-class Compilations:
-    """Counts the programs that JAX compiles in this process, from now on.
-
-    Attributes:
-        compiled: how often the program of each name was compiled.
-        loaded: how often it was found in the cache instead.
-        seconds: spent on both, tracing and lowering included.
-        stopwatch: that is told of it, as of a stage; None: none is.
-    """
-
-    def __init__(self, stopwatch: Stopwatch | None = None) -> None:
-        self.stopwatch = stopwatch
-        self.compiled: Counter[str] = Counter()
-        self.loaded: Counter[str] = Counter()
-        self.seconds = 0.0
-        self._found = False
-        jax.monitoring.register_event_listener(self._on_event)
-        jax.monitoring.register_event_duration_secs_listener(self._on_duration)
-
-    def _on_event(self, event: str, **_: str | int) -> None:
-        # JAX reports a hit just before it reports how long the program took to load.
-        self._found |= event == "/jax/compilation_cache/cache_hits"
-
-    def _on_duration(self, event: str, duration_secs: float, **details: str | int) -> None:
-        if event.startswith("/jax/core/compile/"):
-            self.seconds += duration_secs
-            if self.stopwatch is not None:
-                now = time.perf_counter()
-                self.stopwatch.note("compile or load", now - duration_secs, now)
-        if event != "/jax/core/compile/backend_compile_duration":
-            return
-        name = str(details.get("fun_name", "a program")).removeprefix("jit(").removesuffix(")")
-        (self.loaded if self._found else self.compiled)[name] += 1
-        self._found = False
-
-    def summary(self) -> str:
-        """Returns one line for a user, and one for each program that was compiled."""
-        found, made = self.loaded.total(), self.compiled.total()
-        lines = [f"{made} programs compiled, {found} loaded from the cache, in {self.seconds:.1f} s"]
-        lines += [f"  {name}: {count}" for name, count in self.compiled.most_common()]
-        return "\n".join(lines)
-
-
-# XLA hands convolutions of 17 channels and more to a library that computes most of ours on one core, whatever
-# their number; without it they run on all. It stays in use for sums and matrix products.
-_OPTIONS = {
-    "xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT,LIBRARY_FUSION_TYPE_REDUCE"
-}
-
-
-@cache  # asked on first use, not when this file is imported: it starts the backend
-def compiler_options() -> dict[str, str]:
-    """Returns the options to compile many convolutions with; none where this jaxlib does not know them."""
-
-    def options_are_known() -> jax.Array:
-        return jnp.zeros(())
-
-    try:
-        jax.jit(options_are_known, compiler_options=_OPTIONS).lower().compile()
-    except jax.errors.JaxRuntimeError:
-        return {}
-    return _OPTIONS

@@ -12,10 +12,12 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import export
 from jaxtyping import Array, Bool, Float, Float32, Int, Int32, Int64
 
-from wsis_jax.core import Config, WinnerMap, compiler_options, is_out_of_memory
+from wsis_jax.core import Config, WinnerMap, is_out_of_memory, kept_program
 from wsis_jax.network import (
+    BackwardRule,
     Model,
     Record,
     RecordedImage,
@@ -65,6 +67,7 @@ class _Fixed(NamedTuple):
 
     Attributes:
         views: of each image, see `record_and_likelihood`.
+        rule: by which signals go back.
         quantize: see `peaks_of_map`.
         radius: of centre regions, in pixels.
         room: how many pixels of peaks there may be in an image, and how many cells.
@@ -72,6 +75,7 @@ class _Fixed(NamedTuple):
     """
 
     views: int
+    rule: BackwardRule
     quantize: bool
     radius: float
     room: int
@@ -87,6 +91,10 @@ class _Found(NamedTuple):
     likelihood: Float[Array, "*batch height width"]
     regions: Int[Array, "*batch height width"]
     layers: Int[Array, "*batch 3 height width"]
+
+
+for _type in (FoundPeaks, _Found):
+    export.register_namedtuple_serialization(_type, serialized_name=f"wsis_jax.{_type.__name__}")
 
 
 def suits(config: Config, *, clicked: bool) -> bool:
@@ -145,9 +153,9 @@ def locate_at_once(
 
 
 @cache
-def compiled_program() -> Any:
+def compiled_program() -> Callable[..., Any]:
     """Returns `image_to_winner_map`, compiled; one program serves all images that are padded to the same sides."""
-    return jax.jit(image_to_winner_map, static_argnames="fixed", compiler_options=compiler_options())
+    return kept_program(image_to_winner_map)
 
 
 def image_to_winner_map(
@@ -165,7 +173,7 @@ def image_to_winner_map(
     """
     settings, network = model.config.contribution, model.network.clone(activation=jax.nn.relu)
     records, likelihoods = record_and_likelihood(
-        network, model.variables, images, shape, rule=rule_of(settings.rule), views=fixed.views
+        network, model.variables, images, shape, rule=fixed.rule, views=fixed.views
     )
 
     def locate(image: tuple[Record, Array, _Given]) -> _Found:
@@ -198,7 +206,8 @@ def _fixed(model: Model, room: int) -> _Fixed:
     half, levels = half_of(farthest(config.region_radius)), len(model.network.encoder)
     spans = windows(levels, half=half, reach=None if reach is None else int(reach))
     found, chunk = config.detect, chunk_of(model, spans)
-    return _Fixed(found.views, found.quantize, config.region_radius, room, spans, chunk, reach)
+    rule = rule_of(config.contribution.rule)
+    return _Fixed(found.views, rule, found.quantize, config.region_radius, room, spans, chunk, reach)
 
 
 def _given(constant: Sequence[bool], clicked: Sequence[Int64[np.ndarray, "_ 2"] | None], room: int) -> _Given:

@@ -1,0 +1,189 @@
+"""Programs that XLA compiles: kept on disk for the next process, and counted.
+
+JAX keeps compiled programs by what tracing gives, so that each process traces anew to find them. `kept_program`
+keeps that, too.
+"""
+
+import hashlib
+import os
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Hashable
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import export
+
+from wsis_jax.core.errors import UserError
+from wsis_jax.core.files import replacing
+from wsis_jax.core.stages import Stopwatch
+
+_DIGEST = hashlib.sha256
+
+
+def use_compilation_cache() -> Path:
+    """Keeps compiled programs on disk, for other processes to use, and returns the folder.
+
+    A folder that the user set (JAX_COMPILATION_CACHE_DIR) stays; the default is the user's cache folder.
+    """
+    users: str | None = jax.config.jax_compilation_cache_dir  # pyrefly: ignore[missing-attribute]
+    folder = users or str(_user_cache() / "wsis_jax")
+    jax.config.update("jax_compilation_cache_dir", folder)
+    # Programs that compile in a blink are kept too: there are dozens, and together they take seconds.
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+    return Path(folder)
+
+
+def _user_cache() -> Path:
+    """Returns the folder that the system keeps caches in."""
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches"
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local"))
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+
+
+class Compilations:
+    """Counts the programs that JAX compiles in this process, from now on.
+
+    Attributes:
+        compiled: how often the program of each name was compiled.
+        loaded: how often it was found in the cache instead.
+        seconds: spent on both, tracing and lowering included.
+        stopwatch: that is told of it, as of a stage; None: none is.
+    """
+
+    def __init__(self, stopwatch: Stopwatch | None = None) -> None:
+        self.stopwatch = stopwatch
+        self.compiled: Counter[str] = Counter()
+        self.loaded: Counter[str] = Counter()
+        self.seconds = 0.0
+        self._found = False
+        jax.monitoring.register_event_listener(self._on_event)
+        jax.monitoring.register_event_duration_secs_listener(self._on_duration)
+
+    def _on_event(self, event: str, **_: str | int) -> None:
+        # JAX reports a hit just before it reports how long the program took to load.
+        self._found |= event == "/jax/compilation_cache/cache_hits"
+
+    def _on_duration(self, event: str, duration_secs: float, **details: str | int) -> None:
+        if event.startswith("/jax/core/compile/"):
+            self.seconds += duration_secs
+            if self.stopwatch is not None:
+                now = time.perf_counter()
+                self.stopwatch.note("compile or load", now - duration_secs, now)
+        if event != "/jax/core/compile/backend_compile_duration":
+            return
+        name = str(details.get("fun_name", "a program")).removeprefix("jit(").removesuffix(")")
+        (self.loaded if self._found else self.compiled)[name] += 1
+        self._found = False
+
+    def summary(self) -> str:
+        """Returns one line for a user, and one for each program that was compiled."""
+        found, made = self.loaded.total(), self.compiled.total()
+        lines = [f"{made} programs compiled, {found} loaded from the cache, in {self.seconds:.1f} s"]
+        lines += [f"  {name}: {count}" for name, count in self.compiled.most_common()]
+        return "\n".join(lines)
+
+
+# XLA hands convolutions of 17 channels and more to a library that computes most of ours on one core, whatever
+# their number; without it they run on all. It stays in use for sums and matrix products.
+_OPTIONS = {
+    "xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT,LIBRARY_FUSION_TYPE_REDUCE"
+}
+
+
+@cache  # asked on first use, not when this file is imported: it starts the backend
+def compiler_options() -> dict[str, str]:
+    """Returns the options to compile many convolutions with; none where this jaxlib does not know them."""
+
+    def options_are_known() -> jax.Array:
+        return jnp.zeros(())
+
+    try:
+        jax.jit(options_are_known, compiler_options=_OPTIONS).lower().compile()
+    except jax.errors.JaxRuntimeError:
+        return {}
+    return _OPTIONS
+
+
+# Programs that are not traced again
+
+
+def kept_program(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Returns a function, compiled, that the next process need not trace.
+
+    Where compiled programs are kept (`use_compilation_cache`), what tracing gives is kept beside them, in a file
+    whose name tells all that it depends on: the code of this package, the version and settings of JAX, the types
+    of the arguments, and the values of those that are no arrays. JAX finds the compiled program by it.
+
+    Args:
+        function: of trees of arrays, and of `fixed`, a value that can be hashed and whose `repr` tells it whole.
+            Types of its results other than those of Python are registered for `jax.export`.
+    """
+    name = f"{function.__module__}.{function.__qualname__}"
+    plain = jax.jit(function, static_argnames="fixed", compiler_options=compiler_options())
+    programs: dict[Hashable, Callable[..., Any]] = {}
+
+    def run(*trees: Any, fixed: Hashable) -> Any:
+        folder: str | None = jax.config.jax_compilation_cache_dir  # pyrefly: ignore[missing-attribute]
+        if folder is None or "://" in folder:
+            return plain(*trees, fixed=fixed)
+        leaves, structure = jax.tree.flatten(trees)
+        types = tuple(jax.typeof(leaf) for leaf in leaves)
+        key = structure, types, fixed, _settings()
+        if key not in programs:
+
+            def of_leaves(*leaves: Any) -> Any:
+                return function(*jax.tree.unflatten(structure, leaves), fixed=fixed)
+
+            known = repr((name, *key, _circumstances()))
+            file = Path(folder) / "traced" / _DIGEST(known.encode()).hexdigest()
+            programs[key] = _named(function.__name__, _traced(of_leaves, leaves, file).call)
+        return programs[key](*leaves)
+
+    return run
+
+
+def _named(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
+    """Returns a function, compiled by JAX under a name."""
+
+    def program(*leaves: Any) -> Any:
+        return call(*leaves)
+
+    program.__name__ = name
+    return jax.jit(program, compiler_options=compiler_options())
+
+
+def _traced(function: Callable[..., Any], arguments: list[Any], file: Path) -> export.Exported:
+    """Returns what tracing a function gives, from a file if it is there and whole, else anew, kept in the file."""
+    if file.exists():
+        content = file.read_bytes()
+        digest, program = content[: _DIGEST().digest_size], content[_DIGEST().digest_size :]
+        if _DIGEST(program).digest() == digest:
+            return export.deserialize(bytearray(program))
+    traced = export.export(jax.jit(function))(*arguments)
+    program = bytes(traced.serialize())
+    # As with JAX's own cache: where it cannot be written, the next process is slower, and nothing else.
+    with suppress(OSError, UserError), replacing(file) as temporary:
+        temporary.write_bytes(_DIGEST(program).digest() + program)
+    return traced
+
+
+def _settings() -> str:
+    """Returns the settings of JAX, those of a context before those of the process."""
+    return repr([(name, getattr(jax.config, name, value)) for name, value in sorted(jax.config.values.items())])
+
+
+@cache
+def _circumstances() -> tuple[str, ...]:
+    """Returns what a trace depends on besides function, arguments and settings: the code, and where it runs."""
+    package = Path(__file__).parents[1]
+    times = [(str(path), path.stat().st_mtime_ns) for path in sorted(package.rglob("*.py"))]
+    return jax.__version__, jax.lib.__version__, jax.default_backend(), repr(times)
