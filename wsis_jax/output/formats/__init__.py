@@ -21,8 +21,10 @@ libraries are imported when a file is written, so that help comes at once.
 """
 
 from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from importlib.util import find_spec
+from itertools import chain
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, NamedTuple
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
     from wsis_jax.core import Segmentation
     from wsis_jax.io import SourceImage
     from wsis_jax.output.result import Result, TiledResult
+
+_AT_ONCE = 2  # formats: compressing pictures takes one core, measuring cells another
 
 Write = Callable[[Path, "Result"], Sequence[Path] | None]
 """Writes a result to a path; if it writes other files than that one, it returns them."""
@@ -89,7 +93,7 @@ class Format(NamedTuple):
 class FormatChoice(NamedTuple):
     """The formats that a batch writes."""
 
-    kinds: tuple[str, ...]  # their names in `FORMATS`, in the order in which they are written
+    kinds: tuple[str, ...]  # their names in `FORMATS`, in its order
 
     @property
     def resumable(self) -> bool:
@@ -127,7 +131,10 @@ class FormatChoice(NamedTuple):
             def write(source: "SourceImage", found: "Segmentation") -> list[Path]:
                 result = Result(source, found)
                 written = [one for one in formats if source.name in shown or not one.gallery_only]
-                return [file for one in written for file in one.write_to(out, result)]
+                with ThreadPoolExecutor(_AT_ONCE) as pool:
+                    files = list(pool.map(lambda one: one.write_to(out, result), written[:-1]))
+                # The last one, the labels by default, only where all others are there.
+                return [*chain(*files), *(file for one in written[-1:] for file in one.write_to(out, result))]
 
             yield write
 
@@ -250,7 +257,7 @@ _DATA, _BROWSERS = "pandas, Polars, R, DuckDB", "napari, web viewers"
 _TRACKING = "programs of the Cell Tracking Challenge"
 _ROIFILE, _PYARROW = ("roifile", "imagej"), ("pyarrow", "parquet")
 
-# All formats by name, in the order in which they are written. The labels are written last: where they are, all is.
+# All formats by name. The last one that is chosen is written when all others are: where the labels are, all is.
 FORMATS: dict[str, Format] = {
     "report": Format("report.html", _PAGE, "every browser", _report, tiled=True, default=True, gallery_only=True),
     "overlay": Format("<name>_overlay.png", "the image with outlines", "every viewer", _overlay, default=True),
