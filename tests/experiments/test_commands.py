@@ -23,6 +23,7 @@ _SMALL = "--set train.batch=2 --set train.patch=32 --set train.warmup=1"
 TOYS = {
     "crossval": "crossval DATA --work WORK --folds 3 --set train.steps=80",
     "every_kind": "every_kind SETS --work WORK --kinds drawn --steps 80 --ceilings first --set train.steps=80",
+    "every_kind, from a model": "every_kind SETS --work WORK --kinds drawn --from WORK/drawn/run --steps 80",
     "no_annotation": "no_annotation DATA --work WORK --set train.steps=80",
     "no_annotation, tolerant": f"no_annotation DATA --work WORK --hide 0.2 --tolerant {_SET}",
     "ablation": "ablation DATA --work WORK --true-peaks --images 1 --rows '' cut.reach=4",
