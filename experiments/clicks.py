@@ -1,7 +1,7 @@
 """Question: how many clicks are enough, and does it pay to start from a trained model?
 
     python -m experiments.clicks DATA/phase_nuclei_hela --from phase-contrast
-    python -m experiments.clicks DATA/fluo_u2os --from nuclei --folds 3 --counts --steps 300 900   all images alone
+    python -m experiments.clicks DATA/fluo_u2os --from nuclei --folds 3 --counts --steps 300 900
 
 DATA is a folder with `images/`, `points/` and `masks/`, files paired by name. Every second image (`--folds 2`) is
 held out. From the clicks of the first 1, 2, 4 and of all other images, in the order of names, a model learns from
@@ -62,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--from", dest="start", metavar="MODEL", help="to start from: a run folder, or a name")
     parser.add_argument("--folds", type=int, default=2, metavar="N", help="every N-th image is held out (2)")
     parser.add_argument(
-        "--counts", type=int, nargs="*", default=_COUNTS, metavar="N", help="images (1 2 4), besides all"
+        "--counts", type=int, nargs="*", default=_COUNTS, metavar="N", help="images (1 2 4), besides all of them"
     )
     parser.add_argument("--steps", type=int, nargs="+", default=[300], metavar="N", help="from nothing (300)")
     parser.add_argument(
