@@ -10,6 +10,7 @@ from wsis_jax.cli import main
 from wsis_jax.core import UserError
 from wsis_jax.network import load_model
 from wsis_jax.segmentation import MaskedImage, tune_cuts
+from wsis_jax.segmentation.tuning import _trials
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +32,12 @@ def test_what_is_chosen_is_better_and_is_what_segment_does_with_it(badly_set):
     assert steps[-1][0] == steps[-1][1]
     again = tune_cuts(model.using(tuned.config), cases)
     assert again.before == tuned.after
+
+
+def test_numbers_that_are_tried_have_few_digits(badly_set):
+    for tried in _trials(badly_set[0].config.override(["cut.seed_threshold=0.05"])):
+        value = tried.cut.seed_threshold
+        assert value is None or len(str(value)) <= 6
 
 
 def test_masks_of_another_size_are_refused(badly_set):

@@ -98,7 +98,8 @@ def _trials(config: Config) -> Iterator[Config]:
     for name, factors in _FACTORS.items():
         value = getattr(suits, name)
         for factor in factors if value is not None else ():
-            yield dataclasses.replace(config, cut=dataclasses.replace(config.cut, **{name: value * factor}))
+            tried = float(f"{value * factor:.4g}")  # as it is shown, without the last digits of a product
+            yield dataclasses.replace(config, cut=dataclasses.replace(config.cut, **{name: tried}))
 
 
 def _score(located: Sequence[LocatedCells], images: Sequence[MaskedImage], config: Config) -> Scores:
