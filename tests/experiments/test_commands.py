@@ -19,7 +19,7 @@ from wsis_jax.output import FORMATS
 _STEPS = "train.steps=2 train.warmup=1 train.batch=2 train.patch=32 train.evaluate_every=2"
 _TINY = f"image.scale=1 likelihood.sigma=3 unet.encoder=[2,4] unet.decoder=[2] {_STEPS}"
 _SET = " ".join(f"--set {setting}" for setting in _TINY.split())
-_SMALL = "--set train.batch=2 --set train.patch=32 --set train.warmup=1"
+_SMALL = "--set train.batch=2 --set train.patch=16 --set train.warmup=1"
 TOYS = {
     "crossval": "crossval DATA --work WORK --folds 3 --set train.steps=80",
     "every_kind": "every_kind SETS --work WORK --kinds drawn --steps 80 --ceilings first --set train.steps=80",

@@ -98,8 +98,8 @@ def _trials(config: Config) -> Iterator[Config]:
     for name, factors in _FACTORS.items():
         value = getattr(suits, name)
         for factor in factors if value is not None else ():
-            tried = float(f"{value * factor:.4g}")  # as it is shown, without the last digits of a product
-            yield dataclasses.replace(config, cut=dataclasses.replace(config.cut, **{name: tried}))
+            # Without the last digits of a product, since it is shown.
+            yield config.override([f"cut.{name}={value * factor:.4g}"])
 
 
 def _score(located: Sequence[LocatedCells], images: Sequence[MaskedImage], config: Config) -> Scores:
