@@ -46,7 +46,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         size = find_size([case.image for case in cases], [case.points for case in cases], ImageConfig())
         found, true = size.diameter, 2 * half_diameter(cases)
         images = (normalize_by(ImageConfig(), case.image.astype(np.float32)) for case in cases)
-        looks = [look_at(image, case.points, found) for image, case in zip(images, cases, strict=True)]
+        looks = [
+            look_at(image, case.points, size.measures.extent) for image, case in zip(images, cases, strict=True)
+        ]
         known = [one for one in looks if one is not None]
         each = ", ".join("-" if one is None else f"{one:.0f}" for one in size.measures)
         ranges = [

@@ -6,6 +6,7 @@ What several formats need, such as the table of cells, is made when it is first 
 from collections.abc import Callable, Sequence
 from functools import cached_property, partial
 from pathlib import Path
+from threading import Lock
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,6 +32,7 @@ class Result:
 
     def __init__(self, source: SourceImage, found: Segmentation) -> None:
         self.source, self.found, self.name, self.points = source, found, source.name, found.points
+        self._measuring = Lock()
 
     @property
     def image(self) -> Float[np.ndarray, "height width *channels"]:
@@ -52,9 +54,14 @@ class Result:
         """The colours of the labels 1, 2, 3, …, 0..1."""
         return cell_colours(int(self.labels.max()))[1:]
 
-    @cached_property
+    @property
     def table(self) -> Columns:
         """The table of `measure_cells`, with every column."""
+        with self._measuring:  # formats are written at the same time, and cached properties know no threads
+            return self._table
+
+    @cached_property
+    def _table(self) -> Columns:
         return measure_cells(
             self.labels,
             channels=np.asarray(self.source.channels),

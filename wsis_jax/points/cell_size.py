@@ -52,6 +52,18 @@ class CellSize(NamedTuple):
     structure: float | None
     covered: float | None
 
+    @property
+    def extent(self) -> float:
+        """How far to look at a cell to see whether it is stained, as a diameter.
+
+        In phase contrast the blob is the nucleus, which may look stained; what is stained looks so as far as its
+        structure reaches, too.
+
+        Raises:
+            UserError: if no measure could tell.
+        """
+        return max(self.diameter(stained=True), self.structure or 0.0)
+
     def diameter(self, *, stained: bool) -> float:
         """Returns the diameter, of the measures that suit the image.
 

@@ -59,9 +59,7 @@ def find_size(images: Sequence[_Image | None], points: Sequence[_Points], image_
 
     # One image at a time is normalised, since there may be many.
     size = measure_cells((None if one is None else grey(normalised(one)) for one in images), points)
-    # In phase contrast the nucleus may look stained; what is stained looks so as far as its structure reaches.
-    seen = max(size.diameter(stained=True), size.structure or 0.0)
-    stained = are_stained(images, points, seen, image_config)
+    stained = are_stained(images, points, size.extent, image_config)
     return FoundSize(round(size.diameter(stained=stained), 1), stained, size)
 
 
