@@ -50,8 +50,8 @@ from wsis_jax.cutting import (
     fuse_nearest,
     graphcut,
     pymaxflow_solver,
-    whole_costs,
 )
+from wsis_jax.cutting.whole_costs import WholeCosts
 from wsis_jax.synthetic import draw_scene
 
 SIGMA = 5.0  # of the likelihood map, in pixels of the network: images are scaled to that
@@ -169,7 +169,8 @@ def shares(scene: Scene, reach: float) -> dict[str, float]:
     cuts_of(scene, reach)
     with (
         patch.object(os, "cpu_count", lambda: 1),
-        patch.object(cell_cuts, "graph_of", timed("round", whole_costs.graph_of)),
+        patch.object(Costs, "whole", timed("round", Costs.whole)),
+        patch.object(WholeCosts, "graph_of", timed("round", WholeCosts.graph_of)),
         patch.object(pymaxflow_solver, "_build", timed("build", pymaxflow_solver._build)),
         patch.object(cell_cuts, "least_cut", timed("cut", graphcut.least_cut)),
     ):

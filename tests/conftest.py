@@ -158,3 +158,13 @@ def unchecked():
     jaxtyping.config.update("jaxtyping_disable", True)
     yield
     jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.fixture
+def cache_settings():
+    """Puts the settings of the cache back afterwards."""
+    names = [f"jax_persistent_cache_min_{name}" for name in ("compile_time_secs", "entry_size_bytes")]
+    before = {name: getattr(jax.config, name) for name in ("jax_compilation_cache_dir", *names)}
+    yield
+    for name, value in before.items():
+        jax.config.update(name, value)

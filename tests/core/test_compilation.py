@@ -11,7 +11,7 @@ import pytest
 import tifffile
 
 from wsis_jax.core import STAGES
-from wsis_jax.core.programs import Compilations, kept_program, use_compilation_cache
+from wsis_jax.core.programs import Compilations, kept_arrays, kept_program, use_compilation_cache
 
 
 def programs(stderr):
@@ -56,7 +56,8 @@ def test_a_folder_of_many_sizes_compiles_few_programs_and_the_next_process_none(
     assert compiled <= 4
     again, loaded, names = counts[1]
     assert set(names) <= {"options_are_known"}  # an old jaxlib refuses the options anew in each process
-    assert (again, loaded) == (len(names), compiled - len(names))
+    # What `_prepared` gave, the model ready for use, was kept too, so that it need not run.
+    assert (again, loaded) == (len(names), compiled - len(names) - 1)
     assert labels[0] == labels[1]
     for whole, seconds in shares:
         assert set(STAGES) <= set(seconds)
@@ -77,16 +78,6 @@ def test_programs_are_counted_by_name():
     assert total["a_program_of_this_test"] == 2
     assert compilations.seconds > 0
     assert f"{compilations.compiled.total()} programs compiled" in compilations.summary()
-
-
-@pytest.fixture
-def cache_settings():
-    """Puts the settings of the cache back afterwards."""
-    names = [f"jax_persistent_cache_min_{name}" for name in ("compile_time_secs", "entry_size_bytes")]
-    before = {name: getattr(jax.config, name) for name in ("jax_compilation_cache_dir", *names)}
-    yield
-    for name, value in before.items():
-        jax.config.update(name, value)
 
 
 @pytest.mark.usefixtures("cache_settings")
@@ -161,3 +152,66 @@ def test_a_program_runs_where_none_can_be_kept(traced, tmp_path):
     jax.config.update("jax_compilation_cache_dir", None)
     assert scaled_by(kept_program(function), [1.0]) == [3.0]
     assert len(times) == 2
+
+
+@pytest.fixture
+def made(cache_settings, tmp_path):
+    """A function that makes arrays and notes each time it does, and the folder that such are kept in."""
+    jax.config.update("jax_compilation_cache_dir", str(tmp_path))
+    times = []
+
+    def make():
+        times.append(len(times))
+        return {"a": {"b": jnp.arange(3.0)}, "c": jnp.array([0.1, 2.0], jnp.bfloat16)}
+
+    return make, times, tmp_path / "arrays"
+
+
+def check_made(arrays):
+    assert isinstance(arrays["a"]["b"], jax.Array)
+    assert (arrays["a"]["b"].tolist(), arrays["a"]["b"].dtype) == ([0.0, 1.0, 2.0], jnp.float32)
+    assert (arrays["c"].tolist(), arrays["c"].dtype) == ([0.10009765625, 2.0], jnp.bfloat16)
+
+
+def test_arrays_that_are_kept_are_not_made_again(made, monkeypatch):
+    make, times, folder = made
+    for _ in range(2):
+        check_made(kept_arrays(make, key="one"))
+    assert len(times) == 1
+    kept_arrays(make, key="another")
+    monkeypatch.setattr("wsis_jax.core.programs._circumstances", lambda: ("another",))
+    kept_arrays(make, key="one")
+    assert len(times) == len(list(folder.iterdir())) == 3
+
+
+def test_arrays_of_a_damaged_file_or_without_one_are_made(made):
+    make, times, folder = made
+    kept_arrays(make, key="one")
+    (file,) = folder.iterdir()
+    file.write_bytes(file.read_bytes()[:-1])
+    check_made(kept_arrays(make, key="one"))
+    file.unlink()
+    folder.rmdir()
+    folder.write_text("no folder")
+    check_made(kept_arrays(make, key="one"))
+    jax.config.update("jax_compilation_cache_dir", None)
+    check_made(kept_arrays(make, key="one"))
+    assert len(times) == 4
+
+
+def test_of_arrays_the_last_used_are_kept_and_no_large_ones(made, monkeypatch):
+    make, times, folder = made
+    for key in "abcdefgh":
+        kept_arrays(make, key=key)
+    kept_arrays(make, key="a")
+    kept_arrays(make, key="i")
+    assert len(list(folder.iterdir())) == 8
+    kept_arrays(make, key="a")
+    assert len(times) == 9
+    kept_arrays(make, key="b")
+    assert len(times) == 10
+    monkeypatch.setattr("wsis_jax.core.programs._LARGE", 10)
+    kept_arrays(make, key="large")
+    assert len(times) == 11
+    kept_arrays(make, key="large")
+    assert len(times) == 12

@@ -96,30 +96,29 @@ def test_a_pixel_cannot_be_both_seeds():
 
 
 @st.composite
-def windows_data_and_seeds(draw):
-    """A window of 6 × 7 pixels, and data (None: those of the image) and seeds in it."""
+def windows_and_seeds(draw):
+    """The label of a cell, a window of 6 × 7 pixels and seeds in it."""
     rows, columns = (sorted(draw(st.permutations(range(n + 1)))[:2]) for n in (6, 7))
     shape = rows[1] - rows[0], columns[1] - columns[0]
-    eighths = st.integers(-300, 300).map(lambda n: n / 8)
-    data = draw(st.none() | npst.arrays(np.float64, shape, elements=eighths))
-    return (slice(*rows), slice(*columns)), data, draw(npst.arrays(np.int8, shape, elements=st.integers(-1, 1)))
+    seeds = draw(npst.arrays(np.int8, shape, elements=st.integers(-1, 1)))
+    return draw(st.integers(1, 3)), (slice(*rows), slice(*columns)), seeds
 
 
 @settings(deadline=None, max_examples=100)
-@given(st.integers(0, 2**32 - 1), st.lists(windows_data_and_seeds(), min_size=1, max_size=5))
-def test_cuts_that_share_a_flow_are_the_cuts_alone(seed, changes):
+@given(st.integers(0, 2**32 - 1), st.lists(windows_and_seeds(), min_size=1, max_size=5))
+def test_cuts_that_share_a_flow_are_the_cuts_alone(seed, cells):
+    """A cell has its claims inside its window; elsewhere it pays as one that claims nothing."""
     random = np.random.default_rng(seed)
-    data, right, down = random.integers(-20, 21, (6, 7)) / 8, *random.integers(0, 20, (2, 6, 7)) / 8
-    background = random.random((6, 7)) < 0.2
-    shared = SharedCut(data, right, down, background, unit=1 / 8)
-    for window, others, seeds in changes:
-        here = data.copy()
-        if others is not None:
-            here[window] = others
-        shared.solve(window, here[window], seeds == 1, seeds == -1)
-        both = -background.astype(int)
+    preference, right, down, weight = random.integers([[[-20]], [[0]], [[0]], [[0]]], 21, (4, 6, 7)) / 8
+    background, owner = random.random((6, 7)) < 0.2, random.integers(0, 4, (6, 7))
+    costs = Costs(preference, right, down, np.zeros((6, 7), int), Claims(owner, weight), unit=1 / 8)
+    shared = SharedCut(costs.whole(), background)
+    for label, window, seeds in cells:
+        data, both = preference - weight, -background.astype(int)
+        data[window] = np.where(owner == label, preference + weight, data)[window]
         both[window] = seeds
-        expected = cut(here, right, down, both == 1, both == -1)
+        shared.solve(label, window, seeds == 1, seeds == -1)
+        expected = cut(data, right, down, both == 1, both == -1)
         np.testing.assert_array_equal(shared.mask((slice(0, 6), slice(0, 7))), expected)
         np.testing.assert_array_equal(shared.mask(window), expected[window])
 

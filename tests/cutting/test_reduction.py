@@ -14,7 +14,7 @@ MASKS = np.array(list(itertools.product([False, True], repeat=9))).reshape(-1, 3
 
 
 def grid(low, high):
-    return npst.arrays(np.int64, (3, 3), elements=st.integers(low, high))
+    return npst.arrays(np.int64, (3, 3), elements=st.integers(low, high)).map(lambda whole: whole.astype(float))
 
 
 @settings(deadline=None, max_examples=100)
@@ -35,7 +35,7 @@ def test_masks_cost_the_same_but_for_a_constant(data, right, down, seeds):
 def test_only_what_is_open_is_left():
     foreground, background = np.zeros((2, 4, 5), bool)
     foreground[1, 1], background[:, 3:] = True, True
-    ones = np.ones((4, 5), np.int64)
+    ones = np.ones((4, 5))
     reduced = reduce_cut(-ones, ones[:, :-1], ones[:-1], foreground, background)
     # 11 pixels of a grid of 4 × 3 without one: 17 edges less its 4.
     assert (len(reduced.data), len(reduced.costs)) == (11, 13)
@@ -44,7 +44,7 @@ def test_only_what_is_open_is_left():
 
 def test_decided_pixels_alone_leave_nothing_to_solve():
     foreground = np.array([[True, False]])
-    ones = np.ones((1, 2), np.int64)
+    ones = np.ones((1, 2))
     reduced = reduce_cut(ones, ones[:, :-1], ones[:-1], foreground, ~foreground)
     assert not len(reduced.data)
     assert not len(reduced.costs)

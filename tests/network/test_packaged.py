@@ -4,12 +4,14 @@ import shutil
 import tomllib
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 import tifffile
 
 from wsis_jax import load_model
 from wsis_jax.cli import main
+from wsis_jax.core import UserError
 from wsis_jax.io.label_file import read_labels
 from wsis_jax.network import packaged
 from wsis_jax.network.unet import predict
@@ -151,3 +153,25 @@ def test_the_model_of_the_package_knows_how_wide_the_cells_are_that_its_card_tel
     assert config.for_diameter(40) == config
     assert config.network_scale * 40 == 20
     assert "They are then shown to the network 20 pixels wide." in (phase_contrast / "README.md").read_text()
+
+
+def test_a_model_is_prepared_once_for_all_processes_until_its_weights_change(
+    cache_settings, tmp_path, tiny_run, monkeypatch
+):
+    jax.config.update("jax_compilation_cache_dir", str(tmp_path / "cache"))
+    run = tmp_path / "run"
+    shutil.copytree(tiny_run.folder, run)
+    first = load_model(run)
+
+    def read_again(path, template):
+        raise UserError(f"{path} is read")
+
+    monkeypatch.setattr("wsis_jax.network.model.load", read_again)
+    for one, two in zip(jax.tree.leaves(first), jax.tree.leaves(load_model(run)), strict=True):
+        np.testing.assert_array_equal(one, two)
+    file = max((run / "weights").rglob("*"), key=lambda path: path.stat().st_size * path.is_file())
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(UserError, match="is read"):
+        load_model(run)

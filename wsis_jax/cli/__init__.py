@@ -1,6 +1,7 @@
 """The command line: finds the command that was called, and returns its exit code."""
 
 import argparse
+import gc
 import os
 import sys
 import time
@@ -66,6 +67,8 @@ _COMMANDS = {module.__name__.rpartition(".")[2]: module for module in _MODULES}
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command and returns its exit code: 0 done, 1 interrupted, 2 an error, 3 done, but not well."""
     warnings.showwarning = show_warning  # pyrefly: ignore[bad-assignment]
+    if argv is None:
+        gc.set_threshold(50_000, 20, 20)  # the modules imported from now on are many objects, and none to free
     try:
         start = IMPORTED if argv is None else time.perf_counter()  # of a call in Python, imports are long done
         arguments = parser().parse_args(argv)
@@ -74,6 +77,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         with compilations(shown=getattr(arguments, "verbose", None), start=start):
             code = _COMMANDS[arguments.command].run(arguments)
         sys.stdout.flush()  # here, where a reader that has gone is noticed
+        if argv is None:
+            gc.freeze()  # when Python ends, it looks at every object for some to free, which takes half a second
         return code
     except KeyboardInterrupt as stop:
         # A training that was stopped says how to go on.

@@ -96,6 +96,7 @@ from .limits import read_text as read_text
 from .limits import versions as versions
 from .programs import Compilations as Compilations
 from .programs import compiler_options as compiler_options
+from .programs import kept_arrays as kept_arrays
 from .programs import kept_program as kept_program
 from .programs import use_compilation_cache as use_compilation_cache
 from .stages import IMPORTED as IMPORTED

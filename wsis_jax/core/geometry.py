@@ -27,7 +27,7 @@ def nearest_peak(
         rows = slice(begin, min(begin + strip, shape[0]))
         pixels = np.indices((rows.stop - begin, shape[1])).reshape(2, -1).T
         pixels += np.array([begin + corner[0], corner[1]])
-        near, which = tree.query(pixels, k=2)
+        near, which = tree.query(pixels, k=2, workers=-1)
         nearest = which[:, 0]
         tied = np.flatnonzero(near[:, 0] == near[:, 1])
         nearest[tied] = _first_of_nearest(tree, pixels[tied])

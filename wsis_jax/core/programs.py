@@ -1,7 +1,7 @@
 """Programs that XLA compiles: kept on disk for the next process, and counted.
 
 JAX keeps compiled programs by what tracing gives, so that each process traces anew to find them. `kept_program`
-keeps that, too.
+keeps that, too, and `kept_arrays` what a program gave.
 """
 
 import hashlib
@@ -24,6 +24,8 @@ from wsis_jax.core.files import replacing
 from wsis_jax.core.stages import Stopwatch
 
 _DIGEST = hashlib.sha256
+_TREES = 8  # of arrays that are kept
+_LARGE = 2**26  # bytes of a tree that is not kept
 
 
 def use_compilation_cache() -> Path:
@@ -132,8 +134,8 @@ def kept_program(function: Callable[..., Any]) -> Callable[..., Any]:
     programs: dict[Hashable, Callable[..., Any]] = {}
 
     def run(*trees: Any, fixed: Hashable) -> Any:
-        folder: str | None = jax.config.jax_compilation_cache_dir  # pyrefly: ignore[missing-attribute]
-        if folder is None or "://" in folder:
+        folder = _folder()
+        if folder is None:
             return plain(*trees, fixed=fixed)
         leaves, structure = jax.tree.flatten(trees)
         types = tuple(jax.typeof(leaf) for leaf in leaves)
@@ -143,12 +145,41 @@ def kept_program(function: Callable[..., Any]) -> Callable[..., Any]:
             def of_leaves(*leaves: Any) -> Any:
                 return function(*jax.tree.unflatten(structure, leaves), fixed=fixed)
 
-            known = repr((name, *key, _circumstances()))
-            file = Path(folder) / "traced" / _DIGEST(known.encode()).hexdigest()
-            programs[key] = _named(function.__name__, _traced(of_leaves, leaves, file).call)
+            def traced() -> bytes:
+                return bytes(export.export(jax.jit(of_leaves))(*leaves).serialize())
+
+            program = _kept(folder / "traced", (name, *key), traced)
+            programs[key] = _named(function.__name__, export.deserialize(bytearray(program)).call)
         return programs[key](*leaves)
 
     return run
+
+
+def kept_arrays(make: Callable[[], dict[str, Any]], *, key: Hashable) -> dict[str, Any]:
+    """Returns a tree of arrays, as `make` does, which the next process need not do.
+
+    Where compiled programs are kept, the arrays are kept beside them, those of the last few trees, unless they are
+    large.
+
+    Args:
+        make: gives dictionaries, in one another, of arrays.
+        key: tells by its `repr` all that the arrays depend on but for the code of this package.
+    """
+    folder = _folder()
+    if folder is None:
+        return make()
+    from flax.serialization import msgpack_restore, msgpack_serialize
+
+    def packed() -> bytes:
+        return msgpack_serialize(jax.device_get(make()))
+
+    return jax.device_put(msgpack_restore(_kept(folder / "arrays", key, packed, most=_TREES)))
+
+
+def _folder() -> Path | None:
+    """Returns the folder of this machine in which compiled programs are kept, or None."""
+    folder: str | None = jax.config.jax_compilation_cache_dir  # pyrefly: ignore[missing-attribute]
+    return None if folder is None or "://" in folder else Path(folder)
 
 
 def _named(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
@@ -161,19 +192,32 @@ def _named(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
     return jax.jit(program, compiler_options=compiler_options())
 
 
-def _traced(function: Callable[..., Any], arguments: list[Any], file: Path) -> export.Exported:
-    """Returns what tracing a function gives, from a file if it is there and whole, else anew, kept in the file."""
+def _kept(folder: Path, key: Hashable, make: Callable[[], bytes], *, most: int | None = None) -> bytes:
+    """Returns bytes from a file in a folder, named by a key, if it is there and whole; else made anew and kept.
+
+    With `most`, the folder has no more files than that, and none of more than `_LARGE` bytes; those that were used
+    last stay.
+    """
+    file = folder / _DIGEST(repr((key, _circumstances())).encode()).hexdigest()
     if file.exists():
         content = file.read_bytes()
-        digest, program = content[: _DIGEST().digest_size], content[_DIGEST().digest_size :]
-        if _DIGEST(program).digest() == digest:
-            return export.deserialize(bytearray(program))
-    traced = export.export(jax.jit(function))(*arguments)
-    program = bytes(traced.serialize())
+        digest, rest = content[: _DIGEST().digest_size], content[_DIGEST().digest_size :]
+        if _DIGEST(rest).digest() == digest:
+            with suppress(OSError):
+                file.touch()
+            return rest
+    made = make()
+    if most is not None and len(made) > _LARGE:
+        return made
     # As with JAX's own cache: where it cannot be written, the next process is slower, and nothing else.
-    with suppress(OSError, UserError), replacing(file) as temporary:
-        temporary.write_bytes(_DIGEST(program).digest() + program)
-    return traced
+    with suppress(OSError, UserError):
+        with replacing(file) as temporary:
+            temporary.write_bytes(_DIGEST(made).digest() + made)
+        if most is not None:
+            by_use = sorted(folder.iterdir(), key=lambda one: one.stat().st_mtime_ns, reverse=True)
+            for old in by_use[most:]:
+                old.unlink()
+    return made
 
 
 def _settings() -> str:

@@ -71,10 +71,11 @@ class Moments(NamedTuple):
         ridge = max(1e-4 * np.trace(covariance) / len(covariance), _LEAST_VARIANCE)
         covariance += ridge * np.eye(len(covariance))
         away = features - self.mean
-        # Through the Cholesky factor, whose solution is the whitened difference.
+        # The inverse of the Cholesky factor whitens: one product for all, far faster than to solve for each.
         factor = np.linalg.cholesky(covariance)
-        white = np.linalg.solve(factor, away.reshape(-1, away.shape[-1]).T)
-        return (-0.5 * (white**2).sum(0) - np.log(np.diag(factor)).sum()).reshape(features.shape[:2])
+        white = np.linalg.inv(factor) @ away.reshape(-1, away.shape[-1]).T
+        squares = np.einsum("ij,ij->j", white, white)
+        return (-0.5 * squares - np.log(np.diag(factor)).sum()).reshape(features.shape[:2])
 
 
 class ChannelMoments(NamedTuple):

@@ -1,8 +1,6 @@
 """Costs to a cut per cell, each in its window, and the cuts of all cells to one label image (paper §4)."""
 
 import itertools
-import os
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
@@ -25,7 +23,7 @@ from wsis_jax.core import (
 )
 from wsis_jax.cutting.graphcut import Solver, chosen_solver, least_cut
 from wsis_jax.cutting.terms import Costs
-from wsis_jax.cutting.whole_costs import WholeEdges, graph_of, whole_edges
+from wsis_jax.cutting.whole_costs import WholeCosts
 
 if TYPE_CHECKING:
     from wsis_jax.cutting.pymaxflow_solver import SharedCut
@@ -71,19 +69,18 @@ def cut_cells(costs: Costs, peaks: _Peaks, *, config: Config) -> list[CellMask]:
         return _cell(number + 1, peaks[number], boxes[number], costs.seeds, config)
 
     solver = chosen_solver(config.cut.solver)
-    edges = whole_edges(costs.right, costs.down, costs.unit)
+    whole = costs.whole()
 
     def in_windows(number: int) -> CellMask | None:
-        return _cut_in_windows(cell_of(number), costs, edges, solver)
+        return _cut_in_windows(cell_of(number), whole, costs.seeds, solver)
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        cuts = list(pool.map(in_windows, range(len(peaks))))
+    # One after the other: PyMaxflow holds Python's lock, and threads that wait for it take longer than one alone.
+    cuts = [in_windows(number) for number in range(len(peaks))]
     if any(part is None for part in cuts):
         from wsis_jax.cutting.pymaxflow_solver import SharedCut
 
-        data = costs.unclaimed_preference()
-        shared = SharedCut(data, costs.right, costs.down, costs.seeds > 0, unit=costs.unit)
-        cuts = [part or _cut_in_image(cell_of(number), costs, shared) for number, part in enumerate(cuts)]
+        shared = SharedCut(whole, costs.seeds > 0)
+        cuts = [part or _cut_in_image(cell_of(number), costs.seeds, shared) for number, part in enumerate(cuts)]
     limit = whole_window(costs.seeds.shape)
     return [_fill_holes(part, limit, config.cut.dilate, config.cut.erode) for part in cuts if part is not None]
 
@@ -182,7 +179,7 @@ def _cell(label: int, peak: _Point, box: Window | None, seeds: _Seeds, config: C
     return _Cell(label, peak, reach, limit, CellMask(box, own), others, config.cut.conflict == "background")
 
 
-def _cut_in_windows(cell: _Cell, costs: Costs, edges: WholeEdges, solver: Solver) -> CellMask | None:
+def _cut_in_windows(cell: _Cell, costs: WholeCosts, seeds: _Seeds, solver: Solver) -> CellMask | None:
     """Returns the cut of a cell, holes and all, from the first window that proves it; None if none does.
 
     Windows are as wide as `_MARGINS`, where PyMaxflow can go on in the whole image; those of SciPy double until
@@ -196,14 +193,13 @@ def _cut_in_windows(cell: _Cell, costs: Costs, edges: WholeEdges, solver: Solver
     """
 
     def component(foreground: _Mask, background: _Mask) -> _Mask:
-        preference = costs.preference_of(cell.label, window)
-        graph = graph_of(preference, edges.within(window), foreground, background, unit=costs.unit)
+        graph = costs.graph_of(cell.label, window, foreground, background)
         return component_of(least_cut(graph, solver=solver), _place(cell.peak, window))
 
     margins = _MARGINS if solver == "pymaxflow" else (_MARGINS[0] << step for step in itertools.count())
     windows = (grow(cell.own.window, margin, cell.limit) for margin in margins)
     for window in windows if cell.reach is None else [cell.limit]:
-        foreground, background = cell.seeds_in(window, costs.seeds)
+        foreground, background = cell.seeds_in(window, seeds)
         border = _border(window, cell.limit)
         least = component(foreground, background | border)
         if window == cell.limit:
@@ -213,11 +209,11 @@ def _cut_in_windows(cell: _Cell, costs: Costs, edges: WholeEdges, solver: Solver
     return None
 
 
-def _cut_in_image(cell: _Cell, costs: Costs, shared: "SharedCut") -> CellMask:
+def _cut_in_image(cell: _Cell, seeds: _Seeds, shared: "SharedCut") -> CellMask:
     """Returns the cut of a cell without a reach, holes and all, from the cut of the whole image."""
     # Elsewhere the seeds are those of all cells, if holes between them are not filled.
     window = cell.own.window if cell.others is None else cell.limit
-    shared.solve(window, costs.preference_of(cell.label, window), *cell.seeds_in(window, costs.seeds))
+    shared.solve(cell.label, window, *cell.seeds_in(window, seeds))
     margin = _MARGINS[0]
     while True:
         window = grow(cell.own.window, margin, cell.limit)

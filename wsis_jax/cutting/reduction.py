@@ -3,9 +3,9 @@
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Int64
+from jaxtyping import Bool, Float64, Int64
 
-_Costs = Int64[np.ndarray, "height width"]
+_Costs = Float64[np.ndarray, "height width"]
 _Mask = Bool[np.ndarray, "height width"]
 
 
@@ -22,10 +22,10 @@ class ReducedCut(NamedTuple):
 
     foreground: _Mask
     open: _Mask
-    data: Int64[np.ndarray, " nodes"]
+    data: Float64[np.ndarray, " nodes"]
     first: Int64[np.ndarray, " edges"]
     second: Int64[np.ndarray, " edges"]
-    costs: Int64[np.ndarray, " edges"]
+    costs: Float64[np.ndarray, " edges"]
 
     def mask(self, inside: Bool[np.ndarray, " nodes"]) -> _Mask:
         """Returns the mask of the whole cut from that of the nodes."""
@@ -36,8 +36,8 @@ class ReducedCut(NamedTuple):
 
 def reduce_cut(
     data: _Costs,
-    right: Int64[np.ndarray, "height columns"],
-    down: Int64[np.ndarray, "rows width"],
+    right: Float64[np.ndarray, "height columns"],
+    down: Float64[np.ndarray, "rows width"],
     foreground: _Mask,
     background: _Mask,
 ) -> ReducedCut:
@@ -52,7 +52,7 @@ def reduce_cut(
         data, right, down: those of a `whole_costs.CutGraph`, in whole units.
         foreground, background: the decided pixels: seeds, and others that are known to be on a side.
     """
-    side = foreground.astype(np.int64) - background
+    side = foreground.astype(np.float64) - background
     settled = data.copy()
     settled[:, :-1] += right * side[:, 1:]
     settled[:, 1:] += right * side[:, :-1]

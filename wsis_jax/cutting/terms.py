@@ -25,9 +25,9 @@ from jaxtyping import Float, Float32, Float64, Int, Int32, Integer
 from scipy import ndimage
 from skimage import measure
 
-from wsis_jax.core import Config, CutConfig, UserError, Window
+from wsis_jax.core import Config, CutConfig, UserError
 from wsis_jax.cutting.appearance import FEWEST, Appearance, Moments, levels_of
-from wsis_jax.cutting.whole_costs import UNIT
+from wsis_jax.cutting.whole_costs import UNIT, WholeCosts, bounded_data, edge_sums, whole_edges
 
 Rim = Literal["bright", "dark"]
 """What the rims of cells look like."""
@@ -87,16 +87,21 @@ class Costs(NamedTuple):
     unit: float = UNIT
     blur: float = 0.0
 
-    def preference_of(self, label: int, window: Window) -> Float[np.ndarray, "rows columns"]:
-        """Returns the preference for the cell of a label in a window."""
-        if self.claims is None:
-            return self.preference[window]
-        weight = self.claims.weight[window]
-        return self.preference[window] + np.where(self.claims.owner[window] == label, weight, -weight)
+    def whole(self) -> WholeCosts:
+        """Returns the costs in whole units.
 
-    def unclaimed_preference(self) -> _Map:
-        """Returns the preference for a cell that claims no pixel."""
-        return self.preference if self.claims is None else self.preference - self.claims.weight
+        Raises:
+            UserError: as `whole_costs.whole_edges`.
+        """
+        edges = whole_edges(self.right, self.down, self.unit)
+        bound = edge_sums(edges) + 1
+        if self.claims is None:
+            return WholeCosts(edges, bound, bounded_data(self.preference, bound, self.unit))
+        owner, weight = self.claims
+        data, claimed = (
+            bounded_data(cost, bound, self.unit) for cost in (self.preference - weight, self.preference + weight)
+        )
+        return WholeCosts(edges, bound, data, claimed, owner)
 
 
 # Data terms
@@ -322,7 +327,7 @@ def background_features(image: _Map, extent: CellExtent) -> _Features:
         deviation = np.sqrt(np.maximum(square - mean * mean, 0))
         # A hundredth of the range of grey values: less is noise.
         features += [mean, np.log(deviation + 0.01), np.log(slope + 0.01)]
-    return np.stack(features, axis=-1)
+    return np.moveaxis(np.stack(features), 0, -1)  # a feature after the other in memory, as it is read
 
 
 def fit_background(features: _Features, distance: _Map, extent: CellExtent) -> BackgroundModel:

@@ -4,15 +4,17 @@ The unit is a power of two. Sums of whole numbers are exact, so the cut of a gra
 on the order of its pixels, or on the window in which a cell is cut. SciPy counts in 32 bits. So the cost of an
 edge has a bound, and that of a pixel has one by its edges: a pixel that prefers a side by more than all its edges
 cost is on that side, whatever its neighbours do, and to prefer it still more makes no difference.
+
+Whole numbers are kept as floats of 64 bits, which count exactly to 2⁵³: PyMaxflow takes them as they are.
 """
 
 import math
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Bool, Float, Float64, Int
 
-from wsis_jax.core import UserError, Window
+from wsis_jax.core import UserError, Window, whole_window
 
 UNIT = 2.0**-22
 """The unit of costs where none is given: enough for edges that cost up to 64."""
@@ -22,13 +24,14 @@ _LEAST_EDGE = 2.0**-20  # below it, units do not become finer
 
 _Costs = Float[np.ndarray, "height width"]
 _Mask = Bool[np.ndarray, "height width"]
+_Whole = Float64[np.ndarray, "height width"]
 
 
 class WholeEdges(NamedTuple):
     """What separating a pixel from its right and its lower neighbour costs, in whole units, 0 to `MOST_UNITS`."""
 
-    right: Int64[np.ndarray, "height columns"]
-    down: Int64[np.ndarray, "rows width"]
+    right: Float64[np.ndarray, "height columns"]
+    down: Float64[np.ndarray, "rows width"]
 
     def within(self, window: Window) -> "WholeEdges":
         """Returns the edges between the pixels of a window."""
@@ -44,12 +47,49 @@ class CutGraph(NamedTuple):
         data: what leaving a pixel out of the mask costs; where negative, what taking it in costs. Within its
             bound.
         edges: between the pixels.
-        bound: one unit beyond the sum of the pixel's edges, which is what seeds have: they are decided.
+        bound: at least one unit beyond the sum of the pixel's edges, which is what seeds have: they are decided.
     """
 
-    data: Int64[np.ndarray, "height width"]
+    data: _Whole
     edges: WholeEdges
-    bound: Int64[np.ndarray, "height width"]
+    bound: _Whole
+
+
+class WholeCosts(NamedTuple):
+    """What cutting the cells of an image costs, in whole units, rounded once for all of them.
+
+    Attributes:
+        edges: between the pixels.
+        bound: one unit beyond the sum of the pixel's edges.
+        data: what leaving a pixel out of a cell costs that does not claim it; where negative, what taking it in
+            costs. Within its bound.
+        claimed: the same for the cell that claims the pixel; None if no cell claims any.
+        owner: the label of the cell that claims the pixel.
+    """
+
+    edges: WholeEdges
+    bound: _Whole
+    data: _Whole
+    claimed: _Whole | None = None
+    owner: Int[np.ndarray, "height width"] | None = None
+
+    def data_of(self, label: int | None, window: Window, foreground: _Mask, background: _Mask) -> _Whole:
+        """Returns the data of a cell in a window, where seeds have their bounds; None: of one that claims nothing.
+
+        Raises:
+            UserError: if a pixel is both foreground and background seed.
+        """
+        if np.any(foreground & background):
+            raise UserError("a pixel is both foreground and background seed; decide which before the cut")
+        data, bound = self.data[window], self.bound[window]
+        if label is not None and self.claimed is not None and self.owner is not None:
+            data = np.where(self.owner[window] == label, self.claimed[window], data)
+        return np.where(foreground, bound, np.where(background, -bound, data))
+
+    def graph_of(self, label: int | None, window: Window, foreground: _Mask, background: _Mask) -> CutGraph:
+        """Returns the graph of a cell in a window; its errors are those of `data_of`."""
+        data = self.data_of(label, window, foreground, background)
+        return CutGraph(data, self.edges.within(window), self.bound[window])
 
 
 def unit_for(edge: float) -> float:
@@ -75,15 +115,10 @@ def cut_graph(
     Raises:
         UserError: if a pixel is both foreground and background seed, or an edge costs more than 2²⁸ units.
     """
-    return graph_of(data, whole_edges(right, down, unit), foreground, background, unit=unit)
-
-
-def graph_of(data: _Costs, edges: WholeEdges, foreground: _Mask, background: _Mask, *, unit: float) -> CutGraph:
-    """Returns the graph of an image whose edges cost whole units; other arguments and errors as in `cut_graph`."""
-    if np.any(foreground & background):
-        raise UserError("a pixel is both foreground and background seed; decide which before the cut")
+    edges = whole_edges(right, down, unit)
     bound = edge_sums(edges) + 1
-    return CutGraph(bounded_data(data, bound, foreground, background, unit), edges, bound)
+    costs = WholeCosts(edges, bound, bounded_data(data, bound, unit))
+    return costs.graph_of(None, whole_window(data.shape), foreground, background)
 
 
 def whole_edges(right: _Costs, down: _Costs, unit: float) -> WholeEdges:
@@ -98,13 +133,13 @@ def whole_edges(right: _Costs, down: _Costs, unit: float) -> WholeEdges:
         raise UserError(
             f"an edge costs {greatest * unit:g}, which is more than {MOST_UNITS * unit:g}; give a greater unit"
         )
-    return WholeEdges(*(costs.astype(np.int64) for costs in rounded))
+    return WholeEdges(*rounded)
 
 
-def edge_sums(edges: WholeEdges) -> Int64[np.ndarray, "height width"]:
+def edge_sums(edges: WholeEdges) -> _Whole:
     """Returns what the edges of each pixel cost together."""
     right, down = edges
-    sums = np.zeros((len(right), down.shape[1]), np.int64)
+    sums = np.zeros((len(right), down.shape[1]))
     sums[:, :-1] += right
     sums[:, 1:] += right
     sums[:-1] += down
@@ -112,10 +147,7 @@ def edge_sums(edges: WholeEdges) -> Int64[np.ndarray, "height width"]:
     return sums
 
 
-def bounded_data(
-    data: _Costs, bound: Int64[np.ndarray, "height width"], foreground: _Mask, background: _Mask, unit: float
-) -> Int64[np.ndarray, "height width"]:
-    """Returns the data in whole units, none farther from 0 than its bound, which is what seeds have."""
+def bounded_data(data: _Costs, bound: _Whole, unit: float) -> _Whole:
+    """Returns the data in whole units, rounded away from 0, none farther from it than its bound."""
     away = np.ceil(np.abs(data.astype(np.float64)) / unit)
-    whole = (np.sign(data) * np.minimum(away, bound)).astype(np.int64)
-    return np.where(foreground, bound, np.where(background, -bound, whole))
+    return np.copysign(np.minimum(away, bound), data)

@@ -3,15 +3,16 @@
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
 
-from wsis_jax.core import Config, MissingFile, UserError, check_bytes, in_words, read_json, so_many
+from wsis_jax.core import Config, MissingFile, UserError, check_bytes, in_words, kept_arrays, read_json, so_many
 from wsis_jax.network.packaged import model_folder, packaged_models
 from wsis_jax.network.receptive_field import widths
 from wsis_jax.network.unet import UNet, Variables, check_widths, fold_batch_norm, in_precision, shapes_of_variables
-from wsis_jax.network.weights import latest, load
+from wsis_jax.network.weights import digest, latest, load
 from wsis_jax.network.windowed import Kernels, backward_kernels
 
 
@@ -98,8 +99,15 @@ def load_model(folder: str | Path) -> Model:
         UserError: if its `config.json` or its weights cannot be read, or do not fit each other.
     """
     folder = model_folder(folder)
-    variables, config = load_variables(folder), load_config(folder)
-    return Model.of(build_model(config), variables, config)
+    weights, config = best_weights(folder), load_config(folder)
+    network = build_model(config)
+
+    def prepared() -> dict[str, Any]:
+        variables, kernels = _prepared(network, load_variables(folder), config.unet.precision)
+        return {"variables": variables, "kernels": kernels}
+
+    kept = kept_arrays(prepared, key=(digest(weights), network, config.unet.precision))
+    return Model(network.clone(batch_norm=False), kept["variables"], kept["kernels"], config)
 
 
 def load_variables(folder: Path) -> Variables:

@@ -1,8 +1,10 @@
 """Saved trees of arrays, in folders `<step>/`: written whole or not at all, by all processes of a training.
 
-The only file that imports orbax. Arrays are saved as numbers; nothing is pickled.
+The only file that imports orbax, and only where it is used: a model that was used before is loaded without. Arrays
+are saved as numbers; nothing is pickled.
 """
 
+import hashlib
 import logging
 import os
 import re
@@ -10,10 +12,9 @@ import shutil
 from collections.abc import Generator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
-from orbax.checkpoint import v1 as ocp
 
 from wsis_jax.core import (
     UserError,
@@ -26,6 +27,9 @@ from wsis_jax.core import (
     temporary_name,
     wait_for_all,
 )
+
+if TYPE_CHECKING:
+    from orbax.checkpoint import v1 as ocp
 
 RESUME = "go on with --resume"
 """What a user does once there is room again for what could not be saved."""
@@ -40,6 +44,8 @@ def save(folder: Path, step: int, tree: Any) -> None:
         WriteError: if there is no room for it, or the folder takes nothing.
         UserError: if a link leads out of the run folder.
     """
+    from orbax.checkpoint import v1 as ocp
+
     logging.getLogger("absl").addFilter(_is_of_others)  # for good, since threads may log after all is over
     try:
         with _replacing_for_all(check_inside(folder.parent, folder / str(step))) as temporary:
@@ -85,6 +91,8 @@ def keep(folder: Path, step: int) -> None:
 
 def load(path: Path, template: Any) -> Any:
     """Returns a saved tree in the form of `template`."""
+    from orbax.checkpoint import v1 as ocp
+
     try:
         place = str(path.resolve())
         with _alone():
@@ -99,8 +107,19 @@ def load(path: Path, template: Any) -> Any:
         ) from error
 
 
-def _alone() -> ocp.Context:
+def digest(path: Path) -> str:
+    """Returns what tells a saved tree from every other one: of the names and the bytes of all its files."""
+    content = hashlib.sha256()
+    for file in sorted(file for file in path.rglob("*") if file.is_file()):
+        content.update(f"{file.relative_to(path).as_posix()}\0{file.stat().st_size}\0".encode())
+        content.update(file.read_bytes())
+    return content.hexdigest()
+
+
+def _alone() -> "ocp.Context":
     """Returns the context in which orbax loads without waiting for the other processes of a training."""
+    from orbax.checkpoint import v1 as ocp
+
     context, this = ocp.Context(), jax.process_index()
     context.multiprocessing.primary_host = this
     context.multiprocessing.active_processes = {this}

@@ -23,6 +23,11 @@ def cell_colours(cells: int) -> Float[np.ndarray, "{cells}+1 3"]:
     return np.array([(0.0, 0.0, 0.0), *hues])
 
 
+def _bytes(shares: Float[np.ndarray, "*shape"]) -> UInt8[np.ndarray, "*shape"]:
+    """Returns values of 0..1 as those of a picture."""
+    return np.rint(shares * 255).astype(np.uint8)
+
+
 def image_picture(image: Float[np.ndarray, "height width *channels"]) -> UInt8[np.ndarray, "height width 3"]:
     """Returns values of any range as a picture, contrast stretched.
 
@@ -30,8 +35,7 @@ def image_picture(image: Float[np.ndarray, "height width *channels"]) -> UInt8[n
     """
     colours = image.ndim == 3 and image.shape[2] == 3
     stretched = normalize_image(image.astype(np.float32), method="percentile", low=0.5, high=99.5, alike=colours)
-    shown = stretched if colours else np.repeat(grey(stretched)[..., None], 3, axis=2)
-    return np.round(shown * 255).astype(np.uint8)
+    return _bytes(stretched) if colours else np.repeat(_bytes(grey(stretched))[..., None], 3, axis=2)
 
 
 def overlay(
@@ -40,9 +44,18 @@ def overlay(
     points: Float[np.ndarray, "cells 2"] | None = None,
 ) -> UInt8[np.ndarray, "height width 3"]:
     """Returns the image with each cell's outline in its own colour, and its point as a small cross."""
-    picture = image_picture(image)
+    return with_outlines(image_picture(image), labels, points)
+
+
+def with_outlines(
+    picture: UInt8[np.ndarray, "height width 3"],
+    labels: Integer[np.ndarray, "height width"],
+    points: Float[np.ndarray, "cells 2"] | None = None,
+) -> UInt8[np.ndarray, "height width 3"]:
+    """Returns what `overlay` does, from the picture of an image."""
+    picture = picture.copy()
     outlines = np.where(find_boundaries(labels, mode="inner"), labels, 0)
-    colours = np.round(cell_colours(int(labels.max(initial=0))) * 255).astype(np.uint8)
+    colours = _bytes(cell_colours(int(labels.max(initial=0))))
     picture[outlines > 0] = colours[outlines[outlines > 0]]
     for row, column in np.round(points if points is not None else np.empty((0, 2))).astype(int):
         picture[max(row - 2, 0) : row + 3, max(column, 0) : column + 1] = (255, 255, 255)
@@ -113,8 +126,7 @@ def detection_picture(
 
 def heat_picture(values: Float[np.ndarray, "height width"]) -> UInt8[np.ndarray, "height width 3"]:
     """Returns values of 0..1 as black through red and yellow to white."""
-    ramp = np.clip(3 * np.clip(values, 0, 1)[..., None] - np.array([0.0, 1.0, 2.0]), 0, 1)
-    return np.round(ramp * 255).astype(np.uint8)
+    return _bytes(np.clip(3 * np.clip(values, 0, 1)[..., None] - np.arange(3, dtype=values.dtype), 0, 1))
 
 
 def contribution_picture(winner: WinnerMap) -> UInt8[np.ndarray, "height width 3"]:
@@ -122,12 +134,12 @@ def contribution_picture(winner: WinnerMap) -> UInt8[np.ndarray, "height width 3
     # The largest contributions are few; a root shows the others too.
     brightness = np.sqrt(np.clip(winner.value / max(float(np.percentile(winner.value, 99.8)), 1e-12), 0, 1))
     colours = cell_colours(int(winner.owner.max(initial=0)))[winner.owner]
-    return np.round(colours * brightness[..., None] * 255).astype(np.uint8)
+    return _bytes(colours * brightness[..., None])
 
 
 def label_picture(labels: Integer[np.ndarray, "height width"]) -> UInt8[np.ndarray, "height width 3"]:
     """Returns a label image in colours."""
-    return np.round(cell_colours(int(labels.max(initial=0)))[labels] * 255).astype(np.uint8)
+    return _bytes(cell_colours(int(labels.max(initial=0))))[labels]
 
 
 def strip(

@@ -25,7 +25,13 @@ from wsis_jax.core import (
     resize_labels_part,
 )
 from wsis_jax.io import SourceImage
-from wsis_jax.output.pictures import contribution_picture, heat_picture, image_picture, label_picture, overlay
+from wsis_jax.output.pictures import (
+    contribution_picture,
+    heat_picture,
+    image_picture,
+    label_picture,
+    with_outlines,
+)
 from wsis_jax.output.report.html import text
 
 _Thing = TypeVar("_Thing")
@@ -136,18 +142,19 @@ def write_pictures(
     small = np.nan_to_num(pixels.astype(np.float32))
     image = by_channel(lambda one: np.asarray(Image.fromarray(one).resize(size, Image.Resampling.BOX)), small)
     crosses = (points + 0.5) * (np.array(labels.shape) / np.array(source.shape)) - 0.5
-    outlines = overlay(image, labels, crosses if len(points) < labels.size * _CROWD else None)
+    picture = image_picture(image)
+    outlines = with_outlines(picture, labels, crosses if len(points) < labels.size * _CROWD else None)
     others = {name: Image.fromarray(one).resize(size, Image.Resampling.BILINEAR) for name, one in maps.items()}
     pictures = {
-        "image": Image.fromarray(image_picture(image)),
+        "image": Image.fromarray(picture),
         **others,
         "outlines": Image.fromarray(outlines),
         "labels": Image.fromarray(label_picture(labels)),
     }
     files = layer_files(folder, source.name)
-    for layer, picture in pictures.items():
+    for layer, drawn in pictures.items():
         with replacing(files[layer]) as temporary:
-            picture.save(temporary, format="WEBP", quality=_QUALITY, method=_EFFORT)
+            drawn.save(temporary, format="WEBP", quality=_QUALITY, method=_EFFORT)
     return [files[layer] for layer in pictures]
 
 
