@@ -83,7 +83,9 @@ def segment(tree: Path, folder: Path, which: str, model: Path) -> dict[str, Any]
         cache = {"JAX_COMPILATION_CACHE_DIR": str(folder / f"cache_{which}"), "PYTHONPATH": str(tree)}
         command = [sys.executable, "-c", _COMMAND, "segment", model, images, "--out", out, "--verbose"]
         start = time.perf_counter()
-        done = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ, **cache})
+        # Elsewhere than in this checkout, in which Python would find its package first.
+        elsewhere = {"cwd": folder, "env": {**os.environ, **cache}}
+        done = subprocess.run(command, capture_output=True, text=True, check=True, **elsewhere)
         seconds[kind] = time.perf_counter() - start
         if kind == "one":
             stages = re.findall(r"^  (\S.*?) +([0-9.]+) s +\S+%$", done.stderr, re.MULTILINE)

@@ -70,10 +70,11 @@ class Moments(NamedTuple):
         covariance = self.scatter / (self.count - 1)
         ridge = max(1e-4 * np.trace(covariance) / len(covariance), _LEAST_VARIANCE)
         covariance += ridge * np.eye(len(covariance))
-        away = features - self.mean
         # The inverse of the Cholesky factor whitens: one product for all, far faster than to solve for each.
         factor = np.linalg.cholesky(covariance)
-        white = np.linalg.inv(factor) @ away.reshape(-1, away.shape[-1]).T
+        whitening = np.linalg.inv(factor)
+        white = whitening @ features.reshape(-1, features.shape[-1]).T
+        white -= (whitening @ self.mean)[:, None]
         squares = np.einsum("ij,ij->j", white, white)
         return (-0.5 * squares - np.log(np.diag(factor)).sum()).reshape(features.shape[:2])
 

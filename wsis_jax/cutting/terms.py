@@ -332,8 +332,9 @@ def background_features(image: _Map, extent: CellExtent) -> _Features:
 
 def fit_background(features: _Features, distance: _Map, extent: CellExtent) -> BackgroundModel:
     """Returns how background and bodies look, by the distance of each pixel from the nearest peak, in pixels."""
-    background, bodies = features[distance > extent.end], features[distance < extent.body]
-    return BackgroundModel(Moments.of(background), Moments.of(bodies))
+    by_feature = np.moveaxis(features, -1, 0)  # as they lie in memory
+    background, bodies = by_feature[:, distance > extent.end], by_feature[:, distance < extent.body]
+    return BackgroundModel(Moments.of(background.T), Moments.of(bodies.T))
 
 
 def background_score(features: _Features, model: BackgroundModel) -> _Map32:
