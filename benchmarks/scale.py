@@ -2,7 +2,7 @@
 
 A field is an image of --side pixels of the network with --cells cells. Counted are its bytes, the arithmetic of
 the network (`floors.py`) and its cuts. The speeds are arguments: those of a device (--flops) and those of a core
-(--read to --written); README.md here says which of the defaults are measured and which are assumed.
+(--read to --written); README.md here says where the defaults were measured.
 
 A process leads a device. For each field it reads, normalises and detects (b seconds of a core, before) and has
 the device pass forward and back (d seconds). Then a worker on a core cuts and writes (a seconds of it, after),
@@ -105,13 +105,13 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--flops", nargs="+", type=float, default=[171e9, 1e13, 1e14], help="of a device, a second"
     )
-    parser.add_argument("--read", type=float, default=0.01, help="core seconds to read a field")
+    parser.add_argument("--read", type=float, default=0.003, help="core seconds to read a field")
     parser.add_argument(
-        "--detect", type=float, default=0.1, help="core seconds to normalise and detect in a field"
+        "--detect", type=float, default=0.73, help="core seconds to normalise and detect in a field"
     )
-    parser.add_argument("--cuts", type=float, default=1280, help="cells that a core cuts out a second")
-    parser.add_argument("--files", type=float, default=0.1, help="core seconds to write the files of a field")
-    parser.add_argument("--written", type=float, default=1e6, help="bytes of the files of a field")
+    parser.add_argument("--cuts", type=float, default=86, help="cells that a core cuts out a second")
+    parser.add_argument("--files", type=float, default=0.48, help="core seconds to write the files of a field")
+    parser.add_argument("--written", type=float, default=1.67e6, help="bytes of the files of a field")
     parser.add_argument(
         "--spread", type=float, default=0.33, help="of the times of fields, relative, simulated too"
     )

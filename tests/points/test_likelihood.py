@@ -216,10 +216,24 @@ def test_nearest_peak_against_all_distances(peaks):
     np.testing.assert_array_equal(index, order[squares.argmin(axis=0)])
 
 
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.tuples(st.integers(-2, 14), st.integers(-2, 18)), min_size=1, max_size=40), st.booleans())
+def test_nearest_of_peaks_in_one_pixel_or_outside(peaks, within):
+    """Of peaks in one pixel it is the first; peaks outside of the image count as those in it."""
+    peaks = np.array(peaks)
+    peaks = peaks.clip(0, (12, 16)) if within else peaks
+    index, distance = nearest_peak(peaks, (13, 17))
+    order = np.lexsort(peaks.T[::-1])
+    places = np.moveaxis(np.indices((13, 17)), 0, -1)
+    squares = ((places - peaks[order][:, None, None]) ** 2).sum(-1)
+    np.testing.assert_allclose(distance, np.sqrt(squares.min(axis=0)), rtol=1e-6)
+    np.testing.assert_array_equal(index, order[squares.argmin(axis=0)])
+
+
 @pytest.mark.parametrize("strip", [1, 60, 10**6])
 def test_of_peaks_at_the_same_distance_the_first_in_raster_order_is_nearest(strip, monkeypatch):
     """On a grid many pixels are as far from two peaks, or four; peaks far away do not matter."""
-    monkeypatch.setattr(geometry, "_STRIP", strip)
+    monkeypatch.setattr(geometry, "_AT_ONCE", strip)
     grid = np.stack(np.meshgrid(np.arange(0, 64, 4), np.arange(0, 64, 4), indexing="ij"), -1).reshape(-1, 2)
     index, _ = nearest_peak(grid, (64, 64))
     rows, columns = ((np.arange(64) + 1) // 4 for _ in range(2))

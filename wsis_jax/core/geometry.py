@@ -3,15 +3,20 @@
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int, Int32, Int64, Real
+from jaxtyping import Bool, Float32, Float64, Int, Int32, Int64, Real
+from scipy import ndimage
 from scipy.spatial import KDTree
 
-_STRIP = 1 << 20  # pixels of which the nearest peaks are looked for at a time
+_Index = Int32[np.ndarray, "height width"]
+_Distance = Float32[np.ndarray, "height width"]
+_Mask = Bool[np.ndarray, "height width"]
+
+_AT_ONCE = 1 << 20  # pixels of which the nearest peaks are looked for in the tree
 
 
 def nearest_peak(
     peaks: Int[np.ndarray, "cells 2"], shape: tuple[int, int], *, corner: tuple[int, int] = (0, 0)
-) -> tuple[Int32[np.ndarray, "height width"], Float32[np.ndarray, "height width"]]:
+) -> tuple[_Index, _Distance]:
     """Returns, per pixel, the index of the nearest peak (0-based) and its distance in pixels.
 
     The index divides the image into the peaks' Voronoi cells. Of peaks at the same distance it is the first in
@@ -22,18 +27,36 @@ def nearest_peak(
     if not len(peaks):
         return index, distance
     order = np.lexsort(peaks.T[::-1])
-    tree, strip = KDTree(peaks[order]), max(_STRIP // max(shape[1], 1), 1)
-    for begin in range(0, shape[0], strip):
-        rows = slice(begin, min(begin + strip, shape[0]))
-        pixels = np.indices((rows.stop - begin, shape[1])).reshape(2, -1).T
-        pixels += np.array([begin + corner[0], corner[1]])
+    places, unsettled = peaks[order] - np.array(corner), np.ones(shape, bool)
+    if inside(places, shape).all():
+        index, distance, unsettled = _by_transform(places, shape)
+    tree, at = KDTree(places), np.flatnonzero(unsettled)
+    for begin in range(0, len(at), _AT_ONCE):
+        some = at[begin : begin + _AT_ONCE]
+        pixels = np.stack(np.unravel_index(some, shape), axis=1)
         near, which = tree.query(pixels, k=2, workers=-1)
         nearest = which[:, 0]
         tied = np.flatnonzero(near[:, 0] == near[:, 1])
         nearest[tied] = _first_of_nearest(tree, pixels[tied])
-        index[rows] = order[nearest].reshape(-1, shape[1])
-        distance[rows] = near[:, 0].reshape(-1, shape[1])
-    return index, distance
+        index.flat[some], distance.flat[some] = nearest, near[:, 0]
+    return order[index].astype(np.int32), distance
+
+
+def _by_transform(places: Int[np.ndarray, "cells 2"], shape: tuple[int, int]) -> tuple[_Index, _Distance, _Mask]:
+    """Returns, per pixel, the nearest of the places in an image, its distance, and whether others may be as near.
+
+    The distance transform is some ten times faster than a tree, but of equals it gives any. Where two places are
+    as near, the pixel beside that lies towards the other one is nearer to that, so it has another nearest place.
+    """
+    labels = np.zeros(shape, np.int32)
+    labels[tuple(places[::-1].T)] = np.arange(len(places), 0, -1)  # of several in one pixel the first
+    distance, nearest = ndimage.distance_transform_edt(labels == 0, return_indices=True)
+    index = labels[tuple(nearest)] - 1
+    unsettled = np.zeros(shape, bool)
+    for one, other in ((np.s_[:-1], np.s_[1:]), (np.s_[:, :-1], np.s_[:, 1:])):
+        unsettled[one] |= index[one] != index[other]
+        unsettled[other] |= index[one] != index[other]
+    return index, distance.astype(np.float32), unsettled
 
 
 def _first_of_nearest(tree: KDTree, pixels: Int[np.ndarray, "pixels 2"]) -> Int64[np.ndarray, " pixels"]:

@@ -319,15 +319,15 @@ def background_features(image: _Map, extent: CellExtent) -> _Features:
     # In float32, the deviation of flat pixels would be what rounding the squares leaves.
     image = image.astype(np.float64)
     gradient = np.hypot(ndimage.sobel(image, 0), ndimage.sobel(image, 1))
-    features = []
-    for scale in _SCALES:
-        mean, square, slope = (
-            ndimage.gaussian_filter(values, scale * extent.body) for values in (image, image * image, gradient)
-        )
-        deviation = np.sqrt(np.maximum(square - mean * mean, 0))
+    features = np.empty((3 * len(_SCALES), *image.shape))
+    for scale, (mean, spread, slope) in zip(_SCALES, features.reshape(-1, 3, *image.shape), strict=True):
+        for values, blurred in ((image, mean), (image * image, spread), (gradient, slope)):
+            ndimage.gaussian_filter(values, scale * extent.body, output=blurred)
+        np.sqrt(np.maximum(spread - mean * mean, 0), out=spread)
         # A hundredth of the range of grey values: less is noise.
-        features += [mean, np.log(deviation + 0.01), np.log(slope + 0.01)]
-    return np.moveaxis(np.stack(features), 0, -1)  # a feature after the other in memory, as it is read
+        np.log(spread + 0.01, out=spread)
+        np.log(slope + 0.01, out=slope)
+    return np.moveaxis(features, 0, -1)  # a feature after the other in memory, as it is read
 
 
 def fit_background(features: _Features, distance: _Map, extent: CellExtent) -> BackgroundModel:
