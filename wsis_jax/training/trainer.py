@@ -19,6 +19,7 @@ from wsis_jax.core import (
     check_values,
     collecting_faults,
     explaining_out_of_memory,
+    in_short,
     is_constant,
     normalize_by,
     scale_points,
@@ -256,20 +257,24 @@ def _make_samples(data: TrainingSet, config: Config) -> list[Sample]:
     check_bytes("train.batch and train.patch", needed, remedy="choose smaller ones")
     asked = sum(image.size for image in data.images) * scale**2
     check_values("image.scale", int(asked), remedy="choose a smaller one, or fewer images")
-    samples = []
+    samples: list[Sample] = []
+    constant, small = [], []
     for index, (image, own, name) in enumerate(zip(data.images, data.points, data.names, strict=True)):
         values = image.astype(np.float32)
         if is_constant(values):
-            warnings.warn(f"{name}: the image is constant, so nothing can be learnt from it", stacklevel=3)
+            constant.append(name)
         sample = make_sample(normalize_by(config.image, values), own, scale=scale, sigma=sigma, name=name)
-        height, width = sample.likelihood.shape
-        if min(height, width) < config.train.patch:
-            warnings.warn(
-                f"{name}: {height} × {width} pixels of the network are less than a patch of {config.train.patch}; "
-                "the image is continued by mirroring (or set train.patch)",
-                stacklevel=3,
-            )
+        if min(sample.likelihood.shape) < config.train.patch:
+            small.append(name)
         if data.uncertain is not None:
             sample = leave_out(sample, scale_points(data.uncertain[index], scale), sigma=config.network_sigma)
         samples.append(sample)
+    if constant:
+        warnings.warn(f"{in_short(constant)}: constant, so there is nothing to learn from", stacklevel=3)
+    if small:
+        warnings.warn(
+            f"{in_short(small)}: smaller than a patch of {config.train.patch} pixels of the network, so continued "
+            "by mirroring (or set train.patch)",
+            stacklevel=3,
+        )
     return _with_appearance(samples, config)

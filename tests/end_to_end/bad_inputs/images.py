@@ -66,12 +66,12 @@ CASES = {
     "constant image": (
         "train constant --points constant",
         0,
-        "flat.tif with constant/flat.csv: the image is constant",
+        "flat.tif with constant/flat.csv: constant, so there is nothing to learn from",
     ),
     "image smaller than a patch": (
         "train small --points small",
         0,
-        "tiny.tif with small/tiny.csv: 16 × 20 pixels",
+        "tiny.tif with small/tiny.csv: smaller than a patch of 32 pixels",
     ),
     "one image only": ("train ok.tif --points ok.csv", 0, "no image is held out"),
     "image without points": ("train lonely --points points", 0, "lonely/c.tif: left out, since no point file"),
