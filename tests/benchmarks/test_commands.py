@@ -26,7 +26,7 @@ TOYS = {
     "solvers": "solvers --side 48 40 --cells 4 --rounds 1",
     "cuts by turns": "cuts_by_turns --before HEAD --side 64 80 --cells 6 --turns 1 --repeats 1",
     "locate by turns": "locate_by_turns --before HEAD --side 48 64 --cells 4 --turns 1 --repeats 1 --model RUN",
-    "segment by turns": "segment_by_turns --before HEAD --side 48 64 --cells 4 --images 2 --turns 1 --model RUN",
+    "segment by turns": "segment_by_turns --before HEAD --side 48 64 --cells 4 --images 2 --turns 0 --model RUN",
     "batch": "batch --images 3 --side 64 --model RUN",
     "clusters": "clusters --images 2 --image-side 48 --rounds 1 --model RUN",
     "clusters, large": "clusters --side 96 --scale 1 --tile 64 --workers 2 --model RUN",

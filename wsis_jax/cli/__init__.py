@@ -50,8 +50,8 @@ environment variables:
   CUDA_VISIBLE_DEVICES=0               the GPUs to use, counted from 0
   XLA_PYTHON_CLIENT_MEM_FRACTION=0.5   the share of a GPU's memory that is reserved at the start (0.75)
   XLA_PYTHON_CLIENT_PREALLOCATE=false  reserve memory as it is needed, to share the GPU with other programs
-  JAX_COMPILATION_CACHE_DIR=DIR        where compiled programs are kept; by default below XDG_CACHE_HOME
-                                       (~/.cache), on Windows LOCALAPPDATA
+  JAX_COMPILATION_CACHE_DIR=DIR        where compiled programs and the last models are kept; by default below
+                                       XDG_CACHE_HOME (~/.cache), on Windows LOCALAPPDATA
   JAX_ENABLE_COMPILATION_CACHE=false   keep no compiled programs
   JAX_COORDINATOR_ADDRESS=HOST:PORT    the first of several processes that train together; JAX_NUM_PROCESSES says
                                        how many there are, JAX_PROCESS_ID which this is (with srun, which sets
