@@ -105,12 +105,12 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--flops", nargs="+", type=float, default=[171e9, 1e13, 1e14], help="of a device, a second"
     )
-    parser.add_argument("--read", type=float, default=0.003, help="core seconds to read a field")
+    parser.add_argument("--read", type=float, default=0.004, help="core seconds to read a field")
     parser.add_argument(
-        "--detect", type=float, default=0.73, help="core seconds to normalise and detect in a field"
+        "--detect", type=float, default=0.19, help="core seconds to normalise and detect in a field"
     )
-    parser.add_argument("--cuts", type=float, default=86, help="cells that a core cuts out a second")
-    parser.add_argument("--files", type=float, default=0.48, help="core seconds to write the files of a field")
+    parser.add_argument("--cuts", type=float, default=114, help="cells that a core cuts out a second")
+    parser.add_argument("--files", type=float, default=0.54, help="core seconds to write the files of a field")
     parser.add_argument("--written", type=float, default=1.67e6, help="bytes of the files of a field")
     parser.add_argument(
         "--spread", type=float, default=0.33, help="of the times of fields, relative, simulated too"
