@@ -199,7 +199,7 @@ def _kept(folder: Path, key: Hashable, make: Callable[[], bytes], *, most: int |
     last stay.
     """
     file = folder / _DIGEST(repr((key, _circumstances())).encode()).hexdigest()
-    if file.exists():
+    with suppress(OSError):  # not there, or another process removes it just now
         content = file.read_bytes()
         digest, rest = content[: _DIGEST().digest_size], content[_DIGEST().digest_size :]
         if _DIGEST(rest).digest() == digest:
