@@ -280,7 +280,7 @@ def test_images_held_out_are_no_training_images(count, share, seed):
     assert held == sorted(held)
     assert train
     assert held
-    assert len(held) <= count * share
+    assert len(held) <= count * share + 1e-9  # 0.29 × 100 is less than 29 in floating point
     assert len(held) > count * share - 1 or len(train) == 1
     assert (train, held) == hold_out(count, share=share, seed=seed)
 
