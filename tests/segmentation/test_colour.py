@@ -53,9 +53,9 @@ def test_equal_channels_are_segmented_as_one(tiny_run, colours, draw_small):
     assert (found.labels != expected.labels).mean() < 0.01
 
 
-@pytest.mark.parametrize("channels", ["colours", (0, 1, 2)])
 @pytest.mark.parametrize(
-    "assignments", [[], ["image.scale=0.7", "likelihood.sigma=4.3", "image.normalization=max"]]
+    ("channels", "assignments"),
+    [("colours", []), ((0, 1, 2), ["image.scale=0.7", "likelihood.sigma=4.3", "image.normalization=max"])],
 )
 def test_tiles_give_the_whole(tiny_run, stained, channels, assignments):
     model = in_channels(tiny_run.model, channels)

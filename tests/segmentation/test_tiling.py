@@ -85,9 +85,7 @@ def test_tiles_of_any_size_give_the_whole(tiny_run, crowd, tile):
 
 
 # Always the same places: where rounding moves a pixel, tiles would not be at fault.
-@pytest.mark.parametrize(
-    ("shift", "step", "tile"), [((0, 0), 1, 48), ((37, 110), -1, 64), ((94, 51), 1, 64), ((148, 7), -1, 48)]
-)
+@pytest.mark.parametrize(("shift", "step", "tile"), [((94, 51), 1, 64), ((148, 7), -1, 48)])
 def test_wherever_the_cells_lie(tiny_run, crowd, shift, step, tile):
     image = np.roll(crowd, shift, axis=(0, 1))[::step, :]
     assert (
