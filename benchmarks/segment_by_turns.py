@@ -59,7 +59,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             for _ in range(options.turns + 1)
         ]
         files = sorted((folder / "out_now").glob("*_labels.tif"))
-        same = all((folder / "out_before" / file.name).read_bytes() == file.read_bytes() for file in files)
+        labels = [(file.read_bytes(), (folder / "out_before" / file.name).read_bytes()) for file in files]
+        same = bool(labels) and all(now == before for now, before in labels)
     tell(turns[1:] or turns, options, identical=same)
 
 

@@ -34,7 +34,7 @@ def nearest_peak(
     for begin in range(0, len(at), _AT_ONCE):
         some = at[begin : begin + _AT_ONCE]
         pixels = np.stack(np.unravel_index(some, shape), axis=1)
-        near, which = tree.query(pixels, k=2, workers=-1)
+        near, which = tree.query(pixels, k=2)
         nearest = which[:, 0]
         tied = np.flatnonzero(near[:, 0] == near[:, 1])
         nearest[tied] = _first_of_nearest(tree, pixels[tied])

@@ -145,10 +145,11 @@ def kept_program(function: Callable[..., Any]) -> Callable[..., Any]:
             def of_leaves(*leaves: Any) -> Any:
                 return function(*jax.tree.unflatten(structure, leaves), fixed=fixed)
 
-            def traced() -> bytes:
-                return bytes(export.export(jax.jit(of_leaves))(*leaves).serialize())
-
-            program = _kept(folder / "traced", (name, *key), traced)
+            file = _file(folder / "traced", (name, *key))
+            program = _read(file)
+            if program is None:
+                program = bytes(export.export(jax.jit(of_leaves))(*leaves).serialize())
+                _keep(file, program)
             programs[key] = _named(function.__name__, export.deserialize(bytearray(program)).call)
         return programs[key](*leaves)
 
@@ -158,8 +159,8 @@ def kept_program(function: Callable[..., Any]) -> Callable[..., Any]:
 def kept_arrays(make: Callable[[], dict[str, Any]], *, key: Hashable) -> dict[str, Any]:
     """Returns a tree of arrays, as `make` does, which the next process need not do.
 
-    Where compiled programs are kept, the arrays are kept beside them, those of the last few trees, unless they are
-    large.
+    Where compiled programs are kept, the arrays are kept beside them: those of the trees that were used last, but
+    for large ones.
 
     Args:
         make: gives dictionaries, in one another, of arrays.
@@ -170,10 +171,18 @@ def kept_arrays(make: Callable[[], dict[str, Any]], *, key: Hashable) -> dict[st
         return make()
     from flax.serialization import msgpack_restore, msgpack_serialize
 
-    def packed() -> bytes:
-        return msgpack_serialize(jax.device_get(make()))
-
-    return jax.device_put(msgpack_restore(_kept(folder / "arrays", key, packed, most=_TREES)))
+    file = _file(folder / "arrays", key)
+    packed = _read(file)
+    if packed is not None:
+        with suppress(OSError):
+            file.touch()  # it is used
+        return jax.device_put(msgpack_restore(packed))
+    made = jax.device_get(make())
+    if sum(leaf.nbytes for leaf in jax.tree.leaves(made)) <= _LARGE:
+        _keep(file, msgpack_serialize(made))
+        _remove_old(file.parent)
+    # Put, as in the next process, which else would not find the programs that are compiled for them.
+    return jax.device_put(made)
 
 
 def _folder() -> Path | None:
@@ -192,32 +201,32 @@ def _named(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
     return jax.jit(program, compiler_options=compiler_options())
 
 
-def _kept(folder: Path, key: Hashable, make: Callable[[], bytes], *, most: int | None = None) -> bytes:
-    """Returns bytes from a file in a folder, named by a key, if it is there and whole; else made anew and kept.
+def _file(folder: Path, key: Hashable) -> Path:
+    """Returns the file of a folder in which is kept what depends on a key, and on where it runs."""
+    return folder / _DIGEST(repr((key, _circumstances())).encode()).hexdigest()
 
-    With `most`, the folder has no more files than that, and none of more than `_LARGE` bytes; those that were used
-    last stay.
-    """
-    file = folder / _DIGEST(repr((key, _circumstances())).encode()).hexdigest()
-    with suppress(OSError):  # not there, or another process removes it just now
+
+def _read(file: Path) -> bytes | None:
+    """Returns what is kept in a file; None if it is not there or not whole."""
+    try:
         content = file.read_bytes()
-        digest, rest = content[: _DIGEST().digest_size], content[_DIGEST().digest_size :]
-        if _DIGEST(rest).digest() == digest:
-            with suppress(OSError):
-                file.touch()
-            return rest
-    made = make()
-    if most is not None and len(made) > _LARGE:
-        return made
-    # As with JAX's own cache: where it cannot be written, the next process is slower, and nothing else.
-    with suppress(OSError, UserError):
-        with replacing(file) as temporary:
-            temporary.write_bytes(_DIGEST(made).digest() + made)
-        if most is not None:
-            by_use = sorted(folder.iterdir(), key=lambda one: one.stat().st_mtime_ns, reverse=True)
-            for old in by_use[most:]:
-                old.unlink()
-    return made
+    except OSError:  # also where another process removes it just now
+        return None
+    digest, rest = content[: _DIGEST().digest_size], content[_DIGEST().digest_size :]
+    return rest if _DIGEST(rest).digest() == digest else None
+
+
+def _keep(file: Path, content: bytes) -> None:
+    """Keeps bytes in a file. As with JAX's own cache: where none can be written, the next process is slower."""
+    with suppress(OSError, UserError), replacing(file) as temporary:
+        temporary.write_bytes(_DIGEST(content).digest() + content)
+
+
+def _remove_old(folder: Path) -> None:
+    """Removes all files of a folder but those that were used last."""
+    with suppress(OSError):
+        for old in sorted(folder.iterdir(), key=lambda file: file.stat().st_mtime_ns)[:-_TREES]:
+            old.unlink()
 
 
 def _settings() -> str:

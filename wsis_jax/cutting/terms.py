@@ -27,7 +27,7 @@ from skimage import measure
 
 from wsis_jax.core import Config, CutConfig, UserError
 from wsis_jax.cutting.appearance import FEWEST, Appearance, Moments, levels_of
-from wsis_jax.cutting.whole_costs import UNIT, WholeCosts, bounded_data, edge_sums, whole_edges
+from wsis_jax.cutting.whole_costs import UNIT, WholeCosts, whole_costs
 
 Rim = Literal["bright", "dark"]
 """What the rims of cells look like."""
@@ -88,20 +88,8 @@ class Costs(NamedTuple):
     blur: float = 0.0
 
     def whole(self) -> WholeCosts:
-        """Returns the costs in whole units.
-
-        Raises:
-            UserError: as `whole_costs.whole_edges`.
-        """
-        edges = whole_edges(self.right, self.down, self.unit)
-        bound = edge_sums(edges) + 1
-        if self.claims is None:
-            return WholeCosts(edges, bound, bounded_data(self.preference, bound, self.unit))
-        owner, weight = self.claims
-        data, claimed = (
-            bounded_data(cost, bound, self.unit) for cost in (self.preference - weight, self.preference + weight)
-        )
-        return WholeCosts(edges, bound, data, claimed, owner)
+        """Returns the costs in whole units; errors are those of `whole_costs.whole_costs`."""
+        return whole_costs(self.preference, self.right, self.down, unit=self.unit, claims=self.claims)
 
 
 # Data terms

@@ -24,6 +24,7 @@ _LEAST_EDGE = 2.0**-20  # below it, units do not become finer
 
 _Costs = Float[np.ndarray, "height width"]
 _Mask = Bool[np.ndarray, "height width"]
+_Owners = Int[np.ndarray, "height width"]
 _Whole = Float64[np.ndarray, "height width"]
 
 
@@ -71,7 +72,7 @@ class WholeCosts(NamedTuple):
     bound: _Whole
     data: _Whole
     claimed: _Whole | None = None
-    owner: Int[np.ndarray, "height width"] | None = None
+    owner: _Owners | None = None
 
     def data_of(self, label: int | None, window: Window, foreground: _Mask, background: _Mask) -> _Whole:
         """Returns the data of a cell in a window, where seeds have their bounds; None: of one that claims nothing.
@@ -115,13 +116,29 @@ def cut_graph(
     Raises:
         UserError: if a pixel is both foreground and background seed, or an edge costs more than 2²⁸ units.
     """
-    edges = whole_edges(right, down, unit)
-    bound = edge_sums(edges) + 1
-    costs = WholeCosts(edges, bound, bounded_data(data, bound, unit))
+    costs = whole_costs(data, right, down, unit=unit)
     return costs.graph_of(None, whole_window(data.shape), foreground, background)
 
 
-def whole_edges(right: _Costs, down: _Costs, unit: float) -> WholeEdges:
+def whole_costs(
+    data: _Costs, right: _Costs, down: _Costs, *, unit: float, claims: tuple[_Owners, _Costs] | None = None
+) -> WholeCosts:
+    """Returns costs in whole units; data and edges, and the error of the edges, are those of `cut_graph`.
+
+    Args:
+        claims: the label of the cell that claims each pixel, and what it costs to go against that; it is added
+            to the data of that cell, and taken from those of all others.
+    """
+    edges = _whole_edges(right, down, unit)
+    bound = _edge_sums(edges) + 1
+    if claims is None:
+        return WholeCosts(edges, bound, _bounded(data, bound, unit))
+    owner, weight = claims
+    others, claimed = _bounded(data - weight, bound, unit), _bounded(data + weight, bound, unit)
+    return WholeCosts(edges, bound, others, claimed, owner)
+
+
+def _whole_edges(right: _Costs, down: _Costs, unit: float) -> WholeEdges:
     """Returns the costs of the edges in whole units.
 
     Raises:
@@ -136,7 +153,7 @@ def whole_edges(right: _Costs, down: _Costs, unit: float) -> WholeEdges:
     return WholeEdges(*rounded)
 
 
-def edge_sums(edges: WholeEdges) -> _Whole:
+def _edge_sums(edges: WholeEdges) -> _Whole:
     """Returns what the edges of each pixel cost together."""
     right, down = edges
     sums = np.zeros((len(right), down.shape[1]))
@@ -147,7 +164,7 @@ def edge_sums(edges: WholeEdges) -> _Whole:
     return sums
 
 
-def bounded_data(data: _Costs, bound: _Whole, unit: float) -> _Whole:
+def _bounded(data: _Costs, bound: _Whole, unit: float) -> _Whole:
     """Returns the data in whole units, rounded away from 0, none farther from it than its bound."""
     away = np.ceil(np.abs(data.astype(np.float64)) / unit)
     return np.copysign(np.minimum(away, bound), data)
