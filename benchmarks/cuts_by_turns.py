@@ -3,8 +3,8 @@
 A dense drawn scene, cells of 20 pixels, with seeds and claims of contributions that fall with the distance from
 each peak, and the default settings of the cut. The package of --before, which git takes out of its history, and
 this one cut the same costs by turns, each in a process of its own: --repeats times a turn, of which the least
-counts, --turns turns. Told are the seconds of the processor and of the clock by cell, and the median over the
-turns of their ratios. Where other work is beside it, the ratio of processor seconds is the one to look at.
+counts, --turns turns. It prints the seconds of the processor and of the clock for a cell, and the median of their
+ratios over the turns. On a machine that does other work, too, compare the ratio of processor seconds.
 
 Prediction: pixels that are decided leave the graph, which saves a third of the solver's time; discs that all cells
 share, and holes and components found in boxes, save half of the rest: 1.5 times.

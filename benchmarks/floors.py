@@ -1,7 +1,7 @@
 """What passes through the network take at least: arithmetic and memory traffic, and how fast a device does both.
 
-Counted are the 3 × 3 convolutions, which read their input once and write their output once, and of the record
-the bits that a pass back reads. What lies between (poolings, doubling, merging of cells) is left out. A program
+The 3 × 3 convolutions count, which read their input once and write their output once, and of the record the bits
+that a pass back reads. What lies between (poolings, doubling, merging of cells) is left out. A program
 that keeps features in the chip between two convolutions could move less than is counted here.
 
 What the device can do is measured: the product of two large matrices, and a copy of a large array.

@@ -2,10 +2,10 @@
 
 It is `locate`: from the pixels of an image to its winner map. A drawn scene of --side pixels is located by the
 package of --before, which git takes out of its history, and by this one, by turns, each in a process of its own:
---repeats times a turn after one that compiles, of which the least counts, --turns turns. Told are the seconds of
+--repeats times a turn after one that compiles, of which the least counts, --turns turns. It prints the seconds of
 the processor and of the clock, their ratios in each turn, whether peaks, regions and owners are the same, and the
-greatest differences of likelihood and contribution. Where other work is beside it, the ratios of processor seconds
-are the ones to look at.
+greatest differences of likelihood and contribution. On a machine that does other work, too, compare the ratios of
+processor seconds.
 
 Prediction: on a CPU one program from image to winner map takes as long as the two that it replaces, since passes
 of the network are nearly all of it; or a little less, since the host looked for the nearest peak of every pixel.

@@ -1,8 +1,8 @@
 """Question: what do a million fields cost, and how many CPU cores does a device need so that it never waits?
 
-A field is an image of --side pixels of the network with --cells cells. Counted are its bytes, the arithmetic of
-the network (`floors.py`) and its cuts. The speeds are arguments: those of a device (--flops) and those of a core
-(--read to --written); README.md here says where the defaults were measured.
+A field is an image of --side pixels of the network with --cells cells. The script counts its bytes, the
+arithmetic of the network (`floors.py`) and its cuts. The speeds are arguments: those of a device (--flops) and
+those of a core (--read to --written); README.md here says where the defaults were measured.
 
 A process leads a device. For each field it reads, normalises and detects (b seconds of a core, before) and has
 the device pass forward and back (d seconds). Then a worker on a core cuts and writes (a seconds of it, after),

@@ -2,7 +2,7 @@
 
 A drawn image of --side pixels, and a folder of --images such, are segmented by the command of the package of
 --before, which git takes out of its history, and by that of this one, by turns: --turns turns after one that fills
-the cache of compiled programs. Told are the seconds on the clock from the start of the process to its end for one
+the cache of compiled programs. It prints the seconds on the clock from the start of the process to its end for one
 image, and for each further image of the folder, with the median of their ratios; and the stages of the one image
 now, as --verbose prints them. The model is one of now for both.
 

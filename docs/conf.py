@@ -27,7 +27,7 @@ suppress_warnings = ["ref.python"]
 myst_enable_extensions = ["dollarmath", "colon_fence", "deflist"]
 myst_heading_anchors = 3
 nb_execution_mode = "force"
-nb_execution_timeout = -1  # a slow computer is no failure
+nb_execution_timeout = -1  # a slow computer is not a failure
 nb_execution_raise_on_error = True
 nb_merge_streams = True
 

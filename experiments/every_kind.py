@@ -13,7 +13,7 @@ only the first fold is trained, and the figure beside it is of the same images. 
 out, and so does `--from`.
 
 With `--from MODEL` each fold starts from a trained model, as `wsis train --from` does. Kinds that it learned
-from are no test of it: those of the package have not seen larger nuclei, HeLa cells and macrophages.
+from are not a test of it: those of the package have not seen larger nuclei, HeLa cells and macrophages.
 
 What was trained is used again. Figures go to `scores.json` in the work folder, where those of other kinds stay.
 """

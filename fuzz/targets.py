@@ -57,7 +57,7 @@ def check(target: Target, data: bytes, folder: Path) -> bool:
             target.read(path)
     except ALLOWED as error:
         if not 0 < len(str(error)) < 2000:
-            raise RuntimeError("the message is no sentence") from error
+            raise RuntimeError("the message is not a sentence") from error
         return False
     return True
 

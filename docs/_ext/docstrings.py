@@ -9,7 +9,7 @@ from typing import Any
 
 from sphinx.application import Sphinx
 
-# Sections are no paragraphs that code follows.
+# Sections are not paragraphs that code follows.
 _SECTION = re.compile(r"^\s*(Args|Arguments|Attributes|Returns|Raises|Yields|Note|Example|Examples):$")
 
 

@@ -378,7 +378,7 @@ def summary_of(module: str) -> str:
 def entry(module: str, name: str, one: Exported, elsewhere: dict[str, Exported]) -> str:
     """Returns the entry of a public name on the page of its module."""
     kind = "class" if inspect.isclass(one.value) else "function" if is_function(one.value) else "data"
-    if kind == "data" or "[" in getattr(one.value, "__name__", ""):  # a type of arrays is no class of ours
+    if kind == "data" or "[" in getattr(one.value, "__name__", ""):  # a type of arrays is not a class of ours
         return (
             f".. py:data:: {name}\n   :module: {module}\n\n{textwrap.indent(said_of(one.module, name), '   ')}\n"
         )

@@ -31,7 +31,7 @@ Example: TypeAlias = tuple[Float[np.ndarray, "_ _"], Integer[np.ndarray, "_ _"]]
 """An image, 0..1, and its label image of the same shape."""
 
 _SURE = 4.0  # log odds beyond which the regional term knows no better
-_FAINT = 1 / 255  # a spread below one step of an 8-bit image is no contrast
+_FAINT = 1 / 255  # a spread below one step of an 8-bit image is not contrast
 
 
 @dataclass(frozen=True)

@@ -49,7 +49,7 @@ def check_image(image: np.ndarray) -> None:
     if image.ndim != 2 or image.size == 0:
         raise ValueError(f"the image must have two dimensions, height and width, not shape {image.shape}")
     if not np.isfinite(image).all():
-        raise ValueError("the image holds values that are no numbers (NaN or infinite); replace them first")
+        raise ValueError("the image holds values that are not numbers (NaN or infinite); replace them first")
     if image.min() < 0 or image.max() > 1:
         raise ValueError(
             f"the image's grey values must lie in 0..1, not {image.min():g}..{image.max():g}; normalise it first"

@@ -14,7 +14,7 @@ from experiments.baselines.egt import gradient_magnitude, nearest_rank
 BorderFilter = Literal["intensity", "gradient"]
 """What is strong at borders: the grey value itself, or its gradient."""
 
-_LARGEST_GAP = 10  # pixels; smaller holes in thick lines are no cells
+_LARGEST_GAP = 10  # pixels; smaller holes in thick lines are not cells
 
 
 @remembered

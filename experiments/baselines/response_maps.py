@@ -50,7 +50,7 @@ class Classifier(nn.Module):
 def with_negatives(images: Float[Array, "batch height width"]) -> Float[Array, "batch height width 2"]:
     """Returns images of 0..1 with their negatives: relevance goes to where the input is large, and cells are dark.
 
-    It is the relevance of both channels that counts, so this is no part of the network that is walked back.
+    It is the relevance of both channels that counts, so this is not part of the network that is walked back.
     """
     return jnp.stack([images, 1 - images], axis=-1)
 

@@ -39,7 +39,7 @@ def halo_kernel(
 
     The ring is the disc of its outer radius R less the one of its inner radius R - W; a disc of radius Q diffracts
     into π Q² somb(2 Q r), somb(x) = 2 J₁(πx) / (πx). The published radii are so large that the sampled functions
-    are no smooth discs: aliasing makes the values, and they are kept as they are.
+    are not smooth discs: aliasing makes the values, and they are kept as they are.
 
     Args:
         kind: "released" divides the ring by its root sum of squares, with the authors' somb(0) = 0 (with 1 the

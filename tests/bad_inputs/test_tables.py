@@ -164,7 +164,7 @@ def test_points_of_a_stack_keep_their_slice(tmp_path):
 
 
 def test_planes_of_a_film_with_channels(tmp_path):
-    """ome/openmicroscopy#4045: ROIs of stacks that are no hyperstacks came to wrong times (C=3, Z=1, T=5).
+    """ome/openmicroscopy#4045: ROIs of stacks that are not hyperstacks came to wrong times (C=3, Z=1, T=5).
 
     Mended: ImageJ counts planes through channels, slices and times; those of the image tell the time.
     """

@@ -11,7 +11,7 @@ from wsis_jax.cli.terminal import in_time, time_left, training_progress
 
 @pytest.fixture
 def shown(monkeypatch):
-    """What bars write where they are no terminal: what stands there in the end."""
+    """What bars write where they are not a terminal: what stands there in the end."""
     stream = io.StringIO()
     monkeypatch.setattr("rich.progress.get_console", lambda: Console(file=stream, width=120))
     return stream

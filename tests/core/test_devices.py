@@ -129,7 +129,7 @@ def test_as_many_devices_take_part_as_divide_the_number(trained):
     counts = ast.literal_eval(said[0][0].splitlines()[-1])
     expected = {"training_16": 8, "training_12": 6, "training_7": 7, "local_4": 4, "chunk_9": 16, "warnings": 2}
     assert {key: counts[key] for key in expected} == expected
-    assert f"only 6 of 8 devices train, since train.batch={BATCH} is no multiple of 8" in said[0][1]
+    assert f"only 6 of 8 devices train, since train.batch={BATCH} is not a multiple of 8" in said[0][1]
     assert "only" not in said[1][1]
 
 

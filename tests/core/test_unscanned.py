@@ -94,6 +94,33 @@ def test_black_and_white_borders_stay_out_together(field):
     np.testing.assert_array_equal(normalized(image)[: len(field), 20:], normalized(field))
 
 
+def with_an_edge(field: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A field of at most 200 with the edge of a well in a corner, and where that is: a fiftieth of the image."""
+    rows, columns = np.indices(field.shape)
+    edge = rows + 0.7 * columns < 24
+    assert 0.01 < edge.mean() < 0.03
+    return np.where(edge, 360, np.minimum(field, 200)).astype(np.float32), edge
+
+
+def test_a_bright_edge_stays_out_and_becomes_white(field):
+    image, edge = with_an_edge(field)
+    found = normalized(image)
+    np.testing.assert_array_equal(found, plainly(image, ~edge))
+    assert (found[edge] == 1).all()
+    assert np.ptp(found[~edge]) > 1.5 * np.ptp(plainly(image)[~edge])
+
+
+@pytest.mark.parametrize("alike", [True, False])
+def test_of_several_channels_each_by_itself_has_an_edge(field, alike):
+    image, edge = with_an_edge(field)
+    channels = np.stack([image, field], axis=-1)
+    found = normalize_image(channels, method="percentile", low=1.0, high=99.8, alike=alike)
+    if alike:  # what is bright may be the ground
+        np.testing.assert_array_equal(found, plainly(channels))
+    else:
+        np.testing.assert_array_equal(found, np.stack([plainly(image, ~edge), plainly(field)], axis=-1))
+
+
 # Of several channels
 
 
@@ -143,6 +170,26 @@ def test_black_ground_of_fluorescence_counts():
     counts = np.clip(rng.poisson(3000 * light / light.max()) - 200, 0, None).astype(np.float32)
     assert (counts == 0).mean() > 0.3
     np.testing.assert_array_equal(normalized(counts), plainly(counts))
+
+
+def test_bright_cells_that_do_not_touch_the_border_count(field):
+    image, _ = with_an_edge(field)
+    image = np.roll(image, (30, 40), (0, 1))
+    np.testing.assert_array_equal(normalized(image), plainly(image))
+
+
+def test_so_do_cells_in_fluorescence_that_all_touch_the_border():
+    rng = np.random.default_rng(0)
+    image = rng.normal(100, 5, (120, 150)).astype(np.float32)
+    image[:10, 20:60] += 400
+    image[70:110, :8] += 300
+    np.testing.assert_array_equal(normalized(image), plainly(image))
+
+
+def test_bright_ground_that_is_more_than_a_twentieth_counts(field):
+    image = field.copy()
+    image[:, :10] = np.random.default_rng(0).normal(330, 5, (120, 10))
+    np.testing.assert_array_equal(normalized(image), plainly(image))
 
 
 def test_cells_cut_out_of_their_ground_keep_it():

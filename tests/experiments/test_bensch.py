@@ -122,7 +122,7 @@ def test_the_histogram_counts_every_pixel_in_its_bin():
 
 
 def test_the_ratio_is_that_of_densities():
-    """More background than cells, in all bins alike, is no evidence."""
+    """More background than cells, in all bins alike, is not evidence."""
     counts = np.stack([np.full((32, 32), 99.0), np.full((32, 32), 9.0)])
     np.testing.assert_allclose(log_ratio(counts), 0, atol=1e-12)
 

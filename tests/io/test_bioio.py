@@ -67,7 +67,7 @@ def test_a_czi_without_a_scale_has_no_pixel_size(tmp_path):
     ("scenes", "endings"),
     [
         (("A1/Position 1", "B12 µ"), ["A1-Position-1", "B12-µ"]),
-        (("R1", "R1"), ["0000", "0001"]),  # which are no names
+        (("R1", "R1"), ["0000", "0001"]),  # which are not names
         (("a", "A"), ["0000", "0001"]),  # which some disks do not tell apart
         (("Image:0", "Image:1"), ["0000", "0001"]),
         (("Series 3", "Series 7"), ["Series-3", "Series-7"]),

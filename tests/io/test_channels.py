@@ -71,7 +71,7 @@ def test_the_channels_together_are_the_file(tmp_path_factory, axes, sizes, chann
         with pytest.raises(ValueError, match=f"there is no channel {channel}; the file has {len(ahead)} channel"):
             read_image(path, channel=channel)
         return
-    # What the file calls times is no channel.
+    # What the file calls times is not a channel.
     expected, rest = ahead[channel], axes.replace(letter or "?", "")
     if "S" in rest:  # the colours of a channel become grey
         expected = np.moveaxis(expected, rest.index("S"), -1) @ [0.299, 0.587, 0.114]
@@ -210,7 +210,7 @@ def test_what_has_no_colours_is_refused(tmp_path):
         (tmp_path / name).write_bytes(imagecodecs.png_encode(values))
         count = "2 channels" if "alpha" in name else "1 channel"
         with pytest.raises(
-            ValueError, match=rf"{name}: is no image in colours, .*, since a pixel has {count}; give"
+            ValueError, match=rf"{name}: is not an image in colours, .*, since a pixel has {count}; give"
         ):
             read_image(tmp_path / name, channel="colours")
     tifffile.imwrite(tmp_path / "many.tif", pixels(7, 5, 6), photometric="rgb", planarconfig="contig")

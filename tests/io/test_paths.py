@@ -116,7 +116,7 @@ def test_results_are_no_images_in_whatever_folder_their_manifest_is(tmp_path):
     assert list(paths.named_images(tmp_path / "ctc").values()) == ["01/t000"]
     with pytest.raises(FileNotFoundError, match="sub: holds results of wsis segment and no other image"):
         paths.named_images(tmp_path / "plate" / "A2" / "sub")
-    # Results of another folder's batch are no clicks; those of the very folder may be.
+    # Results of another folder's batch are not clicks; those of the very folder may be.
     assert list(named_points(tmp_path / "plate").values()) == ["A1/img", "A1/img_points"]
     assert list(named_points(tmp_path / "plate" / "A2").values()) == ["sub/b_points"]
 
@@ -181,7 +181,7 @@ def test_of_results_in_folders_points_count_and_corrections_win(tmp_path):
     assert list(named_points(tmp_path / "out" / "A1").values()) == ["img_points"]
     images = {tmp_path / "plate" / well / "img.tif": f"{well}/img" for well in ("A1", "A2")}
     assert pair_by_name(images, points) == (list(zip(images, points, strict=True)), {}, {})
-    (mine,) = touch(tmp_path, "mine.csv")  # corrections of results below are no clicks either
+    (mine,) = touch(tmp_path, "mine.csv")  # corrections of results below are not clicks either
     assert named_points(tmp_path) == {mine: "mine"}
 
 

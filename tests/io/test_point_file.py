@@ -220,9 +220,9 @@ def test_letters_in_other_encodings_do_no_harm(tmp_path):
         ),
         (
             f"{SHAPES}0,line,0,1,2\n0,line,1,3,4\n1,path,0,1,2\n",
-            r"the shape in line 2 \(and in 1 more\) is no rect",
+            r"the shape in line 2 \(and in 1 more\) is not a rect",
         ),
-        (f"{SHAPES}0,line,0,1,2\n0,line,1,3,4\n", "the shape in line 2 is no rectangle, .* in a points layer"),
+        (f"{SHAPES}0,line,0,1,2\n0,line,1,3,4\n", "the shape in line 2 is not a rectangle, .* in a points layer"),
     ],
 )
 def test_bad_tables(tmp_path, text, sentence):

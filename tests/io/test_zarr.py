@@ -93,7 +93,7 @@ def test_what_is_no_image_is_named(tmp_path):
     (tmp_path / "empty.zarr").mkdir()
     zarr.create_group(tmp_path / "bare.zarr")
     for name in ("empty", "bare"):
-        with pytest.raises(ValueError, match=rf"{name}\.zarr: is no OME-Zarr image"):
+        with pytest.raises(ValueError, match=rf"{name}\.zarr: is not an OME-Zarr image"):
             open_omezarr(tmp_path / f"{name}.zarr")
     with pytest.raises(ValueError, match="do not match its array"):
         open_omezarr(write_image(tmp_path / "few.zarr", np.zeros((1, 4, 5)), "yx", scale=1.0))

@@ -78,7 +78,7 @@ def _gradient(image, region, start, start_at):
 
 @settings(deadline=None, max_examples=12, derandomize=True)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 5), st.sampled_from([1, 2, 3, 8]))
-@example(0, 5, 2)  # cells are no multiple of the chunk
+@example(0, 5, 2)  # cells are not a multiple of the chunk
 @example(0, 3, 8)  # the chunk is greater than the cells
 def test_vmap_equals_loop_whatever_the_chunk(seed, cells, chunk):
     variables, regions = varied(seed), scatter_regions(cells, seed)

@@ -133,7 +133,7 @@ def test_training_uses_and_updates_the_statistics_of_the_batch(variables):
 
 @pytest.mark.parametrize("shape", [(10, 16), (16, 10), (1, 1)])
 def test_sides_must_be_multiples_of_the_stride(variables, shape):
-    sentence = f"image sides {shape[0]} × {shape[1]} are no multiples of 4; pad them with pad_to_stride"
+    sentence = f"image sides {shape[0]} × {shape[1]} are not multiples of 4; pad them with pad_to_stride"
     with pytest.raises(ValueError, match=sentence):
         SMALL.apply(variables, jnp.zeros((1, *shape, 1)))
 

@@ -27,7 +27,7 @@ from wsis_jax.network.windowed import compiled_back
 from wsis_jax.network.winners import winner_map
 from wsis_jax.points.likelihood import centre_regions
 
-# Few, since every shape compiles: widths that are no multiples of eight, depths from one level to four.
+# Few, since every shape compiles: widths that are not multiples of eight, depths from one level to four.
 NETWORKS = {
     "one level": UNet((5,), ()),
     "two levels": UNet((4, 9), (6,)),

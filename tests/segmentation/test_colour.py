@@ -136,7 +136,7 @@ def test_a_model_of_colours_reads_them_by_itself_whole_and_in_tiles(colours, sta
     good, bad = segment_files(colours, files, tmp_path / "out", options=BatchOptions(kinds=kinds))
     assert (good.error, good.cells > 3) == (None, True)
     assert bad.error.startswith(
-        f"{tmp_path / 'grey.png'}: is no image in colours, which the model or --channel asks"
+        f"{tmp_path / 'grey.png'}: is not an image in colours, which the model or --channel asks"
     )
     found = read_labels(tmp_path / "out" / "a_labels.tif")
     expected = segment(colours, read_image(tmp_path / "a.png", channel="colours")[0])

@@ -126,7 +126,7 @@ def test_without_a_true_cell_the_distance_is_asked_for_where_it_counts(folders, 
 def test_the_ends_of_names_of_masks_do_not_count(folders, tmp_path, end):
     for name, mask in TRUTH.items():
         write_labels(tmp_path / "ends" / f"{name}{end}.tif", mask)
-        # An image beside its mask is no mask.
+        # An image beside its mask is not a mask.
         write_labels(tmp_path / "ends" / f"{name}.tif", blocks((20, 20)))
         write_points(tmp_path / "points" / f"{name}_points.csv", centroids(mask))
     scores = evaluate(folders[0], tmp_path / "ends", points=tmp_path / "points")

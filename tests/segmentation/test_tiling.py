@@ -3,6 +3,7 @@
 import errno
 import pickle
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -74,7 +75,7 @@ def eager(run):
 
 @pytest.fixture(scope="module")
 def crowd(draw_small):
-    """Cells everywhere, so also on the borders and corners of tiles; sides are no multiples of the stride."""
+    """Cells everywhere, so also on the borders and corners of tiles; sides are not multiples of the stride."""
     return draw_small(7, cells=38, shape=(150, 173)).image
 
 
@@ -280,11 +281,12 @@ def ranges_in_parts(
 
 
 def images(*, channels: int) -> st.SearchStrategy[np.ndarray]:
-    """Small images of few values; many have areas at the border that do not count."""
+    """Small images of few values; many have areas at the border, or a bright edge, that do not count."""
     sides = npst.array_shapes(min_dims=2, max_dims=2, min_side=3, max_side=12)
     shapes = sides.map(lambda shape: shape if channels == 1 else (*shape, channels))
     values = npst.arrays(np.float32, shapes, elements=st.sampled_from([0, 0, 0, 5, 6, 7, 7.5, 9, 9]))
-    return st.tuples(values, st.sampled_from([None, 0, 9]), st.integers(0, 3)).map(_framed)
+    frames = st.tuples(values, st.sampled_from([None, 0, 9]), st.integers(0, 3)).map(_framed)
+    return st.one_of(frames, st.integers(0, 2**20).map(partial(_with_edge, channels=channels)))
 
 
 def _framed(given: tuple[np.ndarray, int | None, int]) -> np.ndarray:
@@ -292,6 +294,20 @@ def _framed(given: tuple[np.ndarray, int | None, int]) -> np.ndarray:
     if value is not None:
         image[:, :width], image[:1] = value, value
     return image
+
+
+def _with_edge(seed: int, *, channels: int) -> np.ndarray:
+    """An image of noise, some of which has a bright edge, and some of which has bright pixels elsewhere."""
+    random = np.random.default_rng(seed)
+    image = random.normal(100, 10, (20, 25, channels)).astype(np.float32)
+    image[: random.integers(5), : random.integers(6), random.integers(channels)] = 200
+    image[10, 12 : 12 + random.integers(4)] = 200
+    return image[..., 0] if channels == 1 else image
+
+
+def test_there_are_bright_edges_among_them():
+    ranges = [ranges_in_parts(_with_edge(seed, channels=1), 7) for seed in range(20)]
+    assert 3 < sum(top < 150 for ((_, top),) in ranges) < 17
 
 
 @settings(deadline=None)

@@ -19,7 +19,7 @@ def with_settings(run: Model, *assignments: str) -> Model:
 
 @pytest.fixture
 def scene(draw_small):
-    """Of sides that are no multiples of the network's stride, so that mirror images are padded otherwise."""
+    """Of sides that are not multiples of the network's stride, so that mirror images are padded otherwise."""
     return draw_small(100, shape=(61, 70))
 
 

@@ -191,7 +191,7 @@ def test_a_finished_training_becomes_longer(unbroken, tmp_path):
     assert steps_of(folder, longer) == [8, 9, 10, 11]
     assert load_config(folder) == chosen_for(longer)
     assert [line["step"] for line in run_folder.read_metrics(folder)] == [3, 6, 7, 9, 11]
-    # The loss after 7, which is no multiple of 3, is the mean of two steps, not the sum of two by three.
+    # The loss after 7, which is not a multiple of 3, is the mean of two steps, not the sum of two by three.
     losses = [line["loss"] for line in run_folder.read_metrics(folder)]
     assert losses[3] > 0.75 * losses[4]
     with pytest.warns(UserWarning, match="all 11 steps are done"):
@@ -322,7 +322,7 @@ def test_what_was_chosen_is_kept_in_the_run_folder(tmp_path):
 
 
 def losing(after: int, *, loss_too: bool):
-    """What stands for `make_train_step` where weights, and the loss, are no numbers after so many steps."""
+    """What stands for `make_train_step` where weights, and the loss, are not numbers after so many steps."""
     make_train_step = loop.make_train_step
 
     def poisoned(*arguments):
@@ -359,7 +359,7 @@ def test_a_loss_that_is_no_number_ends_the_training_at_once(tmp_path):
 def test_a_state_that_is_no_number_is_not_saved_when_stopped(tmp_path, monkeypatch):
     # The loss of the first step is that of the network before it.
     monkeypatch.setattr(loop, "make_train_step", losing(0, loss_too=False))
-    with pytest.raises(ValueError, match=r"the network holds what is no number at step 1, after 0\.\d+ before"):
+    with pytest.raises(ValueError, match=r"the network holds what is not a number at step 1, after 0\.\d+ before"):
         train(IMAGES, POINTS, config=CONFIG, run=tmp_path, callbacks=stop_at(1))
     assert not run_folder.is_begun(tmp_path)
 

@@ -102,7 +102,7 @@ def length(text: str) -> float:
     except ValueError:
         value = 0.0
     if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"'{text}' is no length; give a number above 0, as in 0.65")
+        raise argparse.ArgumentTypeError(f"'{text}' is not a length; give a number above 0, as in 0.65")
     return value
 
 

@@ -81,7 +81,7 @@ def run_demo(
         callbacks: of the training, as `train` takes them.
 
     Raises:
-        MissingFile: if `model` is given and is no trained model.
+        MissingFile: if `model` is given and is not a trained model.
         UserError: if `out` holds a demo already, or `seed` is negative.
     """
     import numpy as np

@@ -105,7 +105,7 @@ def _versions(name: str) -> Finding:
 def _extras(name: str) -> Finding:
     """Finds which extras are installed, and the command that installs each of the others.
 
-    One that is not installed is no fault, but there is nothing to call ok.
+    One that is not installed is not a fault, but there is nothing to call ok.
     """
     facts = {extra: not missing for extra, missing in extras().items()}
     lines = [

@@ -68,8 +68,8 @@ beside them as a_corrections.csv, take their place; wsis segment never writes th
 
 --from starts from a trained model: a folder, or the name of a model of the package. That takes fewer steps and
 clicks than learning from nothing. The network, the channels that it sees and how cells are cut stay those of that
-model, and images are scaled so that your cells are as large as those that it knows. Kept is the model with the
-least loss on held-out images; if training makes none better, that is the model that it started from.
+model, and images are scaled so that your cells are as large as those that it knows. The model with the least
+loss on held-out images is kept; if training makes none better, that is the model that it started from.
 
 Ctrl-C ends the training after the current step and saves it. --resume goes on from there, and ends with the same
 weights as a training that was never stopped. It takes the settings of RUN and needs the same images and points,

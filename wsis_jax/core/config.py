@@ -278,8 +278,8 @@ class Config:
         stays what it is in pixels of the network, and all lengths that count in sigma fit the cells.
 
         Raises:
-            UserError: if the diameter is no length, or so far from the learned one that a setting is out of range;
-                if the settings are not those of a trained model.
+            UserError: if the diameter is not a length, or so far from the learned one that a setting is out of
+                range; if the settings are not those of a trained model.
         """
         if not 0 < diameter < math.inf:
             raise UserError(f"the diameter of the cells must be above 0 and finite, not {diameter}")

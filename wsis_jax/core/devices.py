@@ -51,7 +51,7 @@ def training_mesh(batch: int) -> Mesh:
     used, there = processes * each, jax.device_count()
     if used < there:
         warnings.warn(
-            f"only {used} of {there} devices train, since train.batch={batch} is no multiple of {there}",
+            f"only {used} of {there} devices train, since train.batch={batch} is not a multiple of {there}",
             stacklevel=2,
         )
     return _mesh([device for devices in of_each for device in devices[:each]])

@@ -46,7 +46,7 @@ class Faults(UserError):
         return "\n".join(first_of(self.sentences))
 
 
-# What the system refuses is no fault of the program either.
+# What the system refuses is not a fault of the program either.
 EXPECTED_ERRORS = (UserError, OSError, MemoryError)
 """Errors that the command line and the viewer show as one line, by `sentence`."""
 

@@ -113,8 +113,8 @@ def normalize_image(
     Args:
         method: `percentile` stretches between two percentiles and clips; where the two are equal (a few cells
             on an even ground) between the least and the greatest value instead. Unscanned areas, where all
-            channels show nothing, do not count (`unscanned.range_of_scanned`). `max` divides by the greatest
-            value, as the reference does, and clips at 0.
+            channels show nothing, and a bright edge do not count (`unscanned.range_of_scanned`). `max` divides by
+            the greatest value, as the reference does, and clips at 0.
         low: Lower percentile, from 0; used by `percentile` alone, as is `high`.
         high: Upper percentile, above `low` and up to 100.
         alike: Whether all channels are stretched between the same values, those of all of them together; or each
@@ -136,7 +136,7 @@ def normalize_image(
         if method == "max":
             bottom, top = 0.0, part.max()
         else:
-            bottom, top = _percentiles(part, low, high, areas)
+            bottom, top = _percentiles(part, low, high, areas, alike=alike)
             if bottom >= top:
                 bottom, top = part.min(), part.max()
         if bottom >= top or is_constant(part):
@@ -166,21 +166,28 @@ def _outer_areas(values: Float64[np.ndarray, "height width *channels"], *, alike
 
 
 def _percentiles(
-    values: Float64[np.ndarray, "height width *channels"], low: float, high: float, areas: LeftOut
+    values: Float64[np.ndarray, "height width *channels"], low: float, high: float, areas: LeftOut, *, alike: bool
 ) -> tuple[float, float]:
     """Returns two percentiles of an image, or of a channel, without those `_outer_areas` that show nothing."""
-    least, greatest = values.min(), values.max()
     a_pixel = values[0, 0].size
 
-    def percentiles(left_out: LeftOut) -> tuple[float, float]:
-        kept = values
-        for value, count in zip((least, greatest), left_out, strict=True):
-            if count:  # of equal values it does not matter which
-                kept = np.delete(kept, np.flatnonzero(kept == value)[:count])
-        bottom, top = np.percentile(kept, [low, high])
-        return bottom, top
+    def percentiles(left_out: LeftOut) -> tuple[float, float, float]:
+        first, last = left_out
+        kept = np.sort(values, axis=None)[first : values.size - last] if any(left_out) else values
+        bottom, middle, top = np.percentile(kept, [low, 50, high])
+        return bottom, middle, top
 
-    return range_of_scanned((areas[0] * a_pixel, areas[1] * a_pixel), (least, greatest), values.size, percentiles)
+    def above(value: float) -> tuple[int, int]:
+        over = values > value
+        return int(np.count_nonzero(over)), Reach.of(~over).pixels()
+
+    return range_of_scanned(
+        (areas[0] * a_pixel, areas[1] * a_pixel),
+        (values.min(), values.max()),
+        values.size,
+        percentiles,
+        None if alike else above,
+    )
 
 
 def stretch(values: Float[np.ndarray, "*shape"], bottom: float, top: float) -> Float32[np.ndarray, "*shape"]:

@@ -93,7 +93,7 @@ def read_json(path: Path, *, what: str = "readable as JSON", remedy: str | None 
     """Reads a file of JSON.
 
     Args:
-        what: what the error says the file is not, where it is no JSON.
+        what: what the error says the file is not, where it is not JSON.
         remedy: what to do in that case.
 
     Raises:

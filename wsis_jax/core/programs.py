@@ -123,7 +123,7 @@ def kept_program(function: Callable[..., Any]) -> Callable[..., Any]:
 
     Where compiled programs are kept (`use_compilation_cache`), what tracing gives is kept beside them, in a file
     whose name tells all that it depends on: the code of this package, the version and settings of JAX, the types
-    of the arguments, and the values of those that are no arrays. JAX finds the compiled program by it.
+    of the arguments, and the values of those that are not arrays. JAX finds the compiled program by it.
 
     Args:
         function: of trees of arrays, and of `fixed`, a value that can be hashed and whose `repr` tells it whole.

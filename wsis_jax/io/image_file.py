@@ -189,8 +189,8 @@ class Frames:
         have = values.shape[axes.index("S")] if "S" in axes else 1
         if have not in (3, 4):
             raise UserError(
-                f"{self._path}: is no image in colours, which the model or --channel asks for, since a pixel has "
-                f"{so_many(have)}; give RGB, or three channels by their numbers (--channel 0,1,2)"
+                f"{self._path}: is not an image in colours, which the model or --channel asks for, since a pixel "
+                f"has {so_many(have)}; give RGB, or three channels by their numbers (--channel 0,1,2)"
             )
         planes = [_as_float(values.take(colour, axes.index("S")), axes.replace("S", "")) for colour in range(3)]
         return np.stack(planes, axis=-1)
@@ -270,7 +270,7 @@ def open_frames(
 
     Raises:
         MissingFile: if there is no such file.
-        UserError: if the file is empty, damaged or not an image; if `channel` is no choice, or not given where
+        UserError: if the file is empty, damaged or not an image; if `channel` is not a choice, or not given where
             there are frames of several; if the axes have no names, or `axes` does not fit.
         UserError: if the package that reads such files is not installed.
     """

@@ -111,7 +111,7 @@ def _below(folder: Path, around: frozenset[str] = frozenset()) -> Iterator[Path]
 
 
 def _is_run(folder: Path) -> bool:
-    """Tells whether a folder is that of a training, whose pictures are no images."""
+    """Tells whether a folder is that of a training, whose pictures are not images."""
     return (folder / "config.json").is_file() and any((folder / part).is_dir() for part in ("weights", "samples"))
 
 

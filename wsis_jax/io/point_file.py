@@ -159,8 +159,8 @@ def read_points(
         unit: "pixels", or "um" for micrometres; None for what the file says of its columns, or else pixels. ROIs
             are always in pixels.
         pixel_size: side of a pixel in µm, to bring micrometres to pixels.
-        planes: of the image, the lengths of the axes that are no rows and columns, as `Frames.planes` has them, by
-            which positions of ROIs become frames. None: positions in a stack are frames, as of one channel.
+        planes: of the image, the lengths of the axes that are not rows and columns, as `Frames.planes` has them,
+            by which positions of ROIs become frames. None: positions in a stack are frames, as of one channel.
 
     Returns:
         Points (row, column) in pixels, in the order of the file, by frame, counted from 0 and rising. Frames
@@ -362,8 +362,8 @@ def _centres_of_shapes(
     if wrong:
         more = f" (and in {len(wrong) - 1} more)" if len(wrong) > 1 else ""
         raise UserError(
-            f"{table.path}: the shape in line {wrong[0]}{more} is no rectangle, ellipse or polygon, so it marks "
-            "no cell; click the cells in a points layer of napari, and save that"
+            f"{table.path}: the shape in line {wrong[0]}{more} is not a rectangle, ellipse or polygon, so it "
+            "marks no cell; click the cells in a points layer of napari, and save that"
         )
     return np.array(centres), frames[starts]
 

@@ -45,7 +45,7 @@ class Table(NamedTuple):
         lines: the number of each line in the file, counted from 1.
         units: of the columns where the file tells them, in the words of the program that wrote it; or none.
         decimal_comma: whether a comma may stand for the decimal point, as no comma separates the fields.
-        faults: of lines that have another number of fields than the header, and are no rows: what is wrong with
+        faults: of lines that have another number of fields than the header, and are not rows: what is wrong with
             each, by its number.
     """
 
@@ -141,7 +141,7 @@ def _text(path: Path) -> str:
 
 
 def _check_kind(path: Path, start: bytes) -> None:
-    """Raises UserError for a file that is no table of text, with what to do; `start` are its first bytes."""
+    """Raises UserError for a file that is not a table of text, with what to do; `start` are its first bytes."""
     text = start.removeprefix(codecs.BOM_UTF8).lstrip()
     kind = next((kind for begin, kind in _KINDS.items() if text.startswith(begin)), None)
     if start.startswith(b"PK"):
@@ -172,7 +172,7 @@ def _fields(path: Path, lines: list[str], start: int, mark: str) -> Iterator[tup
             if any(field.strip() for field in fields):
                 yield reader.line_num + start, fields
     except csv.Error as error:
-        raise UserError(f"{path}: line {reader.line_num + start} is no table ({error}); correct it") from error
+        raise UserError(f"{path}: line {reader.line_num + start} is not a table ({error}); correct it") from error
 
 
 def _below_header(names: list[str], rows: list[list[str]]) -> int:

@@ -69,7 +69,7 @@ def read_rois(path: Path) -> Rois:
         with reading(path, damaged=_DAMAGED):
             points, parts = _points_of(path, name, roi)
             if not np.isfinite(points).all():
-                raise ValueError(f"a coordinate of {name[:60]} is no number")
+                raise ValueError(f"a coordinate of {name[:60]} is not a number")
             found.append(Rois(points, *_places_of(roi, len(points))))
         if parts > 1:
             divided.append(name)

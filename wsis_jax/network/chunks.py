@@ -127,7 +127,7 @@ def contribution_maps(
         linear: the forward pass for "vmap" and "loop", if it is done: from `linearize`.
 
     Raises:
-        UserError: if a side of the image is no multiple of the network's stride, or a peak is not in the image.
+        UserError: if a side of the image is not a multiple of the network's stride, or a peak is not in the image.
         OutOfMemory: if a single cell does not fit into memory; fewer at a time are tried before, with a warning.
     """
     shape, count = cells.shape, len(cells.peaks)

@@ -143,11 +143,11 @@ def load_config(folder: Path) -> Config:
 
     Raises:
         MissingFile: if there is none.
-        UserError: if it is no configuration of this package.
+        UserError: if it is not a configuration of this package.
     """
     file = folder / "config.json"
     if not file.is_file():
-        raise MissingFile(f"{folder}: no config.json here, so this is no run folder")
+        raise MissingFile(f"{folder}: no config.json here, so this is not a run folder")
     tree = read_json(file, what="a configuration of wsis_jax")
     try:
         if not isinstance(tree, dict):

@@ -126,7 +126,7 @@ def full_multiply_adds(
 ) -> int:
     """Returns how many multiply-adds a backward pass takes through a whole image of (height, width) pixels.
 
-    A forward pass takes as many. Counted is what `multiply_adds` counts.
+    A forward pass takes as many. Like `multiply_adds`, it counts the 3 × 3 convolutions alone.
     """
     levels = (*range(len(encoder)), *range(len(decoder)))
     return sum(

@@ -128,7 +128,7 @@ class UNet(nn.Module):
             train: use (and update) the statistics of the batch in batch norm.
 
         Raises:
-            UserError: if a side is no multiple of `stride`, the images have other channels than the network, or
+            UserError: if a side is not a multiple of `stride`, the images have other channels than the network, or
                 the widths do not fit together.
         """
         return nn.sigmoid(self.logits(images, frame=frame, train=train))
@@ -145,7 +145,7 @@ def check_sides(shape: Sequence[Any], stride: int) -> None:
     """Raises UserError unless the sides of an image, numbers or symbols, are multiples of a network's stride."""
     if shape[0] % stride or shape[1] % stride:
         raise UserError(
-            f"image sides {shape[0]} × {shape[1]} are no multiples of {stride}; pad them with pad_to_stride"
+            f"image sides {shape[0]} × {shape[1]} are not multiples of {stride}; pad them with pad_to_stride"
         )
 
 
@@ -189,7 +189,7 @@ def _double(x: Array, *, axis: int, border: Array | None) -> Array:
 
 def inside_frame(x: Array, frame: Int[Array, "2"], level: int = 0) -> Bool[Array, "1 _ _ 1"]:
     """Returns which units lie in the frame, `level` poolings below the features x and the frame's own level."""
-    # Not `side >> level`: a side is no number, but a symbol, while a function for any size is exported.
+    # Not `side >> level`: a side is not a number, but a symbol, while a function for any size is exported.
     rows, columns = (
         jnp.arange(side // 2**level) < size >> level for side, size in zip(x.shape[1:3], frame, strict=True)
     )

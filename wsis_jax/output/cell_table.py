@@ -148,10 +148,10 @@ def _texts(values: Shaped[np.ndarray, " rows"]) -> list[str]:
 def read_columns(files: Iterable[Path], *, names: Sequence[str]) -> dict[str, Float32[np.ndarray, " _"]]:
     """Reads the columns of these names of many tables of cells, CSV with a heading, one after the other.
 
-    Missing files and columns, and what is no finite number, are left out: a report shows what there is.
+    Missing files and columns, and what is not a finite number, are left out: a report shows what there is.
 
     Raises:
-        UserError: if a file is no table.
+        UserError: if a file is not a table.
     """
     columns = {name: array("f") for name in names}
     for file in files:
@@ -165,7 +165,7 @@ def read_columns(files: Iterable[Path], *, names: Sequence[str]) -> dict[str, Fl
                         if abs(value) < _LARGEST:
                             values.append(value)
             except (csv.Error, ValueError) as error:
-                raise UserError(f"{file}: is no table of cells ({error}); segment the image again") from error
+                raise UserError(f"{file}: is not a table of cells ({error}); segment the image again") from error
     return {name: np.array(values, np.float32) for name, values in columns.items()}
 
 

@@ -70,7 +70,7 @@ def component_tree(
 ) -> ComponentTree:
     """Builds the tree of the 4-connected components of pixels above each of the rising thresholds.
 
-    Components of less than `least_area` pixels, and what lies in them, are no part of it.
+    Components of less than `least_area` pixels, and what lies in them, are not part of it.
     """
     deepest = np.full(image.size, -1)
     places, values, nodes = np.arange(image.size), image.ravel(), deepest.copy()  # of what is above the threshold

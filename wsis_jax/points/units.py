@@ -11,7 +11,7 @@ from wsis_jax.points.likelihood import suggest_sigma
 _SURE = 7.0  # a fit above this is not chance
 _BETTER = 1.5  # × the fit in pixels: points that fit so much better in micrometres are in micrometres
 _FEWEST = 2  # points outside of the image; one may be a slip of the mouse
-_MANY = 0.1  # of the points outside: more are no slips
+_MANY = 0.1  # of the points outside: more are not slips
 
 
 def check_unit(

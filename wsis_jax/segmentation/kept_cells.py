@@ -18,7 +18,7 @@ def areas_of(labels: Int[np.ndarray, "height width"], cells: int) -> Int64[np.nd
 
 
 def without_specks(areas: Int[np.ndarray, " cells"], config: Config) -> Int64[np.ndarray, " kept"]:
-    """Returns the indices of the cells that are no specks: their areas, in pixels, are those of `cut.min_area`."""
+    """Returns the indices of the cells whose areas, in pixels, are at least those of `cut.min_area`."""
     return np.flatnonzero(areas >= config.least_area)
 
 

@@ -67,7 +67,9 @@ class Manifest:
         try:
             text = read_text(self._path)
         except UnicodeDecodeError as error:
-            raise UserError(f"{self._path}: is no text; delete the file, and all images are done again") from error
+            raise UserError(
+                f"{self._path}: is not text; delete the file, and all images are done again"
+            ) from error
         whole = text[: text.rfind("\n") + 1]
         for number, line in enumerate(whole.split("\n")[:-1], start=1):
             try:

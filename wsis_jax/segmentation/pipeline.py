@@ -120,7 +120,7 @@ def locate(
     if points is not None:
         clicked = [place_clicks(own, images.shape[1:3], config=config) for own in points]
     if not np.isfinite(images).all():
-        raise UserError("the image holds values that are no numbers (NaN or infinite); replace them first")
+        raise UserError("the image holds values that are not numbers (NaN or infinite); replace them first")
     with stage("network"):
         smalls = [_prepare(image, config) for image in images]
         height, width = smalls[0].shape[:2]

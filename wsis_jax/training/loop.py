@@ -153,7 +153,7 @@ def _evaluate(
 def _validated_before(run: Path, step: int, every: int) -> int:
     """Returns the step of the validation before `step`.
 
-    That may be no multiple of `every`: it may have been the last of a training that is longer now.
+    That need not be a multiple of `every`: it may have been the last of a training that is longer now.
     """
     last = max((line["step"] for line in run_folder.read_metrics(run) if line["step"] < step), default=0)
     return max(last, (step - 1) // every * every)
@@ -187,7 +187,7 @@ class DivergenceCheck:
         self._check_loss()
         for leaf in jax.tree.leaves((state.params, state.batch_stats, state.optimizer)):
             if not np.isfinite(leaf).all():
-                raise self._error("the network holds what is no number")
+                raise self._error("the network holds what is not a number")
 
     def check_validation(self, loss: float) -> None:
         """Checks the loss of a validation."""

@@ -36,7 +36,7 @@ def training_report(run_folder: Path) -> Path:
     """Writes `report.html` in the run folder of a training, finished or not, and returns its path.
 
     Raises:
-        MissingFile: if it is no run folder.
+        MissingFile: if it is not a run folder.
         UserError: if its `config.json` or `training.json` cannot be read.
     """
     config, facts = load_config(run_folder), load_facts(run_folder)
@@ -69,7 +69,7 @@ def _read_figures(run_folder: Path) -> list[dict[str, Any]]:
     """
     metrics = read_metrics(run_folder)
     if not all(type(line.get(key)) in (int, float) for line in metrics for key in _FIGURES):
-        raise UserError(f"{run_folder / 'metrics.jsonl'}: is damaged (a figure is no number); delete it")
+        raise UserError(f"{run_folder / 'metrics.jsonl'}: is damaged (a figure is not a number); delete it")
     return metrics
 
 

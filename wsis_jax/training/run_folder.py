@@ -53,7 +53,7 @@ def prepare(folder: Path, config: Config, learned: Sequence[LearnedImage], *, re
     Raises:
         UserError: if weights cannot be kept there; if it holds a training already or, with `resume`, one of other
             images, points or settings, each of which is named.
-        MissingFile: with `resume`, if it is no run folder.
+        MissingFile: with `resume`, if it is not a run folder.
     """
     check_folder(folder)
     _remove_unfinished(folder)
@@ -187,7 +187,7 @@ def load_facts(folder: Path) -> dict[str, Any]:
     """Reads `training.json`; empty where a run folder has none, such as one of an earlier version.
 
     Raises:
-        UserError: if it is no JSON of that kind.
+        UserError: if it is not JSON of that kind.
     """
     file = folder / "training.json"
     facts = read_json(file, remedy="delete it to do without it") if file.is_file() else {}
@@ -243,7 +243,7 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
     """Returns the lines of `metrics.jsonl`; a line that a crash cut short is left out.
 
     Raises:
-        UserError: if another line is damaged, or the file is no text.
+        UserError: if another line is damaged, or the file is not text.
     """
     file = folder / "metrics.jsonl"
     if not file.is_file():

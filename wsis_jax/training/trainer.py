@@ -73,7 +73,7 @@ def train(
             than that of the model to start from, or the loss is not finite; what was saved before is kept then.
         WriteError: if there is no room for what is saved, or the folder takes nothing; likewise.
         OutOfMemory: if a step does not fit into memory.
-        MissingFile: with `resume`, if `run` is no run folder.
+        MissingFile: with `resume`, if `run` is not a run folder.
         KeyboardInterrupt: if Ctrl-C or SIGTERM, or a callback that raises it, ends the training early; the state
             is saved then, and `resume` goes on from that very step.
     """

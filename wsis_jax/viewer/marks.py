@@ -79,7 +79,7 @@ def set_mark(layer: Layer, part: str, group: str, **more: Any) -> None:
 
 
 def is_offered(layer: Layer) -> bool:
-    """Tells whether a layer may be trained on or segmented: it is no map or picture that was made of one."""
+    """Tells whether a layer may be trained on or segmented: it is not a map or picture that was made of one."""
     return mark_of(layer).get("part", "image") in _OFFERED
 
 

@@ -82,7 +82,7 @@ class ImageFiles(NamedTuple):
         try:
             known = pandas.read_csv(file, index_col="label") if file.is_file() else pandas.DataFrame()
         except ValueError as error:
-            raise UserError(f"{file}: is no table of cells ({error}); segment the image again") from error
+            raise UserError(f"{file}: is not a table of cells ({error}); segment the image again") from error
         table = known.reindex(labels).rename_axis("label").reset_index()
         return table.assign(image=self.name)
 
@@ -210,7 +210,7 @@ def layers_of_folder(folder: Path) -> list[LayerData]:
         UserError: if it is neither, or a file is damaged.
     """
     if not folder.is_dir():
-        raise UserError(f"{folder}: is no folder; choose one of results, or the run of a training")
+        raise UserError(f"{folder}: is not a folder; choose one of results, or the run of a training")
     if _is_run(folder):
         return read_training(folder)
     if not images_of(folder):

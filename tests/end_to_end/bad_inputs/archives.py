@@ -11,7 +11,7 @@ import zarr
 from tests.end_to_end.bad_inputs.shop import GREY, image
 from tests.zarr_images import write_image
 
-_NO_IMAGE = "is no OME-Zarr image of version 0.4 or 0.5"
+_NO_IMAGE = "is not an OME-Zarr image of version 0.4 or 0.5"
 
 CASES = {
     "Zarr of 10^6 × 10^6 to learn from": (
@@ -43,10 +43,10 @@ CASES = {
     "Zarr whose array is in another folder": ("segment RUN away.zarr --out OUT", 3, f"away.zarr: {_NO_IMAGE}"),
     "Zarr whose array is at an absolute path": ("segment RUN root.zarr --out OUT", 3, f"root.zarr: {_NO_IMAGE}"),
     "Zarr of pickled objects": ("segment RUN pickle.zarr --out OUT", 3, f"pickle.zarr: {_NO_IMAGE}"),
-    "Zarr of texts": ("segment RUN texts.zarr --out OUT", 3, "texts.zarr: its values are no numbers but objects"),
+    "Zarr of texts": ("segment RUN texts.zarr --out OUT", 3, "texts.zarr: its values are not numbers but objects"),
     "Zarr with an axis called /": ("segment RUN slash.zarr --out OUT", 3, "slash.zarr: the names of its axes"),
     "Zarr without an image": ("segment RUN group.zarr --out OUT", 3, f"group.zarr: {_NO_IMAGE}"),
-    "Zarr whose metadata are no JSON": ("segment RUN damaged.zarr --out OUT", 3, f"damaged.zarr: {_NO_IMAGE}"),
+    "Zarr whose metadata are not JSON": ("segment RUN damaged.zarr --out OUT", 3, f"damaged.zarr: {_NO_IMAGE}"),
     "Zarr with a damaged chunk": ("segment RUN bits.zarr --out OUT", 3, "bits.zarr: the image is damaged"),
 }
 

@@ -1,4 +1,4 @@
-"""Images that are no images, damaged, or name files elsewhere."""
+"""Images that are not images, damaged, or name files elsewhere."""
 
 import io
 import os
@@ -49,7 +49,7 @@ CASES = {
         3,
         "lost.ome.tif: the image is damaged",
     ),
-    "axes that are no letters": ("segment RUN slash.tif --out OUT", 3, "slash.tif: the names of its axes"),
+    "axes that are not letters": ("segment RUN slash.tif --out OUT", 3, "slash.tif: the names of its axes"),
     "channels last": (
         "train last.tif --points ok.csv",
         2,
@@ -124,7 +124,7 @@ def make(folder: Path) -> None:
     write_picture(folder / "twins" / "ok.png", np.zeros((8, 8, 3), np.uint8))
     # No images
     (folder / "empty.tif").touch()
-    (folder / "text.tif").write_text("This is no image.")
+    (folder / "text.tif").write_text("This is not an image.")
     (folder / "magic.tif").write_bytes(b"II*\0")
     (folder / "odd.tif").write_bytes(b"GIF89a" + bytes(40))
     (folder / "steer").mkdir()

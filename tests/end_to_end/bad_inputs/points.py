@@ -36,7 +36,7 @@ CASES = {
     "word for a number": (f"{_TRAIN} word.csv", 2, "word.csv: `many` in line 2"),
     "infinity for a number": (f"{_TRAIN} infinite.csv", 2, "infinite.csv: `inf` in line 3"),
     "field too few": (f"{_TRAIN} few.csv", 2, "few.csv: line 3 has 1 fields and the header 2"),
-    "field of a million letters": (f"{_TRAIN} field.csv", 2, "field.csv: line 2 is no table"),
+    "field of a million letters": (f"{_TRAIN} field.csv", 2, "field.csv: line 2 is not a table"),
     "numbers without a header": (f"{_TRAIN} bare.csv", 2, "bare.csv: the first line, `3,4`, holds numbers alone"),
     "workbook of Excel": (
         f"{_TRAIN} sheet.xlsx",
@@ -162,7 +162,7 @@ CASES = {
     "header that steers the terminal": (f"{_TRAIN} steer.csv", 2, r"steer.csv: the header `\x1b[2Ja,b` is not"),
     "clicks of no image": (f"{_SEGMENT} images --points other", 2, "nor any other has a point file of its name"),
     "clicks outside": (f"{_SEGMENT} ok.tif --points outside.csv", 3, "ok: point 1 (counted from 0) at row 42"),
-    "clicks that are no table": (f"{_SEGMENT} ok.tif --points unknown.csv", 3, "the header `left,top`"),
+    "clicks that are not a table": (f"{_SEGMENT} ok.tif --points unknown.csv", 3, "the header `left,top`"),
     "clicks in other frames": (f"{_SEGMENT} ok.tif --points frames.csv", 3, "but ok.tif has 1 frame(s)"),
     "pipe of points": (f"{_TRAIN} pipe.csv", 2, "pipe.csv: there is no such file"),
     "frame beyond the image": ("train film.tif --points frames.csv", 2, "frames.csv: has points in frame 5"),
@@ -175,7 +175,7 @@ CASES = {
         2,
         "heights.csv: the frame 0.5 in line 2 (and in 1 more) is not a whole number from 0 on; number",
     ),
-    "lines of a shapes layer": (f"{_TRAIN} lines.csv", 2, "lines.csv: the shape in line 2 is no rectangle"),
+    "lines of a shapes layer": (f"{_TRAIN} lines.csv", 2, "lines.csv: the shape in line 2 is not a rectangle"),
     "spots of TrackMate in micrometres": (f"{_TRAIN} track.csv", 2, "track.csv: the points are in micrometres"),
     "nothing to take points from": (
         "points --out OUT",

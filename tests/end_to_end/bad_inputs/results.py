@@ -17,12 +17,12 @@ CASES = {
         2,
         "manifest.jsonl: is a link that leads",
     ),
-    "binary manifest": (f"{_SEGMENT} manifest-binary", 2, "manifest.jsonl: is no text"),
+    "binary manifest": (f"{_SEGMENT} manifest-binary", 2, "manifest.jsonl: is not text"),
     "pictures that are a link to elsewhere": (f"{_SEGMENT} report-link", 2, "report-link/report: is a link that"),
     "results of another batch": (f"{_SEGMENT} old-ctc --format ctc", 2, "mask000.tif: the folder holds results"),
     "report of nothing": ("report images", 2, "images: neither a run folder nor a folder of results"),
     "report of a missing folder": ("report nowhere", 2, "nowhere: neither a run folder nor a folder of results"),
-    "summary that is no JSON": ("report summary-bits", 2, _SUMMARY),
+    "summary that is not JSON": ("report summary-bits", 2, _SUMMARY),
     "summary that is a list": ("report summary-list", 2, _SUMMARY),
     "summary of images elsewhere": (
         "report summary-away",
@@ -32,7 +32,7 @@ CASES = {
     "summary without settings": ("report summary-bare", 2, _SUMMARY),
     "picture of a result that is a link": ("report layer-link", 2, "a_image.webp: is a link that leads out"),
     "picture of a result that is none": ("report layer-text", 2, "a_image.webp: cannot be read as a picture"),
-    "table of a result that is none": ("report table-text", 2, "a_cells.csv: is no table of cells"),
+    "table of a result that is none": ("report table-text", 2, "a_cells.csv: is not a table of cells"),
 }
 
 

@@ -93,7 +93,7 @@ CASES = {
     "facts that are a list": ("report facts", 2, "facts/training.json: not readable as JSON"),
     "facts of other kinds": ("report kinds", 2, "kinds/training.json: does not hold the facts of a training"),
     "metrics damaged": ("report figures", 2, "figures/metrics.jsonl: is damaged"),
-    "sample that is no picture": ("report sample", 2, "step_000080.png: cannot be read as a picture"),
+    "sample that is not a picture": ("report sample", 2, "step_000080.png: cannot be read as a picture"),
     "sample that is a link to elsewhere": ("report secret", 2, "step_000080.png: is a link that leads out"),
     "model to export missing": ("export images --out OUT", 2, "images: no trained model here"),
     "regions without bounds": (

@@ -33,7 +33,11 @@ CASES = {
     "no common name of masks": ("evaluate masks images", 2, "name them alike"),
     "no points for a mask": ("evaluate masks masks --points points", 2, "mask: has no point file"),
     "negative distance": ("evaluate mask.tif mask.tif --distance -1", 2, "distance must be 0 or more"),
-    "distance that is no number": ("evaluate mask.tif mask.tif --distance nan", 2, "distance must be 0 or more"),
+    "distance that is not a number": (
+        "evaluate mask.tif mask.tif --distance nan",
+        2,
+        "distance must be 0 or more",
+    ),
     "masks of another size to tune": (
         "tune RUN ok.tif smaller.tif",
         2,

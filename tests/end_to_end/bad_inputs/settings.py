@@ -24,7 +24,7 @@ CASES = {
     "value out of range": (f"{_TRAIN} train.batch=0", 2, "train.batch must be at least 1"),
     "sigma of nothing": (f"{_TRAIN} likelihood.sigma=0", 2, "likelihood.sigma must be above"),
     "sigma of 10^9": (f"{_TRAIN} likelihood.sigma=1e9", 2, "likelihood.sigma must be at most 10,000"),
-    "diameter of nothing": (f"{_SEGMENT} --diameter 0", 2, "argument --diameter: '0' is no length"),
+    "diameter of nothing": (f"{_SEGMENT} --diameter 0", 2, "argument --diameter: '0' is not a length"),
     "diameter of a thousandth": (f"{_SEGMENT} --diameter 0.001", 2, "cells of 0.001 pixels are too far from"),
     "diameter of 10^9": (f"{_SEGMENT} --diameter 1e9", 2, "cells of 1e+09 pixels are too far from"),
     "widths that do not fit": (f"{_TRAIN} unet.decoder=[2,2]", 2, "needs 1 decoder widths"),
@@ -92,8 +92,8 @@ CASES = {
         2,
         "argument --format: there is no kind of file called 'pdf'",
     ),
-    "pixel of no size": (f"{_SEGMENT} --pixel-size nan", 2, "argument --pixel-size: 'nan' is no length"),
-    "channel that is no number": (
+    "pixel of no size": (f"{_SEGMENT} --pixel-size nan", 2, "argument --pixel-size: 'nan' is not a length"),
+    "channel that is not a number": (
         f"{_SEGMENT} --channel red",
         2,
         "argument --channel: 'red' is not a choice of channels; give",

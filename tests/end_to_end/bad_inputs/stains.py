@@ -70,7 +70,7 @@ CASES = {
     "colours of a grey image": (
         "train ok.tif --points ok.csv --channel colours",
         2,
-        "ok.tif: is no image in colours, which the model or --channel asks for, since a pixel has 1 channel; give",
+        "ok.tif: is not an image in colours, which the model or --channel asks for, since a pixel has 1 channel",
     ),
     "colours for a model of grey values": (
         "segment RUN ok.tif --channel colours --out OUT",

@@ -226,7 +226,7 @@ def stack_of(
             f"{path}: one of its axes is {max(sizes.values()):.3g} long, which no image is; write the file again"
         )
     if not (axes.isascii() and axes.isalpha()):  # they become a part of file names
-        raise UserError(f"{path}: the names of its axes, {axes!r}, are no letters; give others (--axes)")
+        raise UserError(f"{path}: the names of its axes, {axes!r}, are not letters; give others (--axes)")
 
     def read(at: Mapping[str, int], window: Window) -> tuple[np.ndarray, str]:
         where: dict[str, Any] = {"Y": window[0], "X": window[1], **at}
@@ -246,7 +246,8 @@ def of_scenes(stacks: Sequence[Stack], names: Sequence[str]) -> list[Stack]:
     """Returns the arrays of the scenes of a file, with the names that it gives them as their places.
 
     They are as they were where there is one, or the names say no more than a number, as `Series_1`, or two are the
-    same. What is no letter, digit, point, plus or underscore becomes a hyphen, since names become those of files.
+    same. What is not a letter, digit, point, plus or underscore becomes a hyphen, since names become names
+    of files.
     """
     places = ["-".join(re.findall(r"[\w.+]+", name))[:_LONGEST].strip(".-") for name in names]
     counted = [

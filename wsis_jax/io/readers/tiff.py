@@ -61,7 +61,7 @@ def open_tiff(path: Path, axes: str | None) -> Generator[list[Stack], None, None
         if not series:
             raise UserError(f"{path}: {NO_PIXELS}")
         if not all(isinstance(side, int) for _, _, shape in series for side in shape):
-            raise ValueError("the length of an axis is no whole number")
+            raise ValueError("the length of an axis is not a whole number")
         if axes is None:
             _check_companion(path, tiff)
         for one, _, _ in series:

@@ -71,7 +71,7 @@ def _parts(path: object) -> tuple[str, ...]:
     for part in parts:
         check_name(part)
         if not part.isalnum():  # it becomes a part of names
-            raise ValueError(f"{part!r} is no place of an image")
+            raise ValueError(f"{part!r} is not a place of an image")
     return parts
 
 
@@ -105,7 +105,9 @@ def open_omezarr(path: str | Path) -> tuple[zarr.Array, str, float | None]:
             raise TypeError("it is a group")
         pixel_size = _pixel_size(multiscale, first)
     except Exception as error:  # of the library, or of metadata of another form
-        raise UserError(f"{path}: is no OME-Zarr image of version 0.4 or 0.5; give the folder of one") from error
+        raise UserError(
+            f"{path}: is not an OME-Zarr image of version 0.4 or 0.5; give the folder of one"
+        ) from error
     if len(set(axes)) != array.ndim or len(axes) != array.ndim or not {"y", "x"} <= set(axes):
         raise UserError(f"{path}: its axes '{axes[:60]}' do not match its array; write it again")
     _check_storage(path, array)
@@ -113,7 +115,7 @@ def open_omezarr(path: str | Path) -> tuple[zarr.Array, str, float | None]:
 
 
 def _check_storage(path: Path, array: zarr.Array) -> None:
-    """Raises UserError for an array whose values are no numbers, or whose chunks do not fit into memory.
+    """Raises UserError for an array whose values are not numbers, or whose chunks do not fit into memory.
 
     A pickled object is a program that runs when it is read; it is refused here, whatever the library does.
     """
@@ -121,7 +123,7 @@ def _check_storage(path: Path, array: zarr.Array) -> None:
     codecs = (*(described.filters or ()), described.compressor) if described.zarr_format == 2 else ()
     pickled = any(getattr(codec, "codec_id", "") == "pickle" for codec in codecs)
     if array.dtype.kind not in "buifc" or pickled:
-        raise UserError(f"{path}: its values are no numbers but objects; write it again as numbers")
+        raise UserError(f"{path}: its values are not numbers but objects; write it again as numbers")
     if 0 in array.chunks:
         raise UserError(f"{path}: its chunks have no pixels; write it again")
     for piece in (array.chunks, array.shards or ()):

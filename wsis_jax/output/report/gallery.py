@@ -216,7 +216,7 @@ def _inline(path: Path) -> str:
     """Returns the address of a picture that holds it.
 
     Raises:
-        UserError: if the file is no picture, or too large to be one of ours: nothing else may get into a page.
+        UserError: if the file is not a picture, or too large to be one of ours: nothing else may get into a page.
     """
     try:
         with Image.open(path, formats=("PNG", "WEBP")) as picture:

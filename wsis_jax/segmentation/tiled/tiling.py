@@ -246,8 +246,8 @@ def value_ranges(
 ) -> list[tuple[float, float]]:
     """Returns the values that become 0 and 1, of each channel or of all alike, as `normalize_by` chooses them.
 
-    They are equal where all values are. What few images need, which show areas of one extreme value, is done by
-    the `uncounted` map.
+    They are equal where all values are. What not all images need, since it looks at areas at their border, is done
+    by the `uncounted` map.
     """
     # For its errors.
     normalize_image(
@@ -274,29 +274,44 @@ def value_ranges(
         )
 
     @cache
-    def without(left_out: LeftOut) -> Float32[np.ndarray, "sets 4"]:
+    def without(left_out: LeftOut) -> Float32[np.ndarray, "sets 6"]:
         if not any(left_out):
             return found[:, 4:]
         ranks = _ranks_of_percentiles(settings, total, left_out)
         return _at_ranks(image, blocks, high, ranks, uncounted, split=split)
 
-    def percentiles(left_out: LeftOut, *, which: int) -> tuple[float, float]:
-        shares = [percentile_ranks(p, total - sum(left_out))[2] for p in (settings.low, settings.high)]
-        values = without(left_out)[which]
-        return between(values[0], values[1], shares[0]), between(values[2], values[3], shares[1])
+    def percentiles(left_out: LeftOut, *, which: int) -> tuple[float, float, float]:
+        shares = [percentile_ranks(p, total - sum(left_out))[2] for p in _percentiles_of(settings)]
+        pairs = without(left_out)[which].reshape(3, 2)
+        bottom, middle, top = (between(*pair, share) for pair, share in zip(pairs, shares, strict=True))
+        return bottom, middle, top
+
+    def above(value: float, *, which: int) -> tuple[int, int]:
+        return _above(image, blocks, value, parallel_map=uncounted, channel=which)
 
     ranges = []
     for which in range(len(found)):
         extremes = float(least[which]), float(greatest[which])
-        bottom, top = range_of_scanned(areas, extremes, total, partial(percentiles, which=which))
+        bottom, top = range_of_scanned(
+            areas,
+            extremes,
+            total,
+            partial(percentiles, which=which),
+            partial(above, which=which) if split is _apart else None,
+        )
         ranges.append((bottom, top) if bottom < top else extremes)
     return ranges
 
 
 def _ranks_of_percentiles(settings: ImageConfig, total: int, left_out: LeftOut) -> list[int]:
-    """Returns the ranks, two each, that both percentiles lie between where some extreme values are left out."""
-    found = [percentile_ranks(p, total - sum(left_out))[:2] for p in (settings.low, settings.high)]
+    """Returns the ranks, two each, that percentiles and median lie between where some extremes are left out."""
+    found = [percentile_ranks(p, total - sum(left_out))[:2] for p in _percentiles_of(settings)]
     return [rank + left_out[0] for pair in found for rank in pair]
+
+
+def _percentiles_of(settings: ImageConfig) -> tuple[float, float, float]:
+    """Returns which percentiles are looked at, the median among them."""
+    return settings.low, 50.0, settings.high
 
 
 def _outer_area(
@@ -315,11 +330,29 @@ def _reach(block: Window, *, image: Plane, value: Float32[np.ndarray, " sets"]) 
     return Reach.of(others if others.ndim == 2 else others.any(axis=2))
 
 
+def _above(
+    image: Plane, blocks: list[Window], value: float, *, parallel_map: ParallelMap, channel: int
+) -> tuple[int, int]:
+    """Returns how many pixels of a channel are above a value, and how many of them see the border (`Reach`)."""
+    reach, bright = Reach.everywhere((image.shape[0], image.shape[1])), 0
+    found = parallel_map(_above_in, blocks, image=image, value=value, channel=channel)
+    for block, (count, part) in zip(blocks, found, strict=True):
+        reach.add(block, part)
+        bright += count
+    return bright, reach.pixels()
+
+
+def _above_in(block: Window, *, image: Plane, value: float, channel: int) -> tuple[int, Reach]:
+    """Returns how many pixels of a channel are above a value in a block, and how far they reach into it."""
+    over = _apart(np.asarray(image[block], np.float32))[channel].astype(np.float64) > value
+    return int(np.count_nonzero(over)), Reach.of(~over)
+
+
 def _bits_of(block: Window, *, image: Plane, split: _Split) -> _Counts:
     """Returns the `high_bits` of the values in a block."""
     values = np.asarray(image[block], np.float32)
     if not np.isfinite(values).all():
-        raise UserError("the image holds values that are no numbers (NaN or infinite); replace them first")
+        raise UserError("the image holds values that are not numbers (NaN or infinite); replace them first")
     return np.stack([high_bits(some) for some in split(values)])
 
 
