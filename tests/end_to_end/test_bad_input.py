@@ -24,13 +24,13 @@ TINY = (
 PAGE = Path(__file__).parents[2] / "docs" / "bad-input.md"
 SAID: dict[str, str] = {}
 HEAD = """\
-# Bad input, and what is said of it
+# Bad input and its messages
 
-One sentence names the file or the argument, says what is wrong and what to do. The exit code is 2, or 3 when
-others of a batch went on, or 0 after a warning; nothing half-done is left. `run` is a trained model. The computer
-has 16 GiB of memory and 100 GiB of disk left. This page is written by `WRITE_DOCS=1 pytest
-tests/end_to_end/test_bad_input.py`, and without WRITE_DOCS every line of it is checked; (…) stands for words of a
-library.
+Each message is one sentence: it names the file or the argument, and says what is wrong and what to do. The exit code
+is 2, or 3 if other images of a batch went on, or 0 after a warning; nothing half-done is left. In the examples `run`
+is a trained model, and the computer has 16 GiB of memory and 100 GiB of disk left. `WRITE_DOCS=1 pytest
+tests/end_to_end/test_bad_input.py` writes this page; without WRITE_DOCS that test checks every line of it. (…) stands
+for words of a library.
 """
 
 
@@ -112,7 +112,7 @@ def call(*arguments: str) -> int:
 def check_page(wrong: str, line: str) -> None:
     """Checks that the page has what was said, or keeps it to write the page."""
     words, code, _ = CASES[wrong]
-    shown = re.sub(r"(damaged|than config\.json says|no table(?: of cells)?) \(.*\)", r"\1 (…)", line)
+    shown = re.sub(r"(damaged|than config\.json says|not a table(?: of cells)?) \(.*\)", r"\1 (…)", line)
     shown = re.sub(r"(Expecting|Unterminated|Extra data|'utf-8' codec|Invalid).*?(?=[;)]|$)", "…", shown)
     shown = re.sub(r"\(choose from.*\)", "(…)", shown)  # Python 3.12 words it otherwise
     command = re.sub(r"(.)\1{99,}", r"\1…", words.replace("RUN", "run").replace("OUT", "out"))
@@ -132,7 +132,7 @@ def test_the_page_has_a_line_for_each_case_and_no_other():
         parts = [HEAD]
         for name, subject in SUBJECTS.items():
             rows = [SAID[wrong] for wrong in subject.CASES if wrong in SAID]
-            head = "| what is wrong | the command | exit code | what is said |\n|---|---|---|---|"
+            head = "| what is wrong | the command | exit code | the message |\n|---|---|---|---|"
             parts.append("\n".join([f"## {name}\n", head, *rows]) + "\n")
         PAGE.write_text("\n".join(parts), encoding="utf-8")
     names = re.findall(r"^\| (.*?) \| `wsis", PAGE.read_text(encoding="utf-8"), flags=re.MULTILINE)

@@ -1,4 +1,8 @@
 from .allocator import keep_freed_memory as keep_freed_memory
+from .border_areas import SHARE as SHARE
+from .border_areas import LeftOut as LeftOut
+from .border_areas import Reach as Reach
+from .border_areas import range_without_areas as range_without_areas
 from .channels import ChannelChoice as ChannelChoice
 from .channels import Channels as Channels
 from .channels import channel_count as channel_count
@@ -108,10 +112,6 @@ from .types import Detection as Detection
 from .types import LocatedCells as LocatedCells
 from .types import Segmentation as Segmentation
 from .types import WinnerMap as WinnerMap
-from .unscanned import SHARE as SHARE
-from .unscanned import LeftOut as LeftOut
-from .unscanned import Reach as Reach
-from .unscanned import range_of_scanned as range_of_scanned
 from .windows import ParallelMap as ParallelMap
 from .windows import Plane as Plane
 from .windows import Progress as Progress

@@ -14,11 +14,11 @@ from jaxtyping import Bool, Float, Float32, Float64, Int, Int32, Int64, Real, Sh
 from scipy import ndimage
 from skimage.transform import resize
 
+from wsis_jax.core.border_areas import SHARE, LeftOut, Reach, range_without_areas
 from wsis_jax.core.channels import Channels, channel_count
 from wsis_jax.core.config import ImageConfig
 from wsis_jax.core.errors import UserError
 from wsis_jax.core.geometry import inside
-from wsis_jax.core.unscanned import SHARE, LeftOut, Reach, range_of_scanned
 from wsis_jax.core.windows import Window, corner_of, grow, intersect, relative_to, whole_window, window_shape
 from wsis_jax.core.words import so_many
 
@@ -113,8 +113,8 @@ def normalize_image(
     Args:
         method: `percentile` stretches between two percentiles and clips; where the two are equal (a few cells
             on an even ground) between the least and the greatest value instead. Unscanned areas, where all
-            channels show nothing, and a bright edge do not count (`unscanned.range_of_scanned`). `max` divides by
-            the greatest value, as the reference does, and clips at 0.
+            channels show nothing, and a bright edge do not count (`border_areas.range_without_areas`). `max`
+            divides by the greatest value, as the reference does, and clips at 0.
         low: Lower percentile, from 0; used by `percentile` alone, as is `high`.
         high: Upper percentile, above `low` and up to 100.
         alike: Whether all channels are stretched between the same values, those of all of them together; or each
@@ -181,7 +181,7 @@ def _percentiles(
         over = values > value
         return int(np.count_nonzero(over)), Reach.of(~over).pixels()
 
-    return range_of_scanned(
+    return range_without_areas(
         (areas[0] * a_pixel, areas[1] * a_pixel),
         (values.min(), values.max()),
         values.size,

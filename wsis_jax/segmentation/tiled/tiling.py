@@ -34,7 +34,7 @@ from wsis_jax.core import (
     grid_windows,
     normalize_image,
     part_before_resizing,
-    range_of_scanned,
+    range_without_areas,
     resize_part,
     serial_map,
     stretch,
@@ -283,7 +283,7 @@ def value_ranges(
     def percentiles(left_out: LeftOut, *, which: int) -> tuple[float, float, float]:
         shares = [percentile_ranks(p, total - sum(left_out))[2] for p in _percentiles_of(settings)]
         pairs = without(left_out)[which].reshape(3, 2)
-        bottom, middle, top = (between(*pair, share) for pair, share in zip(pairs, shares, strict=True))
+        bottom, middle, top = (between(one[0], one[1], share) for one, share in zip(pairs, shares, strict=True))
         return bottom, middle, top
 
     def above(value: float, *, which: int) -> tuple[int, int]:
@@ -292,7 +292,7 @@ def value_ranges(
     ranges = []
     for which in range(len(found)):
         extremes = float(least[which]), float(greatest[which])
-        bottom, top = range_of_scanned(
+        bottom, top = range_without_areas(
             areas,
             extremes,
             total,

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from scipy import ndimage
 
+from wsis_jax.core.border_areas import Reach
 from wsis_jax.core.images import normalize_image
-from wsis_jax.core.unscanned import Reach
 from wsis_jax.core.windows import grid_windows
 from wsis_jax.synthetic import draw_scene
 
@@ -64,7 +64,7 @@ def test_parts_make_up_the_whole(others, side):
 def test_an_image_is_counted_in_strips(monkeypatch):
     others = np.random.default_rng(0).random((40, 30)) > 0.5
     expected = Reach.of(others).pixels()
-    monkeypatch.setattr("wsis_jax.core.unscanned._STRIP", 70)
+    monkeypatch.setattr("wsis_jax.core.border_areas._STRIP", 70)
     assert Reach.of(others).pixels() == expected
 
 

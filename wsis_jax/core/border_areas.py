@@ -85,7 +85,7 @@ class Reach(NamedTuple):
         return total
 
 
-def range_of_scanned(
+def range_without_areas(
     areas: LeftOut,
     extremes: tuple[float, float],
     total: int,
