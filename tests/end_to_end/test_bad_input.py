@@ -28,8 +28,8 @@ HEAD = """\
 
 Each message is one sentence: it names the file or the argument, and says what is wrong and what to do. The exit
 code is 2, or 3 if other images of a batch went on, or 0 after a warning; nothing half-done is left. In the example
-lines `run` is a trained model, and the computer has 16 GiB of memory and 100 GiB of disk left. `WRITE_DOCS=1 pytest
-tests/end_to_end/test_bad_input.py` writes this page; without WRITE_DOCS that test checks every line of it. (…)
+lines `run` is a trained model, and the computer has 16 GiB of memory and 100 GiB of disk left. `WRITE_DOCS=1
+pytest tests/end_to_end/test_bad_input.py` writes this page; without it that test checks every line. (…)
 stands for words of a library.
 """
 
