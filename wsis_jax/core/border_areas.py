@@ -18,7 +18,7 @@ SHARE = 0.05
 
 _APART = 0.25  # of the range of the rest: how far from it the value of an unscanned area is at least
 # An edge is bright if so much of what is above the middle of the range sees the border, and so much of the range
-# is below the median. The first was 0.96 for the edge of a well and at most 0.25 in 22 images of phase contrast
+# is below the median. The first was 0.96 for the edge of a well and at most 0.13 in 22 images of phase contrast
 # without one; the second was 0.18 there, and at most 0.13 in fluorescence, where cells at the border may be all
 # that is bright.
 _SEEN, _DARK = 0.9, 0.15
