@@ -93,7 +93,7 @@ def test_an_empty_mask_has_no_cells():
     [
         (np.zeros((4, 4, 3)), "two dimensions"),
         (np.zeros((0, 4)), "two dimensions"),
-        (np.full((4, 4), np.nan), "no numbers"),
+        (np.full((4, 4), np.nan), "not numbers"),
         (np.full((4, 4), 7.0), "normalise"),
     ],
 )

@@ -69,7 +69,7 @@ def test_no_points_are_no_cells(baseline):
     ("image", "message"),
     [
         (np.zeros((20, 20, 3), np.float32), "two dimensions"),
-        (np.full((20, 20), np.nan, np.float32), "no numbers"),
+        (np.full((20, 20), np.nan, np.float32), "not numbers"),
         (np.full((20, 20), 255, np.float32), "normalise"),
     ],
 )

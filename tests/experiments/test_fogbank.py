@@ -204,7 +204,7 @@ def test_faint_noise_has_no_cells():
     ("image", "message"),
     [
         (np.zeros((4, 4, 3), np.float32), "two dimensions"),
-        (np.full((4, 4), np.nan, np.float32), "no numbers"),
+        (np.full((4, 4), np.nan, np.float32), "not numbers"),
         (np.full((4, 4), 7.0, np.float32), "normalise"),
     ],
 )

@@ -85,7 +85,7 @@ def test_a_constant_image_has_no_proposals(shape):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"image": np.full((9, 9), np.nan), "diameter": 5}, "no numbers"),
+        ({"image": np.full((9, 9), np.nan), "diameter": 5}, "not numbers"),
         ({"image": np.zeros((9, 9, 3)), "diameter": 5}, "two dimensions"),
         ({"image": np.zeros((9, 9)), "diameter": 0}, "positive"),
         ({"image": np.zeros((9, 9)), "diameter": 5, "limit": 0}, "positive"),

@@ -236,7 +236,7 @@ def test_a_tiny_image_is_segmented(scenes, method):
 @pytest.mark.parametrize(
     ("image", "message"),
     [
-        (np.full((9, 9), np.nan, np.float32), "no numbers"),
+        (np.full((9, 9), np.nan, np.float32), "not numbers"),
         (np.zeros((9, 9, 3), np.float32), "two dimensions"),
         (np.full((9, 9), 2, np.float32), "normalise"),
     ],

@@ -121,7 +121,7 @@ def test_the_rule_replaces_the_activation_of_the_model():
 
 
 def test_sides_must_be_multiples_of_the_stride():
-    with pytest.raises(ValueError, match="no multiples of 4; pad them with pad_to_stride"):
+    with pytest.raises(ValueError, match="not multiples of 4; pad them with pad_to_stride"):
         maps_of(MODEL, VARIABLES, IMAGE[:-1], REGIONS[:-1], cells=4)
 
 

@@ -183,7 +183,7 @@ def test_an_array_of_dask_is_segmented_in_tiles_by_workers(workers, draw_small, 
     np.testing.assert_array_equal(points, expected.points)
     assert not list(tmp_path.iterdir())
     image[100, 90] = np.nan
-    with pytest.raises(ValueError, match="no numbers"):
+    with pytest.raises(ValueError, match="not numbers"):
         segment_tiled(workers.model, image, labels, tile=48, options=TileOptions(workers.map, tmp_path))
 
 

@@ -145,7 +145,7 @@ def test_a_constant_image_is_warned_of_and_holds_no_cell(tiny_run):
 def test_values_that_are_no_numbers_are_refused(tiny_run, scene, value):
     image = scene.image.copy()
     image[3, 4] = value
-    with pytest.raises(ValueError, match="no numbers"):
+    with pytest.raises(ValueError, match="not numbers"):
         segment(tiny_run.model, image)
 
 

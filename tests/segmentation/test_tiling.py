@@ -155,7 +155,7 @@ def test_a_constant_image_is_warned_of_and_holds_no_cell(tiny_run):
 def test_values_that_are_no_numbers_are_refused(tiny_run, crowd):
     image = crowd.copy()
     image[140, 160] = np.nan
-    with pytest.raises(ValueError, match="no numbers"):
+    with pytest.raises(ValueError, match="not numbers"):
         tiled(tiny_run.model, image, tile=64)
 
 

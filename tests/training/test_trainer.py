@@ -262,7 +262,7 @@ def test_a_run_of_an_earlier_version_is_resumed_with_a_warning(unbroken, tmp_pat
 
 
 def test_resuming_what_was_never_begun_is_refused(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no run folder"):
+    with pytest.raises(FileNotFoundError, match="not a run folder"):
         train(IMAGES, POINTS, config=CONFIG, run=tmp_path / "run", resume=True)
 
 
