@@ -28,7 +28,7 @@ _REASONS = {
 
 
 def _is_name(name: object) -> TypeGuard[str]:
-    """Tells whether a name is a text, and may not be a path."""
+    """Tells whether a name is text that cannot be a path."""
     return isinstance(name, str) and name not in ("", ".", "..") and not any(mark in name for mark in "/\\\0")
 
 
