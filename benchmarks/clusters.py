@@ -45,6 +45,7 @@ from wsis_jax.io import open_frames, writing_labels
 from wsis_jax.network import Model
 from wsis_jax.segmentation import BatchOptions, TileOptions, Workers, connecting, halos_of, pipeline, segment_files
 from wsis_jax.segmentation.tiled import tiling
+from wsis_jax.segmentation.tiled.value_ranges import value_ranges
 
 _INNER = 2048  # pixels a side that are compared
 _GRID = 32  # pixels, which are a stride of the network at half the scale
@@ -189,7 +190,7 @@ def _compare(run: Model, config: Config, image: Any, labels: Path, whole: ImageS
     low = max((start - margin) // _GRID * _GRID, 0)
     high = min(-(-(start + inner + margin) // _GRID) * _GRID, side)
     blocks = tiling._blocks(image, image.shape, 2048.0)
-    (grey,) = tiling.value_ranges(image, config.image, blocks, serial_map, serial_map)
+    (grey,) = value_ranges(image, config.image, blocks, serial_map, serial_map)
     expected = _untiled(run, config, stretch(image[low:high, low:high], *grey), whole)
     within = slice(start - low, start - low + inner)
     with open_frames(labels) as frames:

@@ -3,34 +3,19 @@
 import errno
 import pickle
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as npst
 
-from wsis_jax.core.config import ImageConfig
 from wsis_jax.core.errors import WriteError
-from wsis_jax.core.images import normalize_by, stretch
-from wsis_jax.core.windows import grid_windows, serial_map
 from wsis_jax.network.unet import pad_to_stride
 from wsis_jax.output.cell_table import contribution_margins
 from wsis_jax.segmentation.pipeline import segment
 from wsis_jax.segmentation.tiled.halos import halos_of, view_of, view_sides
 from wsis_jax.segmentation.tiled.steps import scratch_array, scratch_bytes, scratch_folder, write_chunk
-from wsis_jax.segmentation.tiled.tiling import (
-    TileOptions,
-    between,
-    high_bits,
-    low_bits,
-    ordered_values,
-    percentile_ranks,
-    segment_tiled,
-    tops_of,
-    value_ranges,
-)
+from wsis_jax.segmentation.tiled.tiling import TileOptions, segment_tiled
 
 
 class Slices:
@@ -228,112 +213,6 @@ def test_halos_grow_with_the_reach_and_the_network(tiny_run):
     assert halos_of(deep, run.config).field > far.field
     # The receptive field of three levels, counted by hand: 2 + 4 + 8 pixels down, 8 + 4 up, and what is between.
     assert far.field >= 26
-
-
-# Order statistics of an image that is read in parts
-
-
-def streamed(values: np.ndarray, ranks: list[int], pieces: int = 3) -> np.ndarray:
-    parts = np.array_split(values, pieces)
-    high = np.sum([high_bits(part) for part in parts], axis=0)
-    assert high.sum() == values.size
-    low = np.sum([low_bits(part, tops_of(high, ranks)) for part in parts], axis=0)
-    return ordered_values(high, low, ranks)
-
-
-@settings(deadline=None)
-@given(
-    npst.arrays(
-        np.float32, st.integers(1, 60), elements=st.floats(allow_nan=False, allow_infinity=False, width=32)
-    )
-)
-def test_every_rank_is_that_of_the_sorted_numbers(values):
-    np.testing.assert_array_equal(streamed(values, list(range(values.size))), np.sort(values))
-
-
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int32, np.float64])
-def test_numbers_of_any_type_are_taken_as_float32(dtype):
-    values = np.random.default_rng(0).integers(0, 250, 1000).astype(dtype)
-    np.testing.assert_array_equal(
-        streamed(values, [0, 500, 999]), np.sort(values.astype(np.float32))[[0, 500, 999]]
-    )
-
-
-@settings(deadline=None)
-@given(
-    npst.arrays(np.float32, st.integers(1, 40), elements=st.floats(-1e3, 1e3, width=32)),
-    st.sampled_from([0.0, 1.0, 12.5, 50.0, 99.8, 100.0]),
-)
-def test_percentiles_are_those_of_numpy_to_the_last_bit(values, percentile):
-    low, high, share = percentile_ranks(percentile, values.size)
-    found = between(*streamed(values, [low, high]), share)
-    assert found == np.percentile(values.astype(np.float64), percentile)
-
-
-# Grey values
-
-
-def ranges_in_parts(
-    image: np.ndarray, side: int, settings: ImageConfig | None = None
-) -> list[tuple[float, float]]:
-    blocks = grid_windows((image.shape[0], image.shape[1]), (side, side + 3))
-    return value_ranges(image, settings or ImageConfig(), blocks, serial_map, serial_map)
-
-
-def images(*, channels: int) -> st.SearchStrategy[np.ndarray]:
-    """Small images of few values; many have areas at the border, or a bright edge, that do not count."""
-    sides = npst.array_shapes(min_dims=2, max_dims=2, min_side=3, max_side=12)
-    shapes = sides.map(lambda shape: shape if channels == 1 else (*shape, channels))
-    values = npst.arrays(np.float32, shapes, elements=st.sampled_from([0, 0, 0, 5, 6, 7, 7.5, 9, 9]))
-    frames = st.tuples(values, st.sampled_from([None, 0, 9]), st.integers(0, 3)).map(_framed)
-    return st.one_of(frames, st.integers(0, 2**20).map(partial(_with_edge, channels=channels)))
-
-
-def _framed(given: tuple[np.ndarray, int | None, int]) -> np.ndarray:
-    image, value, width = given
-    if value is not None:
-        image[:, :width], image[:1] = value, value
-    return image
-
-
-def _with_edge(seed: int, *, channels: int) -> np.ndarray:
-    """An image of noise, some of which has a bright edge, and some of which has bright pixels elsewhere."""
-    random = np.random.default_rng(seed)
-    image = random.normal(100, 10, (20, 25, channels)).astype(np.float32)
-    image[: random.integers(5), : random.integers(6), random.integers(channels)] = 200
-    image[10, 12 : 12 + random.integers(4)] = 200
-    return image[..., 0] if channels == 1 else image
-
-
-def test_there_are_bright_edges_among_them():
-    ranges = [ranges_in_parts(_with_edge(seed, channels=1), 7) for seed in range(20)]
-    assert 3 < sum(top < 150 for ((_, top),) in ranges) < 17
-
-
-@settings(deadline=None)
-@given(images(channels=1), st.integers(1, 7))
-def test_parts_are_normalised_as_the_whole(image, side):
-    if image.min() < image.max():
-        normalized = normalize_by(ImageConfig(), image)
-        np.testing.assert_array_equal(normalized, stretch(image, *ranges_in_parts(image, side)[0]))
-
-
-@settings(deadline=None)
-@given(images(channels=3), st.integers(1, 7), st.sampled_from(["colours", (0, 1, 2)]))
-def test_so_are_those_of_several_channels(image, side, channels):
-    look = ImageConfig(channels=channels)
-    ranges = ranges_in_parts(image, side, look)
-    ranges = ranges * 3 if channels == "colours" else ranges
-    if (image.min(axis=(0, 1)) < image.max(axis=(0, 1))).all():
-        stretched = [stretch(image[..., i], *one) for i, one in enumerate(ranges)]
-        np.testing.assert_array_equal(normalize_by(look, image), np.stack(stretched, axis=-1))
-
-
-@pytest.mark.parametrize("value", [-1.0, 2.0])
-def test_the_border_of_a_scan_counts_in_no_part(crowd, value):
-    framed = np.pad(crowd, ((0, 20), (40, 3)), constant_values=value)
-    ranges = ranges_in_parts(framed, 37)
-    assert ranges == ranges_in_parts(crowd, 50) != [tuple(np.percentile(framed, [1.0, 99.8]))]
 
 
 def test_tiles_of_a_scan_with_a_border_give_the_whole(tiny_run, crowd):

@@ -8,23 +8,19 @@ The tiles of a step do not depend on each other, so that other processes may do 
 """
 
 import dataclasses
-from collections.abc import Callable, Iterable, Sequence
-from functools import cache, partial, reduce
+from collections.abc import Callable, Iterable
+from functools import reduce
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int32, Int64, Num, Real, UInt32
+from jaxtyping import Float32, Float64, Int32, Int64, Real
 
 from wsis_jax.core import (
-    SHARE,
     Config,
-    ImageConfig,
-    LeftOut,
     ParallelMap,
     Plane,
     Progress,
-    Reach,
     Resizing,
     UserError,
     Window,
@@ -32,9 +28,7 @@ from wsis_jax.core import (
     corner_of,
     grey,
     grid_windows,
-    normalize_image,
     part_before_resizing,
-    range_without_areas,
     resize_part,
     serial_map,
     stretch,
@@ -47,6 +41,7 @@ from wsis_jax.segmentation.clicks import marks_of, no_cell_there, place_clicks
 from wsis_jax.segmentation.kept_cells import numbers_of, warn_of_size, without_specks
 from wsis_jax.segmentation.pipeline import learned_diameter, seen_shape
 from wsis_jax.segmentation.tiled.halos import halos_of, view_sides
+from wsis_jax.segmentation.tiled.order_statistics import Counts, as_grey, at_ranks, high_bits
 from wsis_jax.segmentation.tiled.steps import (
     BlockLabels,
     TiledImage,
@@ -62,12 +57,10 @@ from wsis_jax.segmentation.tiled.steps import (
     scratch_folder,
     write_chunk,
 )
+from wsis_jax.segmentation.tiled.value_ranges import value_ranges
 
-_Counts = Int64[np.ndarray, "*sets 65536"]  # of numbers, by the upper half of their bits; of several sets of them
-_LowCounts = Int64[np.ndarray, "_ 65536"]  # of those with one of some upper halves, by the lower half
-_Split = Callable[[np.ndarray], list[np.ndarray]]  # an array into sets of numbers that are ranked together
 # Counts, least and greatest values of a part.
-_Summary = tuple[_Counts, Float32[np.ndarray, "1 1 *channels"], Float32[np.ndarray, "1 1 *channels"]]
+_Summary = tuple[Counts, Float32[np.ndarray, "1 1 *channels"], Float32[np.ndarray, "1 1 *channels"]]
 
 
 class TileOptions(NamedTuple):
@@ -233,127 +226,8 @@ def _shrink(
     if (least == greatest).all():
         return None
     total = int(high.sum())
-    (values,) = _at_ranks(small, parts, high, [(total - 1) // 2, total // 2], parallel_map, split=_as_grey)
+    (values,) = at_ranks(small, parts, high, [(total - 1) // 2, total // 2], parallel_map, split=as_grey)
     return np.median(values)
-
-
-def value_ranges(
-    image: Plane,
-    settings: ImageConfig,
-    blocks: list[Window],
-    parallel_map: ParallelMap,
-    uncounted: ParallelMap,
-) -> list[tuple[float, float]]:
-    """Returns the values that become 0 and 1, of each channel or of all alike, as `normalize_by` chooses them.
-
-    They are equal where all values are. What not all images need, since it looks at areas at their border, is done
-    by the `uncounted` map.
-    """
-    # For its errors.
-    normalize_image(
-        np.zeros((1, 1), np.float32), method=settings.normalization, low=settings.low, high=settings.high
-    )
-    split = _together if settings.channels == "colours" else _apart
-    high = reduce(np.add, parallel_map(_bits_of, blocks, image=image, split=split))
-    total = int(high[0].sum())
-    few = int(SHARE * total)
-    wanted = [0, few, total - 1 - few, total - 1, *_ranks_of_percentiles(settings, total, (0, 0))]
-    found = _at_ranks(image, blocks, high, wanted, parallel_map, split=split)
-    least, low_value, high_value, greatest = found[:, :4].T
-    if settings.normalization == "max":
-        return [
-            (0.0 if one < other else float(one), float(other)) for one, other in zip(least, greatest, strict=True)
-        ]
-    areas = 0, 0
-    if (least < greatest).any():
-        a_pixel = total // (image.shape[0] * image.shape[1])
-        outer = partial(_outer_area, image, blocks, parallel_map=uncounted)
-        areas = (
-            a_pixel * outer(least) if (least == low_value).all() else 0,
-            a_pixel * outer(greatest) if (greatest == high_value).all() else 0,
-        )
-
-    @cache
-    def without(left_out: LeftOut) -> Float32[np.ndarray, "sets 6"]:
-        if not any(left_out):
-            return found[:, 4:]
-        ranks = _ranks_of_percentiles(settings, total, left_out)
-        return _at_ranks(image, blocks, high, ranks, uncounted, split=split)
-
-    def percentiles(left_out: LeftOut, *, which: int) -> tuple[float, float, float]:
-        shares = [percentile_ranks(p, total - sum(left_out))[2] for p in _percentiles_of(settings)]
-        pairs = without(left_out)[which].reshape(3, 2)
-        bottom, middle, top = (between(one[0], one[1], share) for one, share in zip(pairs, shares, strict=True))
-        return bottom, middle, top
-
-    def above(value: float, *, which: int) -> tuple[int, int]:
-        return _above(image, blocks, value, parallel_map=uncounted, channel=which)
-
-    ranges = []
-    for which in range(len(found)):
-        extremes = float(least[which]), float(greatest[which])
-        bottom, top = range_without_areas(
-            areas,
-            extremes,
-            total,
-            partial(percentiles, which=which),
-            partial(above, which=which) if split is _apart else None,
-        )
-        ranges.append((bottom, top) if bottom < top else extremes)
-    return ranges
-
-
-def _ranks_of_percentiles(settings: ImageConfig, total: int, left_out: LeftOut) -> list[int]:
-    """Returns the ranks, two each, that percentiles and median lie between where some extremes are left out."""
-    found = [percentile_ranks(p, total - sum(left_out))[:2] for p in _percentiles_of(settings)]
-    return [rank + left_out[0] for pair in found for rank in pair]
-
-
-def _percentiles_of(settings: ImageConfig) -> tuple[float, float, float]:
-    """Returns which percentiles are looked at, the median among them."""
-    return settings.low, 50.0, settings.high
-
-
-def _outer_area(
-    image: Plane, blocks: list[Window], value: Float32[np.ndarray, " sets"], *, parallel_map: ParallelMap
-) -> int:
-    """Returns how many pixels see a side of the image through a value of each channel, or of all; see `Reach`."""
-    reach = Reach.everywhere((image.shape[0], image.shape[1]))
-    for block, part in zip(blocks, parallel_map(_reach, blocks, image=image, value=value), strict=True):
-        reach.add(block, part)
-    return reach.pixels()
-
-
-def _reach(block: Window, *, image: Plane, value: Float32[np.ndarray, " sets"]) -> Reach:
-    """Returns how far pixels all of whose channels have a value reach into a block from its sides."""
-    others = np.asarray(image[block], np.float32) != value
-    return Reach.of(others if others.ndim == 2 else others.any(axis=2))
-
-
-def _above(
-    image: Plane, blocks: list[Window], value: float, *, parallel_map: ParallelMap, channel: int
-) -> tuple[int, int]:
-    """Returns how many pixels of a channel are above a value, and how many of them see the border (`Reach`)."""
-    reach, bright = Reach.everywhere((image.shape[0], image.shape[1])), 0
-    found = parallel_map(_above_in, blocks, image=image, value=value, channel=channel)
-    for block, (count, part) in zip(blocks, found, strict=True):
-        reach.add(block, part)
-        bright += count
-    return bright, reach.pixels()
-
-
-def _above_in(block: Window, *, image: Plane, value: float, channel: int) -> tuple[int, Reach]:
-    """Returns how many pixels of a channel are above a value in a block, and how far they reach into it."""
-    over = _apart(np.asarray(image[block], np.float32))[channel].astype(np.float64) > value
-    return int(np.count_nonzero(over)), Reach.of(~over)
-
-
-def _bits_of(block: Window, *, image: Plane, split: _Split) -> _Counts:
-    """Returns the `high_bits` of the values in a block."""
-    values = np.asarray(image[block], np.float32)
-    if not np.isfinite(values).all():
-        raise UserError("the image holds values that are not numbers (NaN or infinite); replace them first")
-    return np.stack([high_bits(some) for some in split(values)])
 
 
 def _shrunk(
@@ -380,109 +254,3 @@ def _joined(one: _Summary, other: _Summary) -> _Summary:
 def _stretched(values: Float32[np.ndarray, "*shape"], bottom: float, top: float) -> Float32[np.ndarray, "*shape"]:
     """Returns values with `bottom` at 0 and `top` at 1; zeros where both are the same."""
     return stretch(values, bottom, top) if bottom < top else np.zeros_like(values)
-
-
-def _at_ranks(
-    array: Plane,
-    parts: list[Window],
-    high: _Counts,
-    ranks: list[int],
-    parallel_map: ParallelMap,
-    *,
-    split: _Split,
-) -> Float32[np.ndarray, "sets ranks"]:
-    """Returns the values of given ranks in each set that an array is split into, from the `high_bits` of all."""
-    tops = [tops_of(one, ranks) for one in high]
-    low = reduce(_added, parallel_map(_low_bits_of, parts, array=array, tops=tops, split=split))
-    return np.stack([ordered_values(one, bits, ranks) for one, bits in zip(high, low, strict=True)])
-
-
-def _low_bits_of(part: Window, *, array: Plane, tops: list[list[int]], split: _Split) -> list[_LowCounts]:
-    """Returns the `low_bits` of each set of a part of an array."""
-    sets = split(np.asarray(array[part], np.float32))
-    return [low_bits(values, some) for values, some in zip(sets, tops, strict=True)]
-
-
-def _added(one: list[_LowCounts], other: list[_LowCounts]) -> list[_LowCounts]:
-    return [mine + theirs for mine, theirs in zip(one, other, strict=True)]
-
-
-# What numbers are ranked together
-
-
-def _apart(values: Float32[np.ndarray, "rows columns *channels"]) -> list[Float32[np.ndarray, "rows columns"]]:
-    """Returns each channel by itself."""
-    return [values] if values.ndim == 2 else list(np.moveaxis(values, -1, 0))
-
-
-def _together(values: Float32[np.ndarray, "rows columns channels"]) -> list[Float32[np.ndarray, "_ _ _"]]:
-    """Returns all channels as one set."""
-    return [values]
-
-
-def _as_grey(values: Float32[np.ndarray, "rows columns *channels"]) -> list[Float32[np.ndarray, "rows columns"]]:
-    """Returns the mean of the channels, which the cut looks at."""
-    return [grey(values)]
-
-
-# Order statistics of an array that is read in parts: exact, in two passes whose counts add up
-
-
-def high_bits(values: Num[np.ndarray, "..."]) -> _Counts:
-    """Returns how many numbers have each upper half of their bits, in the order of the numbers: the first pass.
-
-    Numbers are taken as float32 and must be finite.
-    """
-    return np.bincount(_ordered(values) >> 16, minlength=1 << 16)
-
-
-def tops_of(high: _Counts, ranks: Sequence[int]) -> list[int]:
-    """Returns the upper halves that numbers of given ranks have, sorted, from the counts of all numbers."""
-    return np.unique(np.searchsorted(np.cumsum(high), ranks, side="right")).tolist()
-
-
-def low_bits(values: Num[np.ndarray, "..."], tops: Sequence[int]) -> _LowCounts:
-    """Returns how many numbers have each lower half, of those with each of some upper halves: the second pass."""
-    bits = _ordered(values)
-    upper = bits >> 16
-    return np.stack([np.bincount(bits[upper == top] & 0xFFFF, minlength=1 << 16) for top in tops])
-
-
-def ordered_values(high: _Counts, low: _LowCounts, ranks: Sequence[int]) -> Float32[np.ndarray, " ranks"]:
-    """Returns the numbers of given ranks, exactly.
-
-    Args:
-        high: the sum of the `high_bits` of all parts.
-        low: the sum of the `low_bits` of all parts, for the `tops_of` these ranks.
-        ranks: 0 for the least number, up to one less than there are.
-    """
-    ends, tops, found = np.cumsum(high), tops_of(high, ranks), []
-    for rank in ranks:
-        top = int(np.searchsorted(ends, rank, side="right"))
-        below = ends[top] - high[top]
-        half = np.searchsorted(np.cumsum(low[tops.index(top)]), rank - below, side="right")
-        found.append((top << 16) | int(half))
-    return _number(np.array(found, np.uint32))
-
-
-def percentile_ranks(percentile: float, total: int) -> tuple[int, int, float]:
-    """Returns the ranks that a percentile of so many numbers lies between, and how far from the first, 0..1."""
-    place = percentile / 100 * (total - 1)
-    rank = min(int(place), total - 1)
-    return rank, min(rank + 1, total - 1), place - rank
-
-
-def between(low: np.floating, high: np.floating, share: float) -> float:
-    """Returns what `np.percentile` makes of the numbers at both ranks."""
-    return float(np.quantile(np.array([low, high], np.float64), share))
-
-
-def _ordered(values: Num[np.ndarray, "..."]) -> UInt32[np.ndarray, " numbers"]:
-    """Returns the bits of float32 numbers, changed so that they have the order of the numbers."""
-    bits = (np.asarray(values, np.float32).ravel() + np.float32(0)).view(np.uint32)  # -0 becomes 0
-    return np.where(bits >> 31, ~bits, bits | np.uint32(1 << 31))
-
-
-def _number(ordered: UInt32[np.ndarray, " numbers"]) -> Float32[np.ndarray, " numbers"]:
-    """Returns the numbers of changed bits."""
-    return np.where(ordered >> 31, ordered & np.uint32(0x7FFFFFFF), ~ordered).astype(np.uint32).view(np.float32)
